@@ -1,0 +1,134 @@
+"""Configurations: frozen dataclasses <-> YAML, strict keys, ``--set a.b=c`` overrides.
+
+A component declares its configuration beside its class with ``@record``. A field that may hold one of several
+records tells them apart by their ``kind``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+import yaml
+
+from .errors import InputError, did_you_mean
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def record(cls: type[T]) -> type[T]:
+    """A frozen, keyword-only dataclass whose values are checked and whose unknown keys are refused."""
+    cls.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The plain form of a record: dicts, lists, strings and numbers only."""
+    return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
+    """The record of class ``cls`` that ``values`` spell out.
+
+    Raises:
+        InputError: an unknown key, a missing one, or a value of the wrong type, with its dotted place.
+    """
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(values)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{where}: {_first_problem(cls, error)}") from None
+
+
+def to_yaml(config: Any) -> str:
+    """The YAML text of a record, keys in the order of the class."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values in a YAML file.
+
+    Raises:
+        InputError: the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        line = getattr(error, "problem_mark", None)
+        place = f":{line.line + 1}" if line else ""
+        raise InputError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', error)})") from None
+
+
+def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Plain values with ``a.b=c`` settings applied; the right side is read as YAML. Keys are checked by ``from_dict``.
+
+    >>> override({"encoder": {"width": 64}}, ["encoder.width=128", "seed=1"])
+    {'encoder': {'width': 128}, 'seed': 1}
+    """
+    result: dict[str, Any] = _copy(values)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise InputError(f"--set {setting}: write it as name.name=value")
+        *parents, last = path.split(".")
+        place = result
+        for name in parents:
+            below = place.get(name)
+            if not isinstance(below, dict):
+                raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, place)}")
+            place = below
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {setting}: the value is not valid YAML; quote it") from None
+    return result
+
+
+def _copy(values: Any) -> Any:
+    return {key: _copy(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        name = str(problem["loc"][-1])
+        return f"nothing is called {place!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
+    if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"{place!r} is missing"
+    message = problem["msg"][:1].lower() + problem["msg"][1:]
+    return f"{place or 'it'} = {problem.get('input')!r}: {message}"
+
+
+def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The field names of every record reachable at a place: what the user could have meant."""
+    import typing
+
+    candidates: list[Any] = [cls]
+    for part in loc:
+        below: list[Any] = []
+        for candidate in candidates:
+            if dataclasses.is_dataclass(candidate):
+                if isinstance(kind := getattr(candidate, "kind", None), str) and kind == part:
+                    below.append(candidate)
+                    continue
+                hint = typing.get_type_hints(candidate).get(str(part))
+                if hint is not None:
+                    below += _records_in(hint)
+        candidates = below
+    return [field.name for candidate in candidates for field in dataclasses.fields(candidate)]
+
+
+def _records_in(hint: Any) -> list[Any]:
+    import typing
+
+    if dataclasses.is_dataclass(hint):
+        return [hint]
+    return [found for part in typing.get_args(hint) for found in _records_in(part)]
+
+

@@ -1,0 +1,1 @@
+"""The papers, and only the papers."""

@@ -1,0 +1,29 @@
+"""What a user may get wrong, told in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Something the user handed in cannot be used: one line that names what, where and the cure.
+
+    The command line prints it and exits with status 2; nothing else is ever printed for it.
+
+    >>> str(InputError("shapes/a.png: the picture is truncated; copy it again or remove it"))
+    'shapes/a.png: the picture is truncated; copy it again or remove it'
+    """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The closest known word as a question, or the list of all known words.
+
+    >>> did_you_mean("imagee", ["image", "audio"])
+    "did you mean 'image'?"
+    >>> did_you_mean("zzz", ["image", "audio"])
+    'known: audio, image'
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

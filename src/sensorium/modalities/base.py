@@ -1,0 +1,130 @@
+"""The contract every kind of signal fulfils; siblings never import each other.
+
+A modality knows one kind of signal: how to read it from a file, what its rows are, how rows become the signal again,
+how it may be varied in training, and how to draw it. It knows nothing of models, tasks or data sets.
+
+A *batch* is a dict of tensors, batch first, whose keys start with the modality's name: ``image``, or ``series``,
+``series.mask`` (True = present) and ``series.times``. A *sample* is one example of it, as numpy arrays, without the
+batch axis. Fields whose first axis varies between examples are padded by ``data.collate``, which then adds the mask.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..arrays import ByteArray
+
+Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any]"
+Sample: TypeAlias = dict[str, np.ndarray]
+Batch: TypeAlias = Mapping[str, Tensor]
+
+
+class Modality(nn.Module, ABC):
+    """One kind of signal. Subclasses take their configuration record first and ``name=`` (default: the kind).
+
+    Attributes:
+        kind: the name of this kind of signal, as in configurations.
+        suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
+        ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
+        name: the key of the signal in samples and batches.
+    """
+
+    kind: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    ragged: ClassVar[bool] = False
+
+    def __init__(self, config: Any, *, name: str | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.name = name or self.kind
+
+    # -- from files ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def measure(cls, raws: Sequence[Raw]) -> Any:
+        """The configuration that fits these examples: sizes, channels, rates and statistics, the rest at defaults.
+
+        Called once on training examples only (at most some hundred, drawn evenly); it must not be slow.
+
+        Raises:
+            InputError: an example cannot be read, or examples that must agree do not.
+        """
+
+    @abstractmethod
+    def read(self, raw: Raw) -> Sample:
+        """One example, decoded: deterministic, and small enough to be kept in memory (uint8 stays uint8).
+
+        Args:
+            raw: a path, the bytes of a file, or values already in memory.
+
+        Raises:
+            InputError: unreadable, empty, NaN or infinite values, wrong channel count: what is wrong and the cure,
+                without the file's name (the caller knows it and adds it).
+        """
+
+    # -- from batches -------------------------------------------------------------------------------------------
+
+    def view(self, batch: Batch) -> dict[str, Tensor]:
+        """The deterministic view of a batch for evaluation (centre crop, first points, …): what ``embed`` takes."""
+        return dict(batch)
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """A random view of a batch for training, the same shapes as ``view``; varies every example by itself."""
+        return self.view(batch)
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> ByteArray:
+        """A batch (as ``view`` or ``augment`` give it) as a byte array of one segment named ``self.name``."""
+
+    # -- rows and signal ----------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """The channels of a row of ``embed``: values and code."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """The number of rows of an example of the configured size (the largest one where it varies)."""
+
+    @property
+    @abstractmethod
+    def elements(self) -> int:
+        """How many places of the signal one row covers: the volume of a patch, 1 where there are none."""
+
+    @abstractmethod
+    def unfold(self, signal: Tensor) -> Tensor:
+        """The signal (batch × its own shape) cut into rows: batch × rows × (elements · channels of the signal)."""
+
+    @abstractmethod
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Rows (batch × rows × (elements · k)) put back into the shape the signal has in ``batch``, with k channels.
+
+        ``fold(unfold(x)) == x``: it undoes the unfolding for any k.
+        """
+
+    def spread(self, weights: Tensor, batch: Batch) -> Tensor:
+        """One number per row (batch × rows) spread over the places each row covers: a map in the signal's shape."""
+        return self.fold(weights[..., None].expand(-1, -1, self.elements), batch)
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """Draw example ``index`` of a viewed batch onto a matplotlib ``axes``.
+
+        Args:
+            heat: one example of ``spread``'s map (no batch axis), values in [0, 1]; drawn over the signal.
+        """
+
+    def extra_repr(self) -> str:
+        return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
