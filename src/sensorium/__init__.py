@@ -1,0 +1,43 @@
+"""sensorium: general perception with iterative attention, the Perceiver for any signal.
+
+The names below load what they need when they are first used, so ``import sensorium`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .arrays import ByteArray, GridCodes, RowCodes, Segment
+    from .presets import build
+    from .checkpoints import load, save
+    from .errors import InputError
+    from .model import Model, ModelConfig
+    from .prediction import predict
+    from .training import evaluate, plan, train
+
+_HOMES = {
+    "ByteArray": "arrays",
+    "GridCodes": "arrays",
+    "RowCodes": "arrays",
+    "Segment": "arrays",
+    "InputError": "errors",
+    "Model": "model",
+    "ModelConfig": "model",
+    "build": "presets",
+    "evaluate": "training",
+    "load": "checkpoints",
+    "plan": "training",
+    "predict": "prediction",
+    "save": "checkpoints",
+    "train": "training",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -130,5 +130,3 @@ def _records_in(hint: Any) -> list[Any]:
     if dataclasses.is_dataclass(hint):
         return [hint]
     return [found for part in typing.get_args(hint) for found in _records_in(part)]
-
-

@@ -1,7 +1,7 @@
 """Positions: Fourier features of grids and of points, and learned codes.
 
-Everything is computed in float64 and returned in float32: at 224 pixels and 64 bands, bfloat16 positions are wrong by
-more than the whole range of a sine.
+Grids are computed in float64 and returned in float32, points in float32 (an error below 6e-4 at a resolution of 2240);
+never in fewer bits: at 224 pixels and 64 bands, bfloat16 positions are wrong by more than the whole range of a sine.
 """
 
 from __future__ import annotations

@@ -1,0 +1,83 @@
+"""Weights on disk: safetensors beside the model's configuration. Never pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import from_dict, to_dict
+from .errors import InputError
+from .model import Model, ModelConfig
+
+FORMAT = 1  # of the folder; raised when an older reader could misread it
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under a temporary name, then rename it: a reader sees the old file or the new one, never a half.
+
+    Raises:
+        InputError: the folder cannot be written to (read-only, full).
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
+        ) from None
+
+
+def save(model: Model, folder: Path) -> None:
+    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    about = {"format": FORMAT, "model": to_dict(model.config)}
+    replace_file(folder / WEIGHTS, lambda path: save_file(weights, str(path)))
+    replace_file(folder / CONFIG, lambda path: path.write_text(json.dumps(about, indent=2, ensure_ascii=False)))
+
+
+def load(folder: str | Path) -> Model:
+    """The model in a run folder or weights folder, in evaluation mode.
+
+    Raises:
+        InputError: there is no model, it is damaged, or it was written by a newer version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
+    try:
+        about = json.loads((folder / CONFIG).read_text())
+        weights = load_file(str(folder / WEIGHTS))
+    except (ValueError, SafetensorError) as error:
+        raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
+    if about.get("format", 0) > FORMAT:
+        raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
+    model = Model(from_dict(ModelConfig, about.get("model"), where=str(folder / CONFIG)))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
+        ) from None
+    return model.eval()
+
+
+def versions() -> dict[str, str]:
+    """What made a result: the versions a report carries."""
+    import platform
+    from importlib.metadata import version
+
+    return {"sensorium": version("sensorium"), "torch": torch.__version__, "python": platform.python_version()}

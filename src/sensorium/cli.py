@@ -1,0 +1,332 @@
+"""The command line: one verb for each thing a user does."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from .errors import InputError
+
+app = App(
+    name="sensorium",
+    help="General perception with iterative attention: one model, the Perceiver, for any signal.",
+    result_action="return_value",
+    help_format="plaintext",
+)
+
+Settings = Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the run, a.b=c; repeatable.")]
+Split = Annotated[str, Parameter(help="train, val or test.")]
+
+
+@app.command
+def inspect(
+    data: Path,
+    *,
+    preset: str = "auto",
+    dataset: Path | None = None,
+    fold: str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Settings = (),
+) -> None:
+    """Say what is in the data, what would be trained on it and for how long.
+
+    Args:
+        data: Folder or file.
+        preset: "auto" or a paper's model; see "sensorium presets".
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+        minutes: Wall-clock limit of training.
+        epochs: Limit of passes over the training examples.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from . import training
+    from .config import to_yaml
+    from .model import Model
+
+    planned = training.plan(
+        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings
+    )
+    source, config = planned.source, planned.config
+    model = Model(config.model)
+    console = Console(highlight=False)
+    kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
+    console.print(f"[bold]{data}[/]: {kinds}; {source.task}, {len(source.classes)} {_noun(source.task)}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("split", "examples", "per class"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, examples in source.splits.items():
+        table.add_row(split, f"{len(examples):,}", _per_class(source.task, examples.targets))
+    console.print(table)
+    console.print(
+        f"would train: {preset}, {model.parameter_count():,} parameters; {model.inputs.rows:,} rows × "
+        f"{model.inputs.channels} channels into {config.model.encoder.latents} latents × {config.model.encoder.width}"
+    )
+    limits = [
+        f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
+        f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
+    ]
+    console.print(f"would take:  at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
+    for warning in source.warnings:
+        console.print(f"[yellow]warning:[/] {warning}")
+    console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
+    console.print(to_yaml(source.description), markup=False, end="")
+
+
+@app.command
+def train(
+    data: Path,
+    *,
+    out: Path | None = None,
+    preset: str = "auto",
+    dataset: Path | None = None,
+    fold: str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Settings = (),
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a model on the data and write a run folder with a report.
+
+    Args:
+        data: Folder or file.
+        out: Run folder; runs/NAME by default.
+        preset: "auto" or a paper's model; see "sensorium presets".
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+        minutes: Wall-clock limit of training.
+        epochs: Limit of passes over the training examples.
+        seed: Of everything random.
+        resume: Go on with the interrupted run in OUT.
+    """
+    from . import training
+
+    with _Display() as listener:
+        result = training.train(
+            data,
+            out=out,
+            preset=preset,
+            dataset=dataset,
+            fold=fold,
+            minutes=minutes,
+            epochs=epochs,
+            settings=settings,
+            seed=seed,
+            resume=resume,
+            listener=listener,
+        )
+    print(_headline(result))
+    print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+@app.command
+def evaluate(
+    run: Path, data: Path, *, split: Split = "test", dataset: Path | None = None, fold: str | None = None
+) -> None:
+    """Evaluate a trained run on some data and write the report anew.
+
+    Args:
+        run: Run folder.
+        data: Folder or file.
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+    """
+    from . import training
+
+    with _Display() as listener:
+        result = training.evaluate(run, data, split=split, dataset=dataset, fold=fold, listener=listener)
+    print(_headline(result))
+    print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+@app.command
+def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3) -> None:
+    """Say what a trained run makes of files: a table, or a JSON object a line.
+
+    Args:
+        run: Run folder.
+        files: One or more files.
+        json: Print JSON lines.
+        top: How many classes to name.
+    """
+    from . import prediction
+
+    if not files:
+        raise InputError("predict: name at least one file after the run folder")
+    rows = prediction.predict(run, files, top=top)
+    if json:
+        for row in rows:
+            print(json_module.dumps(row, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    for rank in range(max(len(row["scores"]) for row in rows)):
+        table.add_column("answer" if rank == 0 else "")
+    for row in rows:
+        table.add_row(row["file"], *(f"{name} {score:.3f}" for name, score in row["scores"].items()))
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+@app.command
+def presets(*, json: bool = False) -> None:
+    """List the papers' models with their parameters and the arithmetic of one example.
+
+    Args:
+        json: Print JSON lines.
+    """
+    from . import prediction
+
+    rows = prediction.preset_costs()
+    if json:
+        for row in rows:
+            print(json_module.dumps(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("preset", "parameters", "GFLOP", "rows × channels", "about"):
+        table.add_column(heading, justify="right" if heading in ("parameters", "GFLOP") else "left")
+    table.add_row(
+        "auto", "", "", "", "sizes, positions, augmentation and schedule chosen for the data and the time given"
+    )
+    for row in rows:
+        shape = f"{row['rows']:,} × {row['channels']}"
+        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['gigaflop']:.1f}", shape, row["about"])
+    Console(highlight=False).print(table)
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
+    """Train on handwritten digits, solids and tones with the same defaults; needs no download.
+
+    Args:
+        out: Folder for the data and the runs.
+        minutes: Wall-clock limit of each of the three trainings.
+    """
+    from . import demonstration
+
+    with _Display() as listener:
+        rows = demonstration.demo(out, minutes=minutes, listener=listener)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("data", "signal", "trained on", "tested on", "accuracy", "parameters", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("data", "signal") else "right")
+    for row in rows:
+        table.add_row(*row.cells())
+    Console(highlight=False).print(table)
+    print(f"open {rows[0].report}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: one line and status 2 for what the user can mend, a traceback only with ``--debug``."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    except (InputError, CycloptsError) as error:
+        if debug:
+            raise
+        print(f"sensorium: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("sensorium: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        from .training import Interrupted
+
+        if isinstance(error, Interrupted):
+            print(f"stopped and saved; go on with the same command and --resume --out {error.out}", file=sys.stderr)
+            sys.exit(130)
+        if debug:
+            raise
+        print(f"sensorium: {type(error).__name__}: {error} (a defect; --debug shows where)", file=sys.stderr)
+        sys.exit(1)
+
+
+class _Display:
+    """A live bar with the time left and the latest figures; a line every few seconds where there is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.text, self.began, self.printed = "", time.monotonic(), 0.0
+
+    def __enter__(self) -> _Display:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.bar.start()
+        self.job: Any = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def stage(self, text: str) -> None:
+        if self.job is not None:
+            self.bar.remove_task(self.job)
+        self.job = self.bar.add_task(text, total=1.0, figures="")
+        self.text, self.began, self.printed = text, time.monotonic(), time.monotonic()
+        if not self.console.is_terminal:
+            self.console.print(text, markup=False)
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.bar.update(self.job, completed=share, figures=told)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self.printed > 10:
+            self.printed = now
+            left = (now - self.began) * (1 - share) / max(share, 1e-9)
+            self.console.print(f"  {self.text} {share:.0%}, {left:.0f} s left  {told}", markup=False)
+
+
+def _headline(result: dict[str, Any]) -> str:
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
+    return f"{result['split']} ({result['samples']:,} examples): {figures}"
+
+
+def _noun(task: str) -> str:
+    return {"classify": "classes", "tag": "tags", "regress": "numbers"}[task]
+
+
+def _per_class(task: str, targets: Any) -> str:
+    import numpy as np
+
+    if task != "classify" or targets is None:
+        return ""
+    counts = np.unique(targets, return_counts=True)[1]
+    return f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""One attention block for read, process and write (Perceiver §3.1 and App. C; Perceiver IO App. E).
+
+A block is pre-norm attention and a pre-norm MLP, each with a residual. A *process* attends from the latents to
+themselves; a *read* attends from the latents to the rows of a byte array, and never builds keys or values where
+folding their projections away is less work:
+
+    logits = (W_q x) · (W_k r) = (W_kᵀ W_q x) · r        the key projection moves into the query
+    Σ p W_v r = W_v Σ p r                                the value projection moves behind the sum
+
+so that keys = values = the normalised rows, one array, built once for all reads of a forward pass. The norm's scale and
+shift fold away with them, and whatever is constant over the rows (its shift, the key bias) drops out of the softmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..arrays import ByteArray
+from .initialise import fan_in
+
+Path = Literal["auto", "projected", "folded"]
+EPSILON = 1e-5  # of every layer norm, as in Haiku
+ALIGNMENT = 8  # fused attention kernels want head widths of whole vectors; 261 becomes 264
+
+_path: ContextVar[Path] = ContextVar("path", default="auto")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Choose how reads are computed; the answer is the same. ``auto`` takes the one with less arithmetic.
+
+    >>> with reading("projected"):
+    ...     pass
+    """
+    token = _path.set(path)
+    try:
+        yield
+    finally:
+        _path.reset(token)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a byte array, normalised (without scale and shift) and padded once for all reads.
+
+    Attributes:
+        normalised: batch × rows × channels padded to a multiple of 8, zeros in the padding.
+        channels: how many channels there really are.
+        mask: batch × rows, bool, True = present; None: all are.
+    """
+
+    normalised: Tensor
+    channels: int
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, array: ByteArray) -> Rows:
+        """Spell out and normalise a byte array. Statistics are of float32 (float64 stays), whatever autocast says."""
+        dense = array.dense()
+        device = dense.device.type
+        with _without_autocast(device):
+            normalised = _pad(F.layer_norm(_exact(dense), (array.channels,)))
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            normalised = normalised.to(torch.get_autocast_dtype(device))
+        return cls(normalised, array.channels, array.mask)
+
+    @property
+    def some(self) -> Tensor | None:
+        """Which examples have a row to read: (batch,), bool; None: all have."""
+        batch, rows, _ = self.normalised.shape
+        if rows == 0:
+            return torch.zeros(batch, dtype=torch.bool, device=self.normalised.device)
+        return None if self.mask is None else self.mask.any(-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention from ``width`` to ``inputs`` channels; all four projections have biases.
+
+    Args:
+        width: channels of the queries and of the output.
+        inputs: channels of what is attended to.
+        heads: must divide ``qk_channels`` and ``value_channels``.
+        qk_channels: channels of queries and keys over all heads.
+        value_channels: channels of values over all heads.
+    """
+
+    def __init__(self, width: int, *, inputs: int, heads: int, qk_channels: int, value_channels: int) -> None:
+        super().__init__()
+        if qk_channels % heads or value_channels % heads:
+            raise ValueError(f"{heads} heads do not divide {qk_channels} and {value_channels} channels")
+        self.heads = heads
+        self.query = fan_in(nn.Linear(width, qk_channels))
+        self.key = fan_in(nn.Linear(inputs, qk_channels))
+        self.value = fan_in(nn.Linear(inputs, value_channels))
+        self.out = fan_in(nn.Linear(value_channels, width))
+
+    @property
+    def scale(self) -> float:
+        return 1 / sqrt(self.key.out_features // self.heads)
+
+    def split(self, channels: Tensor) -> Tensor:
+        """batch × n × (heads · c) as batch × heads × n × c."""
+        return channels.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Projected keys and values: batch × n × width attends to batch × rows × inputs."""
+        query, key, value = self.split(self.query(x)), self.split(self.key(inputs)), self.split(self.value(inputs))
+        return self.out(_attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2))
+
+    def folded(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> Tensor:
+        """The same answer for ``inputs = norm(rows)``, without projecting a row."""
+        summed = _attend(*self._folded_query_and_rows(x, rows, norm), rows.mask, 1.0)[..., : rows.channels]
+        value = torch.einsum("bhnc,hvc->bnhv", summed * norm.weight + norm.bias, self._by_head(self.value.weight))
+        value = value.flatten(2) + self.value.bias
+        if (some := rows.some) is not None:  # an example without a row has read nothing, not the norm's shift
+            value = value * some[:, None, None]
+        return self.out(value)
+
+    def weights(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> Tensor:
+        """Softmax weights, batch × heads × n × rows, float32 (or 64); zeros where there is nothing to attend to."""
+        query, key = self._folded_query_and_rows(x, rows, norm)[:2]
+        with _without_autocast(query.device.type):  # logits may be beyond what 16 bits hold
+            logits = _exact(query) @ _exact(key).transpose(-1, -2)
+        if rows.mask is not None:
+            logits = logits.masked_fill(~rows.mask[:, None, None], float("-inf"))
+        return logits.softmax(-1).nan_to_num(0.0)
+
+    def folding_pays(self, latents: int, rows: Rows) -> bool:
+        """Whether the folded read needs fewer multiply-adds than projecting every row."""
+        count, channels = rows.normalised.shape[1:]
+        qk_channels, value_channels = self.key.out_features, self.value.out_features
+        projected = count * (channels + latents) * (qk_channels + value_channels)
+        return latents * channels * (qk_channels + value_channels + 2 * self.heads * count) <= projected
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        return weight.unflatten(0, (self.heads, -1))
+
+    def _folded_query_and_rows(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> tuple[Tensor, Tensor, Tensor]:
+        query = self.split(self.query(x)) * self.scale  # scaled first, for the range of float16
+        query = torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.key.weight))
+        query = _pad(query * norm.weight).to(rows.normalised.dtype)
+        keys = rows.normalised[:, None].expand(-1, self.heads, -1, -1)
+        return query.expand(keys.shape[0], -1, -1, -1), keys, keys
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP with residuals. The MLP is linear, tanh GELU, linear; no dropout (App. C).
+
+    Args:
+        width: channels of the latents (or queries).
+        inputs: channels of the rows that are read; None for a process, which attends to itself.
+        heads: attention heads.
+        qk_channels, value_channels: default to the channels attended to (261 on ImageNet), the authors' rule.
+        widening: width of the MLP's hidden layer in units of ``width``.
+
+    >>> Block(1024, inputs=261, heads=1).count(), Block(1024, heads=8).count()
+    (2776395, 6301696)
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        inputs: int | None = None,
+        heads: int,
+        qk_channels: int | None = None,
+        value_channels: int | None = None,
+        widening: int = 1,
+    ) -> None:
+        super().__init__()
+        channels = inputs or width
+        qk_channels = qk_channels or channels
+        self.query_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.input_norm = None if inputs is None else nn.LayerNorm(inputs, eps=EPSILON)
+        self.attention = Attention(
+            width,
+            inputs=channels,
+            heads=heads,
+            qk_channels=qk_channels,
+            value_channels=value_channels or qk_channels,
+        )
+        self.mlp_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.mlp = nn.Sequential(
+            fan_in(nn.Linear(width, widening * width)),
+            nn.GELU(approximate="tanh"),
+            fan_in(nn.Linear(widening * width, width)),
+        )
+
+    def forward(self, x: Tensor, rows: Rows | None = None) -> Tensor:
+        """batch × n × width to the same; ``rows`` are what a read reads (a batch of one x is shared by all)."""
+        query = self.query_norm(x)
+        x = x + (self.attention(query, query) if rows is None else self._read(query, rows))
+        return x + self.mlp(self.mlp_norm(x))
+
+    def weights(self, x: Tensor, rows: Rows) -> Tensor:
+        """The attention weights of a read: batch × heads × n × rows."""
+        return self.attention.weights(self.query_norm(x), rows, self._norm)
+
+    def count(self) -> int:
+        """The number of parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def _norm(self) -> nn.LayerNorm:
+        if self.input_norm is None:
+            raise ValueError("a process has no rows to read")
+        return self.input_norm
+
+    def _read(self, query: Tensor, rows: Rows) -> Tensor:
+        path = _path.get()
+        if path == "auto":
+            path = "folded" if self.attention.folding_pays(query.shape[1], rows) else "projected"
+        if path == "folded":
+            return self.attention.folded(query, rows, self._norm)
+        inputs = rows.normalised[..., : rows.channels] * self._norm.weight + self._norm.bias
+        return self.attention(query.expand(inputs.shape[0], -1, -1), inputs, rows.mask)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Arithmetic as precise as its operands; ``meta`` knows no autocast."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def _pad(x: Tensor) -> Tensor:
+    extra = -x.shape[-1] % ALIGNMENT
+    return F.pad(x, (0, extra)) if extra else x
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention that gives zeros where there is no valid key. Kernels accumulate the softmax in float32."""
+    if key.shape[2] == 0:
+        return query.new_zeros(*query.shape[:3], value.shape[-1])
+    width = value.shape[-1]
+    query, key, value = _pad(query), _pad(key), _pad(value)
+    if mask is None:
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width]
+    some = mask.any(-1)[:, None, None, None]
+    # A row of -inf only is NaN in every kernel: let such an example see everything, then take its answer away.
+    result = F.scaled_dot_product_attention(query, key, value, mask[:, None, None] | ~some, scale=scale)
+    return result[..., :width] * some

@@ -1,0 +1,20 @@
+"""What users have on disk -> examples in splits that do not leak -> decoded samples -> batches."""
+
+from .description import DataConfig, InputConfig, TargetConfig, find_description, read_description
+from .examples import Examples
+from .samples import Samples, collate, decode
+from .source import Source, open_source
+
+__all__ = [
+    "DataConfig",
+    "Examples",
+    "InputConfig",
+    "Samples",
+    "Source",
+    "TargetConfig",
+    "collate",
+    "decode",
+    "find_description",
+    "open_source",
+    "read_description",
+]

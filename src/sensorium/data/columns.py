@@ -1,0 +1,144 @@
+"""What a column of a table holds, judged from its name, its type and its first values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import InputError
+from .recognise import kind_of_array, kind_of_bytes, kind_of_suffix
+
+_LOOKED_AT = 200
+_LONG_TEXT = 30  # letters on average: a sentence rather than a name
+
+
+class Cells(Sequence[Any]):
+    """The cells of a column as Python values; each is made when asked for. Lists of numbers become arrays."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, place: Any) -> Any:
+        value = self.column[place].as_py()
+        return np.asarray(value, dtype=np.float32) if isinstance(value, list) else value
+
+
+class Lines(Sequence[Any]):
+    """The lines of a table, each a dict by column name."""
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, place: Any) -> Any:
+        return {name: values[place] for name, values in self.columns.items()}
+
+
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without dictionary encoding."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def first_values(column: pa.ChunkedArray) -> list[Any]:
+    return column.drop_null()[:_LOOKED_AT].to_pylist()
+
+
+def is_text(type_: pa.DataType) -> bool:
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+
+
+def is_bytes(type_: pa.DataType) -> bool:
+    """Whether cells are files: bytes, or the structs of bytes and path that Hugging Face data sets use."""
+    if pa.types.is_struct(type_):
+        return type_.get_field_index("bytes") >= 0
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+
+
+def is_list(type_: pa.DataType) -> bool:
+    return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
+
+
+def is_number(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
+
+
+def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """One value per row: numbers where all are present, otherwise objects with None where missing."""
+    if is_number(column.type) and not column.null_count:
+        return column.to_numpy()
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_pylist()
+    return values
+
+
+def bytes_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The bytes themselves, out of the structs around them."""
+    return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+
+
+def are_paths(values: list[Any]) -> bool:
+    """Whether every string ends like a file of a known kind.
+
+    >>> are_paths(["a cat.", "a dog."])
+    False
+    """
+    return bool(values) and all(" " not in (end := Path(v).suffix) and kind_of_suffix(end) is not None for v in values)
+
+
+def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | None:
+    """The kind of signal in a column (``table`` for a plain number or category), or None: it is no signal.
+
+    Columns that only name or count the rows are no signal, nor are dates, nor paths to files that are not there.
+    """
+    values = first_values(column)
+    if not values:
+        return None
+    if is_bytes(column.type):
+        return _kind_of_files(name, column, values)
+    if is_list(column.type):
+        array = np.asarray(values[0])
+        kind = kind_of_array(array.shape, array.dtype.kind)
+        return "series" if kind == "table" else kind
+    if is_number(column.type):
+        return None if _counts_rows(name, column) else "table"
+    if not is_text(column.type):
+        return None
+    if are_paths(values):
+        there = any((folder / value).is_file() for value in values)
+        return kind_of_suffix(Path(values[0]).suffix) if there else None
+    if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
+        return "text"
+    return None if pc.count_distinct(column).as_py() > len(column) / 2 else "table"
+
+
+def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str | None:
+    if pa.types.is_struct(column.type):
+        if kind := kind_of_suffix(Path(values[0].get("path") or "").suffix):
+            return kind
+        values = first_values(bytes_of(column))
+    kind = kind_of_bytes(values[0][:64]) if values else None
+    if kind is None:
+        raise InputError(
+            f"column {name!r}: its bytes are not a file this library knows; "
+            f"say what they are in dataset.yaml, as in `inputs: {{x: {{kind: image, column: {name}}}}}`"
+        )
+    return kind
+
+
+def _counts_rows(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether numbers only identify rows: 0, 1, 2, …, or mostly different and called an id."""
+    if not pa.types.is_integer(column.type) or column.null_count or len(column) < 3:
+        return False
+    called_id = name.casefold() in ("", "index", "unnamed: 0") or name.casefold().endswith("id")
+    steps = np.diff(column.to_numpy())
+    return bool((steps == 1).all()) or (called_id and pc.count_distinct(column).as_py() > len(column) / 2)

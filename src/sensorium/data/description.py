@@ -1,0 +1,93 @@
+"""What a ``dataset.yaml`` may say: the few things about a data set that cannot always be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+from ..config import from_dict, read_yaml, record
+
+SplitName = Literal["train", "val", "test"]
+TaskName = Literal["classify", "tag", "regress"]
+LayoutName = Literal["folders", "table", "arrays", "ts"]
+
+FILE_NAME = "dataset.yaml"
+
+
+@record
+class InputConfig:
+    """One signal of every example.
+
+    Attributes:
+        kind: the kind of signal, as in ``KINDS``.
+        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file.
+        files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
+    """
+
+    kind: str | None = None
+    column: str | tuple[str, ...] | None = None
+    files: str | None = None
+
+
+@record
+class TargetConfig:
+    """What is to be learned.
+
+    Attributes:
+        column: the column (table) or key (arrays) that holds it; several numbers: several columns.
+        task: ``classify`` (one class each), ``tag`` (any number of classes each) or ``regress`` (numbers).
+        classes: the names of the classes in the order of their numbers, or a text file with one name per line.
+    """
+
+    column: str | tuple[str, ...] | None = None
+    task: TaskName | None = None
+    classes: tuple[str, ...] | str | None = None
+
+
+@record
+class DataConfig:
+    """A description of a data set; whatever is left out is recognised from what is on disk.
+
+    Attributes:
+        layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5) or ``ts``.
+        inputs: the signals of an example, by name.
+        target: what is to be learned.
+        split: the column that says which split a row belongs to.
+        splits: for ``train``, ``val`` and ``test``, what holds it: a file, a folder, a glob, a word in the keys of an
+            array file, or, with ``split``, a value in that column.
+        fold: the column with the fold of each row, for cross-validation.
+        group: the column with what must never be split (a person, a recording): a group is in one split only.
+
+    >>> DataConfig(target=TargetConfig(column="price", task="regress")).target.task
+    'regress'
+    """
+
+    layout: LayoutName | None = None
+    inputs: dict[str, InputConfig] | None = None
+    target: TargetConfig = TargetConfig()
+    split: str | None = None
+    splits: dict[SplitName, str] | None = None
+    fold: str | None = None
+    group: str | None = None
+
+
+def in_split_order(found: Mapping[str, str]) -> dict[SplitName, str] | None:
+    """What each split is called, train first; None where nothing was found."""
+    names: tuple[SplitName, ...] = get_args(SplitName)
+    return {name: found[name] for name in names if name in found} or None
+
+
+def read_description(path: Path) -> DataConfig:
+    """The description in a YAML file.
+
+    Raises:
+        InputError: the file cannot be read, or says something a description has no place for.
+    """
+    return from_dict(DataConfig, read_yaml(path) or {}, where=str(path))
+
+
+def find_description(folder: Path) -> DataConfig:
+    """The ``dataset.yaml`` that lies in the data folder, or an empty description."""
+    path = folder / FILE_NAME
+    return read_description(path) if path.is_file() else DataConfig()

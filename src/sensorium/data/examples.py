@@ -1,0 +1,105 @@
+"""Examples before they are decoded: cheap to list, to pick from and to pickle."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ..modalities.base import Raw
+from .description import DataConfig
+
+
+class Rows(Sequence[Any]):
+    """Items picked from several sequences laid end to end; nothing is copied before an item is asked for.
+
+    >>> list(Rows(["ab", "cd"]).select([3, 0]))
+    ['d', 'a']
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Any]], index: npt.NDArray[np.int64] | None = None) -> None:
+        self._parts = tuple(parts)
+        self._starts = [0, *np.cumsum([len(part) for part in self._parts]).tolist()]
+        self._index = np.arange(self._starts[-1]) if index is None else index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Rows: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return Rows(self._parts, self._index[place])
+        where = int(self._index[place])
+        part = bisect_right(self._starts, where) - 1
+        return self._parts[part][where - self._starts[part]]
+
+    def select(self, indices: npt.ArrayLike) -> Rows:
+        return Rows(self._parts, self._index[np.asarray(indices, dtype=np.int64)])
+
+
+def pick(items: Sequence[Any], indices: npt.ArrayLike) -> Sequence[Any]:
+    """The items at ``indices``, not copied."""
+    return (items if isinstance(items, Rows) else Rows([items])).select(indices)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples of one split, not yet decoded.
+
+    Attributes:
+        raws: for every modality name one raw (path, bytes, array, string or table row) per example.
+        targets: classify: int64, n; tag and regress: float32, n × k. None: unlabelled.
+        names: what to call each example when speaking to people.
+    """
+
+    raws: Mapping[str, Sequence[Raw]]
+    targets: np.ndarray | None
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, indices: npt.ArrayLike) -> Examples:
+        """The examples at ``indices``, in that order."""
+        indices = np.asarray(indices, dtype=np.int64)
+        return Examples(
+            {name: pick(raws, indices) for name, raws in self.raws.items()},
+            None if self.targets is None else self.targets[indices],
+            pick(self.names, indices),
+        )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything a layout found, in one list: nothing decoded, encoded or split yet.
+
+    Attributes:
+        kinds: the kind of each modality name.
+        raws: as in :class:`Examples`.
+        names: as in :class:`Examples`.
+        labels: n, or n × k numbers; strings, numbers, lists of either, None or NaN where missing.
+        classes: names the data give to integer labels, if any.
+        given: n strings, ``train``, ``val``, ``test`` or empty (left out): the split on disk. None: there is none.
+        folds: n values, or None.
+        groups: n values, or None.
+        description: all of the above as a description that finds it again.
+        warnings: what people should know.
+    """
+
+    kinds: dict[str, str]
+    raws: dict[str, Sequence[Raw]]
+    names: Sequence[str]
+    labels: np.ndarray
+    description: DataConfig
+    classes: tuple[str, ...] | None = None
+    given: np.ndarray | None = None
+    folds: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()

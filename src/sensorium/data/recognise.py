@@ -1,0 +1,136 @@
+"""What names, first bytes and shapes say about data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import InputError, did_you_mean
+from ..modalities import KINDS
+from .description import DataConfig
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
+
+_MAGIC = (
+    (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL), "image"),
+    (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF", re.DOTALL), "audio"),
+    (re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
+    (re.compile(rb"ply\r?\n|OFF\s|solid "), "points"),
+)
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The files that lie directly in a folder, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if not is_hidden(entry.name) and entry.is_file())
+
+
+def visible_folders(folder: Path) -> list[str]:
+    """The names of the folders that lie directly in a folder, in order."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+
+
+def split_of(name: str) -> str | None:
+    """The split a file, folder or key name speaks of.
+
+    >>> split_of("BasicMotions_TRAIN"), split_of("validation-00000-of-00001"), split_of("reviews")
+    ('train', 'val', None)
+    """
+    words = re.split(r"[^a-z]+", name.casefold())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+
+
+def kind_of_suffix(suffix: str) -> str | None:
+    """The kind of signal in files with this ending, or None."""
+    return next((kind for kind, modality in KINDS.items() if suffix.lower() in modality.suffixes), None)
+
+
+def kind_of_bytes(head: bytes) -> str | None:
+    """The kind of signal in a file that starts with ``head``, or None.
+
+    >>> kind_of_bytes(b"fLaC....")
+    'audio'
+    """
+    return next((kind for magic, kind in _MAGIC if magic.match(head)), None)
+
+
+def kind_of_array(shape: Sequence[int], dtype_kind: str, *, has_channel_names: bool = False) -> str | None:
+    """The kind of signal one example of an array (its shape, without the axis of the examples) holds, or None.
+
+    >>> kind_of_array((1024, 3), "f"), kind_of_array((128, 9), "f"), kind_of_array((32, 32, 3), "u")
+    ('points', 'series', 'image')
+    """
+    match len(shape):
+        case 3 if dtype_kind == "u" and shape[2] in (1, 3):
+            return "image"
+        case 2 if dtype_kind == "u":
+            return "image"
+        case 2 if shape[1] == 3 and dtype_kind == "f" and not has_channel_names:
+            return "points"
+        case 2:
+            return "series"
+        case 1:
+            return "table"
+    return None
+
+
+def check_kind(kind: str) -> str:
+    """``kind``, if there is such a kind of signal."""
+    if kind not in KINDS:
+        raise InputError(f"kind {kind!r}: there is no such kind of signal; {did_you_mean(kind, KINDS)}")
+    return kind
+
+
+def input_names(kinds: Mapping[str, str]) -> dict[str, str]:
+    """Names for inputs found in columns: the kind if there is one input, otherwise the column's name."""
+    if len(kinds) == 1:
+        return dict(kinds)
+    return {column: re.sub(r"\W+", "_", column) for column in kinds}
+
+
+def class_names(folder: Path) -> tuple[str, ...] | None:
+    """Class names from a text file beside the data (``classes.txt``, ``shape_names.txt``, …), one a line."""
+    for path in visible_files(folder):
+        stem = path.stem.casefold()
+        if path.suffix == ".txt" and ("names" in stem or stem in ("classes", "labels")):
+            return read_names(path)
+    return None
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """The non-empty lines of a text file."""
+    try:
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the class names cannot be read ({error})") from None
+
+
+def files_by_split(root: Path, files: Iterable[Path], description: DataConfig) -> list[tuple[str, Path]]:
+    """Each file with the split it holds (empty: it does not say), as the description or its name has it."""
+    files = list(files)
+    if description.split is not None or description.splits is None:
+        return [(split_of(path.stem) or "", path) for path in files]
+    pairs: list[tuple[str, Path]] = []
+    for split, pattern in description.splits.items():
+        matches = sorted(root.glob(pattern))
+        if not matches:
+            raise InputError(f"{root / pattern}: no such file for the split {split!r}; correct it in the description")
+        pairs += [(split, path) for path in matches]
+    return pairs

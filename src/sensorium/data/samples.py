@@ -1,0 +1,237 @@
+"""Examples -> decoded samples -> batches: decoded once, kept in memory if they fit, batched without a Python loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..modalities.base import Modality, Sample
+from .examples import Examples
+
+_BLOCK = 256  # examples decoded between two calls of progress
+_PROBED = 32  # examples whose size is measured before deciding whether all of them fit
+_BAD_SHARE = 0.01
+
+
+class _Store(Protocol):
+    def gather(self, indices: Tensor) -> dict[str, Tensor]: ...
+
+
+class Samples:
+    """Decoded examples. ``samples.batch(indices)`` and ``samples[indices]`` are a batch, ``target`` included.
+
+    Works with ``DataLoader(samples, sampler=BatchSampler(...), batch_size=None)``.
+
+    Attributes:
+        names: what to call each sample.
+        targets: int64, n, or float32, n × k; None: unlabelled.
+        set_aside: one line per file that could not be read and is not among the samples.
+        in_memory: whether samples are kept decoded (otherwise each batch is decoded when asked for).
+    """
+
+    def __init__(
+        self, store: _Store, names: Sequence[str], targets: Tensor | None, *, set_aside: tuple[str, ...] = ()
+    ) -> None:
+        self._store = store
+        self.names = names
+        self.targets = targets
+        self.set_aside = set_aside
+
+    @property
+    def in_memory(self) -> bool:
+        return isinstance(self._store, _Memory)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The samples at ``indices`` as tensors, batch first; ragged ones padded with zeros, with their masks."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        batch = self._store.gather(index)
+        if self.targets is not None:
+            batch["target"] = self.targets[index]
+        return batch
+
+    __getitem__ = batch
+
+
+def decode(
+    examples: Examples,
+    modalities: Sequence[Modality],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    budget: int | None = None,
+) -> Samples:
+    """Read every example once, with a pool of threads.
+
+    A file that cannot be read is set aside and listed, unless they are more than 1 % of the examples.
+
+    Args:
+        examples: one split of a source.
+        modalities: one for each of ``examples.raws``, by name.
+        progress: called with (done, total).
+        budget: bytes that decoded samples may take; beyond, they are read again for each batch. None: a third of RAM.
+
+    Raises:
+        InputError: too many files cannot be read: the first one and why.
+    """
+    total = len(examples)
+    if not total:
+        raise InputError("there are no examples to decode")
+    read = _Reader(examples, tuple(modalities))
+    ragged = tuple(modality.name for modality in modalities if modality.ragged)
+    budget = memory() // 3 if budget is None else budget
+    probe = [outcome for outcome in read.many(_evenly(total, _PROBED)) if not isinstance(outcome, str)]
+    keep = _bytes(probe) / max(1, len(probe)) * total <= budget
+    samples: list[Sample] = []
+    good: list[int] = []
+    bad: list[str] = []
+    for start in range(0, total, _BLOCK):
+        block = range(start, min(start + _BLOCK, total))
+        for row, outcome in zip(block, read.many(block), strict=True):
+            if isinstance(outcome, str):
+                bad.append(outcome)
+                continue
+            good.append(row)
+            if keep:
+                samples.append(outcome)
+        if progress is not None:
+            progress(block.stop, total)
+    if len(bad) > _BAD_SHARE * total:
+        more = f" ({len(bad)} of {total} examples cannot be read)" if len(bad) > 1 else ""
+        raise InputError(bad[0] + more)
+    kept = examples.select(good) if bad else examples
+    store: _Store = _Memory(samples, ragged) if keep else _Lazy(_Reader(kept, tuple(modalities)), ragged)
+    targets = None if kept.targets is None else torch.from_numpy(kept.targets)
+    return Samples(store, kept.names, targets, set_aside=tuple(bad))
+
+
+def collate(samples: Sequence[Sample], *, ragged: Collection[str]) -> dict[str, Tensor]:
+    """Samples as one batch.
+
+    Args:
+        samples: arrays by field; the fields of a modality start with its name.
+        ragged: the names of the modalities whose first axis may differ. Their fields are padded with zeros, and
+            ``<name>.mask`` (batch × length, bool, True = present) is added.
+
+    >>> batch = collate([{"series": np.ones((2, 1))}, {"series": np.ones((3, 1))}], ragged=["series"])
+    >>> batch["series"].shape, batch["series.mask"].tolist()
+    (torch.Size([2, 3, 1]), [[True, True, False], [True, True, True]])
+    """
+    return _Memory(list(samples), ragged).gather(torch.arange(len(samples)))
+
+
+def memory() -> int:
+    """The memory this process may use, in bytes: the machine's, or less where a container has less."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # no such call on Windows
+        total = 8 << 30
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(text)) if text.isdigit() else total
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads examples by number; what it cannot read it describes."""
+
+    examples: Examples
+    modalities: tuple[Modality, ...]
+
+    def one(self, row: int) -> Sample | str:
+        sample: Sample = {}
+        try:
+            for modality in self.modalities:
+                sample.update(modality.read(self.examples.raws[modality.name][row]))
+        except (InputError, OSError) as error:
+            return f"{self.examples.names[row]}: {error}"
+        return sample
+
+    def many(self, rows: Sequence[int]) -> Iterator[Sample | str]:
+        """What ``one`` gives for each row, in order. A thread takes several rows at a time: handing over costs, too."""
+        workers = min(len(rows), os.cpu_count() or 1)
+        size = max(1, len(rows) // (4 * workers))
+        with ThreadPoolExecutor(workers) as pool:
+            pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
+            for outcomes in pool.map(lambda piece: [self.one(row) for row in piece], pieces):
+                yield from outcomes
+
+
+class _Lazy:
+    """Samples that are read again each time."""
+
+    def __init__(self, reader: _Reader, ragged: Collection[str]) -> None:
+        self._reader = reader
+        self._ragged = ragged
+
+    def gather(self, indices: Tensor) -> dict[str, Tensor]:
+        samples = []
+        for outcome in self._reader.many(indices.tolist()):
+            if isinstance(outcome, str):
+                raise InputError(outcome)
+            samples.append(outcome)
+        return collate(samples, ragged=self._ragged)
+
+
+class _Memory:
+    """Samples kept in memory: one array per field, with the rows of ragged fields laid end to end.
+
+    Batches are copied with numpy: a copy is bound by memory, and torch's threads only get in each other's way.
+    """
+
+    def __init__(self, samples: list[Sample], ragged: Collection[str]) -> None:
+        self._even: dict[str, np.ndarray] = {}
+        self._flat: dict[str, np.ndarray] = {}
+        self._lengths = {name: np.array([len(sample[name]) for sample in samples]) for name in ragged}
+        for field in samples[0]:
+            arrays = [sample[field] for sample in samples]
+            lengths = self._lengths.get(_owner(field))
+            # A ragged modality may have fields that are not along its first axis (a rate, a size).
+            along = lengths is not None and all(map(_is_along, arrays, lengths.tolist()))
+            if along and len(set(map(len, arrays))) > 1:
+                self._flat[field] = np.concatenate(arrays)
+            else:
+                self._even[field] = np.stack(arrays)
+
+    def gather(self, indices: Tensor) -> dict[str, Tensor]:
+        rows = indices.numpy()
+        batch = {field: values[rows] for field, values in self._even.items()}
+        for field, values in self._flat.items():
+            batch[field] = self._padded(values, self._lengths[_owner(field)], rows)
+        for name, lengths in self._lengths.items():
+            batch[f"{name}.mask"] = np.arange(lengths[rows].max()) < lengths[rows][:, None]
+        return {field: torch.from_numpy(values) for field, values in batch.items()}
+
+    def _padded(self, values: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        ends = lengths.cumsum()[rows]
+        padded = np.zeros((len(rows), lengths[rows].max(), *values.shape[1:]), dtype=values.dtype)
+        for place, (end, length) in enumerate(zip(ends.tolist(), lengths[rows].tolist(), strict=True)):
+            padded[place, :length] = values[end - length : end]
+        return padded
+
+
+def _owner(field: str) -> str:
+    """The modality a field belongs to."""
+    return field.partition(".")[0]
+
+
+def _is_along(array: np.ndarray, length: int) -> bool:
+    return array.ndim > 0 and len(array) == length
+
+
+def _bytes(samples: Sequence[Sample]) -> int:
+    return sum(array.nbytes for sample in samples for array in sample.values())
+
+
+def _evenly(total: int, count: int) -> list[int]:
+    return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int)).tolist()

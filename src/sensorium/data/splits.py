@@ -1,0 +1,124 @@
+"""Who trains and who tests: splits that are stratified, seeded, and never tear a group apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from .targets import in_order
+
+TEST_FRACTION = 0.2
+VAL_FRACTION = 0.1
+FEWEST_FOR_VAL = 500
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices of the examples of each split, ascending, and what people should know about them."""
+
+    indices: dict[str, np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+
+def assign(
+    count: int,
+    *,
+    given: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
+    fold: int | str | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Which of ``count`` examples are ``train``, ``val`` and ``test``.
+
+    A named fold is the test split. Otherwise the given splits stand; without any, the last fold is the test split, or,
+    without folds, 20 % of the examples. Where no ``val`` is given, 10 % of at least 500 training examples become it.
+
+    Args:
+        given: n strings, ``train``, ``val``, ``test`` or empty: the examples in none of them.
+        strata: n integers; every split has about the same share of each.
+        groups: n values; examples of one group stay together.
+        folds: n values.
+        fold: the one to test on.
+
+    Raises:
+        InputError: no such fold, or nothing to train on.
+    """
+    everything = np.arange(count)
+    warnings: list[str] = []
+    if fold is not None or (given is None and folds is not None):
+        if folds is None:
+            raise InputError(f"fold {fold}: these data have no folds; name their column as `fold` in dataset.yaml")
+        words = folds.astype(str)
+        known = in_order(set(words.tolist()))
+        if fold is None:
+            fold = known[-1]
+            warnings.append(f"the data have {len(known)} folds: fold {fold} is the test split; choose with --fold")
+        if str(fold) not in known:
+            raise InputError(f"fold {fold}: there is no such fold; there are {', '.join(known)}")
+        test = words == str(fold)
+        indices = {"train": everything[~test], "test": everything[test]}
+    elif given is not None:
+        indices = {name: everything[given == name] for name in ("train", "val", "test") if (given == name).any()}
+    else:
+        indices = {"train": everything}
+    if not len(indices.get("train", ())):
+        raise InputError("there are no training examples; name them under `splits` in dataset.yaml")
+    if "test" not in indices:
+        indices["train"], indices["test"] = _cut(indices["train"], TEST_FRACTION, strata, groups, seed)
+    if "val" not in indices and len(indices["train"]) >= FEWEST_FOR_VAL:
+        indices["train"], indices["val"] = _cut(indices["train"], VAL_FRACTION, strata, groups, seed + 1)
+    if groups is not None:
+        torn = set(groups[indices["train"]].tolist()) & set(groups[indices["test"]].tolist())
+        if torn:
+            example = in_order(map(str, torn))[0]
+            warnings.append(
+                f"{len(torn)} groups are in train and in test, for example {example!r}: scores will be too good"
+            )
+    return Splits({name: indices[name] for name in ("train", "val", "test") if name in indices}, tuple(warnings))
+
+
+def _cut(
+    indices: np.ndarray, fraction: float, strata: np.ndarray | None, groups: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The indices in two: without and with a fraction of them."""
+    strata = np.zeros(len(indices), dtype=np.int64) if strata is None else strata[indices]
+    if groups is None:
+        taken = _stratified(strata, fraction, np.random.default_rng(seed))
+    else:
+        taken = _grouped(strata, fraction, groups[indices], seed)
+    if not taken.any() or taken.all():
+        raise InputError(f"{len(indices)} examples are too few to set a part of them aside; name the splits yourself")
+    return indices[~taken], indices[taken]
+
+
+def _stratified(strata: np.ndarray, fraction: float, random: np.random.Generator) -> np.ndarray:
+    """A mask that takes its share of every stratum, rounded so that the total is right; never all of a stratum."""
+    _, strata, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    quota = counts * fraction
+    taking = np.floor(quota).astype(np.int64)
+    spare = round(len(strata) * fraction) - int(taking.sum())
+    # The largest remainders get one more; a stratum of one stays where it can be learned from.
+    wish = np.where(counts > taking + 1, quota - taking + random.uniform(0, 1e-6, len(counts)), -1.0)
+    for stratum in np.argsort(-wish)[:spare]:
+        taking[stratum] += wish[stratum] >= 0
+    order = np.lexsort((random.random(len(strata)), strata))  # shuffled within each stratum
+    rank = np.empty(len(strata), dtype=np.int64)
+    rank[order] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank < taking[strata]
+
+
+def _grouped(strata: np.ndarray, fraction: float, groups: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    _, groups = np.unique(groups.astype(str), return_inverse=True)
+    parts = min(round(1 / fraction), int(groups.max()) + 1, int(np.bincount(strata).max()))
+    if parts < 2:
+        raise InputError("there is only one group, so none can be set aside; name another column as `group`")
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    taken = np.zeros(len(groups), dtype=bool)
+    taken[next(folds.split(groups, strata, groups))[1]] = True
+    return taken

@@ -1,0 +1,172 @@
+"""CSV, TSV and Parquet tables whose columns are paths, bytes or values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ..errors import InputError, did_you_mean
+from .columns import Cells, Lines, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
+from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
+from .examples import Listing
+from .recognise import SPLIT_WORDS, check_kind, files_by_split
+from .roles import find_roles
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+
+
+def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Listing:
+    """Every row of the tables, which are one table in several files (shards, or a file per split).
+
+    Raises:
+        InputError: a table that cannot be read, a column that is not there, a path that leads nowhere.
+    """
+    parts = files_by_split(root, (path for path in files if path.suffix.lower() in SUFFIXES), description)
+    table, counted, warnings = _joined(parts, description.target)
+    first = counted[0][1]
+    described, left_out = find_roles(table, first.parent, str(first), description)
+    splits, given = _splits(table, counted, described)
+    names = [f"{path.name} row {row}" for _, path, count in counted for row in range(1, count + 1)]
+    inputs = described.inputs or {}
+    return Listing(
+        kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
+        raws={name: _raws(table, first.parent, names, config) for name, config in inputs.items()},
+        names=names,
+        labels=_labels(table, described.target),
+        classes=_class_names(table, described.target),
+        given=given,
+        folds=to_numpy(table[described.fold]) if described.fold else None,
+        groups=to_numpy(table[described.group]) if described.group else None,
+        description=replace(described, layout="table", splits=splits),
+        warnings=(*warnings, *left_out),
+    )
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table file as a table; the separator of a text table is the one its first line has most of.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = pa.parquet.read_table(path)
+        else:
+            with path.open(encoding="utf-8-sig") as file:
+                header = file.readline()
+            table = pa.csv.read_csv(
+                path,
+                # One block, so that a column's type is decided by all of its values; one thread, so that errors
+                # name the row.
+                read_options=pa.csv.ReadOptions(use_threads=False, block_size=min(path.stat().st_size + 1, 1 << 30)),
+                parse_options=pa.csv.ParseOptions(delimiter=max(",;\t|", key=header.count), newlines_in_values=True),
+                convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
+            )
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: the table cannot be read ({str(error).splitlines()[0]})") from None
+    columns = {name: plain(table[name]) for name in table.column_names}
+    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
+
+
+def _joined(
+    files: list[tuple[str, Path]], target: TargetConfig
+) -> tuple[pa.Table, list[tuple[str, Path, int]], tuple[str, ...]]:
+    """One table of all files; split, path and number of rows of each; warnings about the files left out.
+
+    A file of test rows without the target (as competitions hand out) is left out: there is nothing to compare with.
+    """
+    tables = [(split, path, read_table(path)) for split, path in files]
+    tables.sort(key=lambda one: ("train", "", "val", "test").index(one[0]))
+    _, first_path, first = tables[0]
+    kept, warnings = [], []
+    if tables[0][0] == "train":
+        strays = [path.name for split, path, _ in tables if not split]
+        warnings += [f"{', '.join(strays)}: left out, because no split is named"] if strays else []
+        tables = [one for one in tables if one[0]]
+    for split, path, table in tables:
+        missing = [name for name in first.column_names if name not in table.column_names]
+        if not missing:
+            kept.append((split, path, table.select(first.column_names)))
+        elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):
+            warnings.append(f"{path.name} has no column {missing[0]!r} and was left out")
+        else:
+            raise InputError(
+                f"{path}: no column is called {missing[0]!r}, unlike in {first_path.name}; "
+                f"{did_you_mean(missing[0], table.column_names)}; "
+                "give both the same columns, or name the files under `splits` in dataset.yaml"
+            )
+    try:
+        table = pa.concat_tables([table for _, _, table in kept], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{first_path.parent}: columns of one name differ in type between the files ({error})"
+        ) from None
+    if not len(table):
+        raise InputError(f"{first_path}: the table has no rows")
+    table = table.replace_schema_metadata(first.schema.metadata)
+    return table, [(split, path, len(part)) for split, path, part in kept], tuple(warnings)
+
+
+def _splits(
+    table: pa.Table, parts: list[tuple[str, Path, int]], described: DataConfig
+) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
+    """What each split is called here, and the split of each row."""
+    if described.split is None:
+        given = np.array([split for split, _, count in parts for _ in range(count)])
+        splits = described.splits or in_split_order({split: path.name for split, path, _ in parts})
+        return splits, given if given.any() else None
+    values = [str(value) for value in table[described.split].to_pylist()]
+    known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
+    splits = described.splits or in_split_order(known)
+    words = {word: split for split, word in (splits or {}).items()}
+    return splits, np.array([words.get(value, "") for value in values])
+
+
+def _raws(table: pa.Table, folder: Path, names: list[str], config: InputConfig) -> Sequence[Any]:
+    if config.kind == "table":
+        columns = (config.column,) if isinstance(config.column, str) else config.column or ()
+        return Lines({name: table[name].to_pylist() for name in columns})
+    column = table[config.column]
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy()))
+        raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
+    if is_bytes(column.type):
+        return Cells(bytes_of(column))
+    if not is_text(column.type) or (config.kind == "text" and not are_paths(first_values(column))):
+        return Cells(column)
+    paths = [folder / value.replace("\\", "/") for value in column.to_pylist()]
+    for name, path in zip(names, paths, strict=True):
+        if not path.is_file():
+            raise InputError(f"{name}: {path} does not exist; paths are relative to the table's folder")
+    return paths
+
+
+def _labels(table: pa.Table, target: TargetConfig) -> np.ndarray:
+    if isinstance(target.column, tuple):
+        return np.stack([to_numpy(table[name]) for name in target.column], axis=1)
+    return to_numpy(table[target.column])
+
+
+def _class_names(table: pa.Table, target: TargetConfig) -> tuple[str, ...] | None:
+    """The class names that Hugging Face data sets keep in a table's metadata, or those of one column per class."""
+    if isinstance(target.column, tuple):
+        return target.column
+    features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = features.get("info", {}).get("features", {}).get(target.column, {}).get("names")
+    return tuple(names) if names else None
+
+
+def has_paths(table: pa.Table, folder: Path) -> bool:
+    """Whether a column holds paths to files that are there."""
+    for name in table.column_names:
+        if is_text(table[name].type) and are_paths(values := first_values(table[name])):
+            return any((folder / value).is_file() for value in values)
+    return False

@@ -1,0 +1,37 @@
+"""Every kind of signal there is, in one table. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pydantic
+
+from .audio import Audio, AudioConfig
+from .base import Batch, Modality, Raw, Sample
+from .image import Image, ImageConfig
+from .points import Points, PointsConfig
+from .series import Series, SeriesConfig
+from .table import Table, TableConfig
+from .text import Text, TextConfig
+
+KINDS: dict[str, type[Modality]] = {
+    "image": Image,
+    "audio": Audio,
+    "points": Points,
+    "text": Text,
+    "series": Series,
+    "table": Table,
+}
+
+ModalityConfig = Annotated[
+    ImageConfig | AudioConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
+    pydantic.Field(discriminator="kind"),
+]
+
+
+def modality(config: Any, *, name: str | None = None) -> Modality:
+    """The modality that a configuration describes."""
+    return KINDS[config.kind](config, name=name)
+
+
+__all__ = ["KINDS", "Batch", "Modality", "ModalityConfig", "Raw", "Sample", "modality"]

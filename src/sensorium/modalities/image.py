@@ -1,0 +1,306 @@
+"""Pictures: patches of pixels (a patch of one pixel is the paper's), Fourier codes over height and width."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..arrays import ByteArray, GridCodes, Segment
+from ..config import record
+from ..core.positions import fourier_channels, fourier_grid
+from ..errors import InputError
+from .base import Batch, Modality, Raw, Sample
+
+LARGEST_SIDE = 224
+LARGEST_PICTURE = 400_000_000  # pixels; more would not fit a laptop's memory once decoded
+
+
+@record
+class ImageConfig:
+    """What pictures look like to the model.
+
+    Attributes:
+        size: height and width in pixels; multiples of ``patch``.
+        channels: 3 (colour) or 1 (grey).
+        patch: height and width of one row's patch; (1, 1) is a row per pixel.
+        bands: Fourier bands per axis.
+        resolution: per axis, twice the highest Fourier frequency; None: the number of patches along it.
+        mean, std: per channel, of values in [0, 1].
+        crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
+        flip: probability of mirroring left and right in training.
+        randaugment: how many random operations on each training picture (RandAugment), and their magnitude (of 30).
+    """
+
+    kind: Literal["image"] = "image"
+    size: tuple[int, int] = (224, 224)
+    channels: Literal[1, 3] = 3
+    patch: tuple[int, int] = (1, 1)
+    bands: int = 64
+    resolution: tuple[float, float] | None = None
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop: float = 1.0
+    flip: float = 0.0
+    randaugment: tuple[int, float] = (0, 0.0)
+
+
+class Image(Modality):
+    """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
+
+    >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
+    >>> image.embed({"image": torch.rand(5, 3, 8, 8)}).dense().shape
+    torch.Size([5, 16, 30])
+    """
+
+    kind: ClassVar[str] = "image"
+    suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+    config: ImageConfig
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        if any(side % patch for side, patch in zip(config.size, config.patch, strict=True)):
+            raise InputError(f"image: a size of {config.size} is not a multiple of the patch {config.patch}")
+        if len(config.mean) != config.channels or len(config.std) != config.channels:
+            raise InputError(f"image: mean and std need {config.channels} values each")
+        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
+        self.stored = tuple(side if side < 64 else round(side * 8 / 7) for side in config.size)
+
+    # -- from files
+
+    @classmethod
+    def measure(cls, raws: Sequence[Raw]) -> ImageConfig:
+        """Square pictures of the median shorter side, at most 224; grey if all are; mean and std of 128 of them."""
+        pictures = [raw if isinstance(raw, np.ndarray) else _open(raw) for raw in raws]
+        sides = [min(p.shape[:2]) if isinstance(p, np.ndarray) else min(p.size) for p in pictures]
+        side = max(1, min(LARGEST_SIDE, int(np.median(sides))))
+        grey = all(
+            p.ndim == 2 or p.shape[2] == 1 if isinstance(p, np.ndarray) else p.mode in ("L", "1", "I;16", "I")
+            for p in pictures
+        )
+        half = (0.5,) * (1 if grey else 3)
+        config = ImageConfig(size=(side, side), channels=1 if grey else 3, mean=half, std=half)
+        reader = cls(config)
+        some = np.stack([reader.read(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
+        mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
+        return ImageConfig(
+            size=config.size,
+            channels=config.channels,
+            mean=tuple(round(float(value), 4) for value in mean),
+            std=tuple(round(max(float(value), 0.02), 4) for value in std),
+        )
+
+    def read(self, raw: Raw) -> Sample:
+        """uint8, channels × stored height × stored width: the centre of the picture, a little larger than ``size``
+        where that is 64 or more (256 for 224), so that training crops have room."""
+        picture = _from_array(raw) if isinstance(raw, np.ndarray) else _open(raw)
+        return {self.name: _fit(_flatten(picture, self.config.channels), self.stored)}
+
+    # -- from batches
+
+    def view(self, batch: Batch) -> dict[str, Tensor]:
+        """Floats in [0, 1], the centre of ``size``."""
+        images = _floats(batch[self.name])
+        (top, height), (left, width) = (
+            ((have - want) // 2 if have > want else 0, min(have, want))
+            for have, want in zip(images.shape[-2:], self._target(images), strict=True)
+        )
+        return {**batch, self.name: images[..., top : top + height, left : left + width]}
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3) and mirroring as one resampling,
+        after RandAugment's operations on the whole picture."""
+        images = _floats(batch[self.name])
+        layers, magnitude = self.config.randaugment
+        if layers:
+            images = _randaugment(images, layers, magnitude, generator)
+        if self.config.crop >= 1 and self.config.flip <= 0 and images.shape[-2:] == self._target(images):
+            return {**batch, self.name: images}
+        return {**batch, self.name: self._random_crop(images, generator)}
+
+    def embed(self, batch: Batch) -> ByteArray:
+        images = _floats(batch[self.name])
+        if images.ndim != 4 or images.shape[1] != self.config.channels:
+            raise InputError(
+                f"{self.name}: expected batch × {self.config.channels} × height × width, got {tuple(images.shape)}"
+            )
+        if any(side % patch for side, patch in zip(images.shape[-2:], self.config.patch, strict=True)):
+            raise InputError(
+                f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
+            )
+        values = self.unfold((images - self.mean) / self.std)
+        return ByteArray((Segment(self.name, values, self._codes(self._grid(images), values.device)),))
+
+    # -- rows and signal
+
+    @property
+    def channels(self) -> int:
+        return self.elements * self.config.channels + fourier_channels(2, self.config.bands)
+
+    @property
+    def rows(self) -> int:
+        return self.config.size[0] * self.config.size[1] // self.elements
+
+    @property
+    def elements(self) -> int:
+        return self.config.patch[0] * self.config.patch[1]
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        batch, channels, height, width = signal.shape
+        down, across = self.config.patch
+        patches = signal.view(batch, channels, height // down, down, width // across, across)
+        return patches.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, down * across * channels)
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        down, across = self.config.patch
+        height, width = self._grid(batch[self.name])
+        patches = rows.reshape(rows.shape[0], height, width, down, across, -1)
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(rows.shape[0], -1, height * down, width * across)
+
+    # -- for people
+
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        picture = _floats(batch[self.name])[index].clamp(0, 1)
+        picture = picture.expand(3, -1, -1) if self.config.channels == 1 else picture
+        pixels = picture.permute(1, 2, 0).numpy()
+        axes.set_axis_off()
+        if heat is None:
+            axes.imshow(pixels)
+            return
+        axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
+        axes.imshow(heat.reshape(heat.shape[-2:]).numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+
+    def _grid(self, images: Tensor) -> tuple[int, int]:
+        down, across = self.config.patch
+        return images.shape[-2] // down, images.shape[-1] // across
+
+    def _target(self, images: Tensor) -> tuple[int, ...]:
+        """What a view of stored pictures measures; pictures of another size are taken as they come."""
+        return self.config.size if tuple(images.shape[-2:]) == self.stored else tuple(images.shape[-2:])
+
+    def _codes(self, grid: tuple[int, int], device: torch.device) -> GridCodes:
+        down, across = self.config.patch
+        own = (self.config.size[0] / down, self.config.size[1] / across)
+        return _fourier_grid(grid, self.config.bands, self.config.resolution or own, device)
+
+    def _random_crop(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count = images.shape[0]
+        draw = torch.rand(5, count, generator=generator)
+        area = self.config.crop + (1 - self.config.crop) * draw[0]
+        low, high = (np.log(3 / 4), np.log(4 / 3)) if self.config.crop < 1 else (0.0, 0.0)
+        aspect = (low + (high - low) * draw[1]).exp()
+        tall, wide = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
+        mirrored = torch.where(draw[4] < self.config.flip, -1.0, 1.0)
+        theta = torch.zeros(count, 2, 3)
+        theta[:, 0, 0] = wide * mirrored
+        theta[:, 1, 1] = tall
+        theta[:, 0, 2] = (1 - wide) * (2 * draw[2] - 1)
+        theta[:, 1, 2] = (1 - tall) * (2 * draw[3] - 1)
+        shape = [count, images.shape[1], *self._target(images)]
+        grid = F.affine_grid(theta, shape, align_corners=False).to(images.device)
+        return F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
+
+
+@lru_cache(maxsize=8)
+def _fourier_grid(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
+    """Codes do not depend on the batch: made once for each shape."""
+    codes = fourier_grid(grid, bands=bands, resolution=resolution)
+    return GridCodes(tuple(table.to(device) for table in codes.tables))
+
+
+def _floats(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:
+    from kornia.augmentation.auto import RandAugment
+
+    seed = int(torch.randint(2**31, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):  # kornia draws from the global generator
+        torch.manual_seed(seed)
+        if images.shape[1] == 3:
+            return RandAugment(n=layers, m=int(magnitude))(images)
+        return RandAugment(n=layers, m=int(magnitude))(images.expand(-1, 3, -1, -1))[:, :1]
+
+
+def _open(raw: Raw) -> Any:
+    """A decoded Pillow picture, the right way up."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps, UnidentifiedImageError
+
+    Pillow.MAX_IMAGE_PIXELS = None  # our own limit below has a cure in its message
+    source = io.BytesIO(raw) if isinstance(raw, bytes) else Path(str(raw))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Pillow.open(source)
+            if picture.width * picture.height > LARGEST_PICTURE:
+                raise InputError(
+                    f"the picture has {picture.width} × {picture.height} pixels, more than "
+                    f"{LARGEST_PICTURE / 1e6:.0f} million; make it smaller"
+                )
+            # JPEG decodes at a fraction of its size for nothing; what is kept is never larger than this.
+            picture.draft(picture.mode, (4 * LARGEST_SIDE, 4 * LARGEST_SIDE))
+            return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        empty = source.getbuffer().nbytes == 0 if isinstance(source, io.BytesIO) else source.stat().st_size == 0
+        problem = "the file is empty" if empty else "not a picture that can be decoded"
+        raise InputError(f"{problem}; replace or remove it") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
+
+
+def _from_array(values: np.ndarray) -> Any:
+    from PIL import Image as Pillow
+
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)) or 0 in values.shape:
+        raise InputError(f"an array of shape {values.shape} is not height × width × 1, 3 or 4 channels")
+    if np.issubdtype(values.dtype, np.floating):
+        if not np.isfinite(values).all():
+            raise InputError("NaN or infinite values; replace them")
+        values = (values.clip(0, 1) * 255).round()
+    return Pillow.fromarray(np.ascontiguousarray(values.squeeze(2) if values.shape[2:] == (1,) else values, np.uint8))
+
+
+def _flatten(picture: Any, channels: int) -> Any:
+    """Grey or RGB, 8 bits, whatever the file holds: 16 bits, palettes, CMYK, transparency (on white)."""
+    from PIL import Image as Pillow
+
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, np.float64)
+        if not np.isfinite(values).all():
+            raise InputError("NaN or infinite pixels; replace or remove the file")
+        values = values / 257 if values.max(initial=0) > 255 else values
+        picture = Pillow.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
+def _fit(picture: Any, size: tuple[int, ...]) -> np.ndarray:
+    """The largest centred part of the size's proportions, resized: uint8, channels × height × width."""
+    from PIL import Image as Pillow
+
+    height, width = size
+    shrink = min(picture.height / height, picture.width / width)
+    tall, wide = height * shrink, width * shrink
+    left, top = max(0.0, (picture.width - wide) / 2), max(0.0, (picture.height - tall) / 2)
+    box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
+    if picture.size != (width, height):
+        try:
+            picture = picture.resize((width, height), Pillow.Resampling.BICUBIC, box)
+        except OSError as error:
+            raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
+    return np.atleast_3d(np.asarray(picture, np.uint8)).transpose(2, 0, 1).copy()

@@ -1,0 +1,60 @@
+"""What signals in time share: how long an example is, windows of it, and reading it at other moments.
+
+The fields of a signal called ``name`` are ``name`` (batch × steps × …), and, optional, ``name.mask`` and ``name.times``
+(batch × steps); they are cut together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Batch
+
+FIELDS = ("", ".mask", ".times")
+
+
+def lengths(batch: Batch, name: str) -> Tensor:
+    """The number of steps up to the last present one: int64, (batch,); at least 1."""
+    signal, mask = batch[name], batch.get(f"{name}.mask")
+    if mask is None:
+        return torch.full(signal.shape[:1], signal.shape[1], device=signal.device)
+    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).clamp(min=1)
+
+
+def cut(batch: Batch, name: str, start: Tensor, size: int) -> dict[str, Tensor]:
+    """Every field of ``name`` from step ``start`` (batch,) on: ``size`` steps (all where there are fewer)."""
+    result = dict(batch)
+    if batch[name].shape[1] > size:
+        index = start[:, None] + torch.arange(size, device=start.device)
+        row = torch.arange(len(start), device=start.device)[:, None]
+        for field in FIELDS:
+            if name + field in result:
+                result[name + field] = result[name + field][row, index]
+    return result
+
+
+def resample(signal: Tensor, moments: Tensor) -> Tensor:
+    """The signal read at ``moments``, linear between steps, the outermost steps beyond them.
+
+    Args:
+        signal: batch × steps × …, float.
+        moments: batch × new steps, float, in steps from 0.
+
+    Returns:
+        batch × new steps × …
+
+    >>> resample(torch.tensor([[0.0, 10.0]]), torch.tensor([[-1.0, 0.5, 2.0]]))
+    tensor([[ 0.,  5., 10.]])
+    """
+    moments = moments.clamp(0, signal.shape[1] - 1)
+    low = moments.floor().long()
+    high = (low + 1).clamp(max=signal.shape[1] - 1)
+    row = torch.arange(len(signal), device=signal.device)[:, None]
+    part = (moments - low).view(*moments.shape, *[1] * (signal.ndim - 2))
+    return torch.lerp(signal[row, low], signal[row, high], part)
+
+
+def uniform(like: Tensor, shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Random numbers between ``low`` and ``high``: float32, on the device of ``like``."""
+    return torch.rand(shape, generator=generator, device=generator.device).to(like.device) * (high - low) + low

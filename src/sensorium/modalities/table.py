@@ -1,0 +1,239 @@
+"""Rows of a table: numbers and categories, with gaps; every column is a row of the byte array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, nan
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..arrays import ByteArray, Segment
+from ..config import record
+from ..core.initialise import truncated_normal
+from ..core.positions import LearnedCodes
+from ..errors import InputError, did_you_mean
+from .base import Batch, Modality, Raw, Sample
+from .spans import uniform
+
+GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
+
+
+@record
+class Column:
+    """A column of numbers (with their mean and std) or of categories (in order: the number of one is its place)."""
+
+    name: str
+    kind: Literal["number", "category"] = "number"
+    mean: float = 0.0
+    std: float = 1.0
+    categories: tuple[str, ...] = ()
+
+
+@record
+class TableConfig:
+    """What the columns are.
+
+    Attributes:
+        columns: in order.
+        channels: the width of a value's embedding, and of its column's code.
+        jitter: training adds noise of this standard deviation to standardised numbers.
+        blank: training leaves out this share of the values.
+    """
+
+    kind: Literal["table"] = "table"
+    columns: tuple[Column, ...]
+    channels: int = 64
+    jitter: float = 0.05
+    blank: float = 0.1
+
+
+class Table(Modality):
+    """A line of a table: a row per column. Gaps are not read.
+
+    Batch keys: ``table``, float, batch × columns: the number as it is, or the place of the category; NaN is a gap.
+
+    >>> columns = (Column(name="age", mean=40.0, std=10.0), Column(name="city", kind="category", categories=("Rome",)))
+    >>> table = Table(TableConfig(columns=columns, channels=8))
+    >>> table.read({"age": "31", "city": "Rome"})["table"]
+    array([31.,  0.], dtype=float32)
+    >>> table.embed({"table": torch.tensor([[31.0, 0.0]])}).dense().shape
+    torch.Size([1, 2, 16])
+    """
+
+    kind: ClassVar[str] = "table"
+    config: TableConfig
+    numeric: Tensor
+    mean: Tensor
+    std: Tensor
+    first: Tensor
+
+    def __init__(self, config: TableConfig, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        columns = config.columns
+        sizes = [len(column.categories) for column in columns]
+        for key, values in {
+            "numeric": torch.tensor([column.kind == "number" for column in columns]),
+            "mean": torch.tensor([column.mean for column in columns]),
+            "std": torch.tensor([column.std for column in columns]),
+            "first": torch.tensor([0, *sizes[:-1]]).cumsum(0),  # where each column's categories begin in the embedding
+        }.items():
+            self.register_buffer(key, values, persistent=False)
+        # A number stretches its column's own direction; a category is a direction. Without that, numbers of different
+        # columns would reach a latent as one sum.
+        self.directions = nn.Parameter(truncated_normal(torch.empty(len(columns), config.channels), 1.0))
+        self.categories = nn.Embedding(max(1, sum(sizes)), config.channels)
+        truncated_normal(self.categories.weight, 1.0)
+        self.codes = LearnedCodes(len(columns), config.channels)
+
+    # -- from files ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def measure(cls, raws: Sequence[Raw]) -> TableConfig:
+        """Columns of numbers where every value is one, else of the categories seen. Columns of gaps only stay, unread.
+
+        Raises:
+            InputError: lines differ in their columns, or a value is infinite.
+        """
+        names: dict[str, None] = {}
+        lines = [_line(raw) for raw in raws]
+        for line in lines:
+            names.update(dict.fromkeys(line))
+        columns = []
+        for name in names:
+            values = [line[name] for line in lines if name in line and not _is_gap(line[name])]
+            if any(_number(value) is None for value in values):
+                categories = tuple(sorted({str(value).strip() for value in values}))
+                columns.append(Column(name=name, kind="category", categories=categories))
+                continue
+            numbers = np.array([_finite(name, value) for value in values] or [0.0])
+            std = float(f"{numbers.std():.6g}") or 1.0
+            columns.append(Column(name=name, mean=float(f"{numbers.mean():.6g}"), std=std))
+        return TableConfig(columns=tuple(columns))
+
+    def read(self, raw: Raw) -> Sample:
+        """One line: values in the order of the columns, or by name; names that are missing are gaps, as are None, NaN,
+        empty texts and categories never seen before.
+
+        Returns:
+            float32, (columns,).
+
+        Raises:
+            InputError: another number of values, an unknown name, an infinite value, a text in a column of numbers.
+        """
+        line = _line(raw)
+        columns = self.config.columns
+        if isinstance(raw, Mapping):
+            names = [column.name for column in columns]
+            for name in line:
+                if name not in names:
+                    raise InputError(f"no column is called {name!r}; {did_you_mean(name, names)}")
+            cells = [line.get(name) for name in names]
+        elif len(line) != len(columns):
+            raise InputError(f"{len(line)} values, the model reads {len(columns)} columns; give as many")
+        else:
+            cells = list(line.values())
+        pairs = zip(columns, cells, strict=True)
+        return {self.name: np.array([_encode(column, cell) for column, cell in pairs], dtype=np.float32)}
+
+    # -- from batches -------------------------------------------------------------------------------------------
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Noise on numbers, and gaps."""
+        table = batch[self.name].float()
+        noise = torch.randn(table.shape, generator=generator, device=generator.device).to(table.device)
+        table = table + self.config.jitter * self.std * self.numeric * noise
+        gaps = uniform(table, tuple(table.shape), 0, 1, generator) < self.config.blank
+        return {**batch, self.name: table.masked_fill(gaps, nan)}
+
+    def embed(self, batch: Batch) -> ByteArray:
+        """A row per column, masked where it is a gap."""
+        table = batch[self.name].float()
+        present = ~table.isnan()
+        table = table.masked_fill(~present, 0.0)
+        numbers = ((table - self.mean) / self.std)[..., None] * self.directions
+        places = torch.where(self.numeric, 0, table.long() + self.first)
+        values = torch.where(self.numeric[:, None], numbers, self.categories(places))
+        values = values * present[..., None]
+        return ByteArray((Segment(self.name, values, self.codes(), mask=present),))
+
+    # -- rows and signal ----------------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> int:
+        return 2 * self.config.channels
+
+    @property
+    def rows(self) -> int:
+        return len(self.config.columns)
+
+    @property
+    def elements(self) -> int:
+        return 1
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × columns [× k], as it is: a row is a column."""
+        return signal if signal.ndim == 3 else signal[..., None]
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × columns × k, as it is."""
+        return rows
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """Each column's name and value; bars are the heat, or the standardised numbers."""
+        values = batch[self.name][index].float().cpu()
+        labels = []
+        for column, value in zip(self.config.columns, values.tolist(), strict=True):
+            told = (
+                "–" if value != value else f"{value:.4g}" if column.kind == "number" else column.categories[int(value)]
+            )
+            labels.append(f"{column.name} = {told}")
+        if heat is not None:
+            bars = heat.reshape(-1).float().cpu()
+        else:
+            bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
+        axes.barh(np.arange(len(labels)), bars, color="firebrick" if heat is not None else "0.6")
+        axes.set_yticks(np.arange(len(labels)), labels)
+        axes.invert_yaxis()
+
+
+def _line(raw: Any) -> dict[str, Any]:
+    """A line's values by name; values without names are called by their place, from 1."""
+    if isinstance(raw, Mapping):
+        return {str(name): value for name, value in raw.items()}
+    if isinstance(raw, str | bytes) or not hasattr(raw, "__iter__"):
+        raise InputError(f"a line of a table is values in order or by name, not {type(raw).__name__}")
+    return {f"column {place}": value for place, value in enumerate(raw, start=1)}
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and value.strip().lower() in GAPS)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _finite(name: str, value: Any) -> float:
+    number = _number(value)
+    if number is None or not isfinite(np.float32(number)):
+        raise InputError(f"{name} = {value!r} is not a finite number; correct it, or leave it empty")
+    return number
+
+
+def _encode(column: Column, value: Any) -> float:
+    if _is_gap(value):
+        return nan
+    if column.kind == "number":
+        return _finite(column.name, value)
+    try:
+        return float(column.categories.index(str(value).strip()))
+    except ValueError:
+        return nan

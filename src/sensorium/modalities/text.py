@@ -1,0 +1,196 @@
+"""Text as UTF-8 bytes, one row a byte: no tokeniser (Perceiver IO §4.1)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..arrays import ByteArray, GridCodes, Segment
+from ..config import record
+from ..core.initialise import truncated_normal
+from ..core.positions import LearnedCodes, fourier_channels, fourier_grid
+from ..errors import InputError
+from .base import Batch, Modality, Raw, Sample
+from .spans import cut, lengths, uniform
+
+PAD, BOS, EOS, MASK, CLS, SEP = range(6)
+SPECIALS = 6
+VOCABULARY = SPECIALS + 256
+LONGEST = 2048  # the paper's sentences
+
+
+@record
+class TextConfig:
+    """How text becomes rows.
+
+    Attributes:
+        length: the bytes the model sees at once.
+        channels: the width of a byte's embedding.
+        positions: learned codes are added to the embedding, as in the paper; Fourier codes are joined to it.
+        bands: Fourier bands.
+        blank: training hides this share of the bytes.
+    """
+
+    kind: Literal["text"] = "text"
+    length: int = 2048
+    channels: int = 128
+    positions: Literal["learned", "fourier"] = "learned"
+    bands: int = 64
+    blank: float = 0.05
+
+
+class Text(Modality):
+    """Text: the byte ``b`` is the number ``b + 6``; below are PAD 0, BOS 1, EOS 2, MASK 3, CLS 4, SEP 5.
+
+    Batch keys: ``text``, integers, batch × bytes; ``text.mask``, batch × bytes, where texts differ in length.
+
+    >>> text = Text(TextConfig(length=8, channels=16))
+    >>> text.read("Hé")["text"]
+    array([ 78, 201, 175], dtype=int16)
+    >>> text.embed({"text": torch.tensor([[78, 201, 175]])}).dense().shape
+    torch.Size([1, 3, 16])
+    """
+
+    kind: ClassVar[str] = "text"
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
+    ragged: ClassVar[bool] = True
+    config: TextConfig
+    codes: Tensor
+
+    def __init__(self, config: TextConfig, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        self.bytes = nn.Embedding(VOCABULARY, config.channels)
+        truncated_normal(self.bytes.weight, 1.0)
+        if config.positions == "learned":
+            self.places = LearnedCodes(config.length, config.channels)
+        else:
+            codes = fourier_grid((config.length,), bands=config.bands)
+            self.register_buffer("codes", codes.tables[0], persistent=False)
+
+    # -- from files ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def measure(cls, raws: Sequence[Raw]) -> TextConfig:
+        """The length that holds 95 % of the texts whole, up to 2,048 bytes.
+
+        Raises:
+            InputError: a text cannot be read, or is empty.
+        """
+        length = np.quantile([len(_bytes(raw)) for raw in raws], 0.95)
+        return TextConfig(length=min(LONGEST, int(np.ceil(length))))
+
+    def read(self, raw: Raw) -> Sample:
+        """A text (str), its bytes, or the path of a file; bytes that are not UTF-8 stay what they are.
+
+        Returns:
+            int16, bytes.
+
+        Raises:
+            InputError: the file cannot be read, or the text is empty.
+        """
+        return {self.name: np.frombuffer(_bytes(raw), np.uint8).astype(np.int16) + SPECIALS}
+
+    # -- from batches -------------------------------------------------------------------------------------------
+
+    def view(self, batch: Batch) -> dict[str, Tensor]:
+        """The beginning of longer texts."""
+        return cut(batch, self.name, torch.zeros_like(lengths(batch, self.name)), self.config.length)
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Any passage of longer texts, some of its bytes hidden."""
+        text = batch[self.name]
+        spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
+        start = (uniform(text, spare.shape, 0, 1, generator) * (spare + 1)).long()
+        result = cut(batch, self.name, start, self.config.length)
+        hidden = uniform(text, tuple(result[self.name].shape), 0, 1, generator) < self.config.blank
+        return {**result, self.name: result[self.name].masked_fill(hidden, MASK)}
+
+    def embed(self, batch: Batch) -> ByteArray:
+        """A row a byte: its embedding, with the code of its place."""
+        values = self.bytes(batch[self.name].long())
+        mask = batch.get(f"{self.name}.mask")
+        if self.config.positions == "learned":
+            values = values + self.places(values.shape[1]).dense()
+            return ByteArray((Segment(self.name, values, mask=mask),))
+        return ByteArray((Segment(self.name, values, GridCodes((self.codes[: values.shape[1]],)), mask=mask),))
+
+    # -- rows and signal ----------------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> int:
+        return self.config.channels + (
+            0 if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
+        )
+
+    @property
+    def rows(self) -> int:
+        return self.config.length
+
+    @property
+    def elements(self) -> int:
+        return 1
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × bytes [× k], as it is: a row is a byte."""
+        return signal if signal.ndim == 3 else signal[..., None]
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × bytes × k, as it is."""
+        return rows
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """The text, wrapped, each character on the colour of its heat."""
+        length = int(lengths(batch, self.name)[index])
+        shown = text_of(batch[self.name][index, :length])
+        starts = np.cumsum([0] + [len(letter.encode(errors="surrogateescape")) for letter in shown])
+        warmth = np.zeros(length) if heat is None else heat[:length].reshape(-1).float().cpu().numpy()
+        columns = max(24, round((2 * len(shown)) ** 0.5))  # a square of characters twice as tall as wide
+        lines = textwrap.wrap(shown, columns, expand_tabs=False, replace_whitespace=False, drop_whitespace=False)
+        box, points = axes.bbox, 72 / axes.figure.dpi
+        style = {
+            "ha": "center",
+            "va": "center",
+            "family": "monospace",
+            "fontsize": 1.5 * points * min(box.width / columns, box.height / len(lines) / 2),
+        }
+        colours, place = np.zeros((len(lines), columns)), 0
+        for row, line in enumerate(lines):
+            for column, letter in enumerate(line):
+                colours[row, column] = warmth[starts[place]]
+                axes.text(column, row, letter if letter.isprintable() else "·", **style)
+                place += 1
+        axes.imshow(colours, aspect=2, cmap="Reds", vmin=0, vmax=1, alpha=0.7)
+        axes.set_axis_off()
+
+
+def text_of(numbers: Tensor) -> str:
+    """The text of one example's numbers (bytes,): specials are shown as ``_``, bytes outside UTF-8 as surrogates.
+
+    >>> text_of(torch.tensor([78, 3, 201, 175]))
+    'H_é'
+    """
+    values = torch.where(numbers < SPECIALS, ord("_"), numbers - SPECIALS)
+    return bytes(values.tolist()).decode("utf-8", errors="surrogateescape")
+
+
+def _bytes(raw: Raw) -> bytes:
+    if isinstance(raw, Path):
+        try:
+            raw = raw.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot be read ({error.strerror})") from None
+    if isinstance(raw, str):
+        raw = raw.encode("utf-8", errors="surrogateescape")
+    if not isinstance(raw, bytes):
+        raise InputError(f"a text is a str, bytes or a path, not {type(raw).__name__}")
+    if not raw:
+        raise InputError("the text is empty; remove it")
+    return raw

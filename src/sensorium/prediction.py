@@ -1,0 +1,94 @@
+"""What a trained run says of single files, and what a preset costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import checkpoints, presets
+from .core.attention import reading
+from .data import Examples, decode
+from .errors import InputError
+from .model import Model
+
+
+def predict(
+    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32
+) -> list[dict[str, Any]]:
+    """The model's answer to each file.
+
+    Args:
+        run: a run or weights folder.
+        files: paths of signals of the kind the model was trained on.
+        top: how many classes to name, best first; regression names every target.
+
+    Returns:
+        a dict a file: ``file``, ``answer`` (the best class, the tags above one half, or the numbers) and ``scores``.
+
+    Raises:
+        InputError: no model there, or a file that cannot be read; all are read before anything is answered.
+    """
+    model = checkpoints.load(run)
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"{file}: there is no such file")
+    raws = {model.inputs.name: [Path(file) for file in files]}
+    samples = decode(Examples(raws, None, [str(file) for file in files]), [model.inputs])
+    if samples.set_aside:
+        raise InputError(samples.set_aside[0])
+    names = model.config.task.classes
+    rows = []
+    for start in range(0, len(samples), batch_size):
+        indices = list(range(start, min(start + batch_size, len(samples))))
+        with torch.inference_mode():
+            scores = model(model.inputs.view(samples.batch(indices))).scores
+        for index, line in zip(indices, scores.tolist(), strict=True):
+            ranked = sorted(zip(names, line, strict=True), key=lambda pair: -pair[1])
+            match model.config.task.kind:
+                case "classify":
+                    answer: Any = ranked[0][0]
+                case "tag":
+                    answer = [name for name, score in ranked if score >= 0.5]
+                case "regress":
+                    answer = dict(zip(names, line, strict=True))
+                    ranked = list(answer.items())
+            told = ranked if model.config.task.kind == "regress" else ranked[:top]
+            rows.append({"file": samples.names[index], "answer": answer, "scores": dict(told)})
+    return rows
+
+
+def gigaflop(model: Model) -> float:
+    """Multiplications and additions of one example's forward pass, in 10⁹, keys and values projected as in the papers.
+
+    The model must be on the ``meta`` device: nothing is computed.
+    """
+    array = torch.zeros(1, model.inputs.rows, model.inputs.channels, device="meta")
+    from .arrays import ByteArray, Segment
+
+    with FlopCounterMode(display=False) as counter, reading("projected"):
+        model.decoder(model.encoder(ByteArray((Segment("rows", array),))))
+    return counter.get_total_flops() / 1e9
+
+
+def preset_costs() -> list[dict[str, Any]]:
+    """Every preset with its parameters, arithmetic and byte array."""
+    rows = []
+    for name in presets.names():
+        preset = presets.load(name)
+        with torch.device("meta"):
+            model = Model(preset.model())
+        rows.append(
+            {
+                "name": name,
+                "parameters": model.parameter_count(),
+                "gigaflop": gigaflop(model),
+                "rows": model.inputs.rows,
+                "channels": model.inputs.channels,
+                "about": preset.about,
+            }
+        )
+    return rows

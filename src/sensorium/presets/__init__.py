@@ -1,0 +1,112 @@
+"""The papers' models, one small file of values each, and ``auto``, which chooses values for the data at hand."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ..config import from_dict, read_yaml, record
+from ..core.perceiver import EncoderConfig
+from ..errors import InputError, did_you_mean
+from ..modalities import ModalityConfig
+from ..model import Model, ModelConfig
+from ..recipe import RecipeConfig
+from ..tasks import ClassifyConfig, TagConfig
+from .auto import Facts, choose_encoder, choose_inputs, choose_recipe
+
+FOLDER = Path(__file__).parent
+
+
+@record
+class Preset:
+    """A model and the recipe it is trained by.
+
+    Attributes:
+        about: what it does, in a line.
+        source: the paper's section; what is not stated there.
+        task: what the paper asks.
+        classes: how many classes the paper has.
+    """
+
+    about: str
+    source: str
+    task: Literal["classify", "tag"]
+    classes: int
+    inputs: ModalityConfig
+    encoder: EncoderConfig
+    recipe: RecipeConfig
+
+    def model(self) -> ModelConfig:
+        """The paper's own model, its classes numbered."""
+        classes = tuple(str(number) for number in range(self.classes))
+        asked = ClassifyConfig(classes=classes) if self.task == "classify" else TagConfig(classes=classes)
+        return ModelConfig(inputs=self.inputs, encoder=self.encoder, task=asked)
+
+
+def names() -> tuple[str, ...]:
+    """The papers' models, by name.
+
+    >>> "perceiver-imagenet" in names()
+    True
+    """
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+@cache
+def load(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: there is none; the closest name is offered.
+    """
+    if name not in names():
+        raise InputError(f"preset {name!r}: there is none; {did_you_mean(name, (*names(), 'auto'))}")
+    return from_dict(Preset, read_yaml(FOLDER / f"{name}.yaml"), where=name)
+
+
+def choose(
+    name: str, measured: Any, *, examples: int, outputs: int, minutes: float | None
+) -> tuple[ModalityConfig, EncoderConfig, RecipeConfig]:
+    """Inputs, encoder and recipe for some data: a paper's, or ``auto``'s choice.
+
+    Args:
+        name: a preset's name, or ``auto``.
+        measured: the modality's configuration as measured on the data.
+        examples: how many there are to train on.
+        outputs: how many outputs the task has.
+        minutes: the time given; None: not said.
+
+    Raises:
+        InputError: no such preset, or it reads another kind of signal.
+    """
+    if name == "auto":
+        facts = Facts(examples=examples, outputs=outputs, minutes=minutes)
+        inputs = choose_inputs(measured, facts)
+        return inputs, choose_encoder(inputs, facts), choose_recipe(inputs, facts)
+    preset = load(name)
+    if preset.inputs.kind != measured.kind:
+        raise InputError(f"preset {name!r} reads {preset.inputs.kind}, the data is {measured.kind}; use --preset auto")
+    return preset.inputs, preset.encoder, preset.recipe
+
+
+def build(config: str | Path | ModelConfig) -> Model:
+    """A fresh model from a preset's name, a YAML file or a configuration.
+
+    Args:
+        config: the name of a paper's model; the path of a YAML file with a model's configuration (or a run's, with one
+            under ``model``); or the configuration itself.
+
+    Raises:
+        InputError: no such preset or file, or a value that does not fit.
+    """
+    if isinstance(config, ModelConfig):
+        return Model(config)
+    if Path(config).suffix in (".yaml", ".yml"):
+        values = read_yaml(Path(config))
+        inner = values.get("model", values) if isinstance(values, dict) else values
+        return Model(from_dict(ModelConfig, inner, where=str(config)))
+    return Model(load(str(config)).model())
+
+
+__all__ = ["Preset", "build", "choose", "load", "names"]

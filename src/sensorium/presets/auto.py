@@ -1,0 +1,91 @@
+"""``auto``: sizes, positions, augmentation and schedule from the shape and amount of data and the time given.
+
+The rules, all of them:
+
+=========== ==================================================================================================
+rows        patches are as small as leaves at most 256 rows of a picture
+bands       half the rows along an axis (their Nyquist frequency), at most 32
+model       64 latents × 256, two reads, eight layers; 32 × 128 and four layers where there are fewer than 200 examples
+epochs      150,000 examples' worth, at least 30 and at most 300 passes
+batch       64, 32 below 2,000 examples, 16 below 500
+time        20 minutes unless said otherwise
+=========== ==================================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+from ..core.perceiver import EncoderConfig
+from ..modalities import KINDS
+from ..recipe import RecipeConfig
+
+MINUTES = 20.0  # when nothing is said
+ROWS = 256  # of a picture
+SEEN = 150_000  # examples a run sees, where time allows
+MOST_BANDS = 32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at besides the signal's own shape."""
+
+    examples: int
+    outputs: int
+    minutes: float | None
+
+
+def choose_inputs(measured: Any, facts: Facts) -> Any:
+    """Patches, positions and augmentation: the measured configuration with the rules' values."""
+    rule = {"image": _image, "points": _points}.get(measured.kind)
+    return measured if rule is None else rule(measured, facts)
+
+
+def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
+    """The size of the model."""
+    if facts.examples < 200:
+        return EncoderConfig(latents=32, width=128, reads=(0, 1), processes=(0, 1), layers=2, process_heads=4)
+    return EncoderConfig(latents=64, width=256, reads=(0, 1), processes=(0, 1), layers=4, process_heads=4)
+
+
+def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
+    """How it is trained."""
+    return RecipeConfig(
+        epochs=float(min(300, max(30, SEEN // facts.examples))),
+        minutes=MINUTES if facts.minutes is None else facts.minutes,
+        batch=64 if facts.examples >= 2000 else 32 if facts.examples >= 500 else 16,
+        optimizer="muon",
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        warmup=0.05,
+        smoothing=0.1,
+        drop_rows=0.5 if inputs.kind == "points" and KINDS["points"](inputs).rows > 512 else 0.0,
+        average=0.998,
+    )
+
+
+def _image(measured: Any, facts: Facts) -> Any:
+    side = measured.size[0]
+    patch = max(1, ceil(side / ROWS**0.5))
+    count = max(1, side // patch)
+    return replace(
+        measured,
+        size=(patch * count, patch * count),
+        patch=(patch, patch),
+        bands=max(1, min(MOST_BANDS, count // 2)),
+        crop=0.5,
+    )
+
+
+def _points(measured: Any, facts: Facts) -> Any:
+    return replace(
+        measured,
+        points=min(1024, measured.points),
+        bands=16,
+        resolution=40.0,
+        scale=1.2,
+        jitter=0.005,
+        rotation=10.0,
+    )

@@ -1,0 +1,590 @@
+"""Training to a finished run folder: the only file that knows the engine (Lightning)."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import logging
+import math
+import signal
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import checkpoints, presets, report
+from .config import from_dict, override, read_yaml, record, to_dict, to_yaml
+from .data import DataConfig, Examples, Samples, Source, decode, open_source
+from .errors import InputError, did_you_mean
+from .modalities import KINDS
+from .model import Model, ModelConfig
+from .recipe import RecipeConfig, average, mix, optimizers, rate
+from .tasks import ClassifyConfig, RegressConfig, TagConfig
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+
+MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
+LOOKS = 20  # evaluations on the validation split over a run
+LAST = Path("checkpoints", "last.ckpt")
+
+
+@record
+class RunConfig:
+    """Everything a run depends on but the data's bytes: written to ``config.yaml``."""
+
+    model: ModelConfig
+    recipe: RecipeConfig
+    data: DataConfig = DataConfig()
+    fold: str | None = None
+    preset: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be trained on some data, and on which examples."""
+
+    source: Source
+    config: RunConfig
+
+
+class Listener(Protocol):
+    """Who is told how a run goes; the command line draws it."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        """``share`` of the stage is done; the latest figures."""
+
+
+class Quiet:
+    """A listener that says nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, share: float, figures: dict[str, float]) -> None: ...
+
+
+class Interrupted(Exception):
+    """The run was stopped by Ctrl-C or SIGTERM and saved; ``out`` can be resumed."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(str(out))
+        self.out = out
+
+
+def plan(
+    data: str | Path,
+    *,
+    preset: str = "auto",
+    dataset: str | Path | None = None,
+    fold: str | int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+) -> Plan:
+    """Recognise the data and settle every value of the run.
+
+    Args:
+        data: the folder or file.
+        preset: ``auto``, or a paper's model.
+        dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
+        fold: the fold to test on, where the data has folds.
+        minutes, epochs: limits; the preset's own when both are None.
+        settings: overrides such as ``recipe.learning_rate=1e-3``.
+
+    Raises:
+        InputError: the data, the preset or a setting cannot be used.
+    """
+    description = None if dataset is None else read_description(Path(dataset))
+    source = open_source(Path(data), description=description, fold=fold, seed=seed)
+    train = source.splits["train"]
+    name, kind = _single_input(source)
+    raws = train.raws[name]
+    every = max(1, len(train) // MEASURED) if isinstance(raws[0], Path | bytes) else 1
+    try:
+        measured = KINDS[kind].measure([raws[index] for index in range(0, len(train), every)])
+    except InputError as error:
+        # One bad file must not end it here: decoding sets it aside, or names it.
+        measured = KINDS[kind].measure(_readable(kind, train, name, every, error))
+    task = _task(source)
+    limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
+    inputs, encoder, recipe = presets.choose(
+        preset, measured, examples=len(train), outputs=len(task.classes), minutes=minutes
+    )
+    if limits is not None and preset == "auto" and epochs is None:
+        recipe = replace(recipe, minutes=minutes)
+    elif limits is not None:
+        recipe = replace(recipe, minutes=minutes, epochs=epochs)
+    config = RunConfig(
+        model=ModelConfig(inputs=inputs, encoder=encoder, task=task),
+        recipe=recipe,
+        data=source.description,
+        fold=None if fold is None else str(fold),
+        preset=preset,
+        seed=seed,
+    )
+    if settings:
+        config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
+    return Plan(source, config)
+
+
+def read_description(path: Path) -> DataConfig:
+    """The ``dataset.yaml`` at ``path``."""
+    return from_dict(DataConfig, read_yaml(path) or {}, where=str(path))
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    preset: str = "auto",
+    dataset: str | Path | None = None,
+    fold: str | int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
+    """Train on the data and write a run folder; returns what ``report.json`` holds.
+
+    Args:
+        out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
+        resume: go on with an interrupted run in ``out`` (its own configuration is used).
+        listener: is told how it goes.
+        data, preset, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
+
+    Raises:
+        InputError: something handed in cannot be used.
+        Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
+    """
+    listener = listener or Quiet()
+    listener.stage("looking at the data")
+    planned = plan(
+        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings, seed=seed
+    )
+    folder = _run_folder(Path(data), out, resume=resume)
+    if resume:
+        values = read_yaml(folder / "config.yaml")
+        planned = replace(planned, config=from_dict(RunConfig, values, where=str(folder / "config.yaml")))
+        if (folder / "report.json").exists():
+            raise InputError(f"{folder}: this run is finished; train a new one with another --out")
+    config = planned.config
+    torch.manual_seed(config.seed)
+    model = Model(config.model)
+    samples = {split: _decode(examples, model, split, listener) for split, examples in planned.source.splits.items()}
+    checkpoints.replace_file(folder / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
+    seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
+    best = checkpoints.load(folder)
+    split = "test" if "test" in samples else "val" if "val" in samples else "train"
+    return _report(
+        folder,
+        best,
+        samples[split],
+        split,
+        config=config,
+        seconds=seconds,
+        warned=planned.source.warnings,
+        listener=listener,
+    )
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    dataset: str | Path | None = None,
+    fold: str | int | None = None,
+    listener: Listener | None = None,
+) -> dict[str, Any]:
+    """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
+
+    Raises:
+        InputError: no model in ``run``, no such split, or other classes than the model has.
+    """
+    listener = listener or Quiet()
+    folder = Path(run)
+    model = checkpoints.load(folder)
+    values = read_yaml(folder / "config.yaml")
+    config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
+    listener.stage("looking at the data")
+    description = config.data if dataset is None else read_description(Path(dataset))
+    source = open_source(Path(data), description=description, fold=fold or config.fold, seed=config.seed)
+    if split not in source.splits:
+        raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
+    if source.classes != model.config.task.classes:
+        raise InputError(f"{data}: its classes are not those the model was trained on")
+    previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
+    samples = _decode(source.splits[split], model, split, listener)
+    return _report(
+        folder,
+        model,
+        samples,
+        split,
+        config=config,
+        seconds=previous.get("train_seconds", 0.0),
+        warned=source.warnings,
+        listener=listener,
+    )
+
+
+def _report(
+    folder: Path,
+    model: Model,
+    samples: Samples,
+    split: str,
+    *,
+    config: RunConfig,
+    seconds: float,
+    warned: Sequence[str],
+    listener: Listener,
+) -> dict[str, Any]:
+    listener.stage(f"evaluating on {split}")
+    evaluation = report.evaluate(
+        model, samples, split=split, progress=lambda done, total: listener.progress(done / total, {})
+    )
+    listener.stage("writing the report")
+    result = report.write_report(
+        folder,
+        model=model,
+        samples=samples,
+        evaluation=evaluation,
+        config=to_dict(config),
+        train_seconds=seconds,
+        seed=config.seed,
+        history=read_history(folder),
+        warnings=warned,
+    )
+    return {**result, "folder": str(folder)}
+
+
+def fit(
+    model: Model,
+    train: Samples,
+    val: Samples | None,
+    *,
+    config: RunConfig,
+    folder: Path,
+    listener: Listener,
+) -> float:
+    """Train a model; the best averaged weights go to ``folder`` as they are found. Returns the seconds it took.
+
+    Goes on from ``checkpoints/last.ckpt`` where there is one. Without a validation split the last weights are kept.
+
+    Raises:
+        Interrupted: stopped by a signal, after saving.
+    """
+    listener.stage("loading the engine")
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import Logger, TensorBoardLogger
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # adverts
+    warnings.filterwarnings("ignore", module="lightning")
+    recipe = config.recipe
+    batches = EpochBatches(len(train), recipe.batch, seed=config.seed)
+    if len(train) and recipe.precision == "auto":
+        listener.stage("measuring which precision is faster")
+        recipe = replace(recipe, precision=faster_precision(model, train.batch(list(batches)[0])))
+    loggers: list[Logger] = []
+    if _installed("tensorboard"):
+        loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))
+    trainer = Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=-1,
+        precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
+        logger=loggers or False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    module = _module(model, recipe, len(batches), val, folder, config.seed, listener)
+    last = folder / LAST
+    listener.stage("training")
+    trainer.fit(
+        module,
+        StatefulDataLoader(train, sampler=batches, batch_size=None),
+        ckpt_path=str(last) if last.exists() else None,
+        weights_only=True if last.exists() else None,
+    )
+    if module.interrupted:
+        raise Interrupted(folder)
+    return module.seconds
+
+
+class EpochBatches(torch.utils.data.Sampler[list[int]]):
+    """Lists of example indices, in an order that depends on nothing but the seed and the epoch."""
+
+    def __init__(self, examples: int, batch: int, *, seed: int) -> None:
+        self.examples, self.batch, self.seed, self.epoch = examples, min(batch, examples), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the engine at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.examples // self.batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.examples)
+        for start in range(0, len(self) * self.batch, self.batch):  # a short last batch is left for another epoch
+            yield order[start : start + self.batch].tolist()
+
+
+def faster_precision(model: Model, batch: dict[str, Tensor]) -> str:
+    """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
+    view = model.inputs.view(batch)
+    target = model.task.spell_out(batch["target"])
+    times = {}
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        times[precision] = math.inf
+        for _ in range(3):
+            start = time.perf_counter()
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                loss = model.task.loss(model.decoder(model.encode(view)), target)
+            loss.backward()
+            times[precision] = min(times[precision], time.perf_counter() - start)
+        model.zero_grad(set_to_none=True)
+    return min(times, key=lambda precision: times[precision])
+
+
+def _module(
+    model: Model,
+    recipe: RecipeConfig,
+    steps_per_epoch: int,
+    val: Samples | None,
+    folder: Path,
+    seed: int,
+    listener: Listener,
+) -> Any:
+    """The engine's view of a run. Defined inside, so that importing this file does not import the engine."""
+    from lightning.pytorch import LightningModule
+
+    class Training(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.model = model
+            self.mean = copy.deepcopy(model).requires_grad_(False) if recipe.average else model
+            self.steps, self.seconds, self.looks = 0, 0.0, 0
+            self.best = -math.inf
+            self.loss_sum, self.loss_count = 0.0, 0
+            self.interrupted = False
+
+        # -- state that a resumed run goes on with
+
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            checkpoint["run"] = {name: getattr(self, name) for name in ("steps", "seconds", "looks", "best")}
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            for name, value in checkpoint["run"].items():
+                setattr(self, name, value)
+
+        # -- steps
+
+        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+            return optimizers(recipe, self.model)
+
+        def on_train_start(self) -> None:
+            self.began = time.monotonic() - self.seconds
+            self.handlers = {which: signal.signal(which, self.interrupt) for which in (signal.SIGINT, signal.SIGTERM)}
+
+        def on_train_end(self) -> None:
+            for which, handler in self.handlers.items():
+                signal.signal(which, handler)
+
+        def interrupt(self, *_: object) -> None:
+            self.interrupted = True
+            listener.stage("stopping after this step")
+
+        def progress(self) -> float:
+            shares = [0.0]
+            if recipe.epochs is not None:
+                shares.append(self.steps / max(1.0, recipe.epochs * steps_per_epoch))
+            if recipe.minutes is not None:
+                shares.append(self.seconds / (60 * recipe.minutes))
+            return min(1.0, max(shares))
+
+        def training_step(self, batch: dict[str, Tensor], _: int) -> None:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + self.steps)
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                view = self.model.inputs.augment(batch, generator)
+                target = self.model.task.spell_out(batch["target"])
+                if recipe.mixup:
+                    view, target = mix(view, self.model.inputs.name, target, alpha=recipe.mixup, generator=generator)
+            latents = self.model.encode(view, drop_rows=recipe.drop_rows, generator=generator)
+            loss = self.model.task.loss(self.model.decoder(latents), target, smoothing=recipe.smoothing)
+            chosen = self.optimizers()
+            chosen = chosen if isinstance(chosen, list) else [chosen]
+            for optimizer in chosen:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(recipe, self.progress())
+                optimizer.zero_grad()
+            self.manual_backward(loss)
+            if recipe.clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+            for optimizer in chosen:
+                optimizer.step()
+            if recipe.average:
+                average(self.mean, self.model, decay=recipe.average, step=self.steps)
+            self.steps += 1
+            self.loss_sum += loss.item()
+            self.loss_count += 1
+
+        def on_train_batch_end(self, *_: object) -> None:
+            self.seconds = time.monotonic() - self.began
+            if not math.isfinite(self.loss_sum):
+                raise InputError(
+                    f"the loss is {self.loss_sum} at step {self.steps}; lower it with "
+                    f"--set recipe.learning_rate={recipe.learning_rate / 3:.1e}"
+                )
+            share = self.progress()
+            figures = {
+                "loss": self.loss_sum / self.loss_count,
+                **({model.task.headline: self.best} if self.looks else {}),
+            }
+            listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
+            done = share >= 1
+            if done or (not self.interrupted and share * LOOKS >= self.looks + 1):
+                self.look(share)
+            if done or self.interrupted:
+                self.save()
+                self.trainer.should_stop = True
+
+        def look(self, share: float) -> None:
+            """Evaluate the averaged weights, keep them if they are the best so far, note the figures."""
+            self.looks = max(self.looks + 1, int(share * LOOKS))
+            row = {
+                "step": self.steps,
+                "epoch": round(self.steps / steps_per_epoch, 2),
+                "progress": round(share, 4),
+                "seconds": round(self.seconds, 1),
+                "loss": self.loss_sum / self.loss_count,
+                "learning_rate": rate(recipe, share),
+            }
+            self.loss_sum, self.loss_count = 0.0, 0
+            if val is not None:
+                metrics = report.evaluate(self.mean, val, split="val").metrics
+                row |= {f"val_{name}": value for name, value in metrics.items()}
+            score = row.get(f"val_{model.task.headline}", math.inf)
+            if score >= self.best:
+                self.best = score
+                checkpoints.save(self.mean, folder)
+            _append_history(folder, row)
+            for logger in self.loggers:
+                logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=self.steps)
+            self.seconds = time.monotonic() - self.began
+            if not self.interrupted:
+                self.save()
+
+        def save(self) -> None:
+            checkpoints.replace_file(folder / LAST, self.trainer.save_checkpoint)
+
+    return Training()
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's ``metrics.csv``."""
+    path = folder / "metrics.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def _append_history(folder: Path, row: dict[str, float]) -> None:
+    path = folder / "metrics.csv"
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _single_input(source: Source) -> tuple[str, str]:
+    if len(source.kinds) != 1:
+        names = ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
+        raise InputError(f"{source.path}: several inputs ({names}); name one under inputs: in a dataset.yaml")
+    return next(iter(source.kinds.items()))
+
+
+def _readable(kind: str, train: Examples, name: str, every: int, error: InputError) -> list[Any]:
+    """The measured examples that can be read by themselves.
+
+    Raises:
+        InputError: none can, or they disagree.
+    """
+    raws = train.raws[name]
+    readable = []
+    for index in range(0, len(train), every):
+        try:
+            KINDS[kind].measure([raws[index]])
+        except InputError as problem:
+            error = InputError(f"{train.names[index]}: {problem}")
+        else:
+            readable.append(raws[index])
+    if not readable:
+        raise error
+    return readable
+
+
+def _task(source: Source) -> ClassifyConfig | TagConfig | RegressConfig:
+    if source.task == "classify":
+        return ClassifyConfig(classes=source.classes)
+    if source.task == "tag":
+        return TagConfig(classes=source.classes)
+    targets = np.asarray(source.splits["train"].targets, np.float64)
+    return RegressConfig(
+        classes=source.classes,
+        mean=tuple(float(value) for value in targets.mean(0)),
+        std=tuple(max(float(value), 1e-9) for value in targets.std(0)),
+    )
+
+
+def _decode(examples: Examples, model: Model, split: str, listener: Listener) -> Samples:
+    name = next(iter(examples.raws))
+    examples = replace(examples, raws={model.inputs.name: examples.raws[name]})
+    listener.stage(f"reading {split}")
+    return decode(examples, [model.inputs], progress=lambda done, total: listener.progress(done / total, {}))
+
+
+def _run_folder(data: Path, out: str | Path | None, *, resume: bool) -> Path:
+    if out is not None:
+        folder = Path(out)
+    else:
+        folder = Path("runs", data.resolve().stem)
+        number = 2
+        while not resume and (folder / "config.yaml").exists():
+            folder = Path("runs", f"{data.resolve().stem}-{number}")
+            number += 1
+    taken = (folder / "config.yaml").exists()
+    if resume and not (folder / LAST).exists():
+        raise InputError(f"{folder}: there is nothing to resume; train without --resume")
+    if out is not None and taken and not resume:
+        raise InputError(f"{folder}: a run is here already; go on with --resume or choose another --out")
+    checkpoints.replace_file(folder / ".writable", lambda path: path.write_text(""))
+    (folder / ".writable").unlink()
+    return folder
+
+
+def _installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None

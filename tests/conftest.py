@@ -1,0 +1,25 @@
+"""Shared by every test."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)  # the sizes here are tiny, and the workers share the cores
+
+hypothesis.settings.register_profile(
+    "sensorium",
+    deadline=None,  # a shared machine is slow at times
+    max_examples=20,
+    derandomize=True,  # the same examples on every run
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sensorium")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Every test starts from the same random state, whatever ran before it."""
+    torch.manual_seed(0)

@@ -1,0 +1,201 @@
+"""The laws every kind of signal obeys. A new entry of KINDS needs only its tiny raws here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sensorium.config import from_dict, to_yaml
+from sensorium.modalities import KINDS, Modality
+
+matplotlib.use("Agg")
+
+RANDOM = np.random.default_rng(0)
+LENGTHS = (90, 60, 75, 90)  # of ragged examples: one short enough to be padded, two as long as any
+
+
+def _sound(length: int) -> Any:
+    return RANDOM.uniform(-0.5, 0.5, length * 100).astype(np.float32), 8000
+
+
+def _line(place: int) -> list[Any]:
+    return [float(place), "red" if place % 2 else "blue", None if place == 1 else 2.5 * place]
+
+
+RAWS: dict[str, Callable[[], list[Any]]] = {
+    "image": lambda: [RANDOM.integers(0, 256, (24, 20 + i, 3), dtype=np.uint8) for i in range(4)],
+    "audio": lambda: [_sound(length) for length in LENGTHS],
+    "points": lambda: [RANDOM.normal(size=(length, 3)) for length in LENGTHS],
+    "text": lambda: ["".join(RANDOM.choice(list("abc é\n"), length)) for length in LENGTHS],
+    "series": lambda: [RANDOM.normal(3.0, 2.0, (length, 2)) for length in LENGTHS],
+    "table": lambda: [_line(i) for i in range(4)],
+}
+
+
+def collate(modality: Modality, samples: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+    """What ``data.collate`` does, in the fewest words."""
+    batch = {}
+    for key in samples[0]:
+        arrays = [torch.from_numpy(sample[key]) for sample in samples]
+        batch[key] = torch.nn.utils.rnn.pad_sequence(arrays, batch_first=True)
+        if modality.ragged and key == modality.name:
+            lengths = torch.tensor([len(array) for array in arrays])
+            batch[f"{key}.mask"] = torch.arange(batch[key].shape[1]) < lengths[:, None]
+    return batch
+
+
+@pytest.fixture(params=sorted(KINDS))
+def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor], list[Any]]:
+    """A modality measured on its raws, the batch of them, and the raws."""
+    raws = RAWS[request.param]()
+    kind = KINDS[request.param]
+    modality = kind(kind.measure(raws), name="it").eval()
+    return modality, collate(modality, [modality.read(raw) for raw in raws]), raws
+
+
+def _one(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    return {key: value[index : index + 1] for key, value in batch.items()}
+
+
+def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(value.nan_to_num(-7.0), other[key].nan_to_num(-7.0)) for key, value in one.items()
+    )
+
+
+def test_every_kind_has_raws() -> None:
+    assert RAWS.keys() == KINDS.keys()
+    assert all(name == kind.kind for name, kind in KINDS.items())
+
+
+def test_config_survives_yaml(signal: Any) -> None:
+    import yaml
+
+    modality = signal[0]
+    text = to_yaml(modality.config)
+    again = from_dict(type(modality.config), yaml.safe_load(text))
+    assert again == modality.config
+    assert again.kind == modality.kind
+    rebuilt = type(modality)(again, name="it")
+    assert rebuilt.load_state_dict(modality.state_dict()).missing_keys == []
+    assert (rebuilt.rows, rebuilt.channels, rebuilt.elements) == (modality.rows, modality.channels, modality.elements)
+
+
+def test_reading_and_measuring_are_deterministic(signal: Any) -> None:
+    modality, _, raws = signal
+    assert type(modality).measure(raws) == modality.config
+    for raw in raws:
+        one, other = modality.read(raw), modality.read(raw)
+        assert one.keys() == other.keys()
+        assert all(np.array_equal(one[key], other[key], equal_nan=one[key].dtype.kind == "f") for key in one)
+        assert all(key == "it" or key.startswith("it.") for key in one)
+
+
+def test_embed_yields_what_it_declares(signal: Any) -> None:
+    modality, batch, _ = signal
+    array = modality.embed(modality.view(batch))
+    (segment,) = array.segments
+    assert segment.name == "it"
+    assert array.channels == modality.channels
+    assert array.dense().shape == (4, segment.rows, modality.channels)
+    assert segment.rows <= modality.rows
+    assert modality.ragged or segment.rows == modality.rows
+    assert segment.dense().dtype == torch.float32
+    assert array.dense().isfinite().all()
+    assert array.mask is None or (array.mask.dtype == torch.bool and array.mask.any(1).all())
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_fold_undoes_unfold(signal: Any, k: int) -> None:
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    rows = modality.embed(view).rows
+    values = torch.arange(4 * rows * modality.elements * k, dtype=torch.float32).view(4, rows, -1)
+    folded = modality.fold(values, view)
+    assert torch.equal(modality.fold(modality.unfold(folded), view), folded)
+    whole = folded.numel() == values.numel()  # unless the last patch is part padding
+    assert not whole or torch.equal(modality.unfold(folded), values)
+
+
+def test_unfold_gives_the_rows_of_the_signal(signal: Any) -> None:
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    rows = modality.unfold(view["it"].float())
+    assert rows.shape[:2] == modality.embed(view).segments[0].values.shape[:2]
+    folded = modality.fold(rows, view)
+    assert torch.equal(folded.reshape(view["it"].shape).nan_to_num(-7.0), view["it"].float().nan_to_num(-7.0))
+
+
+def test_padding_changes_no_present_row(signal: Any) -> None:
+    modality, batch, raws = signal
+    if not modality.ragged:
+        pytest.skip("never padded")
+    together = modality.embed(modality.view(batch))
+    for index, raw in enumerate(raws):
+        alone = modality.embed(modality.view(collate(modality, [modality.read(raw)])))
+        kept = alone.rows
+        assert torch.allclose(together.dense()[index, :kept], alone.dense()[0], atol=1e-6)
+        assert together.mask is None or not together.mask[index, kept:].any()
+
+
+def test_padding_itself_is_never_read(signal: Any) -> None:
+    modality, batch, _ = signal
+    if not modality.ragged:
+        pytest.skip("never padded")
+    mask = batch["it.mask"]
+    room = mask.view(*mask.shape, *[1] * (batch["it"].ndim - 2))
+    other = {**batch, "it": torch.where(room, batch["it"], torch.ones_like(batch["it"]))}
+    one, two = (modality.embed(modality.view(each)) for each in (batch, other))
+    assert torch.equal(one.dense()[one.mask], two.dense()[two.mask])
+
+
+def test_an_example_does_not_depend_on_its_mates(signal: Any) -> None:
+    modality, batch, _ = signal
+    together = modality.embed(modality.view(batch)).dense()
+    for index in range(4):
+        alone = modality.embed(modality.view(_one(batch, index))).dense()
+        rows = min(alone.shape[1], together.shape[1])  # those left out are padding
+        assert torch.allclose(together[index, :rows], alone[0, :rows], atol=1e-6)
+
+
+def test_augment(signal: Any) -> None:
+    modality, batch, _ = signal
+    before = {key: value.clone() for key, value in batch.items()}
+    view = modality.view(batch)
+    one, same, other = (modality.augment(batch, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert _same(batch, before), "augment changed its input"
+    assert _same(one, same), "not determined by the generator"
+    assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in view.items()}
+    assert modality.embed(one).dense().shape == modality.embed(view).dense().shape
+    assert modality.embed(other).dense().isfinite().all()
+
+
+def test_spread_shares_each_weight_among_its_elements(signal: Any) -> None:
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    weights = torch.rand(4, modality.embed(view).rows)
+    heat = modality.spread(weights, view)
+    if heat[0].numel() == weights.shape[1] * modality.elements:  # no patch is part padding
+        assert torch.allclose(heat.flatten(1).sum(1), weights.sum(1) * modality.elements)
+    places = view["it"].shape
+    assert heat.shape[0] == places[0]
+    assert torch.allclose(modality.spread(torch.ones_like(weights), view), torch.ones(()))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_draw(signal: Any, warm: bool) -> None:
+    import matplotlib.pyplot as plt
+
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    figure, axes = plt.subplots()
+    heat = modality.spread(torch.rand(4, modality.embed(view).rows), view)[1] if warm else None
+    modality.draw(axes, view, 1, heat)
+    figure.canvas.draw()
+    plt.close(figure)

@@ -1,0 +1,77 @@
+"""Tables: columns found, gaps, unknown categories, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.errors import InputError
+from sensorium.modalities.table import Column, Table, TableConfig
+
+LINES = [
+    {"age": "30", "city": "Rome", "empty": None},
+    {"age": 50.0, "city": "Oslo", "empty": ""},
+    {"age": "n/a", "city": None, "empty": float("nan")},
+]
+
+
+def table() -> Table:
+    return Table(Table.measure(LINES))
+
+
+def test_measure() -> None:
+    age, city, empty = table().config.columns
+    assert age == Column(name="age", mean=40.0, std=10.0)
+    assert (city.kind, city.categories) == ("category", ("Oslo", "Rome"))
+    assert empty == Column(name="empty")
+
+
+def test_read() -> None:
+    read = table().read
+    assert np.array_equal(read(LINES[1])["table"], np.array([50, 0, np.nan], np.float32), equal_nan=True)
+    assert np.array_equal(read(["30", "Rome", None])["table"], read(LINES[0])["table"], equal_nan=True)
+    assert np.isnan(read({"age": 1.0, "city": "Atlantis"})["table"]).tolist() == [False, True, True]
+
+
+def test_rows_are_columns_and_gaps_are_masked() -> None:
+    both = table()
+    batch = {"table": torch.from_numpy(np.stack([both.read(line)["table"] for line in LINES]))}
+    segment = both.embed(batch).segments[0]
+    assert segment.mask is not None
+    assert segment.mask.tolist() == [[True, True, False], [True, True, False], [False, False, False]]
+    assert torch.equal(segment.values[0, 0], -both.directions[0])
+    assert torch.equal(segment.values[0, 1], both.categories.weight[1])
+    assert segment.values[2].abs().sum() == 0
+
+
+def test_categories_of_two_columns_do_not_mix() -> None:
+    columns = tuple(Column(name=name, kind="category", categories=("yes", "no")) for name in "ab")
+    both = Table(TableConfig(columns=columns, channels=4))
+    values = both.embed({"table": torch.zeros(1, 2)}).segments[0].values
+    assert torch.equal(values[0], both.categories.weight[[0, 2]])
+
+
+def test_augment_leaves_categories_whole() -> None:
+    both = table()
+    batch = {"table": torch.tensor([[30.0, 1.0, 0.0]]).repeat(500, 1)}
+    varied = both.augment(batch, torch.Generator().manual_seed(0))["table"]
+    assert set(varied[:, 1].nan_to_num(-1).tolist()) == {-1.0, 1.0}
+    assert 0.05 < varied.isnan().float().mean() < 0.15
+    assert varied[:, 0].nan_to_num(30).std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ([1.0], "1 values, the model reads 3"),
+        ({"agee": 1.0}, "did you mean 'age'"),
+        ({"age": "old"}, "age = 'old' is not a finite number"),
+        ({"age": "inf"}, "not a finite number"),
+        ("30,Rome", "not str"),
+        (3.0, "not float"),
+    ],
+)
+def test_bad_input(raw: object, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        table().read(raw)  # type: ignore[arg-type]

@@ -1,0 +1,156 @@
+"""The papers' equations once more, in numpy and float64, written from the papers and not from our code.
+
+Weights come as plain dicts of arrays: a linear is ``weight`` (outputs × inputs) and ``bias``, a norm is ``weight`` and
+``bias``. Sources are tagged as in ``shared/reference/paper.md``: [P1] is the Perceiver, [P2] Perceiver IO, [C] the
+authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import pi, sqrt
+
+import numpy as np
+
+Array = np.ndarray
+Weights = Mapping[str, Array]
+
+
+def below(weights: Weights, prefix: str) -> dict[str, Array]:
+    """The weights whose names start with ``prefix.``, without it."""
+    return {name[len(prefix) + 1 :]: array for name, array in weights.items() if name.startswith(prefix + ".")}
+
+
+def linear(x: Array, weights: Weights) -> Array:
+    return x @ weights["weight"].T + weights["bias"]
+
+
+def layer_norm(x: Array, weights: Weights) -> Array:
+    """Zero mean and unit variance over the last axis, then scale and shift; epsilon 1e-5 inside the root."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + 1e-5) * weights["weight"] + weights["bias"]
+
+
+def gelu(x: Array) -> Array:
+    """The tanh approximation, which is what ``jax.nn.gelu`` computes."""
+    return 0.5 * x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))
+
+
+def softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def heads_apart(x: Array, heads: int) -> list[Array]:
+    """The channels of each head, one head after the other."""
+    return np.split(x, heads, axis=-1)
+
+
+def attention_weights(x: Array, inputs: Array, weights: Weights, *, heads: int, mask: Array | None = None) -> Array:
+    """batch × heads × n × rows; zeros for an example without a valid key."""
+    queries = heads_apart(linear(x, below(weights, "query")), heads)
+    keys = heads_apart(linear(inputs, below(weights, "key")), heads)
+    shares = []
+    for query, key in zip(queries, keys, strict=True):
+        logits = query @ key.swapaxes(-1, -2) / sqrt(query.shape[-1])
+        if mask is not None:
+            logits = np.where(mask[:, None, :], logits, -1e30)  # [C] attend()
+        share = softmax(logits)
+        if mask is not None:
+            share = share * mask.any(axis=-1)[:, None, None]  # [C] wipe_attn
+        shares.append(share)
+    return np.stack(shares, axis=1)
+
+
+def attention(x: Array, inputs: Array, weights: Weights, *, heads: int, mask: Array | None = None) -> Array:
+    """Multi-head attention with projected keys and values; nothing to attend to sums to zeros."""
+    values = heads_apart(linear(inputs, below(weights, "value")), heads)
+    if inputs.shape[1] == 0:
+        shape = (*np.broadcast_shapes(x.shape[:1], inputs.shape[:1]), x.shape[1])
+        results = [np.zeros((*shape, value.shape[-1])) for value in values]
+    else:
+        shares = attention_weights(x, inputs, weights, heads=heads, mask=mask)
+        results = [shares[:, head] @ value for head, value in enumerate(values)]
+    return linear(np.concatenate(results, axis=-1), below(weights, "out"))
+
+
+def mlp(x: Array, weights: Weights) -> Array:
+    return linear(gelu(linear(x, below(weights, "0"))), below(weights, "2"))
+
+
+def read(x: Array, rows: Array, weights: Weights, *, heads: int, mask: Array | None = None) -> Array:
+    """A cross-attend: latents (batch × n × width) read rows (batch × rows × channels)."""
+    inputs = layer_norm(rows, below(weights, "input_norm"))
+    query = layer_norm(x, below(weights, "query_norm"))
+    x = x + attention(query, inputs, below(weights, "attention"), heads=heads, mask=mask)
+    return x + mlp(layer_norm(x, below(weights, "mlp_norm")), below(weights, "mlp"))
+
+
+def process(x: Array, weights: Weights, *, heads: int) -> Array:
+    """A self-attend of the latents."""
+    inputs = layer_norm(x, below(weights, "query_norm"))
+    x = x + attention(inputs, inputs, below(weights, "attention"), heads=heads)
+    return x + mlp(layer_norm(x, below(weights, "mlp_norm")), below(weights, "mlp"))
+
+
+def encode(
+    rows: Array,
+    weights: Weights,
+    *,
+    reads: Sequence[int | None],
+    processes: Sequence[int | None],
+    layers: int,
+    read_heads: int,
+    process_heads: int,
+    mask: Array | None = None,
+) -> Array:
+    """The whole encoder: reads and processes in turn, the same number meaning the same weights."""
+    x = np.repeat(weights["latents"][None], len(rows), axis=0)
+    for reader, processor in zip(reads, processes, strict=True):
+        if reader is not None:
+            x = read(x, rows, below(weights, f"reads.{reader}"), heads=read_heads, mask=mask)
+        if processor is not None:
+            for layer in range(layers):
+                x = process(x, below(weights, f"processes.{processor}.{layer}"), heads=process_heads)
+    return x
+
+
+def mean_head(latents: Array, weights: Weights) -> Array:
+    """Average, then project ([P1] App. F)."""
+    return linear(latents.mean(axis=1), below(weights, "linear"))
+
+
+def fourier(positions: Array, *, bands: int, resolution: Sequence[float]) -> Array:
+    """[C] generate_fourier_features: [positions, sines axis by axis, cosines axis by axis] along the last axis."""
+    sines, cosines = [], []
+    for axis, size in enumerate(resolution):
+        for band in range(bands):
+            frequency = 1 + (size / 2 - 1) * (band / (bands - 1) if bands > 1 else 0)
+            sines.append(np.sin(pi * frequency * positions[..., axis]))
+            cosines.append(np.cos(pi * frequency * positions[..., axis]))
+    return np.concatenate([positions, np.stack(sines, -1), np.stack(cosines, -1)], axis=-1)
+
+
+def grid(shape: Sequence[int]) -> Array:
+    """The coordinates of a grid's points, rows in ``ij`` order: (-1, ..., 1) along each axis, both ends included."""
+    axes = [np.array([-1 + 2 * place / (size - 1) if size > 1 else -1.0 for place in range(size)]) for size in shape]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+
+
+class OptaxLamb:
+    """optax: scale_by_adam, add_decayed_weights, scale_by_trust_ratio, scale(-rate), for one tensor."""
+
+    def __init__(self, *, rate: float, decay: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6) -> None:
+        self.rate, self.decay, self.b1, self.b2, self.eps = rate, decay, b1, b2, eps
+        self.count, self.mu, self.nu = 0, np.zeros(()), np.zeros(())
+
+    def step(self, p: Array, gradient: Array) -> Array:
+        self.count += 1
+        self.mu = self.b1 * self.mu + (1 - self.b1) * gradient
+        self.nu = self.b2 * self.nu + (1 - self.b2) * gradient**2
+        mu, nu = self.mu / (1 - self.b1**self.count), self.nu / (1 - self.b2**self.count)
+        update = mu / (np.sqrt(nu) + self.eps) + self.decay * p
+        size, length = np.linalg.norm(p), np.linalg.norm(update)
+        ratio = 1.0 if size == 0 or length == 0 else size / length
+        return p - self.rate * ratio * update
