@@ -7,10 +7,10 @@ from math import prod
 
 import pytest
 import torch
-from builders import normal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import normal
 from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment, join
 
 

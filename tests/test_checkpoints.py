@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from builders import shake
 
+from builders import shake
 from sensorium import checkpoints
 from sensorium.checkpoints import CONFIG, FORMAT, WEIGHTS, load, replace_file, save
 from sensorium.core.perceiver import EncoderConfig
@@ -60,7 +60,18 @@ def test_a_folder_holds_no_pickle(folder: Path) -> None:
     assert about["model"]["task"]["classes"] == ["Katze", "狗"]
 
 
+def _without(*places: str) -> Callable[[dict[str, Any]], None]:
+    def without(about: dict[str, Any]) -> None:
+        for place in places[:-1]:
+            about = about[place]
+        del about[places[-1]]
+
+    return without
+
+
 def _edit(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """A change of the configuration: what ``change`` returns, or what it was given once changed."""
+
     def edit(folder: Path) -> None:
         about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         about = change(about) or about
@@ -88,7 +99,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "configuration that is a list": (_edit(lambda about: [1]), "run"),
     "configuration without a model": (_edit(lambda about: {"format": 1}), "config.json"),
     "a wrong key": (_edit(lambda about: about["model"]["encoder"].update(latent=3)), "did you mean 'latents'"),
-    "a missing key": (_edit(lambda about: about["model"].pop("task")), "'task' is missing"),
+    "a missing key": (_edit(_without("model", "task")), "'task' is missing"),
     "a wrong value": (_edit(lambda about: about["model"]["encoder"].update(width="wide")), "encoder.width = 'wide'"),
     "an impossible value": (_edit(lambda about: about["model"]["encoder"].update(process_heads=3)), "heads"),
     "another width": (_edit(lambda about: about["model"]["encoder"].update(width=16)), "disagree"),

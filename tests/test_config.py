@@ -86,7 +86,7 @@ def test_there_are_records() -> None:
 def test_records_are_frozen_and_by_keyword_only(cls: type) -> None:
     with pytest.raises(TypeError, match="positional"):
         cls(1)
-    config = st.builds(cls).example() if False else object.__new__(cls)
+    config = object.__new__(cls)
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(cls)[0].name, 1)
 
@@ -120,13 +120,13 @@ def test_mistakes_are_named_with_their_place(values: Any, message: str) -> None:
 
 
 def test_a_missing_value_is_named() -> None:
-    with pytest.raises(InputError, match="run.yaml: 'tricks' is missing"):
+    with pytest.raises(InputError, match=r"run\.yaml: 'tricks' is missing"):
         from_dict(Dog, {}, where="run.yaml")
 
 
 def test_the_place_is_written_as_it_is_in_the_file() -> None:
     """A choice among records adds nothing to the path: it is what --set takes."""
-    with pytest.raises(InputError, match="'pet.live'"):
+    with pytest.raises(InputError, match=r"'pet\.live'"):
         from_dict(House, {"pet": {"kind": "cat", "live": 1}})
 
 
@@ -159,7 +159,9 @@ def test_files_that_are_not_yaml_are_named(tmp_path: Path) -> None:
 # -- overrides
 
 keys = st.sampled_from(["a", "b", "c"])
-trees = st.dictionaries(keys, st.recursive(st.integers() | st.booleans(), lambda below: st.dictionaries(keys, below, max_size=3)))
+trees = st.dictionaries(
+    keys, st.recursive(st.integers() | st.booleans(), lambda below: st.dictionaries(keys, below, max_size=3))
+)
 
 
 def leaves(tree: dict[str, Any], path: str = "") -> dict[str, Any]:

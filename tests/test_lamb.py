@@ -7,12 +7,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-from builders import normal
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import OptaxLamb
 from torch import nn
 
+from builders import normal
+from reference import OptaxLamb
 from sensorium.lamb import Lamb
 
 

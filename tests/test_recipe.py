@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from builders import normal, small_encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from builders import normal, small_encoder
 from sensorium.core.perceiver import MeanDecoder
 from sensorium.core.positions import LearnedCodes
 from sensorium.errors import InputError
@@ -130,18 +130,26 @@ def test_the_first_beta_is_muons_momentum() -> None:
 def test_what_does_not_learn_is_left_out() -> None:
     model = Whole()
     model.encoder.latents.requires_grad_(False)
-    held = [parameter for group in optimizers(RecipeConfig(optimizer="lamb"), model)[0].param_groups for parameter in group["params"]]
+    held = [
+        parameter
+        for group in optimizers(RecipeConfig(optimizer="lamb"), model)[0].param_groups
+        for parameter in group["params"]
+    ]
     assert id(model.encoder.latents) not in map(id, held)
     assert len(held) == len(list(model.parameters())) - 1
 
 
 @given(seed=st.integers(0, 999), alpha=st.sampled_from([0.2, 1.0]))
 def test_mixing_keeps_sums(seed: int, alpha: float) -> None:
-    """Each example's target still sums to 1, the batch's sums of pixels and of targets stay; nothing leaves its range."""
+    """Each target still sums to 1, the batch's sums of pixels and of targets stay; nothing leaves its range."""
     pictures = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     target = nn.functional.one_hot(torch.arange(6) % 4, 4).double()
     batch, mixed = mix(
-        {"image": pictures, "other": target}, "image", target, alpha=alpha, generator=torch.Generator().manual_seed(seed)
+        {"image": pictures, "other": target},
+        "image",
+        target,
+        alpha=alpha,
+        generator=torch.Generator().manual_seed(seed),
     )
     torch.testing.assert_close(batch["image"].sum(0), pictures.sum(0))
     torch.testing.assert_close(mixed.sum(0), target.sum(0))
@@ -184,7 +192,7 @@ def test_an_average_moves_by_the_share_it_should(decay: float, step: int) -> Non
 
 
 def test_the_limits_of_averaging() -> None:
-    """No decay copies the model, bit for bit; the start is forgotten; equal models stay equal; the end is the decay's."""
+    """No decay copies the model; the start is forgotten; equal models stay equal; the end is the decay's."""
     mean, model = nn.Linear(2, 2), nn.Linear(2, 2)
     average(mean, model, decay=0.0, step=10**6)
     assert mean.weight.equal(model.weight)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import normal
 from torch import Tensor
 
+from builders import normal
 from sensorium.tasks import TASKS, Classify, ClassifyConfig, Regress, RegressConfig, Tag, TagConfig, Task, task
 
 CLASSES = ("a", "b", "c")
@@ -125,10 +125,10 @@ def test_scores_are_probabilities() -> None:
 def test_accuracies_are_counted() -> None:
     """accuracy is of examples, balanced accuracy of classes; more than ten classes have a top 5."""
     metrics = CLASSIFY.metrics()
-    metrics.update(torch.eye(3)[torch.tensor([0, 0, 0, 1])], torch.tensor([0, 0, 0, 2]))
+    metrics.update(torch.eye(3)[torch.tensor([0, 0, 0, 1, 1])], torch.tensor([0, 0, 0, 2, 1]))
     found = {name: float(value) for name, value in metrics.compute().items()}
-    assert found["accuracy"] == pytest.approx(0.75)
-    assert found["balanced_accuracy"] == pytest.approx(0.5)
+    assert found["accuracy"] == pytest.approx(0.8)
+    assert found["balanced_accuracy"] == pytest.approx(2 / 3)
     assert "accuracy_top5" not in found
     many = Classify(ClassifyConfig(classes=tuple(map(str, range(11))))).metrics()
     many.update(torch.arange(11.0).expand(2, 11), torch.tensor([6, 5]))

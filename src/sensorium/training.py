@@ -222,7 +222,7 @@ def evaluate(
     config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
     description = config.data if dataset is None else read_description(Path(dataset))
-    source = open_source(Path(data), description=description, fold=fold or config.fold, seed=config.seed)
+    source = open_source(Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed)
     if split not in source.splits:
         raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
     if source.classes != model.config.task.classes:
@@ -299,7 +299,7 @@ def fit(
     batches = EpochBatches(len(train), recipe.batch, seed=config.seed)
     if len(train) and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
-        recipe = replace(recipe, precision=faster_precision(model, train.batch(list(batches)[0])))
+        recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
     loggers: list[Logger] = []
     if _installed("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))

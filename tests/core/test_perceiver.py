@@ -6,14 +6,14 @@ import copy
 
 import numpy as np
 import pytest
-import reference
 import torch
-from builders import arrays, gradients, normal, rows_of, small_encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+import reference
+from builders import arrays, gradients, normal, rows_of, small_encoder
 from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment, join
 from sensorium.core.attention import Block, reading
 from sensorium.core.perceiver import Encoder, EncoderConfig, MeanDecoder
@@ -139,7 +139,9 @@ def test_shuffled_pixels_with_their_codes_change_nothing() -> None:
     assert (encoder(picture) - encoder(forgetful)).abs().max() > 1e-3, "without their codes it does matter"
 
 
-@given(seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "folded"]))
+@given(
+    seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "folded"])
+)
 def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> None:
     """What a masked row holds changes no output; no gradient reaches it; the answer is that without the row."""
     encoder, values = small_encoder(), normal(2, 6, 6, seed=seed)
@@ -186,9 +188,12 @@ def test_batch_mates_do_not_matter(seed: int, batch: int, masked: bool) -> None:
 
 
 def test_several_segments_are_read_as_one() -> None:
-    """Fusion: segments, some masked, give what their dense matrix gives; an absent modality is as if it were not there."""
+    """Fusion: segments give what their dense matrix gives; an absent modality is as if it were not there."""
     encoder = small_encoder()
-    sound, picture = Segment("sound", normal(2, 3, 4), marker=normal(2, seed=4)), Segment("picture", normal(2, 4, 6, seed=5))
+    sound, picture = (
+        Segment("sound", normal(2, 3, 4), marker=normal(2, seed=4)),
+        Segment("picture", normal(2, 4, 6, seed=5)),
+    )
     both = join([ByteArray((sound,)), ByteArray((picture,))])
     torch.testing.assert_close(encoder(both), encoder(rows_of(both.dense())), **EXACT)
     absent = Segment("picture", picture.values, mask=torch.zeros(2, 4, dtype=torch.bool))
@@ -212,7 +217,9 @@ def test_same_number_same_weights(order: tuple[tuple[int | None, ...], tuple[int
             for second, other in zip(chosen, modules, strict=True):
                 if one is not None and other is not None:
                     assert (one is other) == (first == second)
-                    assert {id(p) for p in one.parameters()}.isdisjoint(map(id, other.parameters())) == (first != second)
+                    assert {id(p) for p in one.parameters()}.isdisjoint(map(id, other.parameters())) == (
+                        first != second
+                    )
     assert set(encoder.reads) == {str(number) for number in order[0] if number is not None}
     assert set(encoder.processes) == {str(number) for number in order[1] if number is not None}
 

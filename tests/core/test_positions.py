@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reference
 from sensorium.arrays import GridCodes
 from sensorium.core.positions import LearnedCodes, fourier_channels, fourier_grid, fourier_points, frequencies
 

@@ -5,8 +5,8 @@ The rules, all of them:
 =========== ==================================================================================================
 rows        patches are as small as leaves at most 256 rows of a picture
 bands       half the rows along an axis (their Nyquist frequency), at most 32
-model       64 latents × 256, two reads, eight layers; 32 × 128 and four layers where there are fewer than 200 examples
-epochs      150,000 examples' worth, at least 30 and at most 300 passes
+model       two reads; 64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER)
+epochs      100,000 examples' worth, at least 30 and at most 300 passes
 batch       64, 32 below 2,000 examples, 16 below 500
 time        20 minutes unless said otherwise
 =========== ==================================================================================================
@@ -24,7 +24,8 @@ from ..recipe import RecipeConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
-SEEN = 150_000  # examples a run sees, where time allows
+SEEN = 100_000  # examples a run sees, where time allows
+LADDER = ((5000, 64, 256, 4), (500, 48, 192, 3), (0, 32, 128, 2))  # from so many examples: latents, width, layers a read
 MOST_BANDS = 32
 
 
@@ -45,9 +46,10 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
 
 def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     """The size of the model."""
-    if facts.examples < 200:
-        return EncoderConfig(latents=32, width=128, reads=(0, 1), processes=(0, 1), layers=2, process_heads=4)
-    return EncoderConfig(latents=64, width=256, reads=(0, 1), processes=(0, 1), layers=4, process_heads=4)
+    latents, width, layers = next(size for least, *size in LADDER if facts.examples >= least)
+    return EncoderConfig(
+        latents=latents, width=width, reads=(0, 1), processes=(0, 1), layers=layers, process_heads=width // 32
+    )
 
 
 def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:

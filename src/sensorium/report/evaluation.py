@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,8 +29,8 @@ class Samples(Protocol):
         ...
 
     @property
-    def set_aside(self) -> Sequence[Any]:
-        """Files that could not be read: texts, or pairs of a name and a reason."""
+    def set_aside(self) -> Sequence[str]:
+        """One line per file that could not be read and is not among the samples."""
         ...
 
     def __len__(self) -> int: ...
@@ -88,7 +89,7 @@ def evaluate(
     loss = 0.0
     with _evaluating(model):
         for start in range(0, total, batch_size):
-            batch = dict(samples.batch(range(start, min(start + batch_size, total))))
+            batch = dict(samples.batch(list(range(start, min(start + batch_size, total)))))
             target = batch.pop("target", None)
             answer = model(_seen(model, batch))
             scores.append(answer.scores.float().cpu())
@@ -154,12 +155,14 @@ def _heat(weights: Tensor, mask: Tensor | None) -> Tensor:
 def _metrics(model: Model, scores: Tensor, targets: Tensor) -> dict[str, float]:
     targets = targets.float().reshape(scores.shape) if model.task.config.kind == "regress" else targets.long()
     result = {}
-    for name, metric in model.task.metrics().items():
-        metric.update(scores, targets)
-        try:
-            result[str(name)] = float(metric.compute())
-        except ValueError:  # R² is not defined for a single example
-            result[str(name)] = nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # tags without examples: the report shows them
+        for name, metric in model.task.metrics().items():
+            metric.update(scores, targets)
+            try:
+                result[str(name)] = float(metric.compute())
+            except ValueError:  # R² is not defined for a single example
+                result[str(name)] = nan
     return result
 
 

@@ -78,7 +78,7 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 .side { display: flex; flex-wrap: wrap; gap: 24px 64px; }
 .side > div { max-width: 100%; }
 
-.matrix { border-collapse: separate; border-spacing: 2px; margin: 0 auto 4px 0; }
+.matrix { border-collapse: separate; border-spacing: calc(var(--cell) / 20); margin: 0 auto 4px 0; }
 .matrix th, .matrix td { border: 0; padding: 0; font-weight: 400; font-size: min(13px, calc(var(--cell) * .45)); }
 .matrix td { width: var(--cell); min-width: var(--cell); height: var(--cell); text-align: center; }
 .matrix td { border-radius: calc(var(--cell) / 8); background: rgb(var(--tone) / var(--share, 0)); }

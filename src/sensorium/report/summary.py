@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..checkpoints import versions
 from ..model import Model
@@ -54,7 +55,7 @@ def collect(
         targets = targets.reshape(scores.shape)
         report["per_class"] = {name: score(scores[:, k], targets[:, k]) for k, name in enumerate(classes)}
     report |= {
-        "set_aside": [entry if isinstance(entry, str) else ": ".join(map(str, entry)) for entry in samples.set_aside],
+        "set_aside": list(samples.set_aside),
         "warnings": list(warnings),
         "config": config,
         "versions": versions(),
@@ -137,10 +138,10 @@ def _worst_confusions(confusion: np.ndarray, classes: Sequence[str]) -> list[dic
 
 
 def _tag_scores(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score
+    from torchmetrics.functional.classification import binary_average_precision
 
-    positive = targets > 0.5
-    precision = float(average_precision_score(positive, scores)) if positive.any() else nan
+    positive = torch.from_numpy(targets > 0.5)
+    precision = float(binary_average_precision(torch.from_numpy(scores), positive.long())) if positive.any() else nan
     return {"average_precision": precision, "count": int(positive.sum())}
 
 
@@ -162,14 +163,14 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def percent(share: float | None) -> str:
-    """A share, as people say it.
+    """A share, as people say it; the space does not break.
 
     >>> percent(0.9637), percent(1.0), percent(None)
-    ('96.4 %', '100.0 %', '–')
+    ('96.4\\xa0%', '100.0\\xa0%', '–')
     """
     if share is None or not isfinite(share):
         return "–"
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}\u00a0%"
 
 
 def figure(value: float | None) -> str:

@@ -31,7 +31,7 @@ def per_class(report: Mapping[str, Any]) -> str:
     rows = [_bar_row(name, scores, leading) for name, scores in entries]
     columns = [key for key in entries[0][1] if key != leading]
     head = "".join(f'<th class="number" scope="col">{TITLES[key]}</th>' for key in [*columns, leading])
-    what = "Target" if report["task"] == "regress" else "Class"
+    what = {"classify": "Class", "tag": "Tag", "regress": "Target"}[report["task"]]
     head = f'<thead><tr><th scope="col">{what}</th>{head}<th></th></tr></thead>'
     shown, rest = rows[:SHOWN_CLASSES], rows[SHOWN_CLASSES:]
     first, second = (
@@ -46,7 +46,7 @@ def confusion(report: Mapping[str, Any]) -> str:
     classes, matrix = report["classes"], report["confusion"]
     if len(classes) > MOST_CLASSES:
         return ""
-    size = 44 if len(classes) <= 12 else 32 if len(classes) <= 24 else 22
+    size = 44 if len(classes) <= 12 else 32 if len(classes) <= 24 else 20
     head = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in classes)
     rows = "".join(_matrix_row(place, classes, counts) for place, counts in enumerate(matrix))
     return (
@@ -94,7 +94,7 @@ def _matrix_row(place: int, classes: Sequence[str], counts: Sequence[int]) -> st
         # Few mistakes must still be seen: shares are shown from a tenth of the ink up.
         style = f"--tone:{tone};--share:{0.1 + 0.9 * share:.2f}"
         title = f"{name} taken for {escape(classes[column])}: {count} of {total} ({percent(share)})"
-        cells.append(f'<td{" class=full" if share > 0.5 else ""} style="{style}" title="{title}">{count}</td>')
+        cells.append(f'<td{" class=full" if share > 0.7 else ""} style="{style}" title="{title}">{count}</td>')
     return f'<tr><th scope="row" title="{name}">{name}</th>{"".join(cells)}</tr>'
 
 
