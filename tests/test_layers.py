@@ -37,6 +37,7 @@ LAYERS: dict[str, float] = {
     "report.*": 10,
     "prediction": 10,
     "training": 11,
+    "demonstration": 11.5,
     "cli": 12,
     "__main__": 12,
     "": 13,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .arrays import ByteArray, GridCodes, RowCodes, Segment
-    from .presets import build
     from .checkpoints import load, save
     from .errors import InputError
     from .model import Model, ModelConfig
+    from .plan import plan
     from .prediction import predict
-    from .training import evaluate, plan, train
+    from .presets import build
+    from .runs import evaluate, train
 
 _HOMES = {
     "ByteArray": "arrays",
@@ -26,15 +27,15 @@ _HOMES = {
     "Model": "model",
     "ModelConfig": "model",
     "build": "presets",
-    "evaluate": "training",
+    "evaluate": "runs",
     "load": "checkpoints",
-    "plan": "training",
+    "plan": "plan",
     "predict": "prediction",
     "save": "checkpoints",
-    "train": "training",
+    "train": "runs",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

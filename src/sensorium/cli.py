@@ -49,13 +49,11 @@ def inspect(
     from rich.console import Console
     from rich.table import Table
 
-    from . import training
     from .config import to_yaml
     from .model import Model
+    from .plan import plan
 
-    planned = training.plan(
-        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings
-    )
+    planned = plan(data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings)
     source, config = planned.source, planned.config
     model = Model(config.model)
     console = Console(highlight=False)
@@ -109,10 +107,10 @@ def train(
         seed: Of everything random.
         resume: Go on with the interrupted run in OUT.
     """
-    from . import training
+    from . import runs
 
     with _Display() as listener:
-        result = training.train(
+        result = runs.train(
             data,
             out=out,
             preset=preset,
@@ -141,10 +139,10 @@ def evaluate(
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
     """
-    from . import training
+    from . import runs
 
     with _Display() as listener:
-        result = training.evaluate(run, data, split=split, dataset=dataset, fold=fold, listener=listener)
+        result = runs.evaluate(run, data, split=split, dataset=dataset, fold=fold, listener=listener)
     print(_headline(result))
     print(f"report: {Path(result['folder']) / 'report.html'}")
 

@@ -7,7 +7,7 @@ records tells them apart by their ``kind``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 

@@ -1,17 +1,16 @@
-"""Training to a finished run folder: the only file that knows the engine (Lightning)."""
+"""Training a model: the only file that knows the engine (Lightning)."""
 
 from __future__ import annotations
 
 import copy
 import csv
-import json
 import logging
 import math
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,41 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import checkpoints, presets, report
-from .config import from_dict, override, read_yaml, record, to_dict, to_yaml
-from .data import DataConfig, Examples, Samples, Source, decode, open_source
-from .errors import InputError, did_you_mean
-from .modalities import KINDS
-from .model import Model, ModelConfig
+from . import checkpoints, report
+from .data import Samples
+from .errors import InputError
+from .model import Model
+from .plan import RunConfig
 from .recipe import RecipeConfig, average, mix, optimizers, rate
-from .tasks import ClassifyConfig, RegressConfig, TagConfig
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
+    pass
 
-MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 LOOKS = 20  # evaluations on the validation split over a run
 LAST = Path("checkpoints", "last.ckpt")
-
-
-@record
-class RunConfig:
-    """Everything a run depends on but the data's bytes: written to ``config.yaml``."""
-
-    model: ModelConfig
-    recipe: RecipeConfig
-    data: DataConfig = DataConfig()
-    fold: str | None = None
-    preset: str = "auto"
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be trained on some data, and on which examples."""
-
-    source: Source
-    config: RunConfig
 
 
 class Listener(Protocol):
@@ -80,195 +56,6 @@ class Interrupted(Exception):
     def __init__(self, out: Path) -> None:
         super().__init__(str(out))
         self.out = out
-
-
-def plan(
-    data: str | Path,
-    *,
-    preset: str = "auto",
-    dataset: str | Path | None = None,
-    fold: str | int | None = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    settings: Sequence[str] = (),
-    seed: int = 0,
-) -> Plan:
-    """Recognise the data and settle every value of the run.
-
-    Args:
-        data: the folder or file.
-        preset: ``auto``, or a paper's model.
-        dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
-        fold: the fold to test on, where the data has folds.
-        minutes, epochs: limits; the preset's own when both are None.
-        settings: overrides such as ``recipe.learning_rate=1e-3``.
-
-    Raises:
-        InputError: the data, the preset or a setting cannot be used.
-    """
-    description = None if dataset is None else read_description(Path(dataset))
-    source = open_source(Path(data), description=description, fold=fold, seed=seed)
-    train = source.splits["train"]
-    name, kind = _single_input(source)
-    raws = train.raws[name]
-    every = max(1, len(train) // MEASURED) if isinstance(raws[0], Path | bytes) else 1
-    try:
-        measured = KINDS[kind].measure([raws[index] for index in range(0, len(train), every)])
-    except InputError as error:
-        # One bad file must not end it here: decoding sets it aside, or names it.
-        measured = KINDS[kind].measure(_readable(kind, train, name, every, error))
-    task = _task(source)
-    limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, recipe = presets.choose(
-        preset, measured, examples=len(train), outputs=len(task.classes), minutes=minutes
-    )
-    if limits is not None and preset == "auto" and epochs is None:
-        recipe = replace(recipe, minutes=minutes)
-    elif limits is not None:
-        recipe = replace(recipe, minutes=minutes, epochs=epochs)
-    config = RunConfig(
-        model=ModelConfig(inputs=inputs, encoder=encoder, task=task),
-        recipe=recipe,
-        data=source.description,
-        fold=None if fold is None else str(fold),
-        preset=preset,
-        seed=seed,
-    )
-    if settings:
-        config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
-    return Plan(source, config)
-
-
-def read_description(path: Path) -> DataConfig:
-    """The ``dataset.yaml`` at ``path``."""
-    return from_dict(DataConfig, read_yaml(path) or {}, where=str(path))
-
-
-def train(
-    data: str | Path,
-    *,
-    out: str | Path | None = None,
-    preset: str = "auto",
-    dataset: str | Path | None = None,
-    fold: str | int | None = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    settings: Sequence[str] = (),
-    seed: int = 0,
-    resume: bool = False,
-    listener: Listener | None = None,
-) -> dict[str, Any]:
-    """Train on the data and write a run folder; returns what ``report.json`` holds.
-
-    Args:
-        out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
-        resume: go on with an interrupted run in ``out`` (its own configuration is used).
-        listener: is told how it goes.
-        data, preset, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
-
-    Raises:
-        InputError: something handed in cannot be used.
-        Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
-    """
-    listener = listener or Quiet()
-    listener.stage("looking at the data")
-    planned = plan(
-        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings, seed=seed
-    )
-    folder = _run_folder(Path(data), out, resume=resume)
-    if resume:
-        values = read_yaml(folder / "config.yaml")
-        planned = replace(planned, config=from_dict(RunConfig, values, where=str(folder / "config.yaml")))
-        if (folder / "report.json").exists():
-            raise InputError(f"{folder}: this run is finished; train a new one with another --out")
-    config = planned.config
-    torch.manual_seed(config.seed)
-    model = Model(config.model)
-    samples = {split: _decode(examples, model, split, listener) for split, examples in planned.source.splits.items()}
-    checkpoints.replace_file(folder / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
-    seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
-    best = checkpoints.load(folder)
-    split = "test" if "test" in samples else "val" if "val" in samples else "train"
-    return _report(
-        folder,
-        best,
-        samples[split],
-        split,
-        config=config,
-        seconds=seconds,
-        warned=planned.source.warnings,
-        listener=listener,
-    )
-
-
-def evaluate(
-    run: str | Path,
-    data: str | Path,
-    *,
-    split: str = "test",
-    dataset: str | Path | None = None,
-    fold: str | int | None = None,
-    listener: Listener | None = None,
-) -> dict[str, Any]:
-    """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
-
-    Raises:
-        InputError: no model in ``run``, no such split, or other classes than the model has.
-    """
-    listener = listener or Quiet()
-    folder = Path(run)
-    model = checkpoints.load(folder)
-    values = read_yaml(folder / "config.yaml")
-    config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
-    listener.stage("looking at the data")
-    description = config.data if dataset is None else read_description(Path(dataset))
-    source = open_source(Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed)
-    if split not in source.splits:
-        raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
-    if source.classes != model.config.task.classes:
-        raise InputError(f"{data}: its classes are not those the model was trained on")
-    previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
-    samples = _decode(source.splits[split], model, split, listener)
-    return _report(
-        folder,
-        model,
-        samples,
-        split,
-        config=config,
-        seconds=previous.get("train_seconds", 0.0),
-        warned=source.warnings,
-        listener=listener,
-    )
-
-
-def _report(
-    folder: Path,
-    model: Model,
-    samples: Samples,
-    split: str,
-    *,
-    config: RunConfig,
-    seconds: float,
-    warned: Sequence[str],
-    listener: Listener,
-) -> dict[str, Any]:
-    listener.stage(f"evaluating on {split}")
-    evaluation = report.evaluate(
-        model, samples, split=split, progress=lambda done, total: listener.progress(done / total, {})
-    )
-    listener.stage("writing the report")
-    result = report.write_report(
-        folder,
-        model=model,
-        samples=samples,
-        evaluation=evaluation,
-        config=to_dict(config),
-        train_seconds=seconds,
-        seed=config.seed,
-        history=read_history(folder),
-        warnings=warned,
-    )
-    return {**result, "folder": str(folder)}
 
 
 def fit(
@@ -516,72 +303,6 @@ def _append_history(folder: Path, row: dict[str, float]) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow(row)
-
-
-def _single_input(source: Source) -> tuple[str, str]:
-    if len(source.kinds) != 1:
-        names = ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
-        raise InputError(f"{source.path}: several inputs ({names}); name one under inputs: in a dataset.yaml")
-    return next(iter(source.kinds.items()))
-
-
-def _readable(kind: str, train: Examples, name: str, every: int, error: InputError) -> list[Any]:
-    """The measured examples that can be read by themselves.
-
-    Raises:
-        InputError: none can, or they disagree.
-    """
-    raws = train.raws[name]
-    readable = []
-    for index in range(0, len(train), every):
-        try:
-            KINDS[kind].measure([raws[index]])
-        except InputError as problem:
-            error = InputError(f"{train.names[index]}: {problem}")
-        else:
-            readable.append(raws[index])
-    if not readable:
-        raise error
-    return readable
-
-
-def _task(source: Source) -> ClassifyConfig | TagConfig | RegressConfig:
-    if source.task == "classify":
-        return ClassifyConfig(classes=source.classes)
-    if source.task == "tag":
-        return TagConfig(classes=source.classes)
-    targets = np.asarray(source.splits["train"].targets, np.float64)
-    return RegressConfig(
-        classes=source.classes,
-        mean=tuple(float(value) for value in targets.mean(0)),
-        std=tuple(max(float(value), 1e-9) for value in targets.std(0)),
-    )
-
-
-def _decode(examples: Examples, model: Model, split: str, listener: Listener) -> Samples:
-    name = next(iter(examples.raws))
-    examples = replace(examples, raws={model.inputs.name: examples.raws[name]})
-    listener.stage(f"reading {split}")
-    return decode(examples, [model.inputs], progress=lambda done, total: listener.progress(done / total, {}))
-
-
-def _run_folder(data: Path, out: str | Path | None, *, resume: bool) -> Path:
-    if out is not None:
-        folder = Path(out)
-    else:
-        folder = Path("runs", data.resolve().stem)
-        number = 2
-        while not resume and (folder / "config.yaml").exists():
-            folder = Path("runs", f"{data.resolve().stem}-{number}")
-            number += 1
-    taken = (folder / "config.yaml").exists()
-    if resume and not (folder / LAST).exists():
-        raise InputError(f"{folder}: there is nothing to resume; train without --resume")
-    if out is not None and taken and not resume:
-        raise InputError(f"{folder}: a run is here already; go on with --resume or choose another --out")
-    checkpoints.replace_file(folder / ".writable", lambda path: path.write_text(""))
-    (folder / ".writable").unlink()
-    return folder
 
 
 def _installed(package: str) -> bool:

@@ -175,7 +175,7 @@ def test_reading_is_undone() -> None:
     assert path() == before
 
 
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(
     latents=st.integers(1, 12),
     channels=st.sampled_from([64, 128]),

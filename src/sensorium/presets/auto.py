@@ -25,7 +25,11 @@ from ..recipe import RecipeConfig
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
 SEEN = 100_000  # examples a run sees, where time allows
-LADDER = ((5000, 64, 256, 4), (500, 48, 192, 3), (0, 32, 128, 2))  # from so many examples: latents, width, layers a read
+LADDER = (
+    (5000, 64, 256, 4),
+    (500, 48, 192, 3),
+    (0, 32, 128, 2),
+)  # from so many examples: latents, width, layers a read
 MOST_BANDS = 32
 
 

@@ -24,8 +24,7 @@ h3 { margin: 22px 0 10px; font-size: 14px; font-weight: 600; }
 h3:first-child { margin-top: 0; }
 p { margin: 0 0 12px; }
 .kicker { margin: 0; color: rgb(var(--accent)); font-size: 13px; font-weight: 600; letter-spacing: .02em; }
-.soft, small { color: var(--soft); }
-small { font-size: 13px; }
+.soft { color: var(--soft); }
 section { margin-top: 18px; padding: 24px; }
 section, .card { background: var(--card); border: 1px solid var(--line); border-radius: 14px; }
 footer { margin-top: 22px; color: var(--soft); font-size: 13px; }

@@ -1,0 +1,138 @@
+"""What would be trained on some data: every value of a run, settled before anything is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import presets
+from .config import from_dict, override, record, to_dict
+from .data import DataConfig, Examples, Source, open_source, read_description
+from .errors import InputError
+from .modalities import KINDS
+from .model import ModelConfig
+from .recipe import RecipeConfig
+from .tasks import ClassifyConfig, RegressConfig, TagConfig
+
+MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
+
+
+@record
+class RunConfig:
+    """Everything a run depends on but the data's bytes: written to ``config.yaml``."""
+
+    model: ModelConfig
+    recipe: RecipeConfig
+    data: DataConfig = DataConfig()
+    fold: str | None = None
+    preset: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be trained on some data, and on which examples."""
+
+    source: Source
+    config: RunConfig
+
+
+def plan(
+    data: str | Path,
+    *,
+    preset: str = "auto",
+    dataset: str | Path | None = None,
+    fold: str | int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+) -> Plan:
+    """Recognise the data and settle every value of the run.
+
+    Args:
+        data: the folder or file.
+        preset: ``auto``, or a paper's model.
+        dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
+        fold: the fold to test on, where the data has folds.
+        minutes, epochs: limits; the preset's own when both are None.
+        settings: overrides such as ``recipe.learning_rate=1e-3``.
+
+    Raises:
+        InputError: the data, the preset or a setting cannot be used.
+    """
+    description = None if dataset is None else read_description(Path(dataset))
+    source = open_source(Path(data), description=description, fold=fold, seed=seed)
+    train = source.splits["train"]
+    name, kind = _single_input(source)
+    raws = train.raws[name]
+    every = max(1, len(train) // MEASURED) if isinstance(raws[0], Path | bytes) else 1
+    try:
+        measured = KINDS[kind].measure([raws[index] for index in range(0, len(train), every)])
+    except InputError as error:
+        # One bad file must not end it here: decoding sets it aside, or names it.
+        measured = KINDS[kind].measure(_readable(kind, train, name, every, error))
+    task = _task(source)
+    limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
+    inputs, encoder, recipe = presets.choose(
+        preset, measured, examples=len(train), outputs=len(task.classes), minutes=minutes
+    )
+    if limits is not None and preset == "auto" and epochs is None:
+        recipe = replace(recipe, minutes=minutes)
+    elif limits is not None:
+        recipe = replace(recipe, minutes=minutes, epochs=epochs)
+    config = RunConfig(
+        model=ModelConfig(inputs=inputs, encoder=encoder, task=task),
+        recipe=recipe,
+        data=source.description,
+        fold=None if fold is None else str(fold),
+        preset=preset,
+        seed=seed,
+    )
+    if settings:
+        config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
+    return Plan(source, config)
+
+
+def _single_input(source: Source) -> tuple[str, str]:
+    if len(source.kinds) != 1:
+        names = ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
+        raise InputError(f"{source.path}: several inputs ({names}); name one under inputs: in a dataset.yaml")
+    return next(iter(source.kinds.items()))
+
+
+def _readable(kind: str, train: Examples, name: str, every: int, error: InputError) -> list[Any]:
+    """The measured examples that can be read by themselves.
+
+    Raises:
+        InputError: none can, or they disagree.
+    """
+    raws = train.raws[name]
+    readable = []
+    for index in range(0, len(train), every):
+        try:
+            KINDS[kind].measure([raws[index]])
+        except InputError as problem:
+            error = InputError(f"{train.names[index]}: {problem}")
+        else:
+            readable.append(raws[index])
+    if not readable:
+        raise error
+    return readable
+
+
+def _task(source: Source) -> ClassifyConfig | TagConfig | RegressConfig:
+    if source.task == "classify":
+        return ClassifyConfig(classes=source.classes)
+    if source.task == "tag":
+        return TagConfig(classes=source.classes)
+    targets = np.asarray(source.splits["train"].targets, np.float64)
+    return RegressConfig(
+        classes=source.classes,
+        mean=tuple(float(value) for value in targets.mean(0)),
+        std=tuple(max(float(value), 1e-9) for value in targets.std(0)),
+    )
