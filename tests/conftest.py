@@ -13,6 +13,7 @@ hypothesis.settings.register_profile(
     deadline=None,  # a shared machine is slow at times
     max_examples=20,
     derandomize=True,  # the same examples on every run
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate, hypothesis.Phase.shrink],  # explaining takes minutes
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )

@@ -35,7 +35,22 @@ _HOMES = {
     "train": "runs",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "ByteArray",
+    "GridCodes",
+    "InputError",
+    "Model",
+    "ModelConfig",
+    "RowCodes",
+    "Segment",
+    "build",
+    "evaluate",
+    "load",
+    "plan",
+    "predict",
+    "save",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
