@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +89,7 @@ def write_digits(folder: Path) -> None:
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         picture = Image.fromarray((pixels * 255 / 16).astype(np.uint8))
-        _write(folder / str(label) / f"{number:04}.png", lambda path, picture=picture: picture.save(path, "PNG"))
+        _write(folder / str(label) / f"{number:04}.png", partial(picture.save, format="PNG"))
 
 
 def write_solids(folder: Path, *, seed: int = 0) -> None:
@@ -109,13 +111,11 @@ def write_solids(folder: Path, *, seed: int = 0) -> None:
         clouds.append(cloud @ turn + random.normal(0, 0.03, cloud.shape))
         labels.append(label)
     arrays = {"x": np.stack(clouds).astype(np.float32), "y": np.array(labels), "classes": np.array(list(makers))}
-    _write(folder / "solids.npz", lambda path: _save_arrays(path, arrays))
+    _write(folder / "solids.npz", partial(_save_arrays, arrays))
 
 
 def write_tones(folder: Path, *, seed: int = 0) -> None:
     """Half a second of six kinds of tone at any pitch, in noise, as class folders of WAV files."""
-    import soundfile
-
     random = np.random.default_rng(seed)
     time = np.arange(RATE // 2) / RATE
     makers: dict[str, Callable[[float], np.ndarray]] = {
@@ -130,10 +130,7 @@ def write_tones(folder: Path, *, seed: int = 0) -> None:
         name = list(makers)[number % len(makers)]
         sound = makers[name](random.uniform(200, 900)) * random.uniform(0.2, 0.8)
         sound = (sound + random.normal(0, 0.05, len(time))).clip(-1, 1)
-        _write(
-            folder / name / f"{number:03}.wav",
-            lambda path, sound=sound: soundfile.write(path, sound, RATE, format="WAV"),
-        )
+        _write(folder / name / f"{number:03}.wav", partial(_save_sound, sound))
 
 
 class _Named:
@@ -154,7 +151,13 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
         replace_file(path, write)
 
 
-def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save_sound(sound: np.ndarray, path: Path) -> None:
+    import soundfile
+
+    soundfile.write(path, sound, RATE, format="WAV")
+
+
+def _save_arrays(arrays: dict[str, Any], path: Path) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -134,12 +134,16 @@ class EpochBatches(torch.utils.data.Sampler[list[int]]):
             yield order[start : start + self.batch].tolist()
 
 
-def faster_precision(model: Model, batch: dict[str, Tensor]) -> str:
+def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:
     """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
     view = model.inputs.view(batch)
     target = model.task.spell_out(batch["target"])
-    times = {}
-    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    times: dict[Literal["float32", "bfloat16"], float] = {}
+    choices: tuple[tuple[Literal["float32", "bfloat16"], torch.dtype], ...] = (
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+    )
+    for precision, dtype in choices:
         times[precision] = math.inf
         for _ in range(3):
             start = time.perf_counter()
