@@ -7,6 +7,7 @@ rows        patches are as small as leaves at most 256 rows of a picture
 bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
             four times, other signals twice: as in the paper, where pictures gain from many reads and nothing else does
+points      at most 1,024 are read; training leaves out half of them where there are more than 512
 flip        colour pictures are mirrored in training, grey ones (digits, letters, spectra) are not
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
 batch       64, 32 below 2,000 examples, 16 below 500
@@ -21,17 +22,12 @@ from math import ceil
 from typing import Any
 
 from ..core.perceiver import EncoderConfig
-from ..modalities import KINDS
 from ..recipe import RecipeConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
-    (5000, 64, 256, 4),
-    (500, 48, 192, 3),
-    (0, 32, 128, 2),
-)  # from so many examples: latents, width, layers a read
 MOST_BANDS = 32
 
 
@@ -75,7 +71,7 @@ def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
         weight_decay=0.05,
         warmup=0.05,
         smoothing=0.1,
-        drop_rows=0.5 if inputs.kind == "points" and KINDS["points"](inputs).rows > 512 else 0.0,
+        drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
         average=0.998,
     )
 
