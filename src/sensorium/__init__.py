@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .checkpoints import load, save
     from .errors import InputError
     from .model import Model, ModelConfig
-    from .plan import plan
+    from .planning import plan
     from .prediction import predict
     from .presets import build
     from .runs import evaluate, train
@@ -29,7 +29,7 @@ _HOMES = {
     "build": "presets",
     "evaluate": "runs",
     "load": "checkpoints",
-    "plan": "plan",
+    "plan": "planning",
     "predict": "prediction",
     "save": "checkpoints",
     "train": "runs",

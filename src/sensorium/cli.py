@@ -51,7 +51,7 @@ def inspect(
 
     from .config import to_yaml
     from .model import Model
-    from .plan import plan
+    from .planning import plan
 
     planned = plan(data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings)
     source, config = planned.source, planned.config
@@ -159,8 +159,6 @@ def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: i
     """
     from . import prediction
 
-    if not files:
-        raise InputError("predict: name at least one file after the run folder")
     rows = prediction.predict(run, files, top=top)
     if json:
         for row in rows:

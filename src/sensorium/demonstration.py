@@ -16,7 +16,7 @@ import numpy as np
 
 from . import runs
 from .checkpoints import replace_file
-from .plan import plan
+from .planning import plan
 from .training import Listener
 
 SOLIDS, TONES = 800, 600  # examples in all

@@ -15,7 +15,7 @@ from .config import from_dict, read_yaml, to_dict, to_yaml
 from .data import Examples, Samples, decode, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
-from .plan import RunConfig, plan
+from .planning import RunConfig, plan
 from .training import LAST, Listener, Quiet, fit, read_history
 
 

@@ -22,7 +22,7 @@ from . import checkpoints, report
 from .data import Samples
 from .errors import InputError
 from .model import Model
-from .plan import RunConfig
+from .planning import RunConfig
 from .recipe import RecipeConfig, average, mix, optimizers, rate
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def fit(
 
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)  # adverts
-    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", module="lightning|torchdata")
     recipe = config.recipe
     batches = EpochBatches(len(train), recipe.batch, seed=config.seed)
     if len(train) and recipe.precision == "auto":
