@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 
 import sensorium as sm
@@ -30,7 +31,7 @@ def picture(path: Path, *, size: tuple[int, int] = (12, 12), mode: str = "RGB", 
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two classes of twelve pictures each, names with spaces and letters of many scripts."""
     for number in range(12):
@@ -40,11 +41,11 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line that a refused command prints; nothing on standard output, status 2."""
+    """The one line that a refused command prints, with status 2."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     lines = [line for line in err.splitlines() if line.startswith("sensorium:")]
     assert stop.value.code == 2, err
     assert len(lines) == 1, err
@@ -52,9 +53,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return lines[0].removeprefix("sensorium: ")
 
 
-def test_train_evaluate_predict_inspect(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_evaluate_predict_inspect(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The main job from the shell: names with spaces and unicode come through whole."""
     run = tmp_path / "a run"
     main(["inspect", str(pictures)])
@@ -82,9 +81,7 @@ def test_presets_lists_parameters_and_arithmetic(capsys: pytest.CaptureFixture[s
     assert rows["perceiver-audioset-mel"]["rows"] == 4800
 
 
-def test_unknown_words_are_answered_with_the_nearest(
-    pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_words_are_answered_with_the_nearest(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown option, command, preset, key or split: did you mean."""
     assert "--minutes" in refusal(capsys, "train", pictures, "--minuts", "3")
     assert "train" in refusal(capsys, "trian", pictures)
@@ -196,7 +193,7 @@ def test_pictures_of_every_make_are_read(tmp_path: Path) -> None:
     assert samples["turned"][:, :2].mean() > 200 > 50 > samples["turned"][:, -2:].mean()
 
 
-def test_wrong_channels_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_channels_are_refused() -> None:
     """Five channels are no picture, two columns no points; a batch of the wrong shape is refused by the model."""
     from sensorium.modalities import KINDS
     from sensorium.modalities.image import ImageConfig
@@ -204,8 +201,6 @@ def test_wrong_channels_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(sm.InputError, match="channels"):
         KINDS["image"](ImageConfig(size=(8, 8))).read(np.zeros((8, 8, 5), np.uint8))
     with pytest.raises(sm.InputError, match="expected batch"):
-        import torch
-
         KINDS["image"](ImageConfig(size=(8, 8))).embed({"image": torch.zeros(1, 4, 8, 8)})
 
 

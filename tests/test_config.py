@@ -73,7 +73,7 @@ def test_records_survive_yaml(cls: type, data: st.DataObject) -> None:
     text = to_yaml(config)
     assert from_dict(cls, yaml.safe_load(text)) == config
     assert to_dict(config) == yaml.safe_load(text)
-    assert list(to_dict(config)) == [field.name for field in dataclasses.fields(cls)]
+    assert list(yaml.safe_load(text)) == [field.name for field in dataclasses.fields(cls)]
 
 
 def test_there_are_records() -> None:

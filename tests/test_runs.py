@@ -28,7 +28,7 @@ SMALL = (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def series(tmp_path: Path) -> Path:
     """Two kinds of short series that differ in sign, as an array file."""
     random = np.random.default_rng(0)
@@ -133,7 +133,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(
     series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NaN never reaches the kept weights."""
-    monkeypatch.setattr("sensorium.tasks.Classify.loss", lambda self, output, target, smoothing=0.0: output.sum() * torch.nan)
+    monkeypatch.setattr(
+        "sensorium.tasks.Classify.loss", lambda self, output, target, smoothing=0.0: output.sum() * torch.nan
+    )
     with pytest.raises(InputError, match=r"recipe\.learning_rate"):
         sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
     assert not (tmp_path / "run" / "model.safetensors").exists()

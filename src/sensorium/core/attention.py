@@ -30,6 +30,7 @@ from .initialise import fan_in
 Path = Literal["auto", "projected", "folded"]
 EPSILON = 1e-5  # of every layer norm, as in Haiku
 ALIGNMENT = 8  # fused attention kernels want head widths of whole vectors; 261 becomes 264
+SMALL = 2**16  # weights per head and example up to which two plain products train faster on a CPU than its kernel
 
 _path: ContextVar[Path] = ContextVar("path", default="auto")
 
@@ -198,6 +199,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rows: Rows | None = None) -> Tensor:
         """batch × n × width to the same; ``rows`` are what a read reads (a batch of one x is shared by all)."""
         query = self.query_norm(x)
+        if torch.is_autocast_enabled(x.device.type):  # once, not in each of three projections
+            query = query.to(torch.get_autocast_dtype(x.device.type))
         x = x + (self.attention(query, query) if rows is None else self._read(query, rows))
         return x + self.mlp(self.mlp_norm(x))
 
@@ -241,9 +244,11 @@ def _pad(x: Tensor) -> Tensor:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """Attention that gives zeros where there is no valid key. Kernels accumulate the softmax in float32."""
+    """Attention that gives zeros where there is no valid key; the softmax is of float32 at least."""
     if key.shape[2] == 0:
         return query.new_zeros(*query.shape[:3], value.shape[-1])
+    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL:
+        return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
     width = value.shape[-1]
     query, key, value = _pad(query), _pad(key), _pad(value)
     if mask is None:
@@ -252,3 +257,13 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
     # A row of -inf only is NaN in every kernel: let such an example see everything, then take its answer away.
     result = F.scaled_dot_product_attention(query, key, value, mask[:, None, None] | ~some, scale=scale)
     return result[..., :width] * some
+
+
+def _softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights over the last axis: float32, or float64 of float64; zeros where ``mask`` (batch × rows) has nothing."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if mask is None:
+        return logits.softmax(-1)
+    present = mask[:, None, None]
+    lowest = torch.finfo(logits.dtype).min  # finite, so that an example without any row has a gradient
+    return logits.masked_fill(~present, lowest).softmax(-1) * present
