@@ -15,14 +15,20 @@ def row(run: Path) -> str:
     """One line of the table: what was measured, on what, by which command."""
     report = json.loads((run / "report.json").read_text())
     config = report["config"]
-    epochs = config["recipe"]["epochs"]
+    encoder, accuracy = config["model"]["encoder"], report["metrics"]["accuracy"]
     low, high = report["accuracy_interval"]
-    encoder = config["model"]["encoder"]
-    return (
-        f"| `{run.name}` | {config['model']['inputs']['kind']} | {report['samples']:,} | "
-        f"**{report['metrics']['accuracy']:.1%}** | {low:.1%} to {high:.1%} | {report['train_seconds'] / 60:.1f} | "
-        f"{report['parameters']:,} | {encoder['latents']} × {encoder['width']} | {last_epoch(run):.0f} of {epochs:.0f} |"
+    cells = (
+        f"`{run.name}`",
+        config["model"]["inputs"]["kind"],
+        f"{report['samples']:,}",
+        f"**{accuracy:.1%}**",
+        f"{low:.1%} to {high:.1%}",
+        f"{report['train_seconds'] / 60:.1f}",
+        f"{report['parameters']:,}",
+        f"{encoder['latents']} × {encoder['width']}",
+        f"{last_epoch(run):.0f} of {config['recipe']['epochs']:.0f}",
     )
+    return f"| {' | '.join(cells)} |"
 
 
 def last_epoch(run: Path) -> float:
@@ -33,9 +39,8 @@ def last_epoch(run: Path) -> float:
 
 def main() -> None:
     """Print the machine, then the table."""
-    print(
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}\n"
-    )
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    print(f"{os.cpu_count()} cores ({platform.machine()}), {versions}\n")
     print("| data | signal | test examples | accuracy | 95 % interval | minutes | parameters | latents | epochs |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in sys.argv[1:]:

@@ -16,7 +16,8 @@ from .errors import InputError
 
 app = App(
     name="sensorium",
-    help="General perception with iterative attention: one model, the Perceiver, for any signal.",
+    help="General perception with iterative attention: one model, the Perceiver, for any signal.\n\n"
+    "Every command takes --debug: a traceback instead of one line.",
     result_action="return_value",
     help_format="plaintext",
 )
@@ -77,7 +78,7 @@ def inspect(
     for warning in source.warnings:
         console.print(f"[yellow]warning:[/] {warning}")
     console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
-    console.print(to_yaml(source.description), markup=False, end="")
+    console.print(to_yaml(source.description, sparse=True), markup=False, end="")
 
 
 @app.command

@@ -43,9 +43,10 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
         raise InputError(f"{where}: {_first_problem(cls, error)}") from None
 
 
-def to_yaml(config: Any) -> str:
-    """The YAML text of a record, keys in the order of the class."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120)
+def to_yaml(config: Any, *, sparse: bool = False) -> str:
+    """The YAML text of a record, keys in the order of the class; ``sparse`` leaves out what is None."""
+    values = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=sparse)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_yaml(path: Path) -> Any:

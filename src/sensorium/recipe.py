@@ -122,13 +122,14 @@ def mix(
     """Mixup: each example with the next one of a random order, by one share for the batch from Beta(alpha, alpha).
 
     Args:
-        batch: a viewed batch without masks: rows that one example lacks cannot be mixed.
+        batch: a viewed batch in which nothing is masked: rows that one example lacks cannot be mixed.
         target: batch × outputs, floats.
 
     Raises:
         InputError: examples of different lengths.
     """
-    if f"{name}.mask" in batch:
+    mask = batch.get(f"{name}.mask")
+    if mask is not None and not bool(mask.all()):
         raise InputError("mixup needs examples of one size; set recipe.mixup=0")
     seed = int(torch.randint(2**31, (), generator=generator))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
