@@ -156,6 +156,16 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
     assert "training" not in listener.stages
 
 
+def test_data_larger_than_memory_trains_the_same(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples decoded batch by batch, in other processes, give the very weights that samples in memory give."""
+    sm.train(series, out=tmp_path / "memory", epochs=2, settings=SMALL)
+    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
+    sm.train(series, out=tmp_path / "lazy", epochs=2, settings=SMALL)
+    names = ("memory", "lazy")
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in names)
+    assert first == second
+
+
 def test_epoch_batches_are_a_partition_that_depends_on_seed_and_epoch_only() -> None:
     """Every example is drawn at most once an epoch, all but a short rest are."""
     batches = EpochBatches(10, 3, seed=1)

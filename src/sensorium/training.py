@@ -6,6 +6,7 @@ import copy
 import csv
 import logging
 import math
+import os
 import signal
 import time
 import warnings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     pass
 
 LOOKS = 20  # evaluations on the validation split over a run
+WORKERS = 4  # processes that decode batches ahead
 LAST = Path("checkpoints", "last.ckpt")
 
 
@@ -106,7 +108,13 @@ def fit(
     listener.stage("training")
     trainer.fit(
         module,
-        StatefulDataLoader(train, sampler=batches, batch_size=None),
+        # What fits into memory is decoded already; what does not is decoded ahead of the steps, by other processes.
+        StatefulDataLoader(
+            train,
+            sampler=batches,
+            batch_size=None,
+            num_workers=0 if train.in_memory else min(WORKERS, os.cpu_count() or 1),
+        ),
         ckpt_path=str(last) if last.exists() else None,
         weights_only=True if last.exists() else None,
     )
