@@ -5,6 +5,10 @@ from __future__ import annotations
 import hypothesis
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+# Shapes are checked here only: every annotated call of these files, at no cost to users.
+install_import_hook(["sensorium.arrays", "sensorium.core"], "beartype.beartype")
 
 torch.set_num_threads(1)  # the sizes here are tiny, and the workers share the cores
 

@@ -41,7 +41,6 @@ LAYERS: dict[str, float] = {
     "runs": 11.5,
     "demonstration": 11.7,
     "cli": 12,
-    "__main__": 12,
     "": 13,
 }
 PACKAGES = ("data", "report", "presets")  # their own files may import one another, without cycles
@@ -51,6 +50,7 @@ EVERYWHERE = ("",)
 DOORS: dict[str, tuple[str, ...]] = {
     "torch": EVERYWHERE,
     "numpy": EVERYWHERE,
+    "jaxtyping": ("arrays", "core."),
     "yaml": ("config", "report"),
     "pydantic": ("config", "modalities", "tasks"),
     "safetensors": ("checkpoints",),
@@ -59,8 +59,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("training",),
     "torchmetrics": ("tasks", "report", "training"),
     "kornia": ("modalities.",),
-    "PIL": ("modalities.",),
-    "soundfile": ("modalities.",),
+    "PIL": ("modalities.", "demonstration"),
+    "soundfile": ("modalities.", "demonstration"),
     "av": ("modalities.",),
     "trimesh": ("modalities.",),
     "scipy": ("modalities.", "data"),

@@ -121,10 +121,11 @@ def test_optimizers_are_what_the_recipe_names() -> None:
     }
 
 
-def test_the_first_beta_is_muons_momentum() -> None:
+def test_the_betas_are_of_the_moment_estimates_not_of_muons_momentum() -> None:
     """As the recipe's documentation says."""
-    muon = optimizers(RecipeConfig(betas=(0.8, 0.9)), Whole())[0]
-    assert {group["momentum"] for group in muon.param_groups} == {0.8}
+    muon, adam = optimizers(RecipeConfig(betas=(0.8, 0.9)), Whole())
+    assert {group["momentum"] for group in muon.param_groups} == {0.95}
+    assert {group["betas"] for group in adam.param_groups} == {(0.8, 0.9)}
 
 
 def test_what_does_not_learn_is_left_out() -> None:
@@ -173,6 +174,8 @@ def test_pictures_and_targets_are_mixed_alike() -> None:
 
 def test_examples_of_several_lengths_are_not_mixed() -> None:
     batch = {"x": torch.zeros(2, 3), "x.mask": torch.ones(2, 3, dtype=torch.bool)}
+    mix(batch, "x", torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
+    batch["x.mask"][1, 2] = False
     with pytest.raises(InputError, match="mixup"):
         mix(batch, "x", torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
 

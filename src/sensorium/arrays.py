@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -23,7 +24,7 @@ class GridCodes:
         tables: one float tensor per axis, size of the axis × channels.
     """
 
-    tables: tuple[Tensor, ...]
+    tables: tuple[Float[Tensor, "_ channels"], ...]
 
     @property
     def channels(self) -> int:
@@ -34,7 +35,7 @@ class GridCodes:
         """The size of each axis; their product is the number of rows."""
         return tuple(table.shape[0] for table in self.tables)
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "rows channels"]:
         """rows × channels."""
         total = self.tables[0]
         for table in self.tables[1:]:
@@ -50,13 +51,13 @@ class RowCodes:
         table: batch × rows × channels, float.
     """
 
-    table: Tensor
+    table: Float[Tensor, "batch rows channels"]
 
     @property
     def channels(self) -> int:
         return self.table.shape[-1]
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
         """batch × rows × channels."""
         return self.table
 
@@ -74,10 +75,10 @@ class Segment:
     """
 
     name: str
-    values: Tensor
+    values: Float[Tensor, "batch rows value_channels"]
     codes: GridCodes | RowCodes | None = None
-    marker: Tensor | None = None
-    mask: Tensor | None = None
+    marker: Float[Tensor, " channels"] | None = None
+    mask: Bool[Tensor, "batch rows"] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.codes, GridCodes) and prod(self.codes.shape) != self.rows:
@@ -93,7 +94,7 @@ class Segment:
         marker = 0 if self.marker is None else self.marker.shape[0]
         return self.values.shape[2] + code + marker
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
         """batch × rows × channels."""
         batch, rows, _ = self.values.shape
         parts = [self.values]
@@ -103,7 +104,7 @@ class Segment:
             parts.append(self.marker.to(self.values.dtype).expand(batch, rows, -1))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
-    def keep(self, index: Tensor) -> Segment:
+    def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
         """The rows at ``index`` (batch × kept, int64) only; a row keeps its code."""
 
         def take(rows: Tensor) -> Tensor:
@@ -148,18 +149,18 @@ class ByteArray:
         return self.segments[0].channels
 
     @property
-    def mask(self) -> Tensor | None:
+    def mask(self) -> Bool[Tensor, "batch rows"] | None:
         """batch × rows, bool, True = present; None when every row is present."""
         if all(segment.mask is None for segment in self.segments):
             return None
         return torch.cat([_mask(segment) for segment in self.segments], dim=1)
 
-    def dense(self) -> Tensor:
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
         """The matrix this array describes: batch × rows × channels."""
         parts = [segment.dense() for segment in self.segments]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
-    def split(self, rows: Tensor) -> dict[str, Tensor]:
+    def split(self, rows: Shaped[Tensor, "batch rows ..."]) -> dict[str, Tensor]:
         """Something given per row (batch × rows × …) as one piece per segment, by name."""
         pieces = rows.split([segment.rows for segment in self.segments], dim=1)
         return {segment.name: piece for segment, piece in zip(self.segments, pieces, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,30 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another --out"
         ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def save(model: Model, folder: Path) -> None:
     """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
+
+    def write(path: Path) -> None:
+        try:
+            save_file(weights, str(path))
+        except SafetensorError as error:  # a full disk too
+            raise OSError(str(error)) from None
 
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     about = {"format": FORMAT, "model": to_dict(model.config)}
-    replace_file(folder / WEIGHTS, lambda path: save_file(weights, str(path)))
-    replace_file(folder / CONFIG, lambda path: path.write_text(json.dumps(about, indent=2, ensure_ascii=False)))
+    replace_file(folder / WEIGHTS, write)
+    text = json.dumps(about, indent=2, ensure_ascii=False)
+    replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
 
 
 def load(folder: str | Path) -> Model:
@@ -59,11 +70,13 @@ def load(folder: str | Path) -> Model:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
     try:
-        about = json.loads((folder / CONFIG).read_text())
+        about = json.loads((folder / CONFIG).read_text("utf-8"))
         weights = load_file(str(folder / WEIGHTS))
-    except (ValueError, SafetensorError) as error:
+        if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+            raise ValueError(f"{CONFIG} names no format")
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
-    if about.get("format", 0) > FORMAT:
+    if about["format"] > FORMAT:
         raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
     model = Model(from_dict(ModelConfig, about.get("model"), where=str(folder / CONFIG)))
     try:

@@ -7,6 +7,7 @@ records tells them apart by their ``kind``.
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -96,7 +97,7 @@ def _copy(values: Any) -> Any:
 
 def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in _written(cls, problem["loc"]))
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         name = str(problem["loc"][-1])
         return f"nothing is called {place!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
@@ -108,8 +109,11 @@ def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
 
 def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
     """The field names of every record reachable at a place: what the user could have meant."""
-    import typing
+    return [field.name for candidate in _records_at(cls, loc) for field in dataclasses.fields(candidate)]
 
+
+def _records_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
+    """Every record that may stand at a place."""
     candidates: list[Any] = [cls]
     for part in loc:
         below: list[Any] = []
@@ -122,12 +126,19 @@ def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
                 if hint is not None:
                     below += _records_in(hint)
         candidates = below
-    return [field.name for candidate in candidates for field in dataclasses.fields(candidate)]
+    return candidates
+
+
+def _written(cls: type, loc: tuple[Any, ...]) -> list[Any]:
+    """The place as it is in the file: without the kinds that pydantic adds where a field may hold several records."""
+    return [
+        part
+        for at, part in enumerate(loc)
+        if not any(part == getattr(candidate, "kind", None) for candidate in _records_at(cls, loc[:at]))
+    ]
 
 
 def _records_in(hint: Any) -> list[Any]:
-    import typing
-
     if dataclasses.is_dataclass(hint):
         return [hint]
     return [found for part in typing.get_args(hint) for found in _records_in(part)]

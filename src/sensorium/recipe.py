@@ -29,7 +29,7 @@ class RecipeConfig:
         optimizer: ``muon`` turns the matrices of the blocks by Muon and leaves the rest to AdamW.
         learning_rate: its highest value.
         weight_decay: decoupled; matrices, latents and learned codes only, never biases and norms.
-        betas: of the moment estimates; of momentum for Muon's matrices the first only.
+        betas: of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.
         schedule: ``cosine`` falls to zero, ``flat-cosine`` is constant for the first half, ``steps`` multiplies by
             0.1 at each of ``steps``, ``constant`` stays.
         warmup: share of the run in which the learning rate rises linearly from zero.

@@ -22,6 +22,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..arrays import ByteArray
@@ -59,9 +60,9 @@ class Rows:
         mask: batch × rows, bool, True = present; None: all are.
     """
 
-    normalised: Tensor
+    normalised: Float[Tensor, "batch rows padded"]
     channels: int
-    mask: Tensor | None
+    mask: Bool[Tensor, "batch rows"] | None
 
     @classmethod
     def of(cls, array: ByteArray) -> Rows:
@@ -70,9 +71,7 @@ class Rows:
         device = dense.device.type
         with _without_autocast(device):
             normalised = _pad(F.layer_norm(_exact(dense), (array.channels,)))
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            normalised = normalised.to(torch.get_autocast_dtype(device))
-        return cls(normalised, array.channels, array.mask)
+        return cls(_lowered(normalised), array.channels, array.mask)
 
     @property
     def some(self) -> Tensor | None:
@@ -108,16 +107,23 @@ class Attention(nn.Module):
     def scale(self) -> float:
         return 1 / sqrt(self.key.out_features // self.heads)
 
-    def split(self, channels: Tensor) -> Tensor:
+    def split(self, channels: Float[Tensor, "batch n all"]) -> Float[Tensor, "batch heads n each"]:
         """batch × n × (heads · c) as batch × heads × n × c."""
         return channels.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Float[Tensor, "batch n width"],
+        inputs: Float[Tensor, "batch rows channels"],
+        mask: Bool[Tensor, "batch rows"] | None = None,
+    ) -> Float[Tensor, "batch n width"]:
         """Projected keys and values: batch × n × width attends to batch × rows × inputs."""
         query, key, value = self.split(self.query(x)), self.split(self.key(inputs)), self.split(self.value(inputs))
         return self.out(_attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2))
 
-    def folded(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> Tensor:
+    def folded(
+        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows, norm: nn.LayerNorm
+    ) -> Float[Tensor, "batch n width"]:
         """The same answer for ``inputs = norm(rows)``, without projecting a row."""
         summed = _attend(*self._folded_query_and_rows(x, rows, norm), rows.mask, 1.0)[..., : rows.channels]
         value = torch.einsum("bhnc,hvc->bnhv", summed * norm.weight + norm.bias, self._by_head(self.value.weight))
@@ -126,7 +132,9 @@ class Attention(nn.Module):
             value = value * some[:, None, None]
         return self.out(value)
 
-    def weights(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> Tensor:
+    def weights(
+        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows, norm: nn.LayerNorm
+    ) -> Float[Tensor, "batch heads n rows"]:
         """Softmax weights, batch × heads × n × rows, float32 (or 64); zeros where there is nothing to attend to."""
         query, key = self._folded_query_and_rows(x, rows, norm)[:2]
         with _without_autocast(query.device.type):  # logits may be beyond what 16 bits hold
@@ -196,15 +204,13 @@ class Block(nn.Module):
             fan_in(nn.Linear(widening * width, width)),
         )
 
-    def forward(self, x: Tensor, rows: Rows | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows | None = None) -> Float[Tensor, "_ n width"]:
         """batch × n × width to the same; ``rows`` are what a read reads (a batch of one x is shared by all)."""
-        query = self.query_norm(x)
-        if torch.is_autocast_enabled(x.device.type):  # once, not in each of three projections
-            query = query.to(torch.get_autocast_dtype(x.device.type))
+        query = _lowered(self.query_norm(x))  # once, not in each of three projections
         x = x + (self.attention(query, query) if rows is None else self._read(query, rows))
         return x + self.mlp(self.mlp_norm(x))
 
-    def weights(self, x: Tensor, rows: Rows) -> Tensor:
+    def weights(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows) -> Float[Tensor, "batch heads n rows"]:
         """The attention weights of a read: batch × heads × n × rows."""
         return self.attention.weights(self.query_norm(x), rows, self._norm)
 
@@ -238,16 +244,31 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
+def _lowered(x: Tensor) -> Tensor:
+    """In the precision that autocast asks for, where it is on."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return x.to(torch.get_autocast_dtype(device))
+    return x
+
+
 def _pad(x: Tensor) -> Tensor:
     extra = -x.shape[-1] % ALIGNMENT
     return F.pad(x, (0, extra)) if extra else x
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+def _attend(
+    query: Float[Tensor, "batch heads n qk"],
+    key: Float[Tensor, "batch heads rows qk"],
+    value: Float[Tensor, "batch heads rows v"],
+    mask: Bool[Tensor, "batch rows"] | None,
+    scale: float,
+) -> Float[Tensor, "batch heads n v"]:
     """Attention that gives zeros where there is no valid key; the softmax is of float32 at least."""
     if key.shape[2] == 0:
         return query.new_zeros(*query.shape[:3], value.shape[-1])
-    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL:
+    small = query.shape[2] * key.shape[2] <= SMALL
+    if query.device.type == "cpu" and small and query.dtype != torch.float16:  # whose range plain logits leave
         return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
     width = value.shape[-1]
     query, key, value = _pad(query), _pad(key), _pad(value)
@@ -259,7 +280,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scal
     return result[..., :width] * some
 
 
-def _softmax(logits: Tensor, mask: Tensor | None) -> Tensor:
+def _softmax(
+    logits: Float[Tensor, "batch heads n rows"], mask: Bool[Tensor, "batch rows"] | None
+) -> Float[Tensor, "batch heads n rows"]:
     """Weights over the last axis: float32, or float64 of float64; zeros where ``mask`` (batch × rows) has nothing."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if mask is None:

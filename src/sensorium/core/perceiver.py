@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..arrays import ByteArray
@@ -89,7 +90,7 @@ class Encoder(nn.Module):
             }
         )
 
-    def forward(self, array: ByteArray) -> Tensor:
+    def forward(self, array: ByteArray) -> Float[Tensor, "batch latents width"]:
         """batch × latents × width."""
         rows = Rows.of(array)
         # One latent array for the whole batch: the first read's queries do not depend on the example.
@@ -99,7 +100,7 @@ class Encoder(nn.Module):
             latents = step.process(latents) if step.process is not None else latents
         return latents.expand(array.batch, -1, -1)
 
-    def weights(self, array: ByteArray) -> Iterator[Tensor]:
+    def weights(self, array: ByteArray) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
         """The attention weights of each read in turn: batch × heads × latents × rows."""
         rows = Rows.of(array)
         latents = self.latents[None].expand(array.batch, -1, -1)
@@ -140,7 +141,7 @@ class MeanDecoder(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Float[Tensor, "batch latents width"]) -> Float[Tensor, "batch outputs"]:
         """batch × latents × width to batch × outputs."""
         return self.linear(latents.mean(dim=1))
 

@@ -7,6 +7,7 @@ never in fewer bits: at 224 pixels and 64 bands, bfloat16 positions are wrong by
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..arrays import GridCodes, RowCodes
@@ -22,7 +23,7 @@ def fourier_channels(axes: int, bands: int) -> int:
     return axes * (2 * bands + 1)
 
 
-def frequencies(bands: int, resolution: float) -> Tensor:
+def frequencies(bands: int, resolution: float) -> Float[Tensor, " bands"]:
     """Band frequencies from 1 to resolution / 2, linear, both ends included (Perceiver §3.2): float64, (bands,)."""
     return torch.linspace(1.0, resolution / 2, bands, dtype=torch.float64)
 
@@ -57,7 +58,7 @@ def fourier_grid(shape: tuple[int, ...], *, bands: int, resolution: tuple[float,
     return GridCodes(tuple(tables))
 
 
-def fourier_points(points: Tensor, *, bands: int, resolution: tuple[float, ...]) -> RowCodes:
+def fourier_points(points: Float[Tensor, "batch rows axes"], *, bands: int, resolution: tuple[float, ...]) -> RowCodes:
     """Fourier codes of coordinates, in the channel order of :func:`fourier_grid`.
 
     Args:
