@@ -282,7 +282,7 @@ def _module(
                 metrics = report.evaluate(self.mean, val, split="val").metrics
                 row |= {f"val_{name}": value for name, value in metrics.items()}
             score = row.get(f"val_{model.task.headline}", math.inf)
-            if score >= self.best:
+            if not score < self.best:  # a score that is not a number has no better one
                 self.best = score
                 checkpoints.save(self.mean, folder)
             _append_history(folder, row)

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import reference
 from builders import arrays, gradients, normal, rows_of, shake
+from sensorium.core import attention
 from sensorium.core.attention import Attention, Block, Rows, reading
 
 PATHS: tuple[Literal["projected", "folded"], ...] = ("projected", "folded")
@@ -22,6 +23,13 @@ MASKS = {
     "some": torch.tensor([[True, False, True, True, False], [False, True, True, False, True]]),
     "all of one example": torch.tensor([[True, False, True, True, False], [False] * 5]),
 }
+
+
+@pytest.fixture(autouse=True, params=["products", "fused"])
+def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every law holds for small attentions as two products, and for the fused kernel."""
+    if request.param == "fused":
+        monkeypatch.setattr(attention, "SMALL", -1)
 
 
 def block(heads: int = 1, channels: int = 6, **changes: int) -> Block:
