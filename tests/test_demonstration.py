@@ -20,7 +20,7 @@ from sensorium.training import Quiet
 def test_the_data_are_what_the_table_says(
     write: object, kind: str, examples: int, classes: int, tmp_path: Path
 ) -> None:
-    """Recognised from the folder alone, all of them in some split, a class as likely as another; made anew, the same."""
+    """Recognised from the folder alone, all in some split, a class as likely as another; made anew, the same."""
     assert callable(write)
     write(tmp_path / "data")
     source = plan(tmp_path / "data").source
