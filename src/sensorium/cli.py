@@ -57,7 +57,7 @@ def inspect(
     planned = plan(data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings)
     source, config = planned.source, planned.config
     model = Model(config.model)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
     console.print(f"[bold]{data}[/]: {kinds}; {source.task}, {len(source.classes)} {_noun(source.task)}")
     table = Table(box=None, pad_edge=False)
@@ -196,7 +196,8 @@ def presets(*, json: bool = False) -> None:
 
     table = Table(box=None, pad_edge=False)
     for heading in ("preset", "parameters", "GFLOP", "rows × channels", "about"):
-        table.add_column(heading, justify="right" if heading in ("parameters", "GFLOP") else "left")
+        justify: Any = "right" if heading in ("parameters", "GFLOP") else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading != "about")
     table.add_row(
         "auto", "", "", "", "sizes, positions, augmentation and schedule chosen for the data and the time given"
     )
