@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,12 @@ def test_average_precision_is_scikit_learns() -> None:
     metrics.update(scores, target)
     expected = average_precision_score(target.numpy(), scores.numpy(), average="macro")
     assert float(metrics.compute()["mAP"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_agreement_is_the_share_that_is_right() -> None:
+    """Of classes the likeliest, of tags each one; numbers are not right or wrong."""
+    output = torch.tensor([[2.0, -1.0], [1.0, 3.0], [-2.0, -3.0], [0.5, 0.1]])
+    target = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    assert task(ClassifyConfig(classes=("a", "b"))).agreement(output, target) == 0.75
+    assert task(TagConfig(classes=("a", "b"))).agreement(output, target) == 5 / 8
+    assert math.isnan(task(RegressConfig(classes=("a",), mean=(0.0,), std=(1.0,))).agreement(output, target))

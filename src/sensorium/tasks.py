@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pydantic
@@ -88,6 +89,10 @@ class Task(ABC):
     def answer(self, output: Tensor) -> Answer:
         """The decoder's output, read."""
 
+    def agreement(self, output: Tensor, target: Tensor) -> float:
+        """The share of a training batch that is right, for a glance; NaN where right and wrong do not apply."""
+        return nan
+
     @abstractmethod
     def metrics(self) -> MetricCollection:
         """Fresh metrics, updated with (scores, target)."""
@@ -106,6 +111,9 @@ class Classify(Task):
 
     def answer(self, output: Tensor) -> Answer:
         return Answer(output, output.float().softmax(-1))
+
+    def agreement(self, output: Tensor, target: Tensor) -> float:
+        return (output.argmax(-1) == target.argmax(-1)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
@@ -135,6 +143,9 @@ class Tag(Task):
 
     def answer(self, output: Tensor) -> Answer:
         return Answer(output, output.float().sigmoid())
+
+    def agreement(self, output: Tensor, target: Tensor) -> float:
+        return ((output > 0) == (target > 0.5)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection

@@ -183,7 +183,7 @@ def _module(
             self.mean = copy.deepcopy(model).requires_grad_(False) if recipe.average else model
             self.steps, self.seconds, self.looks = 0, 0.0, 0
             self.best = -math.inf
-            self.loss_sum, self.loss_count = 0.0, 0
+            self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
             self.interrupted = False
 
         # -- state that a resumed run goes on with
@@ -228,7 +228,8 @@ def _module(
                 if recipe.mixup:
                     view, target = mix(view, self.model.inputs.name, target, alpha=recipe.mixup, generator=generator)
             latents = self.model.encode(view, drop_rows=recipe.drop_rows, generator=generator)
-            loss = self.model.task.loss(self.model.decoder(latents), target, smoothing=recipe.smoothing)
+            output = self.model.decoder(latents)
+            loss = self.model.task.loss(output, target, smoothing=recipe.smoothing)
             chosen = self.optimizers()
             chosen = chosen if isinstance(chosen, list) else [chosen]
             for optimizer in chosen:
@@ -244,6 +245,7 @@ def _module(
                 average(self.mean, self.model, decay=recipe.average, step=self.steps)
             self.steps += 1
             self.loss_sum += loss.item()
+            self.right_sum += self.model.task.agreement(output, target)
             self.loss_count += 1
 
         def on_train_batch_end(self, *_: object) -> None:
@@ -256,7 +258,8 @@ def _module(
             share = self.progress()
             figures = {
                 "loss": self.loss_sum / self.loss_count,
-                **({model.task.headline: self.best} if self.looks else {}),
+                "training accuracy": self.right_sum / self.loss_count,
+                f"best {model.task.headline}": self.best,
             }
             listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
             done = share >= 1
@@ -277,7 +280,7 @@ def _module(
                 "loss": self.loss_sum / self.loss_count,
                 "learning_rate": rate(recipe, share),
             }
-            self.loss_sum, self.loss_count = 0.0, 0
+            self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
             if val is not None:
                 metrics = report.evaluate(self.mean, val, split="val").metrics
                 row |= {f"val_{name}": value for name, value in metrics.items()}
