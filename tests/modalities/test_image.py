@@ -1,0 +1,94 @@
+"""Pictures: views, augmentations and channels, beyond the contract."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.errors import InputError
+from sensorium.modalities.image import Image, ImageConfig
+
+
+def ramp(count: int = 3, channels: int = 3, side: int = 16) -> torch.Tensor:
+    """Pictures that brighten to the right, each in its own shade."""
+    across = torch.linspace(0, 1, side).expand(count, channels, side, side)
+    return across * torch.linspace(0.5, 1, count)[:, None, None, None]
+
+
+def test_the_papers_rows_are_pixel_values_then_the_code() -> None:
+    """50,176 rows of 3 + 258 channels; the values are the normalised pixels in reading order."""
+    image = Image(ImageConfig())
+    assert (image.rows, image.channels) == (50_176, 261)
+    small = Image(ImageConfig(size=(4, 4), bands=2))
+    pictures = torch.rand(2, 3, 4, 4)
+    row = small.embed({"image": pictures}).dense()[1, 4 * 2 + 3]
+    expected = (pictures[1, :, 2, 3] - torch.tensor(small.config.mean)) / torch.tensor(small.config.std)
+    assert torch.allclose(row[:3], expected)
+
+
+def test_the_view_is_the_centre_and_floats_of_another_size_are_taken_as_they_come() -> None:
+    """224 of the stored 256; a caller's own 200 × 300 is left alone."""
+    image = Image(ImageConfig(size=(224, 224)))
+    stored = torch.randint(0, 255, (1, 3, 256, 256), dtype=torch.uint8)
+    assert torch.equal(image.view({"image": stored})["image"], stored[..., 16:240, 16:240] / 255)
+    own = torch.rand(1, 3, 200, 300)
+    assert torch.equal(image.view({"image": own})["image"], own)
+
+
+def test_mirroring_mirrors() -> None:
+    """With certainty every picture, without it none; nothing else changes."""
+    never, always = (Image(ImageConfig(size=(16, 16), flip=flip)) for flip in (0.0, 1.0))
+    pictures = ramp()
+    assert torch.equal(never.augment({"image": pictures}, torch.Generator())["image"], pictures)
+    mirrored = always.augment({"image": pictures}, torch.Generator())["image"]
+    assert torch.allclose(mirrored, pictures.flip(-1), atol=1e-5)
+
+
+def test_crops_are_parts_of_the_picture() -> None:
+    """No value beyond the picture's, each example its own crop, a smaller span than the whole."""
+    image = Image(ImageConfig(size=(16, 16), crop=0.3))
+    crops = image.augment({"image": ramp(8)}, torch.Generator().manual_seed(0))["image"]
+    span = crops.amax((1, 2, 3)) - crops.amin((1, 2, 3))
+    whole = torch.linspace(0.5, 1, 8)
+    assert (span < whole + 1e-5).all()
+    assert (span < 0.95 * whole).any()
+    assert len({round(float(value), 4) for value in span / whole}) > 4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_randaugment_changes_pictures_and_leaves_the_global_generator_alone(channels: int) -> None:
+    """The same seed, the same pictures; values stay in [0, 1]."""
+    half = (0.5,) * channels
+    image = Image(ImageConfig(size=(16, 16), channels=channels, mean=half, std=half, randaugment=(4, 5.0)))  # type: ignore[arg-type]
+    pictures = ramp(channels=channels)
+    state = torch.random.get_rng_state()
+    views = [image.augment({"image": pictures}, torch.Generator().manual_seed(seed))["image"] for seed in (1, 1, 2)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
+    for view in views:
+        assert view.shape == pictures.shape
+        assert view.min() >= 0
+        assert view.max() <= 1
+
+
+def test_measure_sees_grey_and_sizes() -> None:
+    """Grey only where all are; the median shorter side, at most 224."""
+    grey, colour = np.zeros((20, 30), np.uint8), np.full((40, 50, 3), 255, np.uint8)
+    assert Image.measure([grey, grey]).channels == 1
+    config = Image.measure([grey, colour, colour])
+    assert (config.channels, config.size) == (3, (40, 40))
+    assert Image.measure([np.zeros((900, 800, 3), np.uint8)]).size == (224, 224)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """A size that is not whole patches; statistics of another number of channels; NaN pixels."""
+    with pytest.raises(InputError, match="multiple of the patch"):
+        Image(ImageConfig(size=(10, 10), patch=(3, 3)))
+    with pytest.raises(InputError, match="1 values each"):
+        Image(ImageConfig(size=(8, 8), channels=1))
+    with pytest.raises(InputError, match="NaN"):
+        Image(ImageConfig(size=(8, 8))).read(np.full((8, 8, 3), np.nan))
+    with pytest.raises(InputError, match="whole patches"):
+        Image(ImageConfig(size=(8, 8), patch=(2, 2))).embed({"image": torch.rand(1, 3, 7, 8)})

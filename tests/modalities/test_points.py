@@ -1,0 +1,112 @@
+"""Point clouds: views, augmentations and files, beyond the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.errors import InputError
+from sensorium.modalities.points import Points, PointsConfig
+
+
+def clouds(count: int = 4, points: int = 32, columns: int = 3) -> torch.Tensor:
+    return torch.rand(count, points, columns, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_the_papers_rows() -> None:
+    """387 channels, positions and their Fourier features only; measurements of a point come before them."""
+    assert Points(PointsConfig()).channels == 387
+    points = Points(PointsConfig(points=32, features=1, mean=(2.0,), std=(4.0,), bands=2))
+    cloud = clouds(columns=4)
+    row = points.embed({"points": cloud}).dense()[0, 5]
+    assert torch.allclose(row[:4], torch.cat([(cloud[0, 5, 3:] - 2) / 4, cloud[0, 5, :3]]))
+
+
+def test_reading_centres_and_scales() -> None:
+    """Mean zero, the largest coordinate 1, whatever the unit and the place."""
+    cloud = Points(PointsConfig()).read(np.random.default_rng(0).normal(500, 30, (100, 3)))["points"]
+    assert np.abs(cloud.mean(0)).max() < 1e-5
+    assert np.abs(cloud).max() == pytest.approx(1)
+
+
+def test_fewer_points_are_points_of_the_cloud() -> None:
+    """Evaluation and training both take so many different points as configured, in full where there are fewer."""
+    points = Points(PointsConfig(points=8))
+    cloud = clouds()
+    for view in (points.view({"points": cloud}), points.augment({"points": cloud}, torch.Generator())):
+        assert view["points"].shape == (4, 8, 3)
+    taken = points.view({"points": cloud})["points"]
+    assert all(len({tuple(point) for point in example.tolist()}) == 8 for example in taken)
+    assert all((taken[0, index] == cloud[0]).all(-1).any() for index in range(8))
+
+
+def test_short_clouds_among_long_ones_are_masked() -> None:
+    """A cloud of five points keeps its five, and nothing of its padding is read."""
+    points = Points(PointsConfig(points=8))
+    cloud = clouds(2)
+    mask = torch.ones(2, 32, dtype=torch.bool)
+    mask[1, 5:] = False
+    cloud[1, 5:] = 99.0
+    batch = {"points": cloud, "points.mask": mask}
+    for view in (points.view(batch), points.augment(batch, torch.Generator())):
+        assert view["points.mask"].sum(1).tolist() == [8, 5]
+        assert view["points"][view["points.mask"]].abs().max() <= 1
+
+
+def test_turning_is_about_the_vertical() -> None:
+    """Heights and distances from the axis stay."""
+    points = Points(PointsConfig(points=32, rotation=180.0))
+    cloud = clouds()
+    cloud[:, 0] = torch.tensor([0.0, 0.0, 1.0])  # so that the largest coordinate is 1 before and after
+    cloud[..., :2] *= 0.5
+    turned = points.augment({"points": cloud}, torch.Generator().manual_seed(1))["points"]
+    assert not torch.allclose(turned.sort(1).values, cloud.sort(1).values)
+    for measure in (lambda c: c[..., 2], lambda c: c[..., :2].norm(dim=-1)):
+        assert torch.allclose(measure(turned).sort(1).values, measure(cloud).sort(1).values, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"scale": 1.5}, {"point_scale": 0.1}, {"jitter": 0.05}, {"shift": 0.2}])
+def test_every_variation_varies_each_example_by_itself(change: dict[str, float]) -> None:
+    """Two copies of one cloud come out different; nothing leaves [-1, 1]."""
+    points = Points(PointsConfig(points=32, **change))  # type: ignore[arg-type]
+    cloud = clouds(1).expand(2, -1, -1)
+    varied = points.augment({"points": cloud}, torch.Generator().manual_seed(0))["points"]
+    assert not torch.allclose(varied[0].sort(0).values, varied[1].sort(0).values)
+    assert varied.abs().max() <= 1 + 1e-6
+
+
+def test_files_of_points_and_meshes_are_read(tmp_path: Path) -> None:
+    """Text, arrays and meshes; a mesh's surface is sampled, the same each time."""
+    import trimesh
+
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    np.savetxt(tmp_path / "scan.xyz", values)
+    np.save(tmp_path / "scan.npy", values)
+    trimesh.creation.box().export(tmp_path / "box.off")
+    points = Points(PointsConfig())
+    text, array = (points.read(tmp_path / name)["points"] for name in ("scan.xyz", "scan.npy"))
+    assert np.allclose(text, array, atol=1e-6)
+    first, second = (points.read(tmp_path / "box.off")["points"] for _ in range(2))
+    assert len(first) > 1000
+    assert np.array_equal(first, second)
+    assert (np.abs(first).max(1) > 0.95).all()  # on the box, not in it
+
+
+@pytest.mark.parametrize(
+    ("raw", "word"),
+    [
+        (np.zeros((0, 3)), "no points"),
+        (np.zeros((4, 2)), "not points"),
+        (np.full((4, 3), np.inf), "NaN or infinite"),
+        (np.zeros((4, 5)), "5 columns"),
+        (b"bytes", "array"),
+        (Path("nowhere.ply"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_used_is_said(raw: object, word: str) -> None:
+    """Each with its cure."""
+    with pytest.raises(InputError, match=word):
+        Points(PointsConfig()).read(raw)  # type: ignore[arg-type]
