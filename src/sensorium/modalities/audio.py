@@ -19,7 +19,7 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_grid
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Modality, Raw, Sample, file_bytes
 from .spans import cut, lengths, resample, uniform
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the reading time and two of 64 mels
@@ -354,13 +354,7 @@ def _decode_file(raw: str | bytes | Path) -> tuple[np.ndarray, int]:
     """soundfile knows the sound formats, av the containers (.mp4, .m4a, …)."""
     import soundfile
 
-    if not isinstance(raw, bytes):
-        try:
-            raw = Path(raw).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
-    if not raw:
-        raise InputError("the file is empty; copy it again or remove it")
+    raw = file_bytes(raw)
     try:
         return soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError):

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arrays import ByteArray
+from ..errors import InputError
 
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any]"
 Sample: TypeAlias = dict[str, np.ndarray]
@@ -128,3 +129,19 @@ class Modality(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
+
+
+def file_bytes(raw: str | bytes | Path) -> bytes:
+    """The bytes of a file, by path or as they are.
+
+    Raises:
+        InputError: it cannot be read, or is empty.
+    """
+    if not isinstance(raw, bytes):
+        try:
+            raw = Path(raw).read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot be read ({error.strerror})") from None
+    if not raw:
+        raise InputError("the file is empty; copy it again or remove it")
+    return raw

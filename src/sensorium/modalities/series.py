@@ -18,7 +18,7 @@ from ..arrays import ByteArray, GridCodes, RowCodes, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_grid, fourier_points
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Modality, Raw, Sample, file_bytes
 from .spans import cut, lengths, resample, uniform
 
 MOST_ROWS = 512  # of one step each; longer series get rows of several steps
@@ -258,13 +258,7 @@ def _decode(raw: Raw) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _decode_file(raw: str | bytes | Path) -> np.ndarray:
     """A .npy array, or columns of text with or without a line of names; what is no number is a gap."""
-    if not isinstance(raw, bytes):
-        try:
-            raw = Path(raw).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
-    if not raw:
-        raise InputError("the file is empty; copy it again or remove it")
+    raw = file_bytes(raw)
     try:
         if raw.startswith(b"\x93NUMPY"):
             return np.load(io.BytesIO(raw), allow_pickle=False)
