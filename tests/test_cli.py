@@ -71,6 +71,28 @@ def test_train_evaluate_predict_inspect(pictures: Path, tmp_path: Path, capsys: 
     assert "füchs 0.png" in capsys.readouterr().out
 
 
+def test_tables_and_arrays_are_answered_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table as it was trained on, target and all, and an array file: an answer for each example."""
+    random = np.random.default_rng(0)
+    lines = [f"{random.normal():.3f},{random.normal():.3f},{'ab'[number % 2]}" for number in range(24)]
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "lines.csv").write_text("\n".join(["width,height,label", *lines]))
+    np.savez(tmp_path / "clouds.npz", x=random.normal(size=(20, 30, 3)), y=np.arange(20) % 2)
+    for data, file, count in (("table", "table/lines.csv", 24), ("clouds.npz", "clouds.npz", 20)):
+        run = tmp_path / f"run of {data}"
+        main(["train", str(tmp_path / data), "--out", str(run), *SMALL])
+        capsys.readouterr()
+        main(["predict", str(run), str(tmp_path / file), "--json"])
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(rows) == len({row["file"] for row in rows}) == count
+    np.save(tmp_path / "one.npy", random.normal(size=(30, 3)))
+    main(["predict", str(tmp_path / "run of clouds.npz"), str(tmp_path / "one.npy"), "--json"])
+    assert json.loads(capsys.readouterr().out)["file"].endswith("one.npy")
+    (tmp_path / "other.csv").write_text("depth\n1\n")
+    assert "none of its columns" in refusal(capsys, "predict", tmp_path / "run of table", tmp_path / "other.csv")
+    assert "reads table" in refusal(capsys, "predict", tmp_path / "run of table", tmp_path / "clouds.npz")
+
+
 def test_presets_lists_parameters_and_arithmetic(capsys: pytest.CaptureFixture[str]) -> None:
     """The paper's ImageNet model: 44,912,254 parameters, 706 GFLOP."""
     main(["presets", "--json"])

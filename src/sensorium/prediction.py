@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import checkpoints, presets
 from .core.attention import reading
-from .data import Examples, decode
+from .data import decode, open_files
 from .errors import InputError
 from .model import Model
 
@@ -23,21 +23,18 @@ def predict(
 
     Args:
         run: a run or weights folder.
-        files: paths of signals of the kind the model was trained on.
+        files: signals of the kind the model was trained on; of tables and arrays every example is answered.
         top: how many classes to name, best first; regression names every target.
 
     Returns:
-        a dict a file: ``file``, ``answer`` (the best class, the tags above one half, or the numbers) and ``scores``.
+        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, or the
+        numbers) and ``scores``.
 
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
     model = checkpoints.load(run)
-    for file in files:
-        if not Path(file).is_file():
-            raise InputError(f"{file}: there is no such file")
-    raws = {model.inputs.name: [Path(file) for file in files]}
-    samples = decode(Examples(raws, None, [str(file) for file in files]), [model.inputs])
+    samples = decode(open_files([Path(file) for file in files], model.inputs), [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
     names = model.config.task.classes

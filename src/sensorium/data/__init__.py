@@ -2,6 +2,7 @@
 
 from .description import DataConfig, InputConfig, TargetConfig, find_description, read_description
 from .examples import Examples
+from .files import open_files
 from .samples import Samples, collate, decode
 from .source import Source, open_source
 
@@ -15,6 +16,7 @@ __all__ = [
     "collate",
     "decode",
     "find_description",
+    "open_files",
     "open_source",
     "read_description",
 ]

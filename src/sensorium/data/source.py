@@ -71,7 +71,7 @@ def open_source(
         raise InputError(f"{path}: there is no such file or folder")
     root = path if path.is_dir() else path.parent
     description = description or find_description(root)
-    listing = _list(path, description)
+    listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
     listing, renamed = _test_from_val(listing, description)
@@ -108,7 +108,8 @@ def open_source(
     )
 
 
-def _list(path: Path, description: DataConfig) -> Listing:
+def list_path(path: Path, description: DataConfig) -> Listing:
+    """What a folder or file holds, before targets are encoded and splits are drawn."""
     if path.is_file():
         root, files = path.parent, [path]
     else:
