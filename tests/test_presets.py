@@ -53,6 +53,15 @@ def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> N
     assert 30 <= recipe.epochs <= 300
 
 
+@given(examples=st.integers(1, 10**6))
+def test_auto_takes_no_larger_model_when_hurried(examples: int) -> None:
+    """Less time, the same model or a smaller one; plenty of time, what the amount of data allows."""
+    given_ = (Facts(examples=examples, outputs=5, minutes=minutes) for minutes in (examples / 2000, examples, None))
+    hurried, unhurried, _ = (choose_encoder(PointsConfig(), facts) for facts in given_)
+    assert hurried.width <= unhurried.width
+    assert (hurried.width < unhurried.width) == (examples >= 500)
+
+
 def test_the_papers_recipes() -> None:
     """ImageNet falls at 84, 102 and 114 of 120 epochs from 4e-3; ModelNet40 stays at 1e-3 (paper.md 1 and 3)."""
     imagenet = presets.load("perceiver-imagenet").recipe

@@ -7,6 +7,7 @@ rows        patches are as small as leaves at most 256 rows of a picture
 bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
             four times, other signals twice: as in the paper, where pictures gain from many reads and nothing else does
+hurry       one step down that ladder where a minute has to do for more than 1,000 examples
 points      at most 1,024 are read; training leaves out half of them where there are more than 512
 flip        colour pictures are mirrored in training, grey ones (digits, letters, spectra) are not
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
@@ -29,6 +30,7 @@ ROWS = 256  # of a picture
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
+HURRIED = 1000  # examples for each minute, from which a smaller model learns more in the time
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,10 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
 
 def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     """The size of the model."""
-    latents, width, layers = next(size for least, *size in LADDER if facts.examples >= least)
+    rung = next(place for place, (least, *_) in enumerate(LADDER) if facts.examples >= least)
+    if minutes(facts) * HURRIED < facts.examples:
+        rung = min(rung + 1, len(LADDER) - 1)
+    _, latents, width, layers = LADDER[rung]
     steps = 4 if inputs.kind == "image" else 2
     return EncoderConfig(
         latents=latents,
@@ -60,11 +65,16 @@ def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     )
 
 
+def minutes(facts: Facts) -> float:
+    """The time there is."""
+    return MINUTES if facts.minutes is None else facts.minutes
+
+
 def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
     """How it is trained."""
     return RecipeConfig(
         epochs=float(min(300, max(30, SEEN // facts.examples))),
-        minutes=MINUTES if facts.minutes is None else facts.minutes,
+        minutes=minutes(facts),
         batch=64 if facts.examples >= 2000 else 32 if facts.examples >= 500 else 16,
         optimizer="muon",
         learning_rate=2e-3,
