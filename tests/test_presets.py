@@ -38,10 +38,10 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))
 def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> None:
-    """The encoder can be built, more data never gets a smaller one, and the run has an end."""
+    """The encoder can be built, more data and time never get a smaller one, and the run has an end."""
     facts, more = (
         Facts(examples=examples, outputs=5, minutes=minutes),
-        Facts(examples=examples * 2, outputs=5, minutes=None),
+        Facts(examples=examples * 2, outputs=5, minutes=1e9),
     )
     small, large = choose_encoder(PointsConfig(), facts), choose_encoder(PointsConfig(), more)
     assert small.width % small.process_heads == 0
