@@ -29,7 +29,7 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
     """Whole patches, at most 256 rows, no band beyond Nyquist, and a size no larger than the picture."""
     half = (0.5,) * channels
     measured = ImageConfig(size=(side, side), channels=channels, mean=half, std=half)  # type: ignore[arg-type]
-    config = choose_inputs(measured, Facts(examples=1000, outputs=10, minutes=None))
+    config = choose_inputs(measured, Facts(examples=1000, minutes=None))
     image = modality(config)
     assert image.rows <= 256
     assert config.size[0] <= side
@@ -40,8 +40,8 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
 def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> None:
     """The encoder can be built, more data and time never get a smaller one, and the run has an end."""
     facts, more = (
-        Facts(examples=examples, outputs=5, minutes=minutes),
-        Facts(examples=examples * 2, outputs=5, minutes=1e9),
+        Facts(examples=examples, minutes=minutes),
+        Facts(examples=examples * 2, minutes=1e9),
     )
     small, large = choose_encoder(PointsConfig(), facts), choose_encoder(PointsConfig(), more)
     assert small.width % small.process_heads == 0
@@ -56,7 +56,7 @@ def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> N
 @given(examples=st.integers(1, 10**6))
 def test_auto_takes_no_larger_model_when_hurried(examples: int) -> None:
     """Less time, the same model or a smaller one; plenty of time, what the amount of data allows."""
-    given_ = (Facts(examples=examples, outputs=5, minutes=minutes) for minutes in (examples / 2000, examples, None))
+    given_ = (Facts(examples=examples, minutes=minutes) for minutes in (examples / 2000, examples, None))
     hurried, unhurried, _ = (choose_encoder(PointsConfig(), facts) for facts in given_)
     assert hurried.width <= unhurried.width
     assert (hurried.width < unhurried.width) == (examples >= 500)

@@ -78,9 +78,7 @@ def plan(
         measured = KINDS[kind].measure(_readable(kind, train, name, every, error))
     task = _task(source)
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, recipe = presets.choose(
-        preset, measured, examples=len(train), outputs=len(task.classes), minutes=minutes
-    )
+    inputs, encoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:

@@ -66,7 +66,7 @@ def load(name: str) -> Preset:
 
 
 def choose(
-    name: str, measured: Any, *, examples: int, outputs: int, minutes: float | None
+    name: str, measured: Any, *, examples: int, minutes: float | None
 ) -> tuple[ModalityConfig, EncoderConfig, RecipeConfig]:
     """Inputs, encoder and recipe for some data: a paper's, or ``auto``'s choice.
 
@@ -74,14 +74,13 @@ def choose(
         name: a preset's name, or ``auto``.
         measured: the modality's configuration as measured on the data.
         examples: how many there are to train on.
-        outputs: how many outputs the task has.
         minutes: the time given; None: not said.
 
     Raises:
         InputError: no such preset, or it reads another kind of signal.
     """
     if name == "auto":
-        facts = Facts(examples=examples, outputs=outputs, minutes=minutes)
+        facts = Facts(examples=examples, minutes=minutes)
         inputs = choose_inputs(measured, facts)
         return inputs, choose_encoder(inputs, facts), choose_recipe(inputs, facts)
     preset = load(name)

@@ -6,7 +6,7 @@ The rules, all of them:
 rows        patches are as small as leaves at most 256 rows of a picture
 bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
-            four times, other signals twice: as in the paper, where pictures gain from many reads and nothing else does
+            four times, other signals twice: the paper reads pictures eight times, points and sound twice
 hurry       one step down that ladder where a minute has to do for more than 1,000 examples
 points      at most 1,024 are read; training leaves out half of them where there are more than 512
 flip        colour pictures are mirrored in training, grey ones (digits, letters, spectra) are not
@@ -38,7 +38,6 @@ class Facts:
     """What the rules look at besides the signal's own shape."""
 
     examples: int
-    outputs: int
     minutes: float | None
 
 
