@@ -7,6 +7,7 @@ that is its meaning, and what every test compares with. A read may compute the s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import torch
@@ -34,6 +35,11 @@ class GridCodes:
     def shape(self) -> tuple[int, ...]:
         """The size of each axis; their product is the number of rows."""
         return tuple(table.shape[0] for table in self.tables)
+
+    @cached_property
+    def joined(self) -> Float[Tensor, "entries channels"]:
+        """One axis' table after the other."""
+        return torch.cat(self.tables)
 
     def dense(self) -> Float[Tensor, "rows channels"]:
         """rows × channels."""

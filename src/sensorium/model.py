@@ -45,12 +45,26 @@ class Model(nn.Module):
         self.task: Task = task(config.task)
         self.decoder = MeanDecoder(config.encoder.width, outputs=self.task.outputs)
 
-    def encode(self, batch: Batch, *, drop_rows: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """A batch to latents, batch × latents × width; ``drop_rows`` of the input rows are left out (training)."""
+    def encode(
+        self,
+        batch: Batch,
+        *,
+        drop_rows: float = 0.0,
+        generator: torch.Generator | None = None,
+        checkpointing: bool = False,
+    ) -> Tensor:
+        """A batch to latents, batch × latents × width.
+
+        Args:
+            batch: as the modality's ``view`` gives it.
+            drop_rows: share of the input rows that is left out, in training.
+            generator: of what is left out.
+            checkpointing: see :meth:`Encoder.forward`.
+        """
         array = self.inputs.embed(batch)
         if drop_rows:
             array = array.drop_rows(drop_rows, generator=generator)
-        return self.encoder(array)
+        return self.encoder(array, checkpointing=checkpointing)
 
     def decode(self, latents: Tensor) -> Answer:
         """Latents to the task's answer."""

@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import checkpoints, presets
-from .core.attention import reading
+from .core.rows import reading
 from .data import decode, open_files
 from .errors import InputError
 from .model import Model

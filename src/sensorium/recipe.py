@@ -39,6 +39,7 @@ class RecipeConfig:
         mixup: alpha of the Beta distribution that mixes pairs of examples; 0: none.
         drop_rows: share of the input rows left out of each training example.
         average: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
+        checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
         precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
     """
 
@@ -57,6 +58,7 @@ class RecipeConfig:
     mixup: float = 0.0
     drop_rows: float = 0.0
     average: float = 0.0
+    checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 

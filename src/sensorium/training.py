@@ -227,7 +227,9 @@ def _module(
                 target = self.model.task.spell_out(batch["target"])
                 if recipe.mixup:
                     view, target = mix(view, self.model.inputs.name, target, alpha=recipe.mixup, generator=generator)
-            latents = self.model.encode(view, drop_rows=recipe.drop_rows, generator=generator)
+            latents = self.model.encode(
+                view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
+            )
             output = self.model.decoder(latents)
             loss = self.model.task.loss(output, target, smoothing=recipe.smoothing)
             chosen = self.optimizers()

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import reference
 from builders import arrays, gradients, normal, rows_of, shake
 from sensorium.core import attention
-from sensorium.core.attention import Attention, Block, Rows, reading
+from sensorium.core.attention import Attention, Block
+from sensorium.core.rows import Rows, reading
 
 PATHS: tuple[Literal["projected", "folded"], ...] = ("projected", "folded")
 MASKS = {

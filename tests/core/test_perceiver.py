@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import reference
 from builders import arrays, gradients, normal, rows_of, small_encoder
 from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment, join
-from sensorium.core.attention import Block, reading
+from sensorium.core.attention import Block
+from sensorium.core.rows import reading
 from sensorium.core.perceiver import Encoder, EncoderConfig, MeanDecoder
 from sensorium.core.positions import fourier_grid
 from sensorium.errors import InputError

@@ -13,73 +13,17 @@ shift fold away with them, and whatever is constant over the rows (its shift, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..arrays import ByteArray
 from .initialise import fan_in
+from .rows import EPSILON, FoldedQuery, Rows, exact, lowered, pad, without_autocast
 
-Path = Literal["auto", "projected", "folded"]
-EPSILON = 1e-5  # of every layer norm, as in Haiku
-ALIGNMENT = 8  # fused attention kernels want head widths of whole vectors; 261 becomes 264
 SMALL = 2**16  # weights per head and example up to which two plain products train faster on a CPU than its kernel
-
-_path: ContextVar[Path] = ContextVar("path", default="auto")
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Choose how reads are computed; the answer is the same. ``auto`` takes the one with less arithmetic.
-
-    >>> with reading("projected"):
-    ...     pass
-    """
-    token = _path.set(path)
-    try:
-        yield
-    finally:
-        _path.reset(token)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of a byte array, normalised (without scale and shift) and padded once for all reads.
-
-    Attributes:
-        normalised: batch × rows × channels padded to a multiple of 8, zeros in the padding.
-        channels: how many channels there really are.
-        mask: batch × rows, bool, True = present; None: all are.
-    """
-
-    normalised: Float[Tensor, "batch rows padded"]
-    channels: int
-    mask: Bool[Tensor, "batch rows"] | None
-
-    @classmethod
-    def of(cls, array: ByteArray) -> Rows:
-        """Spell out and normalise a byte array. Statistics are of float32 (float64 stays), whatever autocast says."""
-        dense = array.dense()
-        device = dense.device.type
-        with _without_autocast(device):
-            normalised = _pad(F.layer_norm(_exact(dense), (array.channels,)))
-        return cls(_lowered(normalised), array.channels, array.mask)
-
-    @property
-    def some(self) -> Tensor | None:
-        """Which examples have a row to read: (batch,), bool; None: all have."""
-        batch, rows, _ = self.normalised.shape
-        if rows == 0:
-            return torch.zeros(batch, dtype=torch.bool, device=self.normalised.device)
-        return None if self.mask is None else self.mask.any(-1)
 
 
 class Attention(nn.Module):
@@ -121,44 +65,41 @@ class Attention(nn.Module):
         query, key, value = self.split(self.query(x)), self.split(self.key(inputs)), self.split(self.value(inputs))
         return self.out(_attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2))
 
-    def folded(
-        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows, norm: nn.LayerNorm
-    ) -> Float[Tensor, "batch n width"]:
+    def folded(self, query: FoldedQuery, rows: Rows, norm: nn.LayerNorm) -> Float[Tensor, "batch n width"]:
         """The same answer for ``inputs = norm(rows)``, without projecting a row."""
-        summed = _attend(*self._folded_query_and_rows(x, rows, norm), rows.mask, 1.0)[..., : rows.channels]
-        value = torch.einsum("bhnc,hvc->bnhv", summed * norm.weight + norm.bias, self._by_head(self.value.weight))
+        summed = rows.read(query) * norm.weight + norm.bias
+        value = torch.einsum("bhnc,hvc->bnhv", summed.to(query.query.dtype), self._by_head(self.value.weight))
         value = value.flatten(2) + self.value.bias
         if (some := rows.some) is not None:  # an example without a row has read nothing, not the norm's shift
             value = value * some[:, None, None]
         return self.out(value)
 
+    def fold(self, x: Float[Tensor, "one_or_batch n width"], norm: nn.LayerNorm) -> FoldedQuery:
+        """The query with scale, key projection and the norm's scale in it; what is constant over the rows is left."""
+        query = self.split(self.query(x)) * self.scale  # scaled first, for the range of float16
+        return FoldedQuery(torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.key.weight)) * norm.weight)
+
     def weights(
         self, x: Float[Tensor, "one_or_batch n width"], rows: Rows, norm: nn.LayerNorm
     ) -> Float[Tensor, "batch heads n rows"]:
         """Softmax weights, batch × heads × n × rows, float32 (or 64); zeros where there is nothing to attend to."""
-        query, key = self._folded_query_and_rows(x, rows, norm)[:2]
-        with _without_autocast(query.device.type):  # logits may be beyond what 16 bits hold
-            logits = _exact(query) @ _exact(key).transpose(-1, -2)
-        if rows.mask is not None:
-            logits = logits.masked_fill(~rows.mask[:, None, None], float("-inf"))
+        spelled = rows.spelled
+        with without_autocast(x.device.type):  # logits may be beyond what 16 bits hold
+            query, key = exact(pad(self.fold(x, norm).query)), exact(spelled.normalised)[:, None]
+            logits = query @ key.transpose(-1, -2)
+        if spelled.mask is not None:
+            logits = logits.masked_fill(~spelled.mask[:, None, None], float("-inf"))
         return logits.softmax(-1).nan_to_num(0.0)
 
     def folding_pays(self, latents: int, rows: Rows) -> bool:
         """Whether the folded read needs fewer multiply-adds than projecting every row."""
-        count, channels = rows.normalised.shape[1:]
+        count, channels = rows.array.rows, rows.array.channels
         qk_channels, value_channels = self.key.out_features, self.value.out_features
         projected = count * (channels + latents) * (qk_channels + value_channels)
         return latents * channels * (qk_channels + value_channels + 2 * self.heads * count) <= projected
 
     def _by_head(self, weight: Tensor) -> Tensor:
         return weight.unflatten(0, (self.heads, -1))
-
-    def _folded_query_and_rows(self, x: Tensor, rows: Rows, norm: nn.LayerNorm) -> tuple[Tensor, Tensor, Tensor]:
-        query = self.split(self.query(x)) * self.scale  # scaled first, for the range of float16
-        query = torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.key.weight))
-        query = _pad(query * norm.weight).to(rows.normalised.dtype)
-        keys = rows.normalised[:, None].expand(-1, self.heads, -1, -1)
-        return query.expand(keys.shape[0], -1, -1, -1), keys, keys
 
 
 class Block(nn.Module):
@@ -204,11 +145,37 @@ class Block(nn.Module):
             fan_in(nn.Linear(widening * width, width)),
         )
 
-    def forward(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows | None = None) -> Float[Tensor, "_ n width"]:
-        """batch × n × width to the same; ``rows`` are what a read reads (a batch of one x is shared by all)."""
-        query = _lowered(self.query_norm(x))  # once, not in each of three projections
-        x = x + (self.attention(query, query) if rows is None else self._read(query, rows))
+    def forward(
+        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows | None = None, query: FoldedQuery | None = None
+    ) -> Float[Tensor, "_ n width"]:
+        """batch × n × width to the same.
+
+        Args:
+            x: latents; a batch of one is shared by all examples.
+            rows: what a read reads; None in a process.
+            query: ``fold(x)``, where it is known already.
+        """
+        x = x + (self._process(x) if rows is None else self._read(x, rows, query))
         return x + self.mlp(self.mlp_norm(x))
+
+    def fold(self, x: Float[Tensor, "one_or_batch n width"]) -> FoldedQuery:
+        """The query of a read, before it meets any rows."""
+        return self.attention.fold(lowered(self.query_norm(x)), self._norm)
+
+    def folding_parameters(self) -> list[Tensor]:
+        """What ``fold`` depends on, beside the latents."""
+        return [
+            *self.query_norm.parameters(),
+            *self.attention.query.parameters(),
+            self.attention.key.weight,
+            self._norm.weight,
+        ]
+
+    def folds(self, latents: int, rows: Rows) -> bool:
+        """Whether this many latents read these rows by a folded query."""
+        if rows.path != "auto":
+            return rows.path != "projected"
+        return rows.structured or self.attention.folding_pays(latents, rows)
 
     def weights(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows) -> Float[Tensor, "batch heads n rows"]:
         """The attention weights of a read: batch × heads × n × rows."""
@@ -224,37 +191,18 @@ class Block(nn.Module):
             raise ValueError("a process has no rows to read")
         return self.input_norm
 
-    def _read(self, query: Tensor, rows: Rows) -> Tensor:
-        path = _path.get()
-        if path == "auto":
-            path = "folded" if self.attention.folding_pays(query.shape[1], rows) else "projected"
-        if path == "folded":
-            return self.attention.folded(query, rows, self._norm)
-        inputs = rows.normalised[..., : rows.channels] * self._norm.weight + self._norm.bias
-        return self.attention(query.expand(inputs.shape[0], -1, -1), inputs, rows.mask)
+    def _process(self, x: Tensor) -> Tensor:
+        query = lowered(self.query_norm(x))  # once, not in each of three projections
+        return self.attention(query, query)
 
-
-def _exact(x: Tensor) -> Tensor:
-    """float32 at least."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Arithmetic as precise as its operands; ``meta`` knows no autocast."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-
-
-def _lowered(x: Tensor) -> Tensor:
-    """In the precision that autocast asks for, where it is on."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return x.to(torch.get_autocast_dtype(device))
-    return x
-
-
-def _pad(x: Tensor) -> Tensor:
-    extra = -x.shape[-1] % ALIGNMENT
-    return F.pad(x, (0, extra)) if extra else x
+    def _read(self, x: Tensor, rows: Rows, query: FoldedQuery | None) -> Tensor:
+        norm = self._norm
+        if self.folds(x.shape[1], rows):
+            return self.attention.folded(query or self.fold(x), rows, norm)
+        spelled = rows.spelled
+        inputs = spelled.normalised[..., : spelled.channels] * norm.weight + norm.bias
+        x = lowered(self.query_norm(x)).expand(inputs.shape[0], -1, -1)
+        return self.attention(x, inputs.to(x.dtype), spelled.mask)
 
 
 def _attend(
@@ -271,7 +219,7 @@ def _attend(
     if query.device.type == "cpu" and small and query.dtype != torch.float16:  # whose range plain logits leave
         return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
     width = value.shape[-1]
-    query, key, value = _pad(query), _pad(key), _pad(value)
+    query, key, value = pad(query), pad(key), pad(value)
     if mask is None:
         return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width]
     some = mask.any(-1)[:, None, None, None]

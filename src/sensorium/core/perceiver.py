@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..arrays import ByteArray
 from ..config import record
 from ..errors import InputError
-from .attention import Block, Rows
+from .attention import Block
 from .initialise import truncated_normal
+from .rows import FoldedQuery, Rows, lowered
 
 
 @record
@@ -69,6 +72,7 @@ class Encoder(nn.Module):
         if channels % config.read_heads:
             raise InputError(f"encoder: {config.read_heads} read heads do not divide {channels} channels; use 1")
         self.config = config
+        self._kept: tuple[list[Tensor], FoldedQuery] | None = None
         self.latents = nn.Parameter(truncated_normal(torch.empty(config.latents, config.width), 0.02))
         self.reads = nn.ModuleDict(
             {
@@ -90,14 +94,22 @@ class Encoder(nn.Module):
             }
         )
 
-    def forward(self, array: ByteArray) -> Float[Tensor, "batch latents width"]:
-        """batch × latents × width."""
+    def forward(self, array: ByteArray, *, checkpointing: bool = False) -> Float[Tensor, "batch latents width"]:
+        """batch × latents × width.
+
+        Args:
+            array: what is read.
+            checkpointing: keep only what enters each block, and compute the rest anew in the backward pass: a third
+                more arithmetic, and memory for hundreds of layers.
+        """
         rows = Rows.of(array)
         # One latent array for the whole batch: the first read's queries do not depend on the example.
-        latents = self.latents[None]
+        latents, query = self.latents[None], self._first_query(rows)
         for step in self.steps():
-            latents = step.read(latents, rows) if step.read is not None else latents
-            latents = step.process(latents) if step.process is not None else latents
+            if step.read is not None:
+                latents, query = _run(step.read, latents, rows, query, checkpointing=checkpointing), None
+            for block in step.process or ():
+                latents = _run(block, latents, checkpointing=checkpointing)
         return latents.expand(array.batch, -1, -1)
 
     def weights(self, array: ByteArray) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
@@ -108,15 +120,30 @@ class Encoder(nn.Module):
             if step.read is not None:
                 yield step.read.weights(latents, rows)
                 latents = step.read(latents, rows)
-            latents = step.process(latents) if step.process is not None else latents
+            for block in step.process or ():
+                latents = block(latents)
 
     def steps(self) -> Iterator[Step]:
         """What is applied, in order; shared weights appear more than once."""
         for read, process in zip(self.config.reads, self.config.processes, strict=True):
             yield Step(
                 None if read is None else self.reads[str(read)],  # type: ignore[arg-type]
-                None if process is None else self.processes[str(process)],
+                None if process is None else self.processes[str(process)],  # type: ignore[arg-type]
             )
+
+    def _first_query(self, rows: Rows) -> FoldedQuery | None:
+        """In inference, the query of a read that comes first: it depends on parameters alone, and is kept with them."""
+        number = self.config.reads[0] if self.config.reads else None
+        if number is None or torch.is_grad_enabled() or torch.compiler.is_compiling() or self.latents.is_meta:
+            return None
+        read: Block = self.reads[str(number)]  # type: ignore[assignment]
+        if not read.folds(self.config.latents, rows):
+            return None
+        state = [lowered(self.latents), *read.folding_parameters()]
+        # Compared by value: a tenth of the work that is saved, and no way of changing a parameter goes unseen.
+        if self._kept is None or not all(map(_same, state, self._kept[0])):
+            self._kept = [tensor.clone() for tensor in state], read.fold(self.latents[None])
+        return self._kept[1]
 
 
 @dataclass(frozen=True)
@@ -124,7 +151,7 @@ class Step:
     """One read and the process after it; either may be absent."""
 
     read: Block | None
-    process: nn.Module | None
+    process: nn.Sequential | None
 
 
 class MeanDecoder(nn.Module):
@@ -144,6 +171,19 @@ class MeanDecoder(nn.Module):
     def forward(self, latents: Float[Tensor, "batch latents width"]) -> Float[Tensor, "batch outputs"]:
         """batch × latents × width to batch × outputs."""
         return self.linear(latents.mean(dim=1))
+
+
+def _run(block: nn.Module, *arguments: Any, checkpointing: bool) -> Tensor:
+    # Nothing in a block is random: no state of a generator to keep.
+    return (
+        checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+        if checkpointing
+        else block(*arguments)
+    )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _numbers(steps: tuple[int | None, ...]) -> list[int]:

@@ -1,0 +1,300 @@
+"""The rows of a byte array, made ready once for all reads of a forward pass, and read in the cheapest exact way.
+
+A folded query (see :mod:`sensorium.core.attention`) attends to the normalised rows themselves. What is spelled out is
+read as it is: :class:`SpelledRows`. The rows of a grid never are: :class:`GridRows` computes the same sums from the
+measured values and one small table an axis, forward and backward. With a row's values v, the sum of its axes' codes,
+its marker, mean μ and inverse deviation s, a folded query q = [q_v, q_c, q_m] has the logit
+
+    q · s (row - μ)  =  s (q_v · v  +  Σ_axes q_c · code_axis  +  q_m · marker  -  μ Σ q)
+
+in which everything but q_v · v and μ is a table over one axis; and of the weights p one needs Σ p s v, Σ p s μ and the
+marginals of p s along each axis. Several pieces (a picture and a sound) are read apart and merge by their log-sum-exp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..arrays import ByteArray, GridCodes, Segment
+from ..kernels import compiled_name, grid_read, rows_read
+
+Path = Literal["auto", "projected", "folded", "structured"]
+EPSILON = 1e-5  # of every layer norm, as in Haiku
+ALIGNMENT = 8  # fused attention kernels want head widths of whole vectors; 261 becomes 264
+
+_path: ContextVar[Path] = ContextVar("path", default="auto")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Choose how reads are computed; the answer is the same.
+
+    ``projected`` spells rows out and projects keys and values, as the papers say it; ``folded`` spells rows out and
+    attends to them directly; ``structured`` never spells out the rows of a grid, and folds the others. ``auto`` takes
+    the fastest one.
+
+    >>> with reading("projected"):
+    ...     pass
+    """
+    token = _path.set(path)
+    try:
+        yield
+    finally:
+        _path.reset(token)
+
+
+@dataclass(frozen=True)
+class FoldedQuery:
+    """A query folded onto the normalised rows: its product with one is a logit.
+
+    Attributes:
+        query: one_or_batch × heads × n × channels.
+        tables: what grids made of it, by the identity of their codes: the first read's query is asked again and again.
+    """
+
+    query: Float[Tensor, "one_or_batch heads n channels"]
+    tables: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def over(self, codes: Float[Tensor, "entries code_channels"], start: int) -> Float[Tensor, "_ heads n entries"]:
+        """The products with codes whose channels begin at ``start``."""
+        if id(codes) not in self.tables:
+            of_codes = exact(self.query[..., start : start + codes.shape[1]])
+            self.tables[id(codes)] = codes, of_codes @ codes.mT  # codes too: an identity is one's own while one lives
+        return self.tables[id(codes)][1]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of some rows by a softmax over them.
+
+    Attributes:
+        sums: Σ p · normalised row, float32 at least; zeros where there was no row.
+        log_sum: log Σ exp(logit); -inf where there was no row.
+    """
+
+    sums: Float[Tensor, "batch heads n channels"]
+    log_sum: Float[Tensor, "batch heads n"]
+
+
+@dataclass(frozen=True)
+class SpelledRows:
+    """Rows spelled out, normalised (without scale and shift) and padded.
+
+    Attributes:
+        normalised: batch × rows × channels padded to a multiple of 8, zeros in the padding.
+        channels: how many channels there really are.
+        mask: batch × rows, bool, True = present; None: all are.
+    """
+
+    normalised: Float[Tensor, "batch rows padded"]
+    channels: int
+    mask: Bool[Tensor, "batch rows"] | None
+
+    @classmethod
+    def of(cls, array: ByteArray) -> SpelledRows:
+        """Spell out and normalise a byte array. Statistics are of float32 (float64 stays), whatever autocast says."""
+        with without_autocast(array.segments[0].values.device.type):
+            normalised = F.layer_norm(exact(array.dense()), (array.channels,), eps=EPSILON)
+            normalised = pad(normalised)
+        return cls(lowered(normalised), array.channels, array.mask)
+
+    def read(self, folded: FoldedQuery) -> Read:
+        """Attend to the rows."""
+        batch, (heads, latents) = self.normalised.shape[0], folded.query.shape[1:3]
+        query = pad(folded.query).to(self.normalised.dtype).flatten(1, 2).expand(batch, -1, -1)
+        read = rows_read(query, self.normalised, self.mask)
+        sums = read.sums.unflatten(1, (heads, latents))[..., : self.channels]
+        return Read(sums, read.log_sum.unflatten(1, (heads, latents)))
+
+
+@dataclass(frozen=True)
+class GridRows:
+    """The rows of a grid of two axes or more, as their parts; with s the inverse deviation of each row, μ its mean.
+
+    Attributes:
+        values: s · measured values and, as the last channel, s · μ; zeros in masked rows.
+        scale: s; zero in masked rows.
+        codes: one axis' table of codes after the other.
+        marker: the learned modality code, or None.
+        mask: True = present; None: all are.
+        shape: the size of each axis.
+    """
+
+    values: Float[Tensor, "batch value_channels rows"]
+    scale: Float[Tensor, "batch rows"]
+    codes: Float[Tensor, "entries code_channels"]
+    marker: Float[Tensor, " marker_channels"] | None
+    mask: Bool[Tensor, "batch rows"] | None
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, segment: Segment) -> GridRows:
+        """The statistics of every row from sums over its parts: no row is built."""
+        assert isinstance(segment.codes, GridCodes)
+        with without_autocast(segment.values.device.type):
+            values = exact(segment.values).mT
+            tables = [table.to(values.dtype) for table in segment.codes.tables]
+            code_sums = _over_grid([table.sum(-1) for table in tables])
+            code_squares = _over_grid([table.square().sum(-1) for table in tables])
+            for first, second in combinations(range(len(tables)), 2):
+                products = tables[first] @ tables[second].mT
+                code_squares = code_squares + 2 * _across(products, first, second, len(tables))
+            sums, squares = code_sums.flatten(), code_squares.flatten()
+            constant = segment.channels - values.shape[1]  # channels that are the same for every example
+            marker = None if segment.marker is None else segment.marker.to(values.dtype)
+            if marker is not None:
+                sums, squares = sums + marker.sum(), squares + marker.square().sum()
+            mean = (values.sum(1) + sums) / segment.channels
+            # Σ (x - μ)² term by term: what is large in μ is large in its square, and nothing cancels.
+            spread = (values - mean[:, None]).square().sum(1) + squares - 2 * mean * sums + constant * mean.square()
+            scale = (spread / segment.channels + EPSILON).rsqrt()
+            scaled = torch.cat([values, mean[:, None]], dim=1) * scale[:, None]
+            if segment.mask is not None:
+                scaled = scaled.masked_fill(~segment.mask[:, None], 0.0)
+                scale = scale.masked_fill(~segment.mask, 0.0)
+        codes = segment.codes.joined.to(values.dtype)
+        return cls(scaled, scale, codes, marker, segment.mask, segment.codes.shape)
+
+    def read(self, folded: FoldedQuery) -> Read:
+        """Attend to the rows."""
+        batch, width, first = self.values.shape[0], self.values.shape[1] - 1, self.shape[0]
+        with without_autocast(self.values.device.type):
+            query = folded.query.to(self.values.dtype)
+            tables = folded.over(self.codes, width)
+            if self.marker is not None:  # the same for all rows: any one axis may carry it
+                constant = query[..., -self.marker.shape[0] :] @ self.marker
+                tables = torch.cat([tables[..., :first] + constant[..., None], tables[..., first:]], dim=-1)
+            read = grid_read(
+                torch.cat([query[..., :width], -query.sum(-1, keepdim=True)], dim=-1).expand(batch, -1, -1, -1),
+                tables.expand(batch, -1, -1, -1),
+                self.values,
+                self.scale,
+                self.mask,
+                self.shape,
+            )
+            sums, mean = read.sums.split([width, 1], dim=-1)
+            parts = [sums, read.marginals @ self.codes]
+            if self.marker is not None:
+                parts.append(read.marginals[..., :first].sum(-1, keepdim=True) * self.marker)
+            return Read(torch.cat(parts, dim=-1) - mean, read.log_sum)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a byte array as the reads of a forward pass share them."""
+
+    array: ByteArray
+    path: Path
+
+    @classmethod
+    def of(cls, array: ByteArray) -> Rows:
+        """Rows to be read as :func:`reading` says."""
+        return cls(array, _path.get())
+
+    @property
+    def structured(self) -> bool:
+        """Whether any of the pieces is read as a grid."""
+        return any(isinstance(piece, GridRows) for piece in self.pieces)
+
+    @cached_property
+    def spelled(self) -> SpelledRows:
+        """All rows, spelled out."""
+        return SpelledRows.of(self.array)
+
+    @cached_property
+    def pieces(self) -> list[SpelledRows | GridRows]:
+        """The rows in pieces that are read apart: each grid that is worth it, and all the rest."""
+        grids = [segment for segment in self.array.segments if self._as_grid(segment)]
+        rest = tuple(segment for segment in self.array.segments if not self._as_grid(segment))
+        if not grids:
+            return [self.spelled]
+        others = [SpelledRows.of(ByteArray(rest))] if rest else []
+        return [*(GridRows.of(segment) for segment in grids), *others]
+
+    @cached_property
+    def some(self) -> Bool[Tensor, " batch"] | None:
+        """Which examples have a row to read; None: all have."""
+        if self.array.rows == 0:
+            return torch.zeros(self.array.batch, dtype=torch.bool, device=self.array.segments[0].values.device)
+        mask = self.array.mask
+        return None if mask is None else mask.any(-1)
+
+    def read(self, folded: FoldedQuery) -> Float[Tensor, "batch heads n channels"]:
+        """Σ p · normalised row by the softmax over all rows; zeros where there is no row."""
+        reads = [piece.read(folded) for piece in self.pieces]
+        return reads[0].sums if len(reads) == 1 else merge(reads)
+
+    def _as_grid(self, segment: Segment) -> bool:
+        if not isinstance(segment.codes, GridCodes) or len(segment.codes.shape) < 2 or segment.rows == 0:
+            return False
+        return self.path == "structured" or (self.path == "auto" and structure_pays(segment))
+
+
+def merge(reads: list[Read]) -> Float[Tensor, "batch heads n channels"]:
+    """The sums of one softmax over the rows of all reads."""
+    log_sums = torch.stack([read.log_sum for read in reads])
+    lowest = torch.finfo(log_sums.dtype).min  # finite, so that a read of nothing has a gradient
+    shares = log_sums.clamp_min(lowest).softmax(0)
+    return (shares[..., None] * torch.stack([read.sums for read in reads])).sum(0)
+
+
+def structure_pays(segment: Segment) -> bool:
+    """Whether a grid is read faster from its parts, by what one weight costs either way in multiply-adds.
+
+    On a GPU it is not: there is no kernel for it yet, and rows that are spelled out are read at full speed.
+    """
+    if segment.values.device.type != "cpu":
+        return False
+    values = segment.values.shape[2]
+    compiled = compiled_name() is not None and segment.values.dtype != torch.float64
+    return (15 + 2 * values if compiled else 150 + 2 * values) < 2 * segment.channels
+
+
+def exact(x: Tensor) -> Tensor:
+    """float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Arithmetic as precise as its operands; ``meta`` knows no autocast."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def lowered(x: Tensor) -> Tensor:
+    """In the precision that autocast asks for, where it is on."""
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return x.to(torch.get_autocast_dtype(device))
+    return x
+
+
+def pad(x: Tensor) -> Tensor:
+    """Zeros after the last channel, up to a multiple of 8."""
+    extra = -x.shape[-1] % ALIGNMENT
+    return F.pad(x, (0, extra)) if extra else x
+
+
+def _over_grid(per_axis: list[Tensor]) -> Tensor:
+    """One number an entry of each axis, added up over the grid: shape of the grid."""
+    total = per_axis[0]
+    for numbers in per_axis[1:]:
+        total = total[..., None] + numbers
+    return total
+
+
+def _across(products: Tensor, first: int, second: int, axes: int) -> Tensor:
+    """A matrix over two axes, in a shape that broadcasts over the grid."""
+    shape = [1] * axes
+    shape[first], shape[second] = products.shape
+    return products.view(shape)
