@@ -1,0 +1,78 @@
+"""Depth is cheap: a step through 400 process layers, and what checkpointing keeps of them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from builders import gradients, normal, rows_of, small_encoder
+from sensorium.arrays import ByteArray, Segment
+from sensorium.core.perceiver import Encoder, EncoderConfig
+from sensorium.core.rows import reading
+from sensorium.recipe import RecipeConfig, optimizers
+
+LAYERS = 200
+LIMIT = 2 * 2**30  # bytes
+
+
+@pytest.mark.parametrize("path", ["folded", "projected"])
+def test_checkpointing_changes_no_gradient(path: Literal["folded", "projected"]) -> None:
+    """The same answer and the same gradients, to the bit."""
+    results = []
+    for checkpointing in (False, True):
+        encoder = small_encoder()
+        with reading(path):
+            latents = encoder(rows_of(normal(2, 5, 6)), checkpointing=checkpointing)
+        latents.square().sum().backward()
+        results.append({"latents": latents.detach(), **gradients(encoder)})
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=0, atol=0, msg=name)
+
+
+def test_checkpointing_keeps_less_for_the_backward_pass() -> None:
+    """Of each block nothing but what enters it, instead of everything in it."""
+    encoder, array = small_encoder(processes=(0, 0, 0)), rows_of(normal(2, 50, 6))
+    kept = []
+    for checkpointing in (False, True):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, s=sizes: (s.append(x.numel()), x)[1], lambda x: x):
+            encoder(array, checkpointing=checkpointing)
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 3
+
+
+def step(sharing: str) -> None:
+    """Train one step as recipes do by default, and say how many bytes the process had at most."""
+    torch.manual_seed(0)
+    processes = (0,) * LAYERS if sharing == "shared" else tuple(range(LAYERS))
+    shape = EncoderConfig(latents=128, width=256, reads=(0, *[None] * (LAYERS - 1)), processes=processes, layers=1)
+    encoder = Encoder(shape, channels=16)
+    chosen = optimizers(RecipeConfig(), nn.ModuleDict({"encoder": encoder}))
+    loss = encoder(ByteArray((Segment("rows", torch.randn(2, 64, 16)),)), checkpointing=True).square().mean()
+    loss.backward()
+    for optimizer in chosen:
+        optimizer.step()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
+    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["shared", "unshared"])
+def test_two_hundred_layers_train_in_two_gigabytes(sharing: str) -> None:
+    """Width 256, 128 latents, a batch of 2, in a process of its own; gradients arrive at the latents."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__, sharing]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < LIMIT
+
+
+if __name__ == "__main__":
+    step(sys.argv[1])
