@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from sensorium.errors import InputError
+from sensorium.errors import Absent, InputError
 from sensorium.modalities.audio import Audio, AudioConfig, decode, mel_filters
 
 RATE = 8000
@@ -187,7 +187,7 @@ def test_film_without_sound(tmp_path: Path) -> None:
         frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             film.mux(packet)
-    with pytest.raises(InputError, match="no sound"):
+    with pytest.raises(Absent, match="no sound"):
         Audio(small()).read(path)
 
 

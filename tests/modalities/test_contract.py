@@ -31,6 +31,7 @@ def _line(place: int) -> list[Any]:
 RAWS: dict[str, Callable[[], list[Any]]] = {
     "image": lambda: [RANDOM.integers(0, 256, (24, 20 + i, 3), dtype=np.uint8) for i in range(4)],
     "audio": lambda: [_sound(length) for length in LENGTHS],
+    "video": lambda: [RANDOM.integers(0, 256, (length // 10, 24, 20, 3), dtype=np.uint8) for length in LENGTHS],
     "points": lambda: [RANDOM.normal(size=(length, 3)) for length in LENGTHS],
     "text": lambda: ["".join(RANDOM.choice(list("abc é\n"), length)) for length in LENGTHS],
     "series": lambda: [RANDOM.normal(3.0, 2.0, (length, 2)) for length in LENGTHS],

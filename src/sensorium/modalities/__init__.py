@@ -13,10 +13,12 @@ from .points import Points, PointsConfig
 from .series import Series, SeriesConfig
 from .table import Table, TableConfig
 from .text import Text, TextConfig
+from .video import Video, VideoConfig
 
 KINDS: dict[str, type[Modality]] = {
     "image": Image,
     "audio": Audio,
+    "video": Video,
     "points": Points,
     "text": Text,
     "series": Series,
@@ -24,7 +26,7 @@ KINDS: dict[str, type[Modality]] = {
 }
 
 ModalityConfig = Annotated[
-    ImageConfig | AudioConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
+    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
     pydantic.Field(discriminator="kind"),
 ]
 

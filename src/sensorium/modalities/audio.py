@@ -18,7 +18,7 @@ from torch import Tensor
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_grid
-from ..errors import InputError
+from ..errors import Absent, InputError
 from .base import Batch, Modality, Raw, Sample, file_bytes
 from .spans import cut, lengths, resample, uniform
 
@@ -26,6 +26,7 @@ HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the reading tim
 LONGEST_SECONDS = 10  # AudioSet's clip
 FLOOR = 1e-6  # power below which all is silence
 LOUDEST = 65_000.0  # what float16 holds; sound is in [-1, 1]
+LATEST = 600  # seconds after the pictures; broken time stamps would fill the memory with silence
 SHORT_SHIFT = 0.2  # a clip shorter than the window is a whole event, already in place: it moves this much of `shift`
 
 
@@ -147,12 +148,13 @@ class Audio(Modality):
 
     def read(self, raw: Raw) -> Sample:
         """One clip, whole: a path, the bytes of a file, an array (samples [× channels]) at the configured rate, or an
-        (array, rate) pair; integers are scaled to [-1, 1].
+        (array, rate) pair; integers are scaled to [-1, 1]. The sound of a film starts when its pictures start.
 
         Returns:
             float16: spectra × mels × channels, or samples × channels.
 
         Raises:
+            Absent: a film without sound.
             InputError: not a sound file, no sound in it, no samples, NaN or infinite samples, wrong channel count.
         """
         wave, rate = decode(raw, self.config.rate)
@@ -362,15 +364,44 @@ def _decode_file(raw: str | bytes | Path) -> tuple[np.ndarray, int]:
 
 
 def _decode_container(data: bytes) -> tuple[np.ndarray, int]:
+    """The sound of a film starts when its pictures start: what is earlier is cut, a later start is preceded by silence.
+    Of a damaged film it is what comes before the damage, as of its pictures."""
     import av
 
     try:
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(io.BytesIO(data), "r", metadata_errors="replace") as container:
             if not container.streams.audio:
-                raise InputError("there is no sound in it; remove it or read it as video")
+                raise Absent("there is no sound in it; remove it or read it as video")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise InputError("its sound is coded in a way that is not known; convert it to .wav or .flac")
+            start = _start_of_pictures(container)
             to_floats = av.AudioResampler(format="fltp")
-            frames = [part for frame in container.decode(stream) for part in to_floats.resample(frame)]
-            return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, int(stream.rate)
+            frames = []
+            try:
+                for frame in container.decode(stream):
+                    frames += to_floats.resample(frame)
+            except av.FFmpegError:
+                if start is None or not frames:
+                    raise
     except (av.FFmpegError, ValueError):
         raise InputError("this is not a sound file that can be read; convert it to .wav or .flac") from None
+    if not frames:
+        return np.zeros((0, 1), np.float32), 1
+    wave, rate = np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, frames[0].sample_rate
+    if start is None or frames[0].time is None:
+        return wave, rate
+    late = round((frames[0].time - start) * rate)
+    if late > LATEST * rate:
+        raise InputError("its sound starts long after its pictures, so its times are broken; convert or remove it")
+    return np.pad(wave, ((max(0, late), 0), (0, 0)))[max(0, -late) :], rate
+
+
+def _start_of_pictures(container: Any) -> float | None:
+    """When the pictures of a film start, in seconds; None: there are none, or only the cover of a song."""
+    import av
+
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic and stream.start_time is not None:
+            return float(stream.start_time * stream.time_base)
+    return None
