@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -208,6 +208,88 @@ def presets(*, json: bool = False) -> None:
 
 
 @app.command
+def doctor(*, json: bool = False) -> None:
+    """Say what this installation has, which path runs and why.
+
+    Args:
+        json: Print JSON lines.
+    """
+    from dataclasses import asdict
+
+    from .doctor import examine
+
+    facts = examine()
+    if json:
+        for fact in facts:
+            print(json_module.dumps(asdict(fact), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for style in ("", "bold", ""):
+        table.add_column(style=style)
+    for fact in facts:
+        table.add_row(*map(Text, (fact.what, fact.state, fact.note)))  # brackets are no markup here
+    Console(highlight=False).print(table)
+
+
+@app.command
+def bench(
+    *,
+    sizes: str = "64,224",
+    rounds: int = 2,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    json: bool = False,
+) -> None:
+    """Time one read at each size and the whole ImageNet model at the largest one, every path beside the dense one.
+
+    Args:
+        sizes: Sides of the picture in pixels, with commas between them.
+        rounds: How often each contender has its turn; medians are told.
+        precision: Of the arithmetic.
+        json: Print JSON lines.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from . import bench as benchmark
+    from .measuring import ratios
+
+    wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("; ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
+    results = benchmark.compare(
+        wanted,
+        rounds=rounds,
+        precision=precision,
+        tell=lambda text: console.print(text, markup=False),
+    )
+    if json:
+        for result, ratio in zip(results, ratios(results), strict=True):
+            print(json_module.dumps({**asdict(result), "ratio": ratio, "environment": environment}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "path"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seconds", "× projected", "peak MB", "of which running"):
+        table.add_column(heading, justify="right")
+    for result, ratio in zip(results, ratios(results), strict=True):
+        table.add_row(result.job.title, result.job.contender, *_figures(result, ratio))
+    Console(highlight=False).print(table)
+    for result in results:
+        if result.measured is not None and result.measured.products is not None:
+            share = result.measured.products / result.measured.seconds
+            print(
+                f"{result.job.title}: the bare matrix products besides the reads take "
+                f"{result.measured.products:.3g} s, {share:.0%} of {result.job.contender}"
+            )
+
+
+@app.command
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; needs no download.
 
@@ -311,6 +393,13 @@ class _Display:
 def _headline(result: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
     return f"{result['split']} ({result['samples']:,} examples): {figures}"
+
+
+def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
+    if result.measured is None:
+        return (f"not run: {result.reason}",)
+    peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
+    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth
 
 
 def _noun(task: str) -> str:

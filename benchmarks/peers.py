@@ -1,0 +1,230 @@
+"""This project beside its peers, from 64 × 64 to 4096 × 4096 pixels: ``python benchmarks/peers.py --sizes 64,224``.
+
+Two encoders of 512 latents of width 1024 on the 261 channels of the ImageNet model, one picture at a time, on the CPU:
+
+- *eight reads*, the Perceiver of 2021: this project, its own dense path (projected keys and values and torch's fused
+  attention, as krasserm's perceiver-io computes it), and lucidrains' perceiver-pytorch;
+- *one read*, Perceiver IO's: this project, its own dense path, and transformers' PerceiverModel with the same weights.
+
+Each measurement is a process of its own and contenders take turns. What ran is merged into results.json; results.md and
+rows.png are drawn from all of it, so the sizes may be run in parts. It ends with status 1 if answers differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from peers_report import write_report
+from sensorium import bench, presets
+from sensorium.arrays import ByteArray
+from sensorium.checkpoints import replace_file
+from sensorium.core.perceiver import Encoder, EncoderConfig
+from sensorium.core.rows import reading
+from sensorium.errors import InputError
+from sensorium.measuring import Cost, Job, Result, Work, measured_apart, race, refusal, serve
+from sensorium.modalities import Modality, modality
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+SIZES = "64,224,512,1024,2048,4096"
+CONTENDERS = {
+    "eight reads": ("auto", "projected", "lucidrains"),
+    "one read": ("auto", "projected", "transformers"),
+}
+TOLERANCE = 1e-4  # of answers that must agree, relative to the largest number
+
+# transformers' names of the parts of a block, and ours
+PARTS = {
+    "attention.self.layernorm1": "query_norm",
+    "attention.self.layernorm2": "input_norm",
+    "attention.self.query": "attention.query",
+    "attention.self.key": "attention.key",
+    "attention.self.value": "attention.value",
+    "attention.output.dense": "attention.out",
+    "layernorm": "mlp_norm",
+    "mlp.dense1": "mlp.0",
+    "mlp.dense2": "mlp.2",
+}
+
+
+def encoder_config(what: str) -> EncoderConfig:
+    """The paper's ImageNet encoder, or the same with its first read only."""
+    config = presets.load("perceiver-imagenet").encoder
+    return config if what == "eight reads" else replace(config, reads=(0, *[None] * (len(config.reads) - 1)))
+
+
+def prepare(job: Job) -> Work:
+    """The encoder of a contender, and the picture."""
+    torch.manual_seed(0)
+    inputs = modality(bench.model_config(job).inputs)
+    own = Encoder(encoder_config(job.what), channels=inputs.channels).eval()
+    array = inputs.embed(bench.noise(inputs, job.size))
+    small = inputs.embed(bench.noise(inputs, min(bench.WARM, job.size)))
+    build = {"lucidrains": lucidrains, "transformers": transformers}.get(job.contender)
+    if build is None:
+        module, path, answer = own, job.contender, own
+    else:  # it takes rows spelled out: that is part of its work, as it is of the dense path's
+        module, forward = build(own, inputs.channels)
+        path, answer = "auto", lambda array: forward(array.dense())
+    run = bench.runner(job, module, lambda: answer(array), path=path)
+    warm_up = bench.runner(replace(job, stage="forward"), module, lambda: answer(small), path=path)
+    comparable = job.stage == "forward" and job.contender in ("projected", "transformers")
+    check = partial(difference, lambda: answer(array), own, array, path) if comparable else None
+    return Work(run, warm_up, check=check)
+
+
+def transformers(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """PerceiverModel of the same shape with the same weights."""
+    from transformers import PerceiverConfig, PerceiverModel
+
+    config = own.config
+    model = PerceiverModel(
+        PerceiverConfig(
+            num_latents=config.latents,
+            d_latents=config.width,
+            d_model=channels,
+            num_blocks=len(config.processes),
+            num_self_attends_per_block=config.layers,
+            num_self_attention_heads=config.process_heads,
+            num_cross_attention_heads=config.read_heads,
+            self_attention_widening_factor=config.process_widening,
+            cross_attention_widening_factor=config.read_widening,
+            hidden_act="gelu_pytorch_tanh",
+            attention_probs_dropout_prob=0.0,
+        )
+    ).eval()
+    theirs, ours = model.state_dict(), own.state_dict()
+    places = {"encoder.cross_attention": "reads.0"}
+    places |= {f"encoder.self_attends.{layer}": f"processes.0.{layer}" for layer in range(config.layers)}
+    names = {"embeddings.latents": "latents"} | {
+        f"{there}.{part}.{kind}": f"{here}.{name}.{kind}"
+        for there, here in places.items()
+        for part, name in PARTS.items()
+        for kind in ("weight", "bias")
+        if f"{there}.{part}.{kind}" in theirs
+    }
+    model.load_state_dict({theirs_name: ours[name] for theirs_name, name in names.items()})
+    return model, lambda dense: model(dense).last_hidden_state
+
+
+def lucidrains(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """perceiver-pytorch's Perceiver in the nearest configuration; peers_report.py says what differs."""
+    from perceiver_pytorch import Perceiver
+
+    config = own.config
+    model = Perceiver(
+        num_freq_bands=0,
+        max_freq=1,
+        fourier_encode_data=False,  # it is given our rows, positions and all
+        input_channels=channels,
+        input_axis=1,
+        depth=len(config.reads),
+        self_per_cross_attn=config.layers,
+        num_latents=config.latents,
+        latent_dim=config.width,
+        cross_heads=config.read_heads,
+        latent_heads=config.process_heads,
+        cross_dim_head=channels,
+        latent_dim_head=config.width // config.process_heads,
+        weight_tie_layers=True,
+        final_classifier_head=False,
+    ).eval()
+    return model, model
+
+
+def difference(answer: Callable[[], Tensor], own: Encoder, array: ByteArray, path: str) -> float:
+    """The largest difference from this project's answer, relative to the largest number in it."""
+    with torch.no_grad():
+        with reading(path):  # type: ignore[arg-type]
+            other = answer()
+        with reading("auto"):
+            ours = own(array)
+    return float((other - ours).abs().max() / ours.abs().max())
+
+
+def cost(job: Job, inputs: Modality) -> Cost:
+    """What a contender will need; of the peers by what their sources spell out."""
+    config, rows = encoder_config(job.what), inputs.rows
+    if job.contender in ("auto", "projected"):
+        return bench.encoder_cost(config, inputs, path=job.contender, stage=job.stage)
+    base = bench.encoder_cost(config, inputs, path="projected", stage=job.stage)
+    reads = sum(read is not None for read in config.reads)
+    weights = 3 if job.stage == "forward" else reads + 2  # copies of latents × rows
+    flop = base.flop * (2.5 if job.contender == "lucidrains" else 1)  # its MLPs are six times as large
+    return Cost(memory=base.memory + 4.0 * weights * rows * config.latents, flop=flop)
+
+
+def keep(results: list[Result], surroundings: dict[str, str]) -> None:
+    """Merge results into the file: a job that was run again replaces its older self, every other one stays."""
+    kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
+    fresh = [asdict(result) | {"environment": surroundings} for result in results]
+    again = [result["job"] for result in fresh]
+    text = json.dumps([row for row in kept if row["job"] not in again] + fresh, indent=1, ensure_ascii=False)
+    replace_file(RESULTS, lambda path: path.write_text(text + "\n", "utf-8"))
+
+
+def measured_here(sizes: tuple[int, ...], *, rounds: int, minutes: float) -> list[Result]:
+    """Run every contender at every size; the files are written after each group."""
+    bench.check(sizes, rounds=rounds)
+    peers = {name: version(name) for name in ("transformers", "perceiver-pytorch")}
+    command = f"python benchmarks/peers.py --rounds {rounds} --limit-minutes {minutes:g}"
+    surroundings = bench.environment() | peers | {"command": f"{command} --sizes …"}
+    limit, results = 60 * minutes, []
+    for size in sizes:
+        for what, contenders in CONTENDERS.items():
+            for stage in ("forward", "step"):
+                group = [Job(what, contender, size, stage) for contender in contenders]
+                print(group[0].title, flush=True)
+                inputs = modality(bench.model_config(group[0]).inputs)
+                found = race(
+                    group,
+                    rounds=rounds,
+                    measured_by=partial(measured_apart, command=(__file__, "--job"), limit=limit),
+                    refused=lambda job, inputs=inputs: refusal(cost(job, inputs), limit=limit),
+                    tell=partial(print, flush=True),
+                )
+                keep(found, surroundings)
+                write_report(RESULTS)
+                results += found
+    return results
+
+
+def main() -> None:
+    """Measure, write, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=SIZES, help=f"sides of the picture, such as {SIZES}")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contender has its turn")
+    parser.add_argument("--limit-minutes", type=float, default=10, help="the longest that one measurement may take")
+    parser.add_argument("--job", help=argparse.SUPPRESS)  # a process of one measurement
+    arguments = parser.parse_args()
+    if arguments.job is not None:
+        serve(prepare, arguments.job)
+        return
+    try:
+        sizes = bench.read_sizes(arguments.sizes)
+        results = measured_here(sizes, rounds=arguments.rounds, minutes=arguments.limit_minutes)
+    except InputError as error:
+        sys.exit(f"peers.py: {error}")
+    differences = {
+        f"{result.job.title}, {result.job.contender}": result.measured.difference
+        for result in results
+        if result.measured is not None and result.measured.difference is not None
+    }
+    for title, found in differences.items():
+        print(f"{title}: differs from this project's answer by {found:.1e}")
+    if any(found > TOLERANCE for found in differences.values()):
+        sys.exit(f"answers differ by more than {TOLERANCE:g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""How long this project's own ways to compute a read take here, in time and memory: ``sensorium bench``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from . import presets
+from .checkpoints import versions
+from .core.attention import Block
+from .core.perceiver import EncoderConfig
+from .core.rows import Path as ReadPath
+from .core.rows import Rows, reading
+from .doctor import processor_name, structured_read
+from .errors import InputError
+from .kernels import compiled_name
+from .measuring import Cost, Job, Precision, Result, Stage, Work, measured_apart, race, refusal, serve
+from .modalities import Modality, modality
+from .model import Model, ModelConfig
+
+READ: tuple[ReadPath, ...] = ("projected", "folded", "structured")
+MODEL: tuple[ReadPath, ...] = ("projected", "auto")
+WARM = 16  # the side of the picture that a model warms up on: a large one makes nothing warmer
+
+
+@dataclass(frozen=True)
+class Product:
+    """``count`` times ``batch`` matrix products, rows × inner by inner × columns."""
+
+    count: int
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+
+    @property
+    def flop(self) -> float:
+        return 2.0 * self.count * self.batch * self.rows * self.inner * self.columns
+
+
+def compare(
+    sizes: Sequence[int],
+    *,
+    rounds: int = 2,
+    precision: Precision = "float32",
+    model: str = "perceiver-imagenet",
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Result]:
+    """Time one read at each size, and the whole model at the largest one: every path beside the projected one.
+
+    Args:
+        sizes: sides of the picture.
+        rounds: how often each contender has its turn.
+        precision: of the arithmetic.
+        model: a preset's name, or the path of a YAML file with a model's configuration.
+        tell: hears of the progress, a line at a time.
+
+    Raises:
+        InputError: no such size, precision, number of rounds or model.
+    """
+    check(sizes, rounds=rounds)
+    if precision not in get_args(Precision):
+        raise InputError(f"--precision {precision}: use {' or '.join(get_args(Precision))}")
+    choices = [("read", size, READ) for size in sizes] + [("model", max(sizes), MODEL)]
+    groups = [
+        [Job(what, path, size, stage, precision, model) for path in paths]
+        for what, size, paths in choices
+        for stage in get_args(Stage)
+    ]
+    results: list[Result] = []
+    for number, group in enumerate(groups, 1):
+        tell(f"{number} of {len(groups)}: {group[0].title}")
+        results += race(
+            group, rounds=rounds, measured_by=measured_apart, refused=lambda job: refusal(cost(job)), tell=tell
+        )
+    return results
+
+
+def check(sizes: Sequence[int], *, rounds: int) -> None:
+    """Refuse what cannot be measured."""
+    if not sizes or min(sizes) < 1:
+        raise InputError(f"--sizes {','.join(map(str, sizes))}: name sides of pictures in pixels, such as 64,224")
+    if rounds < 1:
+        raise InputError(f"--rounds {rounds}: use at least 1")
+
+
+def read_sizes(text: str) -> tuple[int, ...]:
+    """The sizes in ``224,64``, smallest first.
+
+    >>> read_sizes("224, 64")
+    (64, 224)
+    """
+    if not re.fullmatch(r"\s*[1-9]\d{0,4}\s*(,\s*[1-9]\d{0,4}\s*)*", text):
+        raise InputError(f"--sizes {text}: name sides of pictures in pixels, with commas between them, such as 64,224")
+    return tuple(sorted({int(size) for size in text.split(",")}))
+
+
+def environment() -> dict[str, str]:
+    """What times depend on besides the code."""
+    return {
+        "processor": processor_name(),
+        "threads": str(torch.get_num_threads()),
+        "structured read": structured_read(),
+        **versions(),
+    }
+
+
+# -- what it costs ------------------------------------------------------------------------------------------------
+
+
+def cost(job: Job) -> Cost:
+    """What one of this project's jobs will need."""
+    config = model_config(job)
+    with torch.device("meta"):
+        inputs = modality(config.inputs)
+    encoder = config.encoder if job.what == "model" else replace(config.encoder, reads=(0,), processes=(None,))
+    return encoder_cost(encoder, inputs, path=job.contender, stage=job.stage)
+
+
+def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage) -> Cost:
+    """What an encoder needs for one example; generous in memory, which hurts more than time."""
+    rows, channels = inputs.rows, inputs.channels
+    reads = sum(read is not None for read in encoder.reads)
+    weights = float(encoder.latents * rows)
+    match path:
+        case "projected":  # in training every read keeps its inputs, keys and values
+            flop = 4 * channels * (rows * channels + weights)
+            floats = channels * (6 if stage == "forward" else 3 * reads + 5)
+        case "folded":
+            flop, floats = 4 * channels * weights, 3 * channels
+        case _:  # of which an exponential is the most
+            flop, floats = (40 if compiled_name() else 400) * weights, 30
+    latent = sum(product.flop for product in latent_products(encoder, channels))
+    if stage == "forward":
+        return Cost(memory=1e9 + 4.0 * rows * floats, flop=reads * flop + latent)
+    return Cost(memory=3e9 + 4.0 * rows * floats, flop=3.5 * (reads * flop + latent))  # latents are kept, too
+
+
+def latent_products(encoder: EncoderConfig, channels: int) -> list[Product]:
+    """The matrix products of a forward pass but those over the rows: projections, MLPs and latent attention.
+
+    >>> round(sum(product.flop for product in latent_products(EncoderConfig(), 261)) / 1e9)
+    383
+    """
+    latents, width, heads = encoder.latents, encoder.width, encoder.process_heads
+    blocks = encoder.layers * sum(process is not None for process in encoder.processes)
+    reads = sum(read is not None for read in encoder.reads)
+    each, head = channels // encoder.read_heads, width // heads
+    return [
+        Product(4 * blocks, 1, latents, width, width),  # query, key, value, out
+        Product(blocks, heads, latents, head, latents),
+        Product(blocks, heads, latents, latents, head),
+        Product(blocks, 1, latents, width, encoder.process_widening * width),
+        Product(blocks, 1, latents, encoder.process_widening * width, width),
+        Product(reads, 1, latents, width, channels),  # query
+        Product(reads, encoder.read_heads, latents, each, channels),  # the key projection, folded into it
+        Product(reads, encoder.read_heads, latents, channels, each),  # value
+        Product(reads, 1, latents, channels, width),  # out
+        Product(reads, 1, latents, width, encoder.read_widening * width),
+        Product(reads, 1, latents, encoder.read_widening * width, width),
+    ]
+
+
+# -- in a process of its own --------------------------------------------------------------------------------------
+
+
+def prepare(job: Job) -> Work:
+    """One read with its projections, or the whole model, by one of this project's paths."""
+    torch.manual_seed(0)
+    return _read(job) if job.what == "read" else _model(job)
+
+
+def model_config(job: Job) -> ModelConfig:
+    """The configuration of the job's model, for pictures of the job's size.
+
+    Raises:
+        InputError: no such model, or one that does not read pictures.
+    """
+    with torch.device("meta"):
+        config = presets.build(job.model).config
+    if config.inputs.kind != "image":
+        raise InputError(f"{job.model}: reads {config.inputs.kind}; name a model that reads pictures")
+    return replace(config, inputs=replace(config.inputs, size=(job.size, job.size)))
+
+
+def noise(inputs: Modality, size: int) -> dict[str, Tensor]:
+    """A batch of one picture of random pixels."""
+    return {inputs.name: torch.rand(1, inputs.config.channels, size, size)}
+
+
+def mean_square(answer: Tensor) -> Tensor:
+    """A loss where there is no task."""
+    return answer.float().square().mean()
+
+
+def runner(
+    job: Job,
+    module: nn.Module,
+    answer: Callable[[], Tensor],
+    *,
+    path: str,
+    loss: Callable[[Tensor], Tensor] = mean_square,
+) -> Callable[[], None]:
+    """A forward pass, or a training step without the optimizer, as the job says."""
+
+    def run() -> None:
+        training = job.stage == "step"
+        with (
+            reading(path),  # type: ignore[arg-type]
+            torch.set_grad_enabled(training),
+            torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bfloat16"),
+        ):
+            given = answer()
+            cost = loss(given) if training else None
+        if cost is not None:
+            cost.backward()
+            module.zero_grad()
+
+    return run
+
+
+def _read(job: Job) -> Work:
+    config = model_config(job)
+    inputs, encoder = modality(config.inputs), config.encoder
+    block = Block(encoder.width, inputs=inputs.channels, heads=encoder.read_heads)
+    block.mlp = nn.Sequential()  # a read alone
+    latents = nn.Parameter(0.02 * torch.randn(1, encoder.latents, encoder.width))
+    array = inputs.embed(noise(inputs, job.size))
+    run = runner(job, block, lambda: block(latents, Rows.of(array)), path=job.contender)
+    return Work(run, warm_up=run)
+
+
+def _model(job: Job) -> Work:
+    model = Model(model_config(job)).eval()
+    nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
+    target = model.task.spell_out(torch.zeros(1))
+    batch, small = noise(model.inputs, job.size), noise(model.inputs, min(WARM, job.size))
+    run = runner(
+        job,
+        model,
+        lambda: model.decoder(model.encode(batch)),
+        path=job.contender,
+        loss=lambda output: model.task.loss(output, target),
+    )
+    warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
+    products = None
+    if job.contender == "auto" and job.stage == "forward" and job.precision == "float32":
+        products = _bare(latent_products(model.config.encoder, model.inputs.channels))
+    return Work(run, warm_up, products)
+
+
+def _bare(products: list[Product]) -> Callable[[], None]:
+    """Those matrix products and nothing else: what a forward pass cannot be faster than."""
+    operands = [
+        (
+            product.count,
+            torch.rand(product.batch, product.rows, product.inner),
+            torch.rand(product.batch, product.inner, product.columns),
+        )
+        for product in products
+    ]
+
+    def run() -> None:
+        for count, left, right in operands:
+            for _ in range(count):
+                left @ right
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(prepare, sys.argv[1])
