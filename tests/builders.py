@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from sensorium.arrays import ByteArray, Segment
+from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment
 from sensorium.core.perceiver import Encoder, EncoderConfig
 
 M = TypeVar("M", bound=nn.Module)
+MASKED = ("nothing", "some", "all of one example")
 
 
 def shake(module: M, seed: int = 0) -> M:
@@ -61,3 +66,100 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
         for name, parameter in module.named_parameters()
     }
+
+
+def distance(result: Tensor, exact: Tensor) -> float:
+    """‖result - exact‖ / ‖exact‖ in float64, and exactly zeros where ``exact`` is only zeros."""
+    exact = exact.detach().double()
+    difference, size = float((result.detach().double() - exact).norm()), float(exact.norm())
+    return difference / size if size else difference
+
+
+def mask_of(batch: int, rows: int, masked: str, seed: int = 0) -> Tensor | None:
+    """A mask with ``masked`` of :data:`MASKED` absent; the last example is the one with no row."""
+    if masked == "nothing":
+        return None
+    mask = normal(batch, rows, seed=seed) > -0.3
+    if masked == "all of one example":
+        mask[-1] = False
+    return mask
+
+
+def grid_problem(
+    shape: tuple[int, ...],
+    *,
+    batch: int = 2,
+    heads: int = 1,
+    latents: int = 3,
+    channels: int = 2,
+    masked: str = "nothing",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Random arguments of ``kernels.grid_read`` by name, in float64; logits are of size 1 to 3."""
+    rows = prod(shape)
+    return {
+        "query": normal(batch, heads, latents, channels, seed=seed) / channels**0.5,
+        "tables": normal(batch, heads, latents, sum(shape), seed=seed + 1),
+        "values": normal(batch, channels, rows, seed=seed + 2),
+        "scale": normal(batch, rows, seed=seed + 3).abs() + 0.1,
+        "mask": mask_of(batch, rows, masked, seed + 4),
+        "shape": shape,
+    }
+
+
+def grid_array(
+    shape: tuple[int, ...],
+    *,
+    batch: int = 2,
+    values: int = 3,
+    codes: int = 5,
+    marker: int = 0,
+    mask: Tensor | None = None,
+    seed: int = 0,
+) -> Segment:
+    """A grid with learned codes, which fill the same channels along each axis, and a marker: float64, all leaves."""
+    rows = prod(shape)
+    return Segment(
+        f"grid {seed}",
+        normal(batch, rows, values, seed=seed).requires_grad_(),
+        GridCodes(tuple(normal(size, codes, seed=seed + 1 + axis).requires_grad_() for axis, size in enumerate(shape))),
+        normal(marker, seed=seed + 10).requires_grad_() if marker else None,
+        mask,
+    )
+
+
+def leaves(array: ByteArray) -> dict[str, Tensor]:
+    """All that a byte array is made of and that has a gradient, by name."""
+    found: dict[str, Tensor | None] = {}
+    for segment in array.segments:
+        found[f"{segment.name}: values"], found[f"{segment.name}: marker"] = segment.values, segment.marker
+        tables = segment.codes.tables if isinstance(segment.codes, GridCodes) else ()
+        found |= {f"{segment.name}: axis {axis}": table for axis, table in enumerate(tables)}
+        if isinstance(segment.codes, RowCodes):
+            found[f"{segment.name}: codes"] = segment.codes.table
+    return {name: tensor for name, tensor in found.items() if tensor is not None and tensor.requires_grad}
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads, then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def largest_allocation(profile: torch.profiler.profile) -> int:
+    """The most bytes that one operator asked for at once, inside custom operators and backward passes too."""
+    return max(event.self_cpu_memory_usage for event in profile.events())
+
+
+def flop_counter() -> FlopCounterMode:
+    """Counts multiplications and additions, the two products of a read of spelled-out rows too."""
+
+    def rows_read(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
+        return 2 * 2 * prod(query) * rows[1]
+
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.rows_read: rows_read})

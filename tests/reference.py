@@ -154,3 +154,40 @@ class OptaxLamb:
         size, length = np.linalg.norm(p), np.linalg.norm(update)
         ratio = 1.0 if size == 0 or length == 0 else size / length
         return p - self.rate * ratio * update
+
+
+def grid_read(
+    query: Array, tables: Array, values: Array, scale: Array, mask: Array | None, shape: Sequence[int]
+) -> tuple[Array, Array, Array]:
+    """Sums, marginals and log-sum of a softmax over a grid, with a logit for every latent and row.
+
+    logit[n, m] = sum_k query[n, k] values[k, m] + scale[m] sum_axes table_axis[n, i_axis(m)].
+    """
+    begins = np.cumsum([0, *shape[:-1]])
+    entries = begins[:, None] + np.indices(shape).reshape(len(shape), -1)  # axes × rows
+    logits = np.einsum("bhnk,bkm->bhnm", query, values)
+    for axis in range(len(shape)):
+        logits = logits + scale[:, None, None, :] * tables[..., entries[axis]]
+    shares, log_sum = shares_of(logits, mask)
+    sums = np.einsum("bhnm,bkm->bhnk", shares, values)
+    marginals = np.zeros_like(tables)
+    for row in range(entries.shape[1]):
+        for entry in entries[:, row]:
+            marginals[..., entry] += shares[..., row] * scale[:, None, None, row]
+    return sums, marginals, log_sum
+
+
+def rows_read(query: Array, rows: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Sums and log-sum of a softmax over rows that are keys and values at once."""
+    shares, log_sum = shares_of((query @ rows.swapaxes(-1, -2))[:, None], mask)
+    return shares[:, 0] @ rows, log_sum[:, 0]
+
+
+def shares_of(logits: Array, mask: Array | None) -> tuple[Array, Array]:
+    """A softmax over the last axis of batch × heads × n × rows and its log-sum-exp: zeros and -inf for no row."""
+    present = np.ones(logits.shape, bool) if mask is None else np.broadcast_to(mask[:, None, None], logits.shape)
+    some = present.any(-1)
+    peak = np.where(some, np.where(present, logits, -np.inf).max(-1, initial=-np.inf), 0.0)
+    e = np.where(present, np.exp(np.where(present, logits - peak[..., None], 0.0)), 0.0)
+    total = np.where(some, e.sum(-1), 1.0)
+    return e / total[..., None], np.where(some, peak + np.log(total), -np.inf)

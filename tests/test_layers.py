@@ -18,6 +18,7 @@ LAYERS: dict[str, float] = {
     "errors": 0,
     "arrays": 0,
     "config": 0.5,
+    "precision": 0,
     "core": 0,
     "kernels.*": 0.5,
     "core.initialise": 1,

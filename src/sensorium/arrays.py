@@ -7,7 +7,6 @@ that is its meaning, and what every test compares with. A read may compute the s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import prod
 
 import torch
@@ -36,7 +35,7 @@ class GridCodes:
         """The size of each axis; their product is the number of rows."""
         return tuple(table.shape[0] for table in self.tables)
 
-    @cached_property
+    @property
     def joined(self) -> Float[Tensor, "entries channels"]:
         """One axis' table after the other."""
         return torch.cat(self.tables)

@@ -10,13 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 import reference
-from builders import arrays, gradients, normal, rows_of, shake
+from builders import arrays, flop_counter, gradients, normal, rows_of, shake
 from sensorium.core import attention
 from sensorium.core.attention import Attention, Block
-from sensorium.core.rows import Rows, reading
+from sensorium.core.rows import Rows, SpelledRows, reading
 
 PATHS: tuple[Literal["projected", "folded"], ...] = ("projected", "folded")
 MASKS = {
@@ -165,13 +164,13 @@ def test_float32_is_close_to_float64(channels: int, path: Literal["projected", "
 
 def test_reading_is_undone() -> None:
     """A choice of path ends with its block, an error included; choices nest."""
-    reader, x, rows = block(), normal(1, 2, 8), Rows.of(rows_of(normal(1, 4, 6, seed=2)))
+    reader, x, array = block(), normal(1, 2, 8), rows_of(normal(1, 4, 6, seed=2))
     taken: list[str] = []
     reader.attention.register_forward_hook(lambda *_: taken.append("projected"))
 
     def path() -> str:
         taken.clear()
-        reader(x, rows)
+        reader(x, Rows.of(array))
         return taken[0] if taken else "folded"
 
     before = path()
@@ -179,7 +178,7 @@ def test_reading_is_undone() -> None:
         with reading("folded"):
             assert path() == "folded"
         with pytest.raises(RuntimeError, match="shape"), reading("folded"):
-            reader(x[..., :3], rows)
+            reader(x[..., :3], Rows.of(array))
         assert path() == "projected"
     assert path() == before
 
@@ -200,14 +199,14 @@ def test_auto_takes_the_path_with_less_arithmetic(
     equal = latents * channels // max(1, channels + latents - heads * latents)
     with torch.device("meta"):
         reader = Block(width, inputs=channels, heads=heads)
-        x, inputs = torch.empty(1, latents, width), Rows.of(rows_of(torch.empty(1, max(1, equal + beyond), channels)))
+        x, array = torch.empty(1, latents, width), rows_of(torch.empty(1, max(1, equal + beyond), channels))
     counts = {}
     for path in (*PATHS, "auto"):
-        with FlopCounterMode(display=False) as counter, reading(path), torch.no_grad():
-            reader(x, inputs)
+        with flop_counter() as counter, reading(path), torch.no_grad():
+            reader(x, Rows.of(array))
         counts[path] = counter.get_total_flops()
     assert counts["auto"] == min(counts["projected"], counts["folded"])
-    assert reader.attention.folding_pays(latents, inputs) == (counts["folded"] <= counts["projected"])
+    assert reader.attention.folding_pays(latents, Rows.of(array)) == (counts["folded"] <= counts["projected"])
 
 
 # -- weights
@@ -269,7 +268,7 @@ def test_bfloat16_is_within_two_hundredths(path: Literal["projected", "folded"],
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rows = Rows.of(rows_of(values, mask))
             result = reader(x, rows)
-    assert rows.normalised.dtype == torch.bfloat16, "autocast was in force"
+    assert rows.spelled.normalised.dtype == torch.bfloat16, "autocast was in force"
     assert result.isfinite().all()
     assert float((result.float() - exact).norm() / exact.norm()) < 2e-2
 
@@ -285,9 +284,9 @@ def test_huge_logits_do_not_overflow(precision: torch.dtype, path: Literal["proj
         reader.attention.key.weight.mul_(100)
         with reading(path), torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
             rows = Rows.of(rows_of(values))
-            query, keys, _ = reader.attention._folded_query_and_rows(reader.query_norm(x), rows, reader._norm)
+            query, keys = reader.fold(x).query.float(), rows.spelled.normalised.float()
             result, weights = reader(x, rows), reader.weights(x, rows)
-    assert float((query.float() @ keys.float().transpose(-1, -2)).abs().max()) > 65504, "the test is about these"
+    assert float((query @ keys[:, None].mT).abs().max()) > 65504, "the test is about these"
     assert result.isfinite().all()
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 4))
 
@@ -296,8 +295,11 @@ def test_statistics_of_rows_are_never_of_few_bits() -> None:
     """A large offset (a year, a temperature in kelvin) survives autocast: rows are normalised in float32."""
     values = 2000 + normal(1, 4, 8).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rows = Rows.of(rows_of(values))
-    torch.testing.assert_close(rows.normalised.float(), Rows.of(rows_of(values)).normalised, rtol=1e-2, atol=1e-2)
+        rows = SpelledRows.of(rows_of(values))
+    assert rows.normalised.dtype == torch.bfloat16, "autocast was in force"
+    torch.testing.assert_close(
+        rows.normalised.float(), SpelledRows.of(rows_of(values)).normalised, rtol=1e-2, atol=1e-2
+    )
 
 
 # -- shapes
@@ -305,7 +307,7 @@ def test_statistics_of_rows_are_never_of_few_bits() -> None:
 
 def test_rows_are_padded_with_zeros() -> None:
     """Channels are filled up to whole vectors of 8; the filling is zero and changes nothing."""
-    rows = Rows.of(rows_of(normal(1, 4, 13)))
+    rows = SpelledRows.of(rows_of(normal(1, 4, 13)))
     assert rows.normalised.shape == (1, 4, 16)
     assert rows.channels == 13
     assert not rows.normalised[..., 13:].any()

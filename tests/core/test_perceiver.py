@@ -10,15 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 import reference
-from builders import arrays, gradients, normal, rows_of, small_encoder
+from builders import arrays, flop_counter, gradients, normal, rows_of, small_encoder
 from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment, join
 from sensorium.core.attention import Block
-from sensorium.core.rows import reading
 from sensorium.core.perceiver import Encoder, EncoderConfig, MeanDecoder
 from sensorium.core.positions import fourier_grid
+from sensorium.core.rows import reading
 from sensorium.errors import InputError
 
 numbers = st.one_of(st.none(), st.integers(0, 2))
@@ -352,7 +351,7 @@ def flops(*, rows: int = 50_176, **changes: object) -> float:
         encoder.requires_grad_(False)
         array = rows_of(torch.empty(1, rows, 261))
         head = MeanDecoder(1024, outputs=1000).requires_grad_(False)
-        with FlopCounterMode(display=False) as counter, reading("projected"):
+        with flop_counter() as counter, reading("projected"):
             head(encoder(array))
     return counter.get_total_flops()
 
@@ -377,10 +376,11 @@ def test_folding_saves_most_of_a_read_on_imagenet() -> None:
         array = rows_of(torch.empty(1, 50_176, 261))
     counted = {}
     for path in ("projected", "folded", "auto"):
-        with FlopCounterMode(display=False) as counter, reading(path):  # type: ignore[arg-type]
+        with flop_counter() as counter, reading(path):  # type: ignore[arg-type]
             encoder(array)
         counted[path] = counter.get_total_flops()
     assert counted["auto"] == counted["folded"] < 0.7 * counted["projected"]
+    assert counted["folded"] > 4 * 512 * 50_176 * 261, "the two products with all rows were counted"
 
 
 # -- numbers of few bits

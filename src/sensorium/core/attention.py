@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..precision import exact, lowered, without_autocast
 from .initialise import fan_in
-from .rows import EPSILON, FoldedQuery, Rows, exact, lowered, pad, without_autocast
+from .rows import EPSILON, FoldedQuery, Rows, pad
 
 SMALL = 2**16  # weights per head and example up to which two plain products train faster on a CPU than its kernel
 

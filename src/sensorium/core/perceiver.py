@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from ..arrays import ByteArray
 from ..config import record
 from ..errors import InputError
+from ..precision import lowered
 from .attention import Block
 from .initialise import truncated_normal
-from .rows import FoldedQuery, Rows, lowered
+from .rows import KEPT, FoldedQuery, Rows, same
 
 
 @record
@@ -141,8 +143,9 @@ class Encoder(nn.Module):
             return None
         state = [lowered(self.latents), *read.folding_parameters()]
         # Compared by value: a tenth of the work that is saved, and no way of changing a parameter goes unseen.
-        if self._kept is None or not all(map(_same, state, self._kept[0])):
-            self._kept = [tensor.clone() for tensor in state], read.fold(self.latents[None])
+        if self._kept is None or not all(map(same, state, self._kept[0])):
+            query = read.fold(self.latents[None]).query
+            self._kept = [tensor.clone() for tensor in state], FoldedQuery(query, kept=deque(maxlen=KEPT))
         return self._kept[1]
 
 
@@ -180,10 +183,6 @@ def _run(block: nn.Module, *arguments: Any, checkpointing: bool) -> Tensor:
         if checkpointing
         else block(*arguments)
     )
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def _numbers(steps: tuple[int | None, ...]) -> list[int]:

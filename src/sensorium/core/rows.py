@@ -13,10 +13,10 @@ marginals of p s along each axis. Several pieces (a picture and a sound) are rea
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Literal
@@ -28,12 +28,14 @@ from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..kernels import compiled_name, grid_read, rows_read
+from ..precision import exact, lowered, without_autocast
 
 Path = Literal["auto", "projected", "folded", "structured"]
 EPSILON = 1e-5  # of every layer norm, as in Haiku
+KEPT = 4  # products with codes that a query keeps: as many grids as an input may have at once
 ALIGNMENT = 8  # fused attention kernels want head widths of whole vectors; 261 becomes 264
 
-_path: ContextVar[Path] = ContextVar("path", default="auto")
+_path: Path = "auto"  # a plain variable, which torch.compile sees; a race for it could change no answer
 
 
 @contextmanager
@@ -47,11 +49,12 @@ def reading(path: Path) -> Iterator[None]:
     >>> with reading("projected"):
     ...     pass
     """
-    token = _path.set(path)
+    global _path
+    before, _path = _path, path
     try:
         yield
     finally:
-        _path.reset(token)
+        _path = before
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,22 @@ class FoldedQuery:
 
     Attributes:
         query: one_or_batch × heads × n × channels.
-        tables: what grids made of it, by the identity of their codes: the first read's query is asked again and again.
+        kept: products with codes that were asked for before, where the query is one that is asked again (the first
+            read's, in inference); None: nothing is kept.
     """
 
     query: Float[Tensor, "one_or_batch heads n channels"]
-    tables: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    kept: deque[tuple[int, Tensor, Tensor]] | None = None
 
     def over(self, codes: Float[Tensor, "entries code_channels"], start: int) -> Float[Tensor, "_ heads n entries"]:
         """The products with codes whose channels begin at ``start``."""
-        if id(codes) not in self.tables:
-            of_codes = exact(self.query[..., start : start + codes.shape[1]])
-            self.tables[id(codes)] = codes, of_codes @ codes.mT  # codes too: an identity is one's own while one lives
-        return self.tables[id(codes)][1]
+        for begin, known, product in self.kept or ():
+            if begin == start and same(known, codes):
+                return product
+        product = exact(self.query[..., start : start + codes.shape[1]]) @ codes.mT
+        if self.kept is not None:
+            self.kept.append((start, codes, product))
+        return product
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,8 @@ class GridRows:
         assert isinstance(segment.codes, GridCodes)
         with without_autocast(segment.values.device.type):
             values = exact(segment.values).mT
+            if segment.mask is not None:  # whatever stands there is never read
+                values = values.masked_fill(~segment.mask[:, None], 0.0)
             tables = [table.to(values.dtype) for table in segment.codes.tables]
             code_sums = _over_grid([table.sum(-1) for table in tables])
             code_squares = _over_grid([table.square().sum(-1) for table in tables])
@@ -159,10 +168,9 @@ class GridRows:
             # Σ (x - μ)² term by term: what is large in μ is large in its square, and nothing cancels.
             spread = (values - mean[:, None]).square().sum(1) + squares - 2 * mean * sums + constant * mean.square()
             scale = (spread / segment.channels + EPSILON).rsqrt()
-            scaled = torch.cat([values, mean[:, None]], dim=1) * scale[:, None]
             if segment.mask is not None:
-                scaled = scaled.masked_fill(~segment.mask[:, None], 0.0)
                 scale = scale.masked_fill(~segment.mask, 0.0)
+            scaled = torch.cat([values, mean[:, None]], dim=1) * scale[:, None]
         codes = segment.codes.joined.to(values.dtype)
         return cls(scaled, scale, codes, marker, segment.mask, segment.codes.shape)
 
@@ -200,7 +208,7 @@ class Rows:
     @classmethod
     def of(cls, array: ByteArray) -> Rows:
         """Rows to be read as :func:`reading` says."""
-        return cls(array, _path.get())
+        return cls(array, _path)
 
     @property
     def structured(self) -> bool:
@@ -261,22 +269,9 @@ def structure_pays(segment: Segment) -> bool:
     return (15 + 2 * values if compiled else 150 + 2 * values) < 2 * segment.channels
 
 
-def exact(x: Tensor) -> Tensor:
-    """float32 at least."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Arithmetic as precise as its operands; ``meta`` knows no autocast."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-
-
-def lowered(x: Tensor) -> Tensor:
-    """In the precision that autocast asks for, where it is on."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return x.to(torch.get_autocast_dtype(device))
-    return x
+def same(one: Tensor, other: Tensor) -> bool:
+    """The same numbers, in the same place and precision."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def pad(x: Tensor) -> Tensor:

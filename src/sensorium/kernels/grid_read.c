@@ -42,8 +42,8 @@ typedef struct {
     float *values_slope, *scale_slope; /* null where nobody asks */
 } Problem;
 
-/* The lines of one example. A vector may reach beyond the end of its line: there it finds numbers of the next line or, on
- * the last line, of a copy with room behind it. `absent` takes them away, and masked rows with them. */
+/* The lines of one example. A vector may reach beyond the end of its line: there it finds numbers of a next line or, where
+ * none follows, of a copy with room behind it. `absent` takes them away, and masked rows with them. */
 typedef struct {
     const Problem *problem;
     int64_t width, padded, count, entries, first[MOST_AXES], at[MOST_AXES], number;
@@ -79,16 +79,12 @@ static void fill_absent(Lines *lines) {
 /* Start at line `number` of an example; `room` is for (channels + 2) x padded floats. */
 static void start(Lines *lines, int64_t example, int64_t number, float *room) {
     const Problem *p = lines->problem;
-    int64_t tail = (lines->count - 1) * lines->width;
     lines->values = p->values + example * p->channels * p->rows;
     lines->scale = p->scale + example * p->rows;
     lines->mask = p->mask ? p->mask + example * p->rows : NULL;
     lines->copy = room;
     lines->absent = room + (p->channels + 1) * lines->padded;
     memset(room, 0, sizeof(float) * (p->channels + 1) * lines->padded);
-    for (int64_t k = 0; k <= p->channels; k++)
-        memcpy(room + k * lines->padded, (k < p->channels ? lines->values + k * p->rows : lines->scale) + tail,
-               sizeof(float) * lines->width);
     lines->number = number;
     for (int64_t axis = p->axes - 2; axis >= 0; axis--) {
         lines->at[axis] = number % p->shape[axis];
@@ -107,11 +103,14 @@ static void next(Lines *lines) {
 }
 
 INLINE Line line_of(const Lines *lines) {
-    int64_t channels = lines->problem->channels, from = lines->number * lines->width;
+    const Problem *p = lines->problem;
+    int64_t from = lines->number * lines->width;
     const float *absent = lines->lacking ? lines->absent : NULL;
-    if (lines->number == lines->count - 1)
-        return (Line){lines->copy, lines->copy + channels * lines->padded, absent, lines->padded};
-    return (Line){lines->values + from, lines->scale + from, absent, lines->problem->rows};
+    if (from + lines->padded <= p->rows) return (Line){lines->values + from, lines->scale + from, absent, p->rows};
+    for (int64_t k = 0; k <= p->channels; k++)
+        memcpy(lines->copy + k * lines->padded, (k < p->channels ? lines->values + k * p->rows : lines->scale) + from,
+               sizeof(float) * lines->width);
+    return (Line){lines->copy, lines->copy + p->channels * lines->padded, absent, lines->padded};
 }
 
 /* A block of latents: where its numbers are, and copies of them in the order in which the passes want them. */

@@ -57,6 +57,14 @@ def grid_read(
     """
     if prod(shape) != values.shape[2] or sum(shape) != tables.shape[3]:
         raise ValueError(f"{values.shape[2]} rows and {tables.shape[3]} entries are not those of a grid of {shape}")
+    batch, channels, rows = values.shape
+    if (
+        query.shape != (batch, *tables.shape[1:3], channels)
+        or tables.shape[0] != batch
+        or any(given is not None and given.shape != (batch, rows) for given in (scale, mask))
+    ):
+        shapes = {"query": query.shape, "tables": tables.shape, "values": values.shape, "scale": scale.shape}
+        raise ValueError(f"these do not fit together: { {name: tuple(each) for name, each in shapes.items()} }")
     return GridRead(*_read(query, tables, values, scale, mask, list(shape)))
 
 
@@ -64,6 +72,8 @@ def grid_read(
 def _read(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if len({query.dtype, tables.dtype, values.dtype, scale.dtype}) > 1:
+        raise ValueError("a read of a grid needs floats of one dtype")
     kernel = compiled if compiled.serves(query, len(shape)) else twin
     return kernel.forward(query, tables, values, scale, mask, shape)
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..precision import without_autocast
+
 TILE = 2**19  # weights in memory at once
 
 
@@ -107,14 +109,18 @@ def _tiles(query: Tensor, rows: Tensor) -> Iterator[tuple[slice, list[slice]]]:
 
 
 def _logits(query: Tensor, rows: Tensor) -> Tensor:
-    if query.dtype == torch.float16:  # whose range logits leave
-        return query.float() @ rows.float().mT
-    product = query @ rows.mT
-    return product if product.dtype == torch.float64 else product.float()
+    with without_autocast(query.device.type):
+        if query.dtype == torch.float16:  # whose range logits leave
+            return query.float() @ rows.float().mT
+        product = query @ rows.mT
+        return product if product.dtype == torch.float64 else product.float()
 
 
 def _product(weights: Tensor, rows: Tensor) -> Tensor:
-    return (weights.to(rows.dtype) @ rows).to(weights.dtype)
+    with without_autocast(weights.device.type):
+        if rows.dtype == torch.float16:  # whose range sums leave, too
+            return weights @ rows.float()
+        return (weights.to(rows.dtype) @ rows).to(weights.dtype)
 
 
 @_read.register_fake

@@ -116,6 +116,6 @@ def _tiles(
 ) -> Iterator[_Tile]:
     *leading, width = shape
     count = prod(leading)
-    step = max(1, TILE // (prod(query.shape[:-1]) * width))
+    step = max(1, TILE // max(1, prod(query.shape[:-1]) * width))
     for start in range(0, count, step):
         yield _Tile(slice(start, min(start + step, count)), values, scale, mask, shape)
