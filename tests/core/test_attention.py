@@ -29,7 +29,7 @@ MASKS = {
 def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every law holds for small attentions as two products, and for the fused kernel."""
     if request.param == "fused":
-        monkeypatch.setattr(attention, "SMALL", -1)
+        monkeypatch.setattr(attention, "SMALL", dict.fromkeys(attention.SMALL, -1))
 
 
 def block(heads: int = 1, channels: int = 6, **changes: int) -> Block:

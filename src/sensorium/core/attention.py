@@ -24,7 +24,9 @@ from ..precision import exact, lowered, without_autocast
 from .initialise import fan_in
 from .rows import EPSILON, FoldedQuery, Rows, pad
 
-SMALL = 2**16  # weights per head and example up to which two plain products train faster on a CPU than its kernel
+# Weights per head and example up to which two plain products are faster on a CPU than its kernel, which computes in
+# float32 whatever it is given. In float16 plain logits would leave the range.
+SMALL = {torch.float64: 2**16, torch.float32: 2**16, torch.bfloat16: 2**18, torch.float16: -1}
 
 
 class Attention(nn.Module):
@@ -216,8 +218,7 @@ def _attend(
     """Attention that gives zeros where there is no valid key; the softmax is of float32 at least."""
     if key.shape[2] == 0:
         return query.new_zeros(*query.shape[:3], value.shape[-1])
-    small = query.shape[2] * key.shape[2] <= SMALL
-    if query.device.type == "cpu" and small and query.dtype != torch.float16:  # whose range plain logits leave
+    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL[query.dtype]:
         return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
     width = value.shape[-1]
     query, key, value = pad(query), pad(key), pad(value)
@@ -232,8 +233,7 @@ def _attend(
 def _softmax(
     logits: Float[Tensor, "batch heads n rows"], mask: Bool[Tensor, "batch rows"] | None
 ) -> Float[Tensor, "batch heads n rows"]:
-    """Weights over the last axis: float32, or float64 of float64; zeros where ``mask`` (batch × rows) has nothing."""
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    """Weights over the last axis; zeros where ``mask`` (batch × rows) has nothing. Inside, torch sums in float32."""
     if mask is None:
         return logits.softmax(-1)
     present = mask[:, None, None]

@@ -258,15 +258,17 @@ def merge(reads: list[Read]) -> Float[Tensor, "batch heads n channels"]:
 
 
 def structure_pays(segment: Segment) -> bool:
-    """Whether a grid is read faster from its parts, by what one weight costs either way in multiply-adds.
+    """Whether a grid is read faster from its parts than spelled out and folded, for forward and backward together.
 
-    On a GPU it is not: there is no kernel for it yet, and rows that are spelled out are read at full speed.
+    Spelled out, a weight costs its share of two products over all channels; from parts, an exponential and its share
+    of two products over the values. Measured (docs/decisions/0005), they break even where the channels are 1.7 for
+    each value and 26 more with the compiled pass, some 150 more with its twin. On a GPU rows are spelled out: there is
+    no kernel for anything else.
     """
     if segment.values.device.type != "cpu":
         return False
-    values = segment.values.shape[2]
     compiled = compiled_name() is not None and segment.values.dtype != torch.float64
-    return (15 + 2 * values if compiled else 150 + 2 * values) < 2 * segment.channels
+    return segment.channels > 1.7 * segment.values.shape[2] + (26 if compiled else 150)
 
 
 def same(one: Tensor, other: Tensor) -> bool:

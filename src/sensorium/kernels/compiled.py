@@ -7,6 +7,7 @@ pure PyTorch twin gives the same answer.
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from pathlib import Path
 
@@ -41,8 +42,19 @@ def _open() -> ctypes.CDLL | None:
                 function.argtypes, function.restype = [POINTER(Problem), c_int, c_int], c_int
         except (OSError, AttributeError):  # built for another machine, or an older source
             continue
+        team = _team()
+        if team is not None:
+            library.sensorium_use_team(team)
         return library
     return None
+
+
+def _team() -> ctypes._CFuncPtr | None:
+    """The function that sets torch's own threads to work, where torch has loaded libgomp for that (Linux)."""
+    try:
+        return ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
 
 
 library = _open()

@@ -167,14 +167,26 @@ static void *labour(void *argument) {
     return NULL;
 }
 
-/* Threads live as long as one call: starting one takes some 20 us, and none is left behind to fork or to spin.
- * Returns 0, or 1 where there was no memory. */
+/* torch's own team of threads (GOMP_parallel of the libgomp it has loaded), or null. Its threads spin for a while after
+ * each operator: threads of ours would have to fight them for the cores. */
+typedef void Parallel(void (*work)(void *), void *argument, unsigned threads, unsigned flags);
+static Parallel *team_of_torch;
+
+void sensorium_use_team(Parallel *parallel) { team_of_torch = parallel; }
+
+static void labour_in_team(void *argument) { labour(argument); }
+
+/* Without that team, threads live as long as one call. Returns 0, or 1 where there was no memory. */
 static int share(const Problem *problem, Work *work, int64_t units, int threads) {
     Team team = {problem, work, units, 0, 0};
     pthread_t others[MOST_THREADS];
     int started = 0;
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     if (threads > units) threads = (int)units;
+    if (team_of_torch && threads > 1) {
+        team_of_torch(labour_in_team, &team, (unsigned)threads, 0);
+        return team.failed;
+    }
     while (started < threads - 1 && !pthread_create(&others[started], NULL, labour, &team)) started++;
     labour(&team);
     while (started) pthread_join(others[--started], NULL);
