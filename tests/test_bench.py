@@ -44,26 +44,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_path_is_measured_beside_the_projected_one(small: str, precision: bench.Precision) -> None:
-    """Reads at every size by three paths, the model at the largest size by two, forward and step."""
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_way_is_measured_beside_the_projected_one(small: str, batch: int) -> None:
+    """Reads at every size by three paths, the model at the largest size, forward and step; checkpointing in steps."""
     heard: list[str] = []
-    results = bench.compare((4, 8), rounds=2, precision=precision, model=small, tell=heard.append)
-    jobs = [(result.job.what, result.job.contender, result.job.size, result.job.stage) for result in results]
-    stages = ("forward", "step")
+    results = bench.compare((4, 8), rounds=2, batch=batch, model=small, tell=heard.append)
+    jobs = [(result.job.what, result.job.name, result.job.size, result.job.stage) for result in results]
+    forward = ["projected", "auto", "auto, bfloat16"]
+    step = [*forward, "auto, checkpointing", "auto, bfloat16, checkpointing"]
     assert sorted(jobs) == sorted(
-        [("read", path, size, stage) for path in bench.READ for size in (4, 8) for stage in stages]
-        + [("model", path, 8, stage) for path in bench.MODEL for stage in stages]
+        [("read", path, size, stage) for path in bench.READ for size in (4, 8) for stage in ("forward", "step")]
+        + [("model", name, 8, "forward") for name in forward]
+        + [("model", name, 8, "step") for name in step]
     )
     assert all(result.measured is not None and result.measured.seconds > 0 for result in results)
     assert all(ratio is not None for ratio in ratios(results))
     assert sum("round 2 of 2" in line for line in heard) == len(results)
-    with_products = {
-        (result.job.what, result.job.contender, result.job.stage)
-        for result in results
-        if result.measured is not None and result.measured.products is not None
-    }
-    assert with_products == ({("model", "auto", "forward")} if precision == "float32" else set())
+    measured = {(result.job.what, result.job.name, result.job.stage): result.measured for result in results}
+    assert [way for way, each in measured.items() if each and each.products] == [("model", "auto", "forward")]
+    off = {name: each.difference for (_, name, _), each in measured.items() if each and each.difference is not None}
+    assert off["auto"] == 0
+    assert 0 < off["projected"] < 1e-5
+    assert 1e-5 < off["auto, bfloat16"] < 3e-2
 
 
 def test_a_job_is_measured_in_a_process_of_its_own(small: str) -> None:
@@ -140,7 +142,7 @@ def test_memory_is_counted_from_the_warm_up() -> None:
         (["--sizes", "0"], "--sizes 0: name sides"),
         (["--sizes", "64,"], "--sizes 64,: name sides"),
         (["--rounds", "0"], "--rounds 0: use at least 1"),
-        (["--precision", "float8"], "float8"),
+        (["--batch", "0"], "--batch 0: use at least 1"),
     ],
 )
 def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str], options: list[str], told: str) -> None:
@@ -173,7 +175,7 @@ def test_the_verb_prints_a_table_and_json(
     assert "structured read" in err
     main(["bench", "--sizes", "8", "--rounds", "1", "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(rows) == 10
+    assert len(rows) == 14
     assert all(row["measured"]["seconds"] > 0 and row["ratio"] > 0 for row in rows)
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import get_args
 
 import torch
@@ -25,7 +26,14 @@ from .modalities import Modality, modality
 from .model import Model, ModelConfig
 
 READ: tuple[ReadPath, ...] = ("projected", "folded", "structured")
-MODEL: tuple[ReadPath, ...] = ("projected", "auto")
+# Of the whole model: path, precision, checkpointing (of a step).
+MODEL: tuple[tuple[ReadPath, Precision, bool], ...] = (
+    ("projected", "float32", False),
+    ("auto", "float32", False),
+    ("auto", "bfloat16", False),
+    ("auto", "float32", True),
+    ("auto", "bfloat16", True),
+)
 WARM = 16  # the side of the picture that a model warms up on: a large one makes nothing warmer
 
 
@@ -48,30 +56,35 @@ def compare(
     sizes: Sequence[int],
     *,
     rounds: int = 2,
-    precision: Precision = "float32",
+    batch: int = 1,
     model: str = "perceiver-imagenet",
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
-    """Time one read at each size, and the whole model at the largest one: every path beside the projected one.
+    """Time one read at each size, and the whole model at the largest one, each way beside projected float32 reads.
 
     Args:
         sizes: sides of the picture.
         rounds: how often each contender has its turn.
-        precision: of the arithmetic.
+        batch: examples at a time.
         model: a preset's name, or the path of a YAML file with a model's configuration.
         tell: hears of the progress, a line at a time.
 
     Raises:
-        InputError: no such size, precision, number of rounds or model.
+        InputError: no such size, batch, number of rounds or model.
     """
     check(sizes, rounds=rounds)
-    if precision not in get_args(Precision):
-        raise InputError(f"--precision {precision}: use {' or '.join(get_args(Precision))}")
-    choices = [("read", size, READ) for size in sizes] + [("model", max(sizes), MODEL)]
+    if batch < 1:
+        raise InputError(f"--batch {batch}: use at least 1")
+    stages: tuple[Stage, ...] = get_args(Stage)
     groups = [
-        [Job(what, path, size, stage, precision, model) for path in paths]
-        for what, size, paths in choices
-        for stage in get_args(Stage)
+        [Job("read", path, size, stage, batch, model=model) for path in READ] for size in sizes for stage in stages
+    ] + [
+        [
+            Job("model", path, max(sizes), stage, batch, precision, checkpointing, model)
+            for path, precision, checkpointing in MODEL
+            if stage == "step" or not checkpointing
+        ]
+        for stage in stages
     ]
     results: list[Result] = []
     for number, group in enumerate(groups, 1):
@@ -120,7 +133,8 @@ def cost(job: Job) -> Cost:
     with torch.device("meta"):
         inputs = modality(config.inputs)
     encoder = config.encoder if job.what == "model" else replace(config.encoder, reads=(0,), processes=(None,))
-    return encoder_cost(encoder, inputs, path=job.contender, stage=job.stage)
+    one = encoder_cost(encoder, inputs, path=job.contender, stage=job.stage)
+    return Cost(memory=job.batch * one.memory, flop=job.batch * one.flop)
 
 
 def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage) -> Cost:
@@ -189,9 +203,9 @@ def model_config(job: Job) -> ModelConfig:
     return replace(config, inputs=replace(config.inputs, size=(job.size, job.size)))
 
 
-def noise(inputs: Modality, size: int) -> dict[str, Tensor]:
-    """A batch of one picture of random pixels."""
-    return {inputs.name: torch.rand(1, inputs.config.channels, size, size)}
+def noise(inputs: Modality, size: int, *, batch: int = 1) -> dict[str, Tensor]:
+    """A batch of pictures of random pixels."""
+    return {inputs.name: torch.rand(batch, inputs.config.channels, size, size)}
 
 
 def mean_square(answer: Tensor) -> Tensor:
@@ -231,7 +245,7 @@ def _read(job: Job) -> Work:
     block = Block(encoder.width, inputs=inputs.channels, heads=encoder.read_heads)
     block.mlp = nn.Sequential()  # a read alone
     latents = nn.Parameter(0.02 * torch.randn(1, encoder.latents, encoder.width))
-    array = inputs.embed(noise(inputs, job.size))
+    array = inputs.embed(noise(inputs, job.size, batch=job.batch))
     run = runner(job, block, lambda: block(latents, Rows.of(array)), path=job.contender)
     return Work(run, warm_up=run)
 
@@ -239,27 +253,38 @@ def _read(job: Job) -> Work:
 def _model(job: Job) -> Work:
     model = Model(model_config(job)).eval()
     nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
-    target = model.task.spell_out(torch.zeros(1))
-    batch, small = noise(model.inputs, job.size), noise(model.inputs, min(WARM, job.size))
+    target = model.task.spell_out(torch.zeros(job.batch))
+    batch, small = noise(model.inputs, job.size, batch=job.batch), noise(model.inputs, min(WARM, job.size))
     run = runner(
         job,
         model,
-        lambda: model.decoder(model.encode(batch)),
+        lambda: model.decoder(model.encode(batch, checkpointing=job.checkpointing)),
         path=job.contender,
         loss=lambda output: model.task.loss(output, target),
     )
     warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
     products = None
     if job.contender == "auto" and job.stage == "forward" and job.precision == "float32":
-        products = _bare(latent_products(model.config.encoder, model.inputs.channels))
-    return Work(run, warm_up, products)
+        products = _bare(latent_products(model.config.encoder, model.inputs.channels), batch=job.batch)
+    check = partial(_difference, job, model, batch) if job.stage == "forward" else None
+    return Work(run, warm_up, products, check)
 
 
-def _bare(products: list[Product]) -> Callable[[], None]:
+@torch.no_grad()
+def _difference(job: Job, model: Model, batch: dict[str, Tensor]) -> float:
+    """How far the logits are from those of ``auto`` in float32, relative to the largest."""
+    with reading(job.contender), torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bfloat16"):  # type: ignore[arg-type]
+        logits = model.decoder(model.encode(batch)).float()
+    with reading("auto"):
+        exact = model.decoder(model.encode(batch))
+    return float((logits - exact).abs().max() / exact.abs().max())
+
+
+def _bare(products: list[Product], *, batch: int) -> Callable[[], None]:
     """Those matrix products and nothing else: what a forward pass cannot be faster than."""
     operands = [
         (
-            product.count,
+            batch * product.count,
             torch.rand(product.batch, product.rows, product.inner),
             torch.rand(product.batch, product.inner, product.columns),
         )

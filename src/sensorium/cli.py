@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -240,15 +240,15 @@ def bench(
     *,
     sizes: str = "64,224",
     rounds: int = 2,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    batch: int = 1,
     json: bool = False,
 ) -> None:
-    """Time one read at each size and the whole ImageNet model at the largest one, every path beside the dense one.
+    """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
 
     Args:
         sizes: Sides of the picture in pixels, with commas between them.
         rounds: How often each contender has its turn; medians are told.
-        precision: Of the arithmetic.
+        batch: Examples at a time.
         json: Print JSON lines.
     """
     from dataclasses import asdict
@@ -265,7 +265,7 @@ def bench(
     results = benchmark.compare(
         wanted,
         rounds=rounds,
-        precision=precision,
+        batch=batch,
         tell=lambda text: console.print(text, markup=False),
     )
     if json:
@@ -275,10 +275,10 @@ def bench(
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "path"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("seconds", "× projected", "peak MB", "of which running"):
+    for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
         table.add_column(heading, justify="right")
     for result, ratio in zip(results, ratios(results), strict=True):
-        table.add_row(result.job.title, result.job.contender, *_figures(result, ratio))
+        table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
     Console(highlight=False).print(table)
     for result in results:
         if result.measured is not None and result.measured.products is not None:
@@ -399,7 +399,8 @@ def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
     if result.measured is None:
         return (f"not run: {result.reason}",)
     peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
-    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth
+    off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
+    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off
 
 
 def _noun(task: str) -> str:

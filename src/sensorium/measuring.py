@@ -38,7 +38,9 @@ class Job:
         contender: how, or by whom: a path of :func:`sensorium.core.rows.reading`, or a peer's name.
         size: the side of the picture, in pixels.
         stage: ``forward``, or ``step``: forward and backward of the loss.
+        batch: examples at a time.
         precision: of the arithmetic.
+        checkpointing: whether a training step keeps less and computes it anew.
         model: a preset's name, or the path of a YAML file with a model's configuration.
     """
 
@@ -46,13 +48,22 @@ class Job:
     contender: str
     size: int
     stage: Stage
+    batch: int = 1
     precision: Precision = "float32"
+    checkpointing: bool = False
     model: str = "perceiver-imagenet"
 
     @property
     def title(self) -> str:
         """What all contenders have in common, in words."""
-        return f"{self.what}, {self.size} × {self.size}, {self.stage}"
+        batch = f"{self.batch} of " if self.batch > 1 else ""
+        return f"{self.what}, {batch}{self.size} × {self.size}, {self.stage}"
+
+    @property
+    def name(self) -> str:
+        """The contender, in words."""
+        parts = [self.contender, "" if self.precision == "float32" else self.precision]
+        return ", ".join(part for part in (*parts, "checkpointing" if self.checkpointing else "") if part)
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,7 @@ def race(
     """
     reasons = {job: reason for job in jobs if (reason := refused(job))}
     for job, reason in reasons.items():
-        tell(f"  {job.contender}: not run, {reason}")
+        tell(f"  {job.name}: not run, {reason}")
     found: dict[Job, list[Measurement]] = {job: [] for job in jobs}
     for turn in range(rounds):
         for job in jobs:
@@ -133,10 +144,10 @@ def race(
             outcome = measured_by(job)
             if isinstance(outcome, str):
                 reasons[job] = outcome
-                tell(f"  {job.contender}: given up, {outcome}")
+                tell(f"  {job.name}: given up, {outcome}")
             else:
                 found[job].append(outcome)
-                tell(f"  {job.contender}, round {turn + 1} of {rounds}: {outcome.seconds:.4g} s")
+                tell(f"  {job.name}, round {turn + 1} of {rounds}: {outcome.seconds:.4g} s")
     return [
         Result(job, None, reasons[job]) if job in reasons else Result(job, _middle(measurements))
         for job, measurements in found.items()
@@ -144,8 +155,8 @@ def race(
 
 
 def ratios(results: Sequence[Result]) -> list[float | None]:
-    """How many times faster than ``projected`` each result is; None: either was not measured."""
-    slow = {_group(result.job): result.measured for result in results if result.job.contender == "projected"}
+    """How many times faster than ``projected`` in float32 each result is; None: either was not measured."""
+    slow = {_group(result.job): result.measured for result in results if result.job.name == "projected"}
     answers: list[float | None] = []
     for result in results:
         reference = slow.get(_group(result.job))
@@ -264,4 +275,4 @@ def _middle(measurements: list[Measurement]) -> Measurement:
 
 
 def _group(job: Job) -> Job:
-    return replace(job, contender="")
+    return replace(job, contender="", precision="float32", checkpointing=False)

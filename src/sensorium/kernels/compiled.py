@@ -10,6 +10,7 @@ import ctypes
 import os
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def _open() -> ctypes.CDLL | None:
     return None
 
 
-def _team() -> ctypes._CFuncPtr | None:
+def _team() -> Any:
     """The function that sets torch's own threads to work, where torch has loaded libgomp for that (Linux)."""
     try:
         return ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
