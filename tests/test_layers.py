@@ -29,6 +29,8 @@ LAYERS: dict[str, float] = {
     "modalities.base": 4,
     "modalities.spans": 4.5,
     "modalities.*": 5,
+    "modalities.kinds": 5.3,
+    "modalities.fusion": 5.6,
     "modalities": 6,
     "lamb": 6,
     "tasks": 7,

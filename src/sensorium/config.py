@@ -114,17 +114,24 @@ def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
 
 def _records_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
     """Every record that may stand at a place."""
+    return [candidate for candidate in _hints_at(cls, loc) if dataclasses.is_dataclass(candidate)]
+
+
+def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
+    """Every record or mapping that may stand at a place."""
     candidates: list[Any] = [cls]
     for part in loc:
         below: list[Any] = []
         for candidate in candidates:
-            if dataclasses.is_dataclass(candidate):
+            if typing.get_origin(candidate) is dict:
+                below += _parts(typing.get_args(candidate)[1])
+            elif dataclasses.is_dataclass(candidate):
                 if isinstance(kind := getattr(candidate, "kind", None), str) and kind == part:
                     below.append(candidate)
                     continue
                 hint = typing.get_type_hints(candidate).get(str(part))
                 if hint is not None:
-                    below += _records_in(hint)
+                    below += _parts(hint)
         candidates = below
     return candidates
 
@@ -138,7 +145,8 @@ def _written(cls: type, loc: tuple[Any, ...]) -> list[Any]:
     ]
 
 
-def _records_in(hint: Any) -> list[Any]:
-    if dataclasses.is_dataclass(hint):
+def _parts(hint: Any) -> list[Any]:
+    """The records and mappings in a field's type."""
+    if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict:
         return [hint]
-    return [found for part in typing.get_args(hint) for found in _records_in(part)]
+    return [found for part in typing.get_args(hint) for found in _parts(part)]

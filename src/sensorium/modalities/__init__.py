@@ -1,4 +1,4 @@
-"""Every kind of signal there is, in one table. A new one is one file and one line here."""
+"""Signals: each kind in a file of its own, KINDS, the table of them, and the fusion of several."""
 
 from __future__ import annotations
 
@@ -6,34 +6,43 @@ from typing import Annotated, Any
 
 import pydantic
 
-from .audio import Audio, AudioConfig
-from .base import Batch, Modality, Raw, Sample
-from .image import Image, ImageConfig
-from .points import Points, PointsConfig
-from .series import Series, SeriesConfig
-from .table import Table, TableConfig
-from .text import Text, TextConfig
-from .video import Video, VideoConfig
+from .audio import AudioConfig
+from .base import Batch, Modality, Raw, Sample, Signal
+from .fusion import Fusion, FusionConfig
+from .image import ImageConfig
+from .kinds import KINDS, SenseConfig
+from .points import PointsConfig
+from .series import SeriesConfig
+from .table import TableConfig
+from .text import TextConfig
+from .video import VideoConfig, has_sound
 
-KINDS: dict[str, type[Modality]] = {
-    "image": Image,
-    "audio": Audio,
-    "video": Video,
-    "points": Points,
-    "text": Text,
-    "series": Series,
-    "table": Table,
-}
-
-ModalityConfig = Annotated[
-    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
-    pydantic.Field(discriminator="kind"),
-]
+ModalityConfig = Annotated[SenseConfig | FusionConfig, pydantic.Field(discriminator="kind")]
 
 
 def modality(config: Any, *, name: str | None = None) -> Modality:
-    """The modality that a configuration describes."""
-    return KINDS[config.kind](config, name=name)
+    """The modality that a configuration describes: one of :data:`KINDS`, or a fusion of several."""
+    return (Fusion if isinstance(config, FusionConfig) else KINDS[config.kind])(config, name=name)
 
 
-__all__ = ["KINDS", "Batch", "Modality", "ModalityConfig", "Raw", "Sample", "modality"]
+__all__ = [
+    "KINDS",
+    "AudioConfig",
+    "Batch",
+    "Fusion",
+    "FusionConfig",
+    "ImageConfig",
+    "Modality",
+    "ModalityConfig",
+    "PointsConfig",
+    "Raw",
+    "Sample",
+    "SenseConfig",
+    "SeriesConfig",
+    "Signal",
+    "TableConfig",
+    "TextConfig",
+    "VideoConfig",
+    "has_sound",
+    "modality",
+]

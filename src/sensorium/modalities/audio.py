@@ -19,7 +19,7 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_grid
 from ..errors import Absent, InputError
-from .base import Batch, Modality, Raw, Sample, file_bytes
+from .base import Batch, Modality, Raw, Sample, file_bytes, of_present
 from .spans import cut, lengths, resample, uniform
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the reading time and two of 64 mels
@@ -97,6 +97,9 @@ class Audio(Modality):
     channels; ``audio.mask``, batch × spectra or samples, where clips differ in length. ``view`` also takes a plain
     waveform at the configured rate, batch × samples [× channels], for either.
 
+    ``audio.start``, batch, in seconds: where it is given (and not NaN), ``view`` and ``augment`` take the window that
+    begins there (the last whole one, if it is later), and ``augment`` does not shift it: it keeps step with pictures.
+
     The spectrogram is made once, in ``read``: then gain is a sum, and shift, speed and pitch are readings of it.
 
     >>> audio = Audio(AudioConfig(rate=8000, samples=8000, window=200, hop=80))
@@ -128,11 +131,13 @@ class Audio(Modality):
     def measure(cls, raws: Sequence[Raw]) -> AudioConfig:
         """Mono log-mel with 25 ms spectra every 10 ms; the commonest rate, halved (thirded, …) until at most 24 kHz;
         a window that holds 95 % of the clips whole, up to 10 s; rows of whole spectra, about 256 of them at most.
+        Films without sound do not count.
 
         Raises:
+            Absent: there is no sound in any.
             InputError: a clip cannot be read.
         """
-        clips = [decode(raws[i]) for i in range(0, len(raws), max(1, len(raws) // 64))]
+        clips = of_present(decode, (raws[i] for i in range(0, len(raws), max(1, len(raws) // 64))))
         common = Counter(rate for _, rate in clips).most_common(1)[0][0]
         rate = common // ceil(common / HIGHEST_RATE)
         seconds = float(np.quantile([len(wave) / rate for wave, rate in clips], 0.95))
@@ -193,10 +198,10 @@ class Audio(Modality):
     # -- from batches -------------------------------------------------------------------------------------------
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """The centre window of longer clips."""
+        """The centre window of longer clips, or that at ``audio.start``."""
         batch = self._batch(batch)
-        start = (lengths(batch, self.name) - self.config.steps).clamp(min=0) // 2
-        return cut(batch, self.name, start, self.config.steps)
+        spare = (lengths(batch, self.name) - self.config.steps).clamp(min=0)
+        return cut(batch, self.name, self._start(batch, spare // 2).long(), self.config.steps)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window or shift, and gain; for mels also speed, pitch, and blanked bands of time and frequency."""
@@ -218,6 +223,7 @@ class Audio(Modality):
         spare = (length - steps)[:, None]
         shift = torch.where(length[:, None] < 0.9 * steps, SHORT_SHIFT, 1.0) * self.config.shift * length[:, None]
         start = torch.where(spare > 0, spare * random(0, 1), shift * random(-1, 1))
+        start = self._start(batch, start[:, 0])[:, None]
         gain = random(-self.config.gain, self.config.gain)  # decibels
         if self.flat:
             moments = (start.round() + torch.arange(size, device=signal.device)) % length[:, None]
@@ -251,6 +257,15 @@ class Audio(Modality):
         time = self.codes0[: ceil(signal.shape[1] / self.config.patch[0])]
         codes = GridCodes((time,) if self.flat else (time, self.codes1))
         return ByteArray((Segment(self.name, self.unfold(signal), codes, mask=mask),))
+
+    def _start(self, batch: Batch, start: Tensor) -> Tensor:
+        """At which step each window starts: where the batch says, else at ``start`` (batch,)."""
+        given = batch.get(f"{self.name}.start")
+        if given is None:
+            return start
+        spare = (lengths(batch, self.name) - self.config.steps).clamp(min=0)
+        told = (given * self.config.rate / (1 if self.flat else self.config.hop)).round().clamp(min=0).minimum(spare)
+        return torch.where(given.isnan(), start.to(told), told)
 
     def _batch(self, batch: Batch) -> Batch:
         """The batch with its signal in full: waveforms get their channel axis, and their spectrogram if need be."""

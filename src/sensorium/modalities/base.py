@@ -11,20 +11,23 @@ batch axis. Fields whose first axis varies between examples are padded by ``data
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..arrays import ByteArray
-from ..errors import InputError
+from ..errors import Absent, InputError
 
-Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any]"
+T = TypeVar("T")
+
+Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 Sample: TypeAlias = dict[str, np.ndarray]
 Batch: TypeAlias = Mapping[str, Tensor]
+Signal: TypeAlias = Any  # a tensor; of several senses, a dict of them by name
 
 
 class Modality(nn.Module, ABC):
@@ -45,6 +48,11 @@ class Modality(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.name = name or self.kind
+
+    @property
+    def senses(self) -> tuple[Modality, ...]:
+        """The kinds of signal in it, one by one: itself, or the parts of a fusion. Each has its own keys in a batch."""
+        return (self,)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -77,6 +85,10 @@ class Modality(nn.Module, ABC):
         """The deterministic view of a batch for evaluation (centre crop, first points, …): what ``embed`` takes."""
         return dict(batch)
 
+    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """The views whose answers evaluation averages: ``view`` alone, unless the model sees only a part at a time."""
+        yield self.view(batch)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, the same shapes as ``view``; varies every example by itself."""
         return self.view(batch)
@@ -103,24 +115,24 @@ class Modality(nn.Module, ABC):
         """How many places of the signal one row covers: the volume of a patch, 1 where there are none."""
 
     @abstractmethod
-    def unfold(self, signal: Tensor) -> Tensor:
+    def unfold(self, signal: Signal) -> Signal:
         """The signal (batch × its own shape) cut into rows: batch × rows × (elements · channels of the signal)."""
 
     @abstractmethod
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def fold(self, rows: Signal, batch: Batch) -> Signal:
         """Rows (batch × rows × (elements · k)) put back into the shape the signal has in ``batch``, with k channels.
 
         ``fold(unfold(x)) == x``: it undoes the unfolding for any k.
         """
 
-    def spread(self, weights: Tensor, batch: Batch) -> Tensor:
+    def spread(self, weights: Tensor, batch: Batch) -> Signal:
         """One number per row (batch × rows) spread over the places each row covers: a map in the signal's shape."""
         return self.fold(weights[..., None].expand(-1, -1, self.elements), batch)
 
     # -- for people ---------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Signal | None = None) -> None:
         """Draw example ``index`` of a viewed batch onto a matplotlib ``axes``.
 
         Args:
@@ -129,6 +141,24 @@ class Modality(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
+
+
+def of_present(look: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
+    """``look`` of every raw that has the signal at all.
+
+    Raises:
+        Absent: none has.
+    """
+    results = []
+    absent = None
+    for raw in raws:
+        try:
+            results.append(look(raw))
+        except Absent as error:
+            absent = error
+    if absent is not None and not results:
+        raise absent
+    return results
 
 
 def file_bytes(raw: str | bytes | Path) -> bytes:

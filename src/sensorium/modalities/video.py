@@ -20,7 +20,7 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_grid
 from ..errors import Absent, InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Modality, Raw, Sample, of_present
 from .spans import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -88,8 +88,8 @@ class Video(Modality):
     ``video.mask``, batch × frames, where videos differ in length: what a short video lacks is not read, rather than
     its last frame repeated, which would show the model something that stands still and cost it the time to read it.
 
-    ``video.start``, batch, in seconds from the video's start: where it is given, ``view`` and ``augment`` take the
-    clip that begins there; and both tell in it where their clip begins, so that sound can be taken from the same place.
+    ``video.start``, batch, in seconds from the video's start: where it is given (and not NaN), ``view`` and
+    ``augment`` take the clip that begins there; and both tell in it where their clip begins, so that sound can be taken from the same place.
 
     A row's values are its patch's pixels in order of time, height and width, the channels of a pixel side by side.
 
@@ -128,12 +128,15 @@ class Video(Modality):
     def measure(cls, raws: Sequence[Raw]) -> VideoConfig:
         """Square clips of the median shorter side, at most 112; the median rate, halved (thirded, …) until 96 frames
         hold 95 % of the videos whole, up to 10 s; clips as long as the longest video, but of no more frames than that;
-        patches that make at most 4,096 rows; grey if all are; mean and std of the first second of 16 of them.
+        patches that make at most 4,096 rows; grey if all are; mean and std of the first second of 16 of them. Files
+        without pictures do not count.
 
         Raises:
+            Absent: there are no pictures in any.
             InputError: a video cannot be read.
         """
-        facts = [_facts(raw) for raw in raws]
+        found = of_present(lambda raw: (raw, _facts(raw)), raws)
+        facts = [fact for _, fact in found]
         side = max(1, min(LARGEST_SIDE, int(np.median([fact.side for fact in facts]))))
         patch = ceil(side / ACROSS)
         side = side // patch * patch
@@ -154,7 +157,7 @@ class Video(Modality):
             std=half,
         )
         reader = cls(replace(config, frames=1, seconds=1.0))
-        some = [reader.read(raw)["video"][..., ::4, ::4] for raw in raws[:: max(1, len(raws) // 16)]]
+        some = [reader.read(raw)["video"][..., ::4, ::4] for raw, _ in found[:: max(1, len(found) // 16)]]
         pixels = np.concatenate([video.transpose(1, 0, 2, 3).reshape(config.channels, -1) for video in some], axis=1)
         mean, std = pixels.mean(1) / 255, pixels.std(1) / 255
         return replace(
@@ -317,7 +320,8 @@ class Video(Modality):
         """The clips from frame ``start`` (batch,) on, unless the batch itself says when they start."""
         given = batch.get(f"{self.name}.start")
         if given is not None:
-            start = (given * self.config.rate).round().clamp(min=0).minimum(self._spare(batch))
+            told = (given * self.config.rate).round().clamp(min=0).minimum(self._spare(batch))
+            start = torch.where(given.isnan(), start, told)
         start = start.long()
         return {
             **cut(batch, self.name, start, self.config.frames),
@@ -383,6 +387,15 @@ def _sheet(frames: np.ndarray, gap: float) -> np.ndarray:
         top, left = place // columns * (height + space), place % columns * (width + space)
         sheet[top : top + height, left : left + width] = frame
     return sheet
+
+
+def has_sound(raw: Path | bytes) -> bool:
+    """Whether a film has sound, by what its header says; what cannot be opened has none."""
+    try:
+        with _open(raw) as container:
+            return bool(container.streams.audio)
+    except InputError:
+        return False
 
 
 # -- decoding ---------------------------------------------------------------------------------------------------

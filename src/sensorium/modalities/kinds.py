@@ -1,0 +1,31 @@
+"""Every kind of signal there is, in one table. A new one is one file and one line in it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pydantic
+
+from .audio import Audio, AudioConfig
+from .base import Modality
+from .image import Image, ImageConfig
+from .points import Points, PointsConfig
+from .series import Series, SeriesConfig
+from .table import Table, TableConfig
+from .text import Text, TextConfig
+from .video import Video, VideoConfig
+
+KINDS: dict[str, type[Modality]] = {
+    "image": Image,
+    "audio": Audio,
+    "video": Video,
+    "points": Points,
+    "text": Text,
+    "series": Series,
+    "table": Table,
+}
+
+SenseConfig = Annotated[
+    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
+    pydantic.Field(discriminator="kind"),
+]

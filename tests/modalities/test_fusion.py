@@ -1,0 +1,412 @@
+"""Several signals as one: absent is masked, the order is free, sound keeps step with pictures, senses drop out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from builders import gradients, normal, shake
+from sensorium.arrays import ByteArray
+from sensorium.config import from_dict, to_yaml
+from sensorium.core.perceiver import Encoder, EncoderConfig
+from sensorium.core.rows import reading
+from sensorium.errors import Absent, InputError
+from sensorium.modalities import (
+    AudioConfig,
+    Fusion,
+    FusionConfig,
+    ImageConfig,
+    PointsConfig,
+    SeriesConfig,
+    TableConfig,
+    TextConfig,
+    VideoConfig,
+    modality,
+)
+from sensorium.modalities.table import Column
+from sensorium.model import Model, ModelConfig
+from sensorium.tasks import ClassifyConfig
+
+matplotlib.use("Agg")
+
+RATE = 8000
+PICTURE = ImageConfig(size=(6, 6), patch=(2, 2), bands=2)
+SENSES: dict[str, Any] = {
+    "left": PICTURE,
+    "right": replace(PICTURE, flip=0.5, crop=0.6),
+    "words": TextConfig(length=8, channels=6),
+    "cloud": PointsConfig(points=5, bands=2, jitter=0.1),
+    "pulse": SeriesConfig(channels=2, length=6, mean=(0.0, 0.0), std=(1.0, 1.0), bands=2),
+    "facts": TableConfig(columns=(Column(name="age"), Column(name="height")), channels=5),
+}
+CLIP = VideoConfig(frames=4, rate=10.0, size=(8, 8), patch=(2, 4, 4), bands=2, clips=3)
+WAVE = AudioConfig(rate=RATE, samples=3200, representation="raw", patch=(100, 1), bands=4, gain=0.0)
+MEL = AudioConfig(rate=RATE, samples=3200, window=200, hop=80, patch=(5, 64), speed=0.0, pitch=0.0, blank=0.0, gain=0.0)
+ENCODER = EncoderConfig(latents=3, width=8, reads=(0, 1), processes=(0, 1), layers=1, process_heads=2)
+
+
+def fusion(*names: str, **changes: Any) -> Fusion:
+    """Some of the senses, all random numbers in them shaken."""
+    config = FusionConfig(modalities={name: SENSES[name] for name in names or SENSES}, **changes)
+    return shake(Fusion(config)).eval()
+
+
+def batch_of(count: int = 3, seed: int = 0) -> dict[str, Tensor]:
+    """Random examples that have every sense."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator, dtype=torch.float64)
+
+    return {
+        "left": random(3, 6, 6),
+        "right": random(3, 6, 6),
+        "words": (random(8) * 200).long(),
+        "cloud": random(5, 3) * 2 - 1,
+        "pulse": random(6, 2),
+        "facts": random(2),
+    }
+
+
+def lacking(batch: dict[str, Tensor], name: str, *rows: int, garbage: float = float("nan")) -> dict[str, Tensor]:
+    """The batch without one sense of some examples; what stands in its place is garbage."""
+    signal, present = batch[name].clone(), torch.ones(len(batch[name]), dtype=torch.bool)
+    present[list(rows)] = False
+    signal[list(rows)] = garbage if signal.is_floating_point() else 7  # type: ignore[assignment]
+    return {**batch, name: signal, f"{name}.present": present}
+
+
+# -- the papers' numbers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("representation", ["raw", "mel"])
+def test_audioset_has_the_papers_channels(representation: str) -> None:
+    """384 pixels, 99 Fourier features of time, height and width, and a code of 4 for video: 487 (Perceiver §4.2)."""
+    raw = {"representation": "raw", "patch": (128, 1)}
+    mel = {"representation": "mel", "patch": (1, 1), "window": 1640, "hop": 820}
+    sound = AudioConfig(rate=48000, samples=61440, bands=64, **(raw if representation == "raw" else mel))  # type: ignore[arg-type]
+    both = Fusion(FusionConfig(modalities={"video": VideoConfig(), "audio": sound}))
+    assert both.channels == 487
+    assert both.markers["of_video"].shape == (4,)
+    assert both.rows == 12_544 + (480 if representation == "raw" else 4_800)
+
+
+@given(names=st.lists(st.sampled_from(sorted(SENSES)), min_size=1, unique=True), marker=st.integers(1, 9))
+def test_segments_have_one_width(names: list[str], marker: int) -> None:
+    """The widest sense and a marker; each sense keeps its own rows and gets what it lacks."""
+    it, batch = fusion(*names, marker=marker), batch_of()
+    array = it.embed(it.view(batch))
+    assert [segment.name for segment in array.segments] == names
+    assert array.channels == it.channels == max(sense.channels for sense in it.senses) + marker
+    assert min(it.markers[f"of_{name}"].numel() for name in names) == marker
+    for segment, sense in zip(array.segments, it.senses, strict=True):
+        alone = sense.embed(sense.view(batch)).dense()
+        torch.testing.assert_close(segment.dense()[..., : sense.channels], alone)
+        code = it.markers[f"of_{sense.name}"].expand(3, segment.rows, -1)
+        torch.testing.assert_close(segment.dense()[..., sense.channels :], code)
+
+
+def test_markers_start_as_the_papers_codes_do() -> None:
+    """Truncated normal, 0.02."""
+    wide = Fusion(FusionConfig(modalities={"a": PICTURE}, marker=20_000)).markers["of_a"]
+    assert float(wide.detach().std()) == pytest.approx(0.02, rel=0.15)
+    assert float(wide.detach().abs().max()) <= 0.05
+
+
+def test_config_survives_yaml() -> None:
+    """Inside a model's configuration, senses in their order."""
+    inputs = FusionConfig(modalities=SENSES, dropout={"left": 0.3})
+    config = ModelConfig(inputs=inputs, encoder=ENCODER, task=ClassifyConfig(classes=("a", "b")))
+    again = from_dict(ModelConfig, yaml.safe_load(to_yaml(config)))
+    assert again == config
+    assert isinstance(again.inputs, FusionConfig)
+    assert list(again.inputs.modalities) == list(SENSES)
+    Model(again).load_state_dict(Model(config).state_dict())
+
+
+# -- absent = masked --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SENSES)
+@pytest.mark.parametrize("path", ["projected", "folded", "structured"])
+def test_absent_is_masked(name: str, path: Any) -> None:
+    """Of one example or of all: as if its rows were masked, whatever stands there, and as if it had not been given."""
+    it = fusion()
+    encoder = shake(Encoder(ENCODER, channels=it.channels))
+    batch = batch_of()
+    whole = it.embed(it.view(batch))
+    for rows in ((1,), (0, 1, 2)):
+        array = it.embed(it.view(lacking(batch, name, *rows)))
+        masked = []
+        for segment in whole.segments:
+            mask = torch.ones(segment.values.shape[:2], dtype=torch.bool) if segment.mask is None else segment.mask
+            mask = mask.clone()
+            mask[list(rows)] &= segment.name != name
+            masked.append(replace(segment, mask=mask))
+        with reading(path):
+            found, expected = encoder(array), encoder(ByteArray(tuple(masked)))
+        torch.testing.assert_close(found, expected)
+        assert found.isfinite().all()
+    with reading(path):
+        without = encoder(it.embed({key: value for key, value in batch.items() if key != name}))
+    torch.testing.assert_close(found, without)
+
+
+def test_what_is_absent_has_finite_gradients() -> None:
+    """Also where garbage stands in its place."""
+    it = fusion()
+    batch = batch_of()
+    for name in SENSES:
+        batch = lacking(batch, name, 1)
+    it.embed(batch).dense().square().sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in it.parameters())
+
+
+def test_an_example_does_not_depend_on_what_its_mates_lack() -> None:
+    it = fusion()
+    encoder = shake(Encoder(ENCODER, channels=it.channels))
+    batch = lacking(lacking(batch_of(), "words", 0), "left", 2)
+    together = encoder(it.embed(it.view(batch)))
+    for index in range(3):
+        alone = encoder(it.embed(it.view({key: value[index : index + 1] for key, value in batch.items()})))
+        torch.testing.assert_close(together[index : index + 1], alone)
+
+
+# -- the order of modalities ------------------------------------------------------------------------------------------
+
+
+@given(order=st.permutations(sorted(SENSES)))
+def test_the_order_of_modalities_is_free(order: list[str]) -> None:
+    """The same weights, the same answers and the same variations, whatever the order in the file."""
+    one, other = fusion(dropout={"left": 0.5, "words": 0.4}), fusion(*order, dropout={"words": 0.4, "left": 0.5})
+    other.load_state_dict(one.state_dict())
+    encoder = shake(Encoder(ENCODER, channels=one.channels))
+    batch = batch_of()
+    torch.testing.assert_close(encoder(one.embed(batch)), encoder(other.embed(batch)))
+    first, second = (each.augment(batch, torch.Generator().manual_seed(5)) for each in (one, other))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value.nan_to_num(), second[key].nan_to_num()) for key, value in first.items())
+
+
+# -- structured = dense -----------------------------------------------------------------------------------------------
+
+
+def test_the_structured_read_of_a_fusion_is_the_dense_one() -> None:
+    """Forward and backward in float64, markers and learned codes too; two pictures, of which one is missing once."""
+    it = fusion()
+    encoder = shake(Encoder(ENCODER, channels=it.channels))
+    batch = lacking(batch_of(), "right", 1)
+    results = []
+    for path in ("structured", "projected"):
+        it.zero_grad()
+        encoder.zero_grad()
+        with reading(path):  # type: ignore[arg-type]
+            latents = encoder(it.embed(batch))
+        (latents * normal(*latents.shape)).sum().backward()
+        results.append({"latents": latents.detach(), **gradients(encoder), **gradients(it)})
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], msg=name)
+
+
+def test_checkpointing_a_fusion_changes_no_gradient() -> None:
+    """Rows that depend on parameters are made ready once, outside of what is computed anew."""
+    results = []
+    for checkpointing in (False, True):
+        it = fusion()
+        encoder = shake(Encoder(ENCODER, channels=it.channels))
+        encoder(it.embed(batch_of()), checkpointing=checkpointing).square().sum().backward()
+        results.append({**gradients(encoder), **gradients(it)})
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], msg=name)
+
+
+# -- dropout ----------------------------------------------------------------------------------------------------------
+
+
+def test_dropout_takes_whole_senses_away_and_never_all() -> None:
+    """As often as it says, by the generator alone; an example that would be left with nothing keeps what it has."""
+    it = fusion("left", "words", dropout={"left": 0.3})
+    batch = lacking({key: batch_of(4000)[key] for key in ("left", "words")}, "words", *range(1000))
+    one, same, other = (it.augment(batch, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one["left.present"], same["left.present"])
+    assert not torch.equal(one["left.present"], other["left.present"])
+    assert one["left.present"][:1000].all()
+    assert float(one["left.present"][1000:].float().mean()) == pytest.approx(0.7, abs=0.03)
+    assert torch.equal(one["words.present"], batch["words.present"])
+    assert "left.present" not in it.view(batch)
+    both = fusion("left", "words", dropout={"left": 1.0, "words": 1.0}).augment(batch, torch.Generator())
+    assert (both["left.present"] | both["words.present"]).all()
+
+
+def test_without_dropout_nothing_is_taken() -> None:
+    it = fusion("left", "words", dropout={"left": 0.0})
+    assert "left.present" not in it.augment(batch_of(), torch.Generator())
+
+
+# -- in step ----------------------------------------------------------------------------------------------------------
+
+
+def film(count: int = 3, *, frames: int = 12, seconds: float = 1.2) -> dict[str, Tensor]:
+    """Frames and samples that both tell the time: brightness and amplitude rise from 0 to 0.5 over 1.2 seconds."""
+    samples = round(seconds * RATE)
+    moments = torch.arange(frames) / 10 / 2.4
+    return {
+        "video": moments.view(1, -1, 1, 1, 1).expand(count, -1, 3, 8, 8),
+        "audio": (torch.arange(samples) / RATE / 2.4).view(1, -1, 1).expand(count, -1, 1),
+    }
+
+
+def test_sound_starts_where_the_clip_starts() -> None:
+    """In the view, in each of several views and in training, of samples and of spectra; and is not shifted there."""
+    it = Fusion(FusionConfig(modalities={"audio": replace(WAVE, shift=0.5), "video": CLIP}))
+    batch = film()
+    views = [it.view(batch), *it.views(batch), it.augment(batch, torch.Generator().manual_seed(1))]
+    assert len(views) == 5
+    for view in views:
+        assert view["video"].shape[1] == 4
+        assert view["audio"].shape[1] == 3200
+        torch.testing.assert_close(view["audio"][:, 0, 0], view["video"][:, 0, 0, 0, 0], atol=1e-4, rtol=0)
+    starts = [float(view["video.start"][0]) for view in views]
+    assert starts[:4] == pytest.approx([0.4, 0.0, 0.4, 0.8])
+    assert all(after > before for before, after in pairwise(starts[1:4]))
+    spectra = Fusion(FusionConfig(modalities={"audio": MEL, "video": CLIP}))
+    heard = modality(MEL)._batch(batch)["audio"]  # type: ignore[operator]
+    for view in spectra.views(batch):
+        start = round(float(view["video.start"][0]) * RATE / 80)
+        assert torch.equal(view["audio"][0], heard[0, start : start + 41])
+
+
+def test_sound_that_fits_stays_where_it_is() -> None:
+    """With pictures it is not shifted round in a circle; alone it is."""
+    batch = film(frames=4, seconds=0.4)
+    it = Fusion(FusionConfig(modalities={"audio": WAVE, "video": CLIP}))
+    assert torch.equal(it.augment(batch, torch.Generator())["audio"], batch["audio"])
+    without = {"audio": batch["audio"]}
+    assert not torch.equal(it.augment(without, torch.Generator())["audio"], batch["audio"])
+
+
+def test_a_film_that_is_absent_leads_nobody() -> None:
+    """Its example's sound is seen as it would be alone: in the middle."""
+    it = Fusion(FusionConfig(modalities={"audio": WAVE, "video": CLIP}))
+    batch = {**film(), "video.present": torch.tensor([True, False, True])}
+    for view in it.views(batch):
+        alone = it.view({"audio": batch["audio"]})
+        assert torch.equal(view["audio"][1], alone["audio"][1])
+        torch.testing.assert_close(view["audio"][0, 0, 0], view["video"][0, 0, 0, 0, 0], atol=1e-4, rtol=0)
+
+
+def test_two_films_keep_step() -> None:
+    it = Fusion(FusionConfig(modalities={"front": CLIP, "back": CLIP}))
+    batch = {"front": film()["video"], "back": film()["video"]}
+    view = it.augment(batch, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(view["front"], view["back"])
+
+
+# -- from files -------------------------------------------------------------------------------------------------------
+
+
+def test_reading_tells_what_is_present() -> None:
+    """None, no such name, and a file without the signal are absent; an example without anything is refused."""
+    it = Fusion(FusionConfig(modalities={"words": SENSES["words"], "left": PICTURE}))
+    picture = np.zeros((6, 6, 3), np.uint8)
+    whole = it.read({"words": "abc", "left": picture})
+    assert sorted(whole) == ["left", "left.present", "words", "words.present"]
+    assert whole["words.present"]
+    for raw in ({"left": picture}, {"left": picture, "words": None}):
+        sample = it.read(raw)
+        assert "words" not in sample
+        assert not sample["words.present"]
+    with pytest.raises(Absent, match="none of words, left; remove it"):
+        it.read({"words": None})
+
+
+def test_measure_leaves_absent_senses_out() -> None:
+    raws = [{"text": "abcd", "image": None}, {"image": np.zeros((8, 8, 3), np.uint8)}]
+    config = Fusion.measure(raws)
+    assert {name: part.kind for name, part in config.modalities.items()} == {"text": "text", "image": "image"}
+    named = Fusion.measure([{"said": "abcd", "also": "ab"}], kinds={"said": "text", "also": "text"})
+    assert [part.length for part in named.modalities.values()] == [4, 2]  # type: ignore[union-attr]
+
+
+# -- rows, maps and drawings ------------------------------------------------------------------------------------------
+
+
+def test_fold_undoes_unfold_and_maps_are_apart() -> None:
+    it, batch = fusion("left", "pulse"), batch_of()
+    rows = it.unfold({name: batch[name] for name in ("left", "pulse")})
+    folded = it.fold(rows, batch)
+    assert all(torch.equal(folded[name], batch[name]) for name in ("left", "pulse"))
+    weights = torch.rand(3, it.embed(batch).rows)
+    maps = it.spread(weights, batch)
+    assert {name: tuple(map_.shape) for name, map_ in maps.items()} == {"left": (3, 1, 6, 6), "pulse": (3, 6, 1)}
+    assert torch.equal(maps["pulse"][..., 0], weights[:, 9:])
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_draw(warm: bool) -> None:
+    """Every sense that the example has, one below the other."""
+    import matplotlib.pyplot as plt
+
+    it, batch = fusion().float(), {name: value.float() for name, value in lacking(batch_of(), "left", 1).items()}
+    batch["left.present"] = batch["left.present"].bool()
+    figure, axes = plt.subplots()
+    maps = it.spread(torch.rand(3, it.embed(batch).rows), batch)
+    it.draw(axes, batch, 1, {name: map_[1] for name, map_ in maps.items()} if warm else None)
+    figure.canvas.draw()
+    titles = [inner.get_title(loc="left") for inner in axes.child_axes]
+    plt.close(figure)
+    assert titles == [name for name in SENSES if name != "left"]
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"modalities": {}}, "at least one modality"),
+        ({"marker": 0}, "at least one channel"),
+        ({"modalities": {"a.b": PICTURE}}, "cannot be called 'a.b'"),
+        ({"modalities": {"target": PICTURE}}, "cannot be called 'target'"),
+        ({"dropout": {"lefd": 0.3}}, "did you mean 'left'"),
+        ({"dropout": {"left": 1.5}}, "a probability, 0 to 1"),
+    ],
+)
+def test_configurations_that_cannot_be(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Fusion(FusionConfig(**{"modalities": {"left": PICTURE}, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ("a.png", "a mapping from names to signals, not str"),
+        ({"lefd": "a.png"}, "no modality is called 'lefd'; did you mean 'left'"),
+        ({"left": b""}, "^left: the file is empty"),
+    ],
+)
+def test_bad_raws(raw: Any, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        fusion("left", "words").read(raw)
+
+
+def test_a_batch_without_any_of_the_senses() -> None:
+    with pytest.raises(InputError, match=r"none of the model's modalities \(left, words\)"):
+        fusion("left", "words").embed({"image": torch.zeros(1)})
+
+
+def test_a_misspelt_key_of_a_sense_is_told() -> None:
+    values = {"kind": "fusion", "modalities": {"video": {"kind": "video", "frame": 3}}}
+    config = {"inputs": values, "encoder": {}, "task": {"kind": "classify", "classes": ["a"]}}
+    with pytest.raises(InputError, match="'inputs.modalities.video.frame'; did you mean 'frames'"):
+        from_dict(ModelConfig, config)
