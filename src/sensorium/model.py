@@ -41,7 +41,8 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.inputs: Modality = modality(config.inputs)
-        self.encoder = Encoder(config.encoder, channels=self.inputs.channels)
+        names = [sense.name for sense in self.inputs.senses]
+        self.encoder = Encoder(config.encoder, channels=self.inputs.channels, names=names)
         self.task: Task = task(config.task)
         self.decoder = MeanDecoder(config.encoder.width, outputs=self.task.outputs)
 
@@ -75,7 +76,8 @@ class Model(nn.Module):
         return self.decode(self.encode(batch))
 
     def attention(self, batch: Batch) -> Tensor:
-        """Where each read looked: batch × reads × rows, the mean over heads and latents, each read summing to 1."""
+        """Where each read looked: batch × reads × rows, the mean over heads and latents, each read summing to 1 (to 0
+        where there was nothing to look at)."""
         return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.inputs.embed(batch))], dim=1)
 
     def parameter_count(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..arrays import ByteArray
 from ..config import record
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..precision import lowered
 from .attention import Block
 from .initialise import truncated_normal
@@ -30,6 +30,8 @@ class EncoderConfig:
         width: channels of the latent array (D).
         reads: which weights each read uses; same number, same weights; None: no read here.
         processes: which weights each process uses, one process after each read; None: no process here.
+        look: the modalities that each read looks at, by name, one entry a read; None: all of them. So that signals can
+            be read one after the other instead of fused. None instead of entries: every read looks at everything.
         layers: self-attention blocks in one process.
         read_heads: attention heads of a read.
         process_heads: attention heads of a process.
@@ -41,6 +43,7 @@ class EncoderConfig:
     width: int = 1024
     reads: tuple[int | None, ...] = (0, 1, 1, 1, 1, 1, 1, 1)
     processes: tuple[int | None, ...] = (0, 0, 0, 0, 0, 0, 0, 0)
+    look: tuple[tuple[str, ...] | None, ...] | None = None
     layers: int = 6
     read_heads: int = 1
     process_heads: int = 8
@@ -56,16 +59,18 @@ class Encoder(nn.Module):
     Args:
         config: the shape.
         channels: the channels of the byte array's rows (C).
+        names: what the segments of byte arrays are called; None: not known beforehand.
 
     Raises:
-        InputError: ``reads`` and ``processes`` differ in length, or heads do not divide the width.
+        InputError: ``reads``, ``processes`` and ``look`` differ in length, a look at nothing or at what is not there,
+            or heads that do not divide the width.
 
     >>> encoder = Encoder(EncoderConfig(latents=8, width=16, layers=1), channels=5)
     >>> len(encoder.reads), len(encoder.processes)
     (2, 1)
     """
 
-    def __init__(self, config: EncoderConfig, *, channels: int) -> None:
+    def __init__(self, config: EncoderConfig, *, channels: int, names: Sequence[str] | None = None) -> None:
         super().__init__()
         if len(config.reads) != len(config.processes):
             raise InputError(f"encoder: {len(config.reads)} reads but {len(config.processes)} processes; pair them")
@@ -73,6 +78,7 @@ class Encoder(nn.Module):
             raise InputError(f"encoder: {config.process_heads} heads do not divide a width of {config.width}")
         if channels % config.read_heads:
             raise InputError(f"encoder: {config.read_heads} read heads do not divide {channels} channels; use 1")
+        _check_look(config, names)
         self.config = config
         self._kept: tuple[list[Tensor], FoldedQuery] | None = None
         self.latents = nn.Parameter(truncated_normal(torch.empty(config.latents, config.width), 0.02))
@@ -104,23 +110,25 @@ class Encoder(nn.Module):
             checkpointing: keep only what enters each block, and compute the rest anew in the backward pass: a third
                 more arithmetic, and memory for hundreds of layers.
         """
-        rows = Rows.of(array)
+        seen = Rows.seen(array, self._looks)
         # One latent array for the whole batch: the first read's queries do not depend on the example.
-        latents, query = self.latents[None], self._first_query(rows)
-        for step in self.steps():
+        latents, query = self.latents[None], self._first_query(seen)
+        for step, rows in zip(self.steps(), seen, strict=True):
             if step.read is not None:
+                if checkpointing:  # markers and learned codes are in the rows: not to be made where all is made anew
+                    rows.prepare(folded=step.read.folds(self.config.latents, rows))
                 latents, query = _run(step.read, latents, rows, query, checkpointing=checkpointing), None
             for block in step.process or ():
                 latents = _run(block, latents, checkpointing=checkpointing)
         return latents.expand(array.batch, -1, -1)
 
     def weights(self, array: ByteArray) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
-        """The attention weights of each read in turn: batch × heads × latents × rows."""
-        rows = Rows.of(array)
+        """The attention weights of each read in turn: batch × heads × latents × rows, 0 where it does not look."""
         latents = self.latents[None].expand(array.batch, -1, -1)
-        for step in self.steps():
+        for step, rows in zip(self.steps(), Rows.seen(array, self._looks), strict=True):
             if step.read is not None:
-                yield step.read.weights(latents, rows)
+                weights = step.read.weights(latents, rows)
+                yield weights if self.config.look is None else _over(array, rows.array, weights)
                 latents = step.read(latents, rows)
             for block in step.process or ():
                 latents = block(latents)
@@ -133,13 +141,18 @@ class Encoder(nn.Module):
                 None if process is None else self.processes[str(process)],  # type: ignore[arg-type]
             )
 
-    def _first_query(self, rows: Rows) -> FoldedQuery | None:
+    @property
+    def _looks(self) -> tuple[tuple[str, ...] | None, ...]:
+        """What each step looks at; one that reads nothing looks at everything."""
+        return self.config.look or (None,) * len(self.config.reads)
+
+    def _first_query(self, seen: Sequence[Rows]) -> FoldedQuery | None:
         """In inference, the query of a read that comes first: it depends on parameters alone, and is kept with them."""
         number = self.config.reads[0] if self.config.reads else None
         if number is None or torch.is_grad_enabled() or torch.compiler.is_compiling() or self.latents.is_meta:
             return None
         read: Block = self.reads[str(number)]  # type: ignore[assignment]
-        if not read.folds(self.config.latents, rows):
+        if not read.folds(self.config.latents, seen[0]):
             return None
         state = [lowered(self.latents), *read.folding_parameters()]
         # Compared by value: a tenth of the work that is saved, and no way of changing a parameter goes unseen.
@@ -182,6 +195,30 @@ def _run(block: nn.Module, *arguments: Any, checkpointing: bool) -> Tensor:
         checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
         if checkpointing
         else block(*arguments)
+    )
+
+
+def _check_look(config: EncoderConfig, names: Sequence[str] | None) -> None:
+    if config.look is None:
+        return
+    if len(config.look) != len(config.reads):
+        raise InputError(f"encoder: {len(config.reads)} reads but {len(config.look)} entries of look; pair them")
+    for look in config.look:
+        if look == ():
+            raise InputError("encoder: a read that looks at nothing; name modalities, or write null for all of them")
+        for name in look or ():
+            if names is not None and name not in names:
+                raise InputError(f"encoder: look at {name!r}, which is no modality; {did_you_mean(name, names)}")
+
+
+def _over(array: ByteArray, some: ByteArray, weights: Tensor) -> Tensor:
+    """Weights over some segments of an array (the last axis) as weights over all of its rows."""
+    pieces = weights.split([segment.rows for segment in some.segments], dim=-1)
+    by_name = {segment.name: piece for segment, piece in zip(some.segments, pieces, strict=True)}
+    shape = weights.shape[:-1]
+    return torch.cat(
+        [by_name.get(one.name, weights.new_zeros(*shape, one.rows)) for one in array.segments],
+        dim=-1,
     )
 
 

@@ -14,7 +14,7 @@ marginals of p s along each axis. Several pieces (a picture and a sound) are rea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..arrays import ByteArray, GridCodes, Segment, join
 from ..kernels import compiled_name, grid_read, rows_read
 from ..precision import exact, lowered, without_autocast
 
@@ -200,15 +200,46 @@ class GridRows:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a byte array as the reads of a forward pass share them."""
+    """The rows of a byte array as the reads of a forward pass share them.
+
+    Attributes:
+        array: the rows.
+        path: how they are read.
+        parts: where other reads look at some of the rows only: the parts of them that are always read together.
+    """
 
     array: ByteArray
     path: Path
+    parts: tuple[Rows, ...] = ()
 
     @classmethod
     def of(cls, array: ByteArray) -> Rows:
         """Rows to be read as :func:`reading` says."""
         return cls(array, _path)
+
+    @classmethod
+    def seen(cls, array: ByteArray, looks: Sequence[tuple[str, ...] | None]) -> list[Rows]:
+        """The rows that each look sees: segments by name, or all (None). What looks share is made ready once.
+
+        Raises:
+            ValueError: a look at nothing that the array has.
+        """
+        parts: dict[tuple[bool, ...], list[Segment]] = {}  # by which looks see them
+        for segment in array.segments:
+            seen = tuple(look is None or segment.name in look for look in looks)
+            parts.setdefault(seen, []).append(segment)
+        rows = {seen: cls.of(ByteArray(tuple(segments))) for seen, segments in parts.items()}
+        views: dict[tuple[tuple[bool, ...], ...], Rows] = {}
+        result = []
+        for place, look in enumerate(looks):
+            chosen = tuple(seen for seen in rows if seen[place])
+            if not chosen:
+                raise ValueError(f"a look at {look}, none of which is in the byte array")
+            if chosen not in views:
+                some = tuple(rows[seen] for seen in chosen)
+                views[chosen] = some[0] if len(some) == 1 else cls(join([one.array for one in some]), _path, some)
+            result.append(views[chosen])
+        return result
 
     @property
     def structured(self) -> bool:
@@ -218,11 +249,16 @@ class Rows:
     @cached_property
     def spelled(self) -> SpelledRows:
         """All rows, spelled out."""
-        return SpelledRows.of(self.array)
+        if not self.parts:
+            return SpelledRows.of(self.array)
+        normalised = torch.cat([part.spelled.normalised for part in self.parts], dim=1)
+        return SpelledRows(normalised, self.array.channels, self.array.mask)
 
     @cached_property
     def pieces(self) -> list[SpelledRows | GridRows]:
         """The rows in pieces that are read apart: each grid that is worth it, and all the rest."""
+        if self.parts:
+            return [piece for part in self.parts for piece in part.pieces]
         grids = [segment for segment in self.array.segments if self._as_grid(segment)]
         rest = tuple(segment for segment in self.array.segments if not self._as_grid(segment))
         if not grids:
@@ -237,6 +273,10 @@ class Rows:
             return torch.zeros(self.array.batch, dtype=torch.bool, device=self.array.segments[0].values.device)
         mask = self.array.mask
         return None if mask is None else mask.any(-1)
+
+    def prepare(self, *, folded: bool) -> None:
+        """Make the rows ready now, rather than when they are first read."""
+        _ = self.pieces if folded else self.spelled
 
     def read(self, folded: FoldedQuery) -> Float[Tensor, "batch heads n channels"]:
         """Σ p · normalised row by the softmax over all rows; zeros where there is no row."""
