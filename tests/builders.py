@@ -163,3 +163,24 @@ def flop_counter() -> FlopCounterMode:
         return 2 * 2 * prod(query) * rows[1]
 
     return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.rows_read: rows_read})
+
+
+def film(path: Path, *, sound: bool, frames: int = 6, seed: int = 0) -> Path:
+    """A film of ten frames a second, 16 × 16 pixels, with or without sound of 8 kHz."""
+    random = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=10)
+        stream.pix_fmt, stream.height, stream.width = "bgr0", 16, 16
+        if sound:
+            track: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+            samples = random.integers(-9000, 9000, (1, frames * 800)).astype(np.int16)
+            wave = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            wave.rate, wave.pts = 8000, 0
+            container.mux(track.encode(wave))
+            container.mux(track.encode(None))
+        for _ in range(frames):
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path

@@ -147,7 +147,7 @@ def test_mixing_keeps_sums(seed: int, alpha: float) -> None:
     target = nn.functional.one_hot(torch.arange(6) % 4, 4).double()
     batch, mixed = mix(
         {"image": pictures, "other": target},
-        "image",
+        ["image"],
         target,
         alpha=alpha,
         generator=torch.Generator().manual_seed(seed),
@@ -163,8 +163,8 @@ def test_mixing_keeps_sums(seed: int, alpha: float) -> None:
 def test_pictures_and_targets_are_mixed_alike() -> None:
     """A picture that is its target stays its target; the draw is the generator's."""
     target = torch.eye(8)
-    batch, mixed = mix({"x": target}, "x", target, alpha=1.0, generator=torch.Generator().manual_seed(3))
-    again, _ = mix({"x": target}, "x", target, alpha=1.0, generator=torch.Generator().manual_seed(3))
+    batch, mixed = mix({"x": target}, ["x"], target, alpha=1.0, generator=torch.Generator().manual_seed(3))
+    again, _ = mix({"x": target}, ["x"], target, alpha=1.0, generator=torch.Generator().manual_seed(3))
     assert batch["x"].equal(mixed)
     assert batch["x"].equal(again["x"])
     assert not mixed.equal(target)
@@ -174,10 +174,10 @@ def test_pictures_and_targets_are_mixed_alike() -> None:
 
 def test_examples_of_several_lengths_are_not_mixed() -> None:
     batch = {"x": torch.zeros(2, 3), "x.mask": torch.ones(2, 3, dtype=torch.bool)}
-    mix(batch, "x", torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
+    mix(batch, ["x"], torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
     batch["x.mask"][1, 2] = False
     with pytest.raises(InputError, match="mixup"):
-        mix(batch, "x", torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
+        mix(batch, ["x"], torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
 
 
 @given(decay=st.floats(0, 1), step=st.integers(0, 10**6))

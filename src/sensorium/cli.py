@@ -70,6 +70,12 @@ def inspect(
         f"would train: {preset}, {model.parameter_count():,} parameters; {model.inputs.rows:,} rows × "
         f"{model.inputs.channels} channels into {config.model.encoder.latents} latents × {config.model.encoder.width}"
     )
+    if len(model.inputs.senses) > 1:
+        train = source.splits["train"]
+        for sense in model.inputs.senses:
+            lacking = sum(raw is None for raw in train.raws[sense.name])
+            missing = f"; {lacking:,} of {len(train):,} training examples lack it" if lacking else ""
+            console.print(f"  {sense.name}: {sense.rows:,} rows × {sense.channels} channels{missing}")
     limits = [
         f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
         f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",

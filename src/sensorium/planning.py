@@ -13,7 +13,7 @@ from . import presets
 from .config import from_dict, override, record, to_dict
 from .data import DataConfig, Examples, Source, open_source, read_description
 from .errors import InputError
-from .modalities import KINDS
+from .modalities import KINDS, FusionConfig
 from .model import ModelConfig
 from .recipe import RecipeConfig
 from .tasks import ClassifyConfig, RegressConfig, TagConfig
@@ -68,14 +68,8 @@ def plan(
     description = None if dataset is None else read_description(Path(dataset))
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
     train = source.splits["train"]
-    name, kind = _single_input(source)
-    raws = train.raws[name]
-    every = max(1, len(train) // MEASURED) if isinstance(raws[0], Path | bytes) else 1
-    try:
-        measured = KINDS[kind].measure([raws[index] for index in range(0, len(train), every)])
-    except InputError as error:
-        # One bad file must not end it here: decoding sets it aside, or names it.
-        measured = KINDS[kind].measure(_readable(kind, train, name, every, error))
+    configs = {name: _measured(kind, train, name) for name, kind in source.kinds.items()}
+    measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
     task = _task(source)
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
     inputs, encoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
@@ -96,14 +90,21 @@ def plan(
     return Plan(source, config)
 
 
-def _single_input(source: Source) -> tuple[str, str]:
-    if len(source.kinds) != 1:
-        names = ", ".join(f"{name} ({kind})" for name, kind in source.kinds.items())
-        raise InputError(f"{source.path}: several inputs ({names}); name one under inputs: in a dataset.yaml")
-    return next(iter(source.kinds.items()))
+def _measured(kind: str, train: Examples, name: str) -> Any:
+    """The configuration of one signal that fits the training examples."""
+    raws = train.raws[name]
+    there = [index for index in range(len(train)) if raws[index] is not None]
+    if not there:
+        raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
+    every = max(1, len(there) // MEASURED) if isinstance(raws[there[0]], Path | bytes) else 1
+    try:
+        return KINDS[kind].measure([raws[index] for index in there[::every]])
+    except InputError as error:
+        # One bad file must not end it here: decoding sets it aside, or names it.
+        return KINDS[kind].measure(_readable(kind, train, name, there[::every], error))
 
 
-def _readable(kind: str, train: Examples, name: str, every: int, error: InputError) -> list[Any]:
+def _readable(kind: str, train: Examples, name: str, some: Sequence[int], error: InputError) -> list[Any]:
     """The measured examples that can be read by themselves.
 
     Raises:
@@ -111,7 +112,7 @@ def _readable(kind: str, train: Examples, name: str, every: int, error: InputErr
     """
     raws = train.raws[name]
     readable = []
-    for index in range(0, len(train), every):
+    for index in some:
         try:
             KINDS[kind].measure([raws[index]])
         except InputError as problem:

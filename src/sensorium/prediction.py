@@ -10,8 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import checkpoints, presets
+from .arrays import ByteArray, Segment
+from .config import from_dict, read_yaml
 from .core.rows import reading
-from .data import decode, open_files
+from .data import DataConfig, decode, open_files
 from .errors import InputError
 from .model import Model
 
@@ -34,7 +36,8 @@ def predict(
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
     model = checkpoints.load(run)
-    samples = decode(open_files([Path(file) for file in files], model.inputs), [model.inputs])
+    examples = open_files([Path(file) for file in files], model.inputs, description=_description(Path(run)))
+    samples = decode(examples, [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
     names = model.config.task.classes
@@ -42,7 +45,9 @@ def predict(
     for start in range(0, len(samples), batch_size):
         indices = list(range(start, min(start + batch_size, len(samples))))
         with torch.inference_mode():
-            scores = model(model.inputs.view(samples.batch(indices))).scores
+            # As in an evaluation: the mean over the views, where a model sees only a part of a signal at a time.
+            views = [model(view).scores for view in model.inputs.views(samples.batch(indices))]
+            scores = torch.stack(views).mean(0)
         for index, line in zip(indices, scores.tolist(), strict=True):
             ranked = sorted(zip(names, line, strict=True), key=lambda pair: -pair[1])
             match model.config.task.kind:
@@ -58,16 +63,25 @@ def predict(
     return rows
 
 
+def _description(run: Path) -> DataConfig:
+    """Of the data that a run was trained on; a folder of weights alone says nothing of it."""
+    path = run / "config.yaml"
+    return from_dict(DataConfig, read_yaml(path).get("data", {}), where=str(path)) if path.exists() else DataConfig()
+
+
 def gigaflop(model: Model) -> float:
     """Multiplications and additions of one example's forward pass, in 10⁹, keys and values projected as in the papers.
 
     The model must be on the ``meta`` device: nothing is computed.
     """
-    array = torch.zeros(1, model.inputs.rows, model.inputs.channels, device="meta")
-    from .arrays import ByteArray, Segment
-
+    array = ByteArray(
+        tuple(
+            Segment(sense.name, torch.zeros(1, sense.rows, model.inputs.channels, device="meta"))
+            for sense in model.inputs.senses
+        )
+    )
     with FlopCounterMode(display=False) as counter, reading("projected"):
-        model.decoder(model.encoder(ByteArray((Segment("rows", array),))))
+        model.decoder(model.encoder(array))
     return counter.get_total_flops() / 1e9
 
 

@@ -6,6 +6,7 @@ epochs and a number of minutes alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import cos, pi
 from typing import Any, Literal
 
@@ -119,25 +120,27 @@ def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list
 
 
 def mix(
-    batch: dict[str, Tensor], name: str, target: Tensor, *, alpha: float, generator: torch.Generator
+    batch: dict[str, Tensor], names: Sequence[str], target: Tensor, *, alpha: float, generator: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Mixup: each example with the next one of a random order, by one share for the batch from Beta(alpha, alpha).
 
     Args:
         batch: a viewed batch in which nothing is masked: rows that one example lacks cannot be mixed.
+        names: the signals in it.
         target: batch × outputs, floats.
 
     Raises:
-        InputError: examples of different lengths.
+        InputError: examples of different lengths, or that lack a signal.
     """
-    mask = batch.get(f"{name}.mask")
-    if mask is not None and not bool(mask.all()):
-        raise InputError("mixup needs examples of one size; set recipe.mixup=0")
+    for name in names:
+        for there in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
+            if there is not None and not bool(there.all()):
+                raise InputError("mixup needs examples of one size that lack nothing; set recipe.mixup=0")
     seed = int(torch.randint(2**31, (), generator=generator))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     order = torch.randperm(len(target), generator=generator).to(target.device)
-    mixed = share * batch[name] + (1 - share) * batch[name][order]
-    return {**batch, name: mixed}, share * target + (1 - share) * target[order]
+    mixed = {name: share * batch[name] + (1 - share) * batch[name][order] for name in names if name in batch}
+    return {**batch, **mixed}, share * target + (1 - share) * target[order]
 
 
 @torch.no_grad()

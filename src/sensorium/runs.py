@@ -149,9 +149,8 @@ def _report(
 
 
 def _decode(examples: Examples, model: Model, split: str, listener: Listener) -> Samples:
-    name = next(iter(examples.raws))
-    examples = replace(examples, raws={model.inputs.name: examples.raws[name]})
     listener.stage(f"reading {split}")
+    examples = examples.given_to(model.inputs)
     return decode(examples, [model.inputs], progress=lambda done, total: listener.progress(done / total, {}))
 
 

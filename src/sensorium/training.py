@@ -226,7 +226,8 @@ def _module(
                 view = self.model.inputs.augment(batch, generator)
                 target = self.model.task.spell_out(batch["target"])
                 if recipe.mixup:
-                    view, target = mix(view, self.model.inputs.name, target, alpha=recipe.mixup, generator=generator)
+                    names = [sense.name for sense in self.model.inputs.senses]
+                    view, target = mix(view, names, target, alpha=recipe.mixup, generator=generator)
             latents = self.model.encode(
                 view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )

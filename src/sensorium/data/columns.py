@@ -31,19 +31,6 @@ class Cells(Sequence[Any]):
         return np.asarray(value, dtype=np.float32) if isinstance(value, list) else value
 
 
-class Lines(Sequence[Any]):
-    """The lines of a table, each a dict by column name."""
-
-    def __init__(self, columns: dict[str, list[Any]]) -> None:
-        self.columns = columns
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, place: Any) -> Any:
-        return {name: values[place] for name, values in self.columns.items()}
-
-
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column without dictionary encoding."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

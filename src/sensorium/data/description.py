@@ -10,7 +10,7 @@ from ..config import from_dict, read_yaml, record
 
 SplitName = Literal["train", "val", "test"]
 TaskName = Literal["classify", "tag", "regress"]
-LayoutName = Literal["folders", "table", "arrays", "ts"]
+LayoutName = Literal["folders", "table", "arrays", "ts", "audioset"]
 
 FILE_NAME = "dataset.yaml"
 
@@ -50,7 +50,8 @@ class DataConfig:
     """A description of a data set; whatever is left out is recognised from what is on disk.
 
     Attributes:
-        layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5) or ``ts``.
+        layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5), ``ts`` or
+            ``audioset`` (its published lists beside a folder of clips).
         inputs: the signals of an example, by name.
         target: what is to be learned.
         split: the column that says which split a row belongs to.

@@ -10,7 +10,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..modalities.base import Raw
+from ..errors import InputError, did_you_mean
+from ..modalities.base import Modality, Raw
 from .description import DataConfig
 
 
@@ -44,6 +45,20 @@ class Rows(Sequence[Any]):
         return Rows(self._parts, self._index[np.asarray(indices, dtype=np.int64)])
 
 
+class Lines(Sequence[Any]):
+    """Several sequences side by side: each item is a dict by name, of the columns of a table or the signals of an
+    example."""
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, place: Any) -> Any:
+        return {name: values[place] for name, values in self.columns.items()}
+
+
 def pick(items: Sequence[Any], indices: npt.ArrayLike) -> Sequence[Any]:
     """The items at ``indices``, not copied."""
     return (items if isinstance(items, Rows) else Rows([items])).select(indices)
@@ -54,7 +69,8 @@ class Examples:
     """Examples of one split, not yet decoded.
 
     Attributes:
-        raws: for every modality name one raw (path, bytes, array, string or table row) per example.
+        raws: for every modality name one raw (path, bytes, array, string or table row) per example; None where the
+            example lacks it.
         targets: classify: int64, n; tag and regress: float32, n × k. None: unlabelled.
         names: what to call each example when speaking to people.
     """
@@ -74,6 +90,23 @@ class Examples:
             None if self.targets is None else self.targets[indices],
             pick(self.names, indices),
         )
+
+
+    def given_to(self, modality: Modality) -> Examples:
+        """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or
+        where it has several senses a mapping from their names.
+
+        Raises:
+            InputError: a signal that the model does not have.
+        """
+        if modality.senses == (modality,):
+            only = modality.name if modality.name in self.raws else next(iter(self.raws))
+            return Examples({modality.name: self.raws[only]}, self.targets, self.names)
+        names = [sense.name for sense in modality.senses]
+        for name in self.raws:
+            if name not in names:
+                raise InputError(f"the data has {name!r}, which the model does not read; {did_you_mean(name, names)}")
+        return Examples({modality.name: Lines(self.raws)}, self.targets, self.names)
 
 
 @dataclass(frozen=True)

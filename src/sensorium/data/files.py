@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..modalities.base import Modality
 from . import array_files, tables
-from .columns import Lines
-from .description import DataConfig
-from .examples import Examples, Rows
+from .description import DataConfig, InputConfig
+from .examples import Examples, Lines, Rows
+from .folders import by_stem
+from .recognise import kind_of_suffix
 from .source import list_path
 
 
-def open_files(files: Sequence[Path], modality: Modality) -> Examples:
+def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Examples:
     """The examples in some files, unlabelled, in order.
 
     A table (for a model that reads tables) has an example a line; columns that the model does not know, such as the
     target, are left out. ``.ts`` and ``.npz`` or ``.h5`` files laid out as for training have as many as they hold. Any
-    other file is one example.
+    other file is one example; where a model has several senses, files of one name (``a.png`` and ``a.wav``) are one.
 
     Args:
         files: paths of existing files.
         modality: what the model reads.
+        description: of the data the model was trained on: where each of several senses is.
 
     Raises:
         InputError: there is no such file, or it holds another kind of signal.
     """
-    raws: list[Sequence[Any]] = []
-    names: list[str] = []
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file")
+    description = description or DataConfig()
+    if modality.senses != (modality,):
+        return _of_several(files, modality, description)
+    raws: list[Sequence[Any]] = []
+    names: list[str] = []
+    for file in files:
         suffix = file.suffix.lower()
         if modality.kind == "table" and suffix in tables.SUFFIXES:
             lines = _lines(file, modality)
@@ -53,6 +59,51 @@ def open_files(files: Sequence[Path], modality: Modality) -> Examples:
             raws.append([file])
             names.append(str(file))
     return Examples({modality.name: Rows(raws)}, None, names)
+
+
+def _of_several(files: Sequence[Path], modality: Modality, description: DataConfig) -> Examples:
+    """As :func:`open_files`, for a model of several senses: laid out as the data it was trained on."""
+    inputs = {
+        sense.name: (description.inputs or {}).get(sense.name, InputConfig(kind=sense.kind, column=sense.name))
+        for sense in modality.senses
+    }
+    if description.layout == "table":
+        parts = [_rows(file, modality, inputs) for file in files]
+    elif description.layout == "arrays":
+        listings = [list_path(file, description) for file in files]
+        parts = [(listing.raws, [f"{file} {name}" for name in listing.names]) for file, listing in zip(files, listings, strict=True)]
+    else:
+        examples, others = by_stem(files, inputs)
+        if others:
+            kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
+            holds = kind_of_suffix(others[0].suffix) or "nothing that is known"
+            raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
+        parts = [
+            (
+                {name: [signals.get(name) for signals in examples.values()] for name in inputs},
+                [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()],
+            )
+        ]
+    raws = {name: Rows([part[name] for part, _ in parts]) for name in inputs}
+    return Examples(raws, None, [name for _, names in parts for name in names]).given_to(modality)
+
+
+def _rows(
+    file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
+) -> tuple[dict[str, Sequence[Any]], list[str]]:
+    """The raws and names of a table's rows; columns that it does not have are absent."""
+    table = tables.read_table(file)
+    names = [f"{file} row {number}" for number in range(1, len(table) + 1)]
+    raws: dict[str, Sequence[Any]] = {}
+    for sense in modality.senses:
+        column = inputs[sense.name].column
+        known = [one for one in ([column] if isinstance(column, str) else column or ()) if one in table.column_names]
+        raws[sense.name] = [None] * len(table)
+        if known:
+            some: str | tuple[str, ...] = known[0] if isinstance(column, str) else tuple(known)
+            config = InputConfig(kind=sense.kind, column=some)
+            raws[sense.name] = tables.raws_of(table, file.parent, names, config, alone=False)
+    return raws, names
 
 
 def _lines(file: Path, modality: Modality) -> Lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -12,15 +12,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..errors import InputError
+from ..modalities import KINDS
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing
 from .recognise import (
     SPLIT_WORDS,
+    any_sound,
     check_kind,
     is_hidden,
     kind_of_suffix,
     visible_folders,
 )
+
+_FILM = InputConfig(kind="video")
 
 
 def has_class_folders(root: Path) -> bool:
@@ -33,15 +37,18 @@ def has_class_folders(root: Path) -> bool:
 
 
 def list_folders(root: Path, description: DataConfig) -> Listing:
-    """Every file in a class folder, labelled with the name of the folder.
+    """Every example in a class folder, labelled with the name of the folder. An example is a file; where it has several
+    signals, it is the files of one name (``a.png`` and ``a.wav``), or a film with its sound.
 
     Raises:
-        InputError: no class folders, or files of several kinds in them.
+        InputError: no class folders, or files of several kinds in them that do not belong together.
     """
     columns = [role for role in ("split", "fold", "group") if getattr(description, role) is not None]
-    if columns or len(description.inputs or {}) > 1:
-        what = f"columns, so `{columns[0]}` means" if columns else "columns, so several `inputs` mean"
-        raise InputError(f"{root}: class folders have no {what} nothing; list the files in a table beside them")
+    if columns:
+        raise InputError(
+            f"{root}: class folders have no columns, so `{columns[0]}` means nothing; "
+            "list the files in a table beside them"
+        )
     splits = description.splits or in_split_order(_split_folders(root))
     folders = {str(split): folder for split, folder in splits.items()} if splits else {"": "."}
     found = [
@@ -51,25 +58,112 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     ]
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
-    name, given = next(iter((description.inputs or {}).items()), (None, InputConfig()))
-    kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], given)
-    found = [one for one in found if one[2].suffix.lower() in kept and fnmatch(one[2].name, given.files or "*")]
-    paths = [path for _, _, path in found]
-    split_of_each = np.array([split for split, _, _ in found])
+    inputs = description.inputs or _together([path for _, _, path in found])
+    several = len(inputs) > 1
+    if several:
+        inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
+    else:
+        name, given = next(iter(inputs.items()), (None, InputConfig()))
+        kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], given)
+        inputs = {name or kind: replace(given, kind=kind)}
+        examples = {
+            path: {name or kind: path}
+            for _, _, path in found
+            if path.suffix.lower() in kept and fnmatch(path.name, given.files or "*")
+        }
+    places = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
+    split_of_each = np.array([places[key][0] for key in examples])
     return Listing(
-        kinds={name or kind: kind},
-        raws={name or kind: paths},
-        names=[str(path.relative_to(root).as_posix()) for path in paths],
-        labels=np.array([label for _, label, _ in found], dtype=object),
+        kinds={name: str(config.kind) for name, config in inputs.items()},
+        raws={name: [signals.get(name) for signals in examples.values()] for name in inputs},
+        names=[_called(root, key, signals) for key, signals in examples.items()],
+        labels=np.array([places[key][1] for key in examples], dtype=object),
         given=split_of_each if split_of_each.any() else None,
-        description=replace(
-            description,
-            layout="folders",
-            inputs={name or kind: replace(given, kind=kind)},
-            splits=splits,
-        ),
+        description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
     )
+
+
+def by_stem(paths: Iterable[Path], inputs: Mapping[str, InputConfig]) -> tuple[dict[Path, dict[str, Path]], list[Path]]:
+    """The files of each example, by the path they share without its ending, and those that belong to no input.
+
+    Args:
+        inputs: with kinds, and globs where they have any; sound may be that of a film.
+    """
+    examples: dict[Path, dict[str, Path]] = {}
+    best: dict[tuple[Path, str], int] = {}
+    used: set[Path] = set()
+    paths = list(paths)
+    for path in paths:
+        stem = path.with_suffix("")
+        for name, config in inputs.items():
+            fit = suits(path, config)
+            if fit > best.get((stem, name), 0):
+                best[stem, name] = fit
+                examples.setdefault(stem, {})[name] = path
+    for signals in examples.values():
+        used.update(signals.values())
+    return examples, [path for path in paths if path not in used]
+
+
+def suits(path: Path, config: InputConfig) -> int:
+    """How well a file fits an input: 2 as it is, 1 if it is a film whose sound is asked for, 0 not at all."""
+    if config.files is not None:
+        return 2 * fnmatch(path.name, config.files)
+    kind = kind_of_suffix(path.suffix)
+    return 2 if kind == config.kind else int(kind == "video" and config.kind == "audio")
+
+
+def _together(paths: list[Path]) -> dict[str, InputConfig]:
+    """The inputs where examples have several signals: files of one name in half of the cases or more, or films with
+    sound. Nothing where each file is an example by itself."""
+    kinds: dict[Path, set[str]] = {}
+    for path in paths:
+        if (kind := kind_of_suffix(path.suffix)) is not None:
+            kinds.setdefault(path.with_suffix(""), set()).add(kind)
+    pairs = [found for found in kinds.values() if len(found) > 1]
+    counts = Counter(kind for found in pairs for kind in found)
+    usual = [kind for kind, count in counts.items() if 2 * count >= len(pairs)]
+    if pairs and 2 * len(pairs) >= len(kinds):
+        return {kind: InputConfig(kind=kind) for kind in sorted(usual)}
+    if set().union(*kinds.values()) == {"video"} and any_sound([path for path in paths if suits(path, _FILM)]):
+        return {kind: InputConfig(kind=kind) for kind in ("audio", "video")}
+    return {}
+
+
+def _several(
+    root: Path, paths: list[Path], given: Mapping[str, InputConfig]
+) -> tuple[dict[str, InputConfig], dict[Path, dict[str, Path]], tuple[str, ...]]:
+    """Inputs with their kinds, the files of each example, and warnings about those that are left out."""
+    inputs = {}
+    for name, config in given.items():
+        kinds = {kind_of_suffix(path.suffix) for path in paths if config.files and fnmatch(path.name, config.files)}
+        guess = name if config.files is None else kinds.pop() if len(kinds) == 1 else None
+        if config.kind is None and guess not in KINDS:
+            raise InputError(f"{root}: what the input {name!r} is cannot be guessed; say its kind in dataset.yaml")
+        inputs[name] = replace(config, kind=check_kind(config.kind or str(guess)))
+    examples, others = by_stem(paths, inputs)
+    for name, config in inputs.items():
+        if not any(name in signals for signals in examples.values()):
+            what = f"files {config.files!r}" if config.files else f"files of the kind {config.kind!r}"
+            raise InputError(f"{root}: the class folders hold no {what}; correct `inputs` in dataset.yaml")
+    if not others:
+        return inputs, examples, ()
+    return (
+        inputs,
+        examples,
+        (f"{len(others)} files belong to no input and were left out, for example {_relative(root, others[0])}",),
+    )
+
+
+def _called(root: Path, key: Path, signals: Mapping[str, Path]) -> str:
+    """What an example is called: its file, or what its files' names share."""
+    paths = set(signals.values())
+    return _relative(root, paths.pop() if len(paths) == 1 else key)
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def _existing(folder: Path) -> Path:
@@ -89,7 +183,7 @@ def _second_word(root: Path, path: Path) -> str:
     return SPLIT_WORDS.get(parts[1].casefold(), "") if len(parts) > 2 else ""
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
@@ -98,7 +192,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _holds_signals(folder: Path) -> bool:
-    return any(kind_of_suffix(path.suffix) is not None for path in _walk(folder))
+    return any(kind_of_suffix(path.suffix) is not None for path in walk(folder))
 
 
 def _labelled_files(root: Path, folder: Path, split: str) -> Iterator[tuple[str, Path]]:
@@ -108,7 +202,7 @@ def _labelled_files(root: Path, folder: Path, split: str) -> Iterator[tuple[str,
         raise InputError(
             f"{folder}: {what} no class folders; make one folder per class, or describe it in dataset.yaml"
         )
-    return ((label, path) for label in labels for path in _walk(folder / label))
+    return ((label, path) for label in labels for path in walk(folder / label))
 
 
 def _of_one_kind(root: Path, paths: list[Path], given: InputConfig) -> tuple[str, set[str], tuple[str, ...]]:
@@ -122,6 +216,8 @@ def _of_one_kind(root: Path, paths: list[Path], given: InputConfig) -> tuple[str
         kind = check_kind(given.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
         known = {suffix for suffix in counts if given.files is not None or kind_of_suffix(suffix) == kind}
+        if kind == "audio" and not known:
+            known = {suffix for suffix in counts if kind_of_suffix(suffix) == "video"}  # the sound of films
     else:
         kinds = {suffix: kind for suffix in first if (kind := kind_of_suffix(suffix)) is not None}
         if len(set(kinds.values())) > 1:

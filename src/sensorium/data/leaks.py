@@ -54,6 +54,8 @@ def _size(raw: Any) -> Hashable:
             return raw.stat().st_size
         except OSError:
             return str(raw)
+    if raw is None:
+        return None
     return raw.shape if isinstance(raw, np.ndarray) else len(raw)
 
 

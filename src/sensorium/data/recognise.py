@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS
+from ..modalities import KINDS, has_sound
 from .description import DataConfig
 
 SPLIT_WORDS = {
@@ -22,6 +22,8 @@ SPLIT_WORDS = {
     "testing": "test",
 }
 TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
+
+_PROBED = 16  # films whose header is asked for sound
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL), "image"),
@@ -89,6 +91,11 @@ def kind_of_array(shape: Sequence[int], dtype_kind: str, *, has_channel_names: b
         case 1:
             return "table"
     return None
+
+
+def any_sound(films: Sequence[Path | bytes]) -> bool:
+    """Whether any of some evenly chosen films has sound."""
+    return any(has_sound(film) for film in films[:: max(1, len(films) // _PROBED)])
 
 
 def check_kind(kind: str) -> str:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
-from .columns import is_list, is_number, is_text, kind_of_column
+from .columns import bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column
 from .description import DataConfig, InputConfig, TargetConfig
-from .recognise import SPLIT_WORDS, TARGET_WORDS, input_names
+from .recognise import SPLIT_WORDS, TARGET_WORDS, any_sound, input_names
 
 
 def find_roles(
@@ -57,7 +57,17 @@ def find_roles(
     kinds = {**signals, **({"table": "table"} if values else {})}
     named = input_names({name: str(kind) for name, kind in kinds.items()})
     inputs = {named[name]: InputConfig(kind=kinds[name], column=columns[name]) for name in kinds}
+    if "audio" not in kinds.values():  # the sound of films is a signal of its own
+        for name in [name for name, kind in signals.items() if kind == "video" and _sounds(table[name], folder)]:
+            sound = f"{named[name]}_audio" if "audio" in inputs else "audio"
+            inputs[sound] = InputConfig(kind="audio", column=name)
     return replace(described, inputs=inputs), warnings
+
+
+def _sounds(column: pa.ChunkedArray, folder: Path) -> bool:
+    """Whether any of the films in a column has sound."""
+    values = first_values(bytes_of(column) if is_bytes(column.type) else column)
+    return any_sound([folder / value if isinstance(value, str) else value for value in values])
 
 
 def has_named_target(table: pa.Table) -> bool:

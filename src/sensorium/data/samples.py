@@ -88,7 +88,7 @@ def decode(
     if not total:
         raise InputError("there are no examples to decode")
     read = _Reader(examples, tuple(modalities))
-    ragged = tuple(modality.name for modality in modalities if modality.ragged)
+    ragged = tuple(sense.name for modality in modalities for sense in modality.senses if sense.ragged)
     budget = memory() // 3 if budget is None else budget
     probe = [outcome for outcome in read.many(_evenly(total, _PROBED)) if not isinstance(outcome, str)]
     keep = _bytes(probe) / max(1, len(probe)) * total <= budget
@@ -122,6 +122,9 @@ def collate(samples: Sequence[Sample], *, ragged: Collection[str]) -> dict[str, 
         samples: arrays by field; the fields of a modality start with its name.
         ragged: the names of the modalities whose first axis may differ. Their fields are padded with zeros, and
             ``<name>.mask`` (batch × length, bool, True = present) is added.
+
+    A field that only some samples have is zeros in the others (of length 0, where it is ragged); one that none has is
+    not in the batch.
 
     >>> batch = collate([{"series": np.ones((2, 1))}, {"series": np.ones((3, 1))}], ragged=["series"])
     >>> batch["series"].shape, batch["series.mask"].tolist()
@@ -192,12 +195,19 @@ class _Memory:
     def __init__(self, samples: list[Sample], ragged: Collection[str]) -> None:
         self._even: dict[str, np.ndarray] = {}
         self._flat: dict[str, np.ndarray] = {}
-        self._lengths = {name: np.array([len(sample[name]) for sample in samples]) for name in ragged}
-        for field in samples[0]:
-            arrays = [sample[field] for sample in samples]
+        fields = {field: sample[field] for sample in samples for field in sample}  # with an example of each
+        self._lengths = {
+            name: np.array([len(sample[name]) if name in sample else 0 for sample in samples])
+            for name in ragged
+            if name in fields
+        }
+        for field, like in fields.items():
             lengths = self._lengths.get(_owner(field))
+            there = [place for place, sample in enumerate(samples) if field in sample]
             # A ragged modality may have fields that are not along its first axis (a rate, a size).
-            along = lengths is not None and all(map(_is_along, arrays, lengths.tolist()))
+            along = lengths is not None and all(_is_along(samples[place][field], int(lengths[place])) for place in there)
+            absent = np.zeros((0, *like.shape[1:]) if along else like.shape, like.dtype)
+            arrays = [sample.get(field, absent) for sample in samples]
             if along and len(set(map(len, arrays))) > 1:
                 self._flat[field] = np.concatenate(arrays)
             else:
@@ -209,12 +219,12 @@ class _Memory:
         for field, values in self._flat.items():
             batch[field] = self._padded(values, self._lengths[_owner(field)], rows)
         for name, lengths in self._lengths.items():
-            batch[f"{name}.mask"] = np.arange(lengths[rows].max()) < lengths[rows][:, None]
+            batch[f"{name}.mask"] = np.arange(max(1, lengths[rows].max())) < lengths[rows][:, None]
         return {field: torch.from_numpy(values) for field, values in batch.items()}
 
     def _padded(self, values: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
         ends = lengths.cumsum()[rows]
-        padded = np.zeros((len(rows), lengths[rows].max(), *values.shape[1:]), dtype=values.dtype)
+        padded = np.zeros((len(rows), max(1, lengths[rows].max()), *values.shape[1:]), dtype=values.dtype)
         for place, (end, length) in enumerate(zip(ends.tolist(), lengths[rows].tolist(), strict=True)):
             padded[place, :length] = values[end - length : end]
         return padded

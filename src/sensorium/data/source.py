@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from . import array_files, tables
 from .array_files import list_arrays
+from .audioset import is_segments, list_audioset
 from .description import FILE_NAME, DataConfig, LayoutName, TargetConfig, TaskName, find_description
 from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
@@ -119,6 +120,8 @@ def list_path(path: Path, description: DataConfig) -> Listing:
     layout = description.layout or _layout(path, files, description)
     if layout == "folders":
         return list_folders(root, description)
+    if layout == "audioset":
+        return list_audioset(root, files, description)
     if not any(file.suffix.lower() in _SUFFIXES[layout] for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(_SUFFIXES[layout])}")
     readers: dict[str, Callable[[Path, list[Path], DataConfig], Listing]] = {
@@ -131,6 +134,8 @@ def list_path(path: Path, description: DataConfig) -> Listing:
 
 def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
     """Which layout this is. Class folders come before loose files, unless a table beside them knows the labels."""
+    if any(map(is_segments, files)):
+        return "audioset"
     present = [
         layout for layout, suffixes in _SUFFIXES.items() if any(file.suffix.lower() in suffixes for file in files)
     ]

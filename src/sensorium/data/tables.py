@@ -14,9 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ..errors import InputError, did_you_mean
-from .columns import Cells, Lines, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
+from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
-from .examples import Listing
+from .examples import Lines, Listing
 from .recognise import SPLIT_WORDS, check_kind, files_by_split
 from .roles import find_roles
 
@@ -38,7 +38,10 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     inputs = described.inputs or {}
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
-        raws={name: _raws(table, first.parent, names, config) for name, config in inputs.items()},
+        raws={
+            name: raws_of(table, first.parent, names, config, alone=len(inputs) == 1)
+            for name, config in inputs.items()
+        },
         names=names,
         labels=_labels(table, described.target),
         classes=_class_names(table, described.target),
@@ -130,21 +133,32 @@ def _splits(
     return splits, np.array([words.get(value, "") for value in values])
 
 
-def _raws(table: pa.Table, folder: Path, names: list[str], config: InputConfig) -> Sequence[Any]:
+def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig, *, alone: bool) -> Sequence[Any]:
+    """The raws of one input, one a row.
+
+    Args:
+        folder: what paths are relative to.
+        names: what to call each row.
+        config: the input, with its column and kind.
+        alone: whether it is the only one: then every row must have it. One of several may be absent: None.
+
+    Raises:
+        InputError: a path that leads nowhere, or an empty cell where there must be none.
+    """
     if config.kind == "table":
         columns = (config.column,) if isinstance(config.column, str) else config.column or ()
         return Lines({name: table[name].to_pylist() for name in columns})
     column = table[config.column]
-    if column.null_count:
+    if column.null_count and alone:
         row = int(np.argmax(column.is_null().to_numpy()))
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
     if is_bytes(column.type):
         return Cells(bytes_of(column))
     if not is_text(column.type) or (config.kind == "text" and not are_paths(first_values(column))):
         return Cells(column)
-    paths = [folder / value.replace("\\", "/") for value in column.to_pylist()]
+    paths = [None if value is None else folder / value.replace("\\", "/") for value in column.to_pylist()]
     for name, path in zip(names, paths, strict=True):
-        if not path.is_file():
+        if path is not None and not path.is_file():
             raise InputError(f"{name}: {path} does not exist; paths are relative to the table's folder")
     return paths
 

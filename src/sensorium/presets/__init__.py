@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from ..config import from_dict, read_yaml, record
 from ..core.perceiver import EncoderConfig
 from ..errors import InputError, did_you_mean
-from ..modalities import ModalityConfig
+from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
 from ..tasks import ClassifyConfig, TagConfig
@@ -84,9 +85,27 @@ def choose(
         inputs = choose_inputs(measured, facts)
         return inputs, choose_encoder(inputs, facts), choose_recipe(inputs, facts)
     preset = load(name)
-    if preset.inputs.kind != measured.kind:
-        raise InputError(f"preset {name!r} reads {preset.inputs.kind}, the data is {measured.kind}; use --preset auto")
-    return preset.inputs, preset.encoder, preset.recipe
+    reads, has = _kinds(preset.inputs), _kinds(measured)
+    if sorted(reads.values()) != sorted(has.values()):
+        told = [" and ".join(sorted(kinds.values())) for kinds in (reads, has)]
+        raise InputError(f"preset {name!r} reads {told[0]}, the data is {told[1]}; use --preset auto")
+    if not isinstance(preset.inputs, FusionConfig):
+        return preset.inputs, preset.encoder, preset.recipe
+    # The paper's modalities under the names that the data gives them.
+    ours = dict(zip(sorted(reads, key=lambda one: reads[one]), sorted(has, key=lambda one: has[one]), strict=True))
+    inputs = replace(
+        preset.inputs,
+        modalities={ours[one]: config for one, config in preset.inputs.modalities.items()},
+        dropout={ours[one]: probability for one, probability in preset.inputs.dropout.items()},
+    )
+    return inputs, preset.encoder, preset.recipe
+
+
+def _kinds(inputs: Any) -> dict[str, str]:
+    """The kind of each signal."""
+    if isinstance(inputs, FusionConfig):
+        return {name: config.kind for name, config in inputs.modalities.items()}
+    return {inputs.kind: inputs.kind}
 
 
 def build(config: str | Path | ModelConfig) -> Model:

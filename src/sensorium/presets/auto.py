@@ -8,7 +8,9 @@ bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
             four times, other signals twice: the paper reads pictures eight times, points and sound twice
 hurry       one step down that ladder where a minute has to do for more than 1,000 examples
-points      at most 1,024 are read; training leaves out half of them where there are more than 512
+points      at most 1,024 are read; training leaves out half of them where there are more than 512 (and nothing else)
+several     signals of an example are each treated by their own rules and read together, as often as the one that is
+            read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
 flip        colour pictures are mirrored in training, grey ones (digits, letters, spectra) are not
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
 batch       64, 32 below 2,000 examples, 16 below 500
@@ -23,6 +25,7 @@ from math import ceil
 from typing import Any
 
 from ..core.perceiver import EncoderConfig
+from ..modalities import FusionConfig, modality
 from ..recipe import RecipeConfig
 
 MINUTES = 20.0  # when nothing is said
@@ -30,6 +33,7 @@ ROWS = 256  # of a picture
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
+DROPOUT = 0.3  # of the signal with the most rows
 HURRIED = 1000  # examples for each minute, from which a smaller model learns more in the time
 
 
@@ -43,6 +47,10 @@ class Facts:
 
 def choose_inputs(measured: Any, facts: Facts) -> Any:
     """Patches, positions and augmentation: the measured configuration with the rules' values."""
+    if isinstance(measured, FusionConfig):
+        parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
+        largest = max(parts, key=lambda name: modality(parts[name]).rows)
+        return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rule = {"image": _image, "points": _points}.get(measured.kind)
     return measured if rule is None else rule(measured, facts)
 
@@ -53,7 +61,8 @@ def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     if minutes(facts) * HURRIED < facts.examples:
         rung = min(rung + 1, len(LADDER) - 1)
     _, latents, width, layers = LADDER[rung]
-    steps = 4 if inputs.kind == "image" else 2
+    parts = inputs.modalities.values() if isinstance(inputs, FusionConfig) else [inputs]
+    steps = max(4 if part.kind == "image" else 2 for part in parts)
     return EncoderConfig(
         latents=latents,
         width=width,
