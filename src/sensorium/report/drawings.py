@@ -9,20 +9,19 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from torch import Tensor
-
-from ..modalities import Batch, Modality
+from ..modalities import Batch, Modality, Signal
 
 INK, ACCENT, SECOND, PALE = "#1d2430", "#2f6fde", "#e0703c", "#d9dee7"
 MOST_POINTS = 400  # of a curve
 MOST_DOTS = 3000  # of a scatter
 
 
-def signal(modality: Modality, batch: Batch, index: int, heat: Tensor | None = None) -> str:
-    """One example of a viewed batch, with heat over it if given."""
+def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = None) -> str:
+    """One example of a viewed batch, with heat over it if given; several senses one below the other."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.8, 2.1))
+    count = len(modality.senses)
+    figure = Figure(figsize=(2.8, 2.1 if count == 1 else 1.6 * count))
     axes = figure.add_subplot()
     axes.tick_params(labelsize=7)
     modality.draw(axes, batch, index, heat)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..modalities import Batch
+from ..modalities import Batch, Signal
 from ..model import Model
 
+LOOKED_AT = 32  # examples that shares of attention are the mean of
 WEAKEST_PEAK = 2.0  # in units of uniform attention: what is hottest on a map must be at least this to be drawn as 1
 
 
@@ -69,7 +70,8 @@ def evaluate(
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Ask a model about every example, in order, and compare with the targets where there are any.
+    """Ask a model about every example, in order, and compare with the targets where there are any. Where its modality
+    has several views of an example, scores and loss are their means.
 
     The model is in evaluation mode meanwhile, and in the mode it came in afterwards.
 
@@ -91,11 +93,12 @@ def evaluate(
         for start in range(0, total, batch_size):
             batch = dict(samples.batch(list(range(start, min(start + batch_size, total)))))
             target = batch.pop("target", None)
-            answer = model(_seen(model, batch))
-            scores.append(answer.scores.float().cpu())
+            answers = [model(view) for view in model.inputs.views(_moved(model, batch))]
+            scores.append(torch.stack([answer.scores.float() for answer in answers]).mean(0).cpu())
             if target is not None:
-                wanted = model.task.spell_out(target.to(answer.output.device))
-                loss += float(model.task.loss(answer.output, wanted)) * len(target)
+                wanted = model.task.spell_out(target.to(answers[0].output.device))
+                losses = [float(model.task.loss(answer.output, wanted)) for answer in answers]
+                loss += sum(losses) / len(losses) * len(target)
                 targets.append(target.cpu())
             if progress is not None:
                 progress(min(start + batch_size, total), total)
@@ -107,8 +110,9 @@ def evaluate(
     return Evaluation(split, total, every_score.numpy(), every_target.numpy(), loss / total, metrics)
 
 
-def explain(model: Model, batch: Batch, *, read: int = -1) -> Tensor:
-    """Where one read looked: a heat map in the signal's shape, batch first, each example's values in [0, 1].
+def explain(model: Model, batch: Batch, *, read: int = -1) -> Signal:
+    """Where one read looked: a heat map in the signal's shape, batch first, each example's values in [0, 1]. Of several
+    senses a map each, by name, each by itself: how much of the attention a sense got is told by :func:`shares`.
 
     0 is not read at all. 1 is read as much as the 99th percentile of the rows, or more; where no row stands out (less
     than twice its even share), 1 is twice the even share, so that an even gaze is even and half-bright.
@@ -126,13 +130,49 @@ def explain(model: Model, batch: Batch, *, read: int = -1) -> Tensor:
     return heats[read]
 
 
-def explain_reads(model: Model, batch: Batch) -> list[Tensor]:
+def explain_reads(model: Model, batch: Batch) -> list[Signal]:
     """Where each read looked: the maps of :func:`explain`, one per read, computed together."""
     with _evaluating(model):
         moved = _moved(model, batch)
-        attention = model.attention(moved)
-        mask = model.inputs.embed(moved).mask
-        return [model.inputs.spread(_heat(weights, mask), moved).cpu() for weights in attention.unbind(1)]
+        array = model.inputs.embed(moved)
+        masks = {segment.name: segment.mask for segment in array.segments}
+        maps = []
+        for weights in model.attention(moved).unbind(1):
+            pieces = [_heat(piece, masks[name]) for name, piece in array.split(weights).items()]
+            maps.append(_each(model.inputs.spread(torch.cat(pieces, dim=1), moved), Tensor.cpu))
+        return maps
+
+
+def shares(model: Model, batch: Batch) -> list[dict[str, Tensor]]:
+    """Of each read, the share of its attention that each sense got: by name, batch; 0 of what an example lacks."""
+    with _evaluating(model):
+        moved = _moved(model, batch)
+        array = model.inputs.embed(moved)
+        reads = model.attention(moved).unbind(1)
+        return [{name: piece.sum(1).cpu() for name, piece in array.split(weights).items()} for weights in reads]
+
+
+def mean_shares(model: Model, samples: Samples) -> dict[str, list[float]]:
+    """The share of each sense's attention in each read: the mean over a few examples, evenly chosen."""
+    chosen = np.linspace(0, len(samples) - 1, min(len(samples), LOOKED_AT)).astype(int).tolist()
+    batch = seen(model, samples, chosen)
+    # One at a time: the attention of a large model over a long signal fills a memory.
+    told = [shares(model, one(batch, slice(place, place + 1))) for place in range(len(chosen))]
+    return {
+        sense.name: [
+            float(np.mean([float(reads[read][sense.name]) for reads in told])) for read in range(len(told[0]))
+        ]
+        for sense in model.inputs.senses
+    }
+
+
+def one(signal: Signal, index: int | slice) -> Signal:
+    """The example (or examples) at ``index`` of what is given per example, of one sense or of several by name."""
+    return _each(signal, lambda tensor: tensor[index])
+
+
+def _each(signal: Signal, look: Callable[[Tensor], Tensor]) -> Signal:
+    return {name: look(value) for name, value in signal.items()} if isinstance(signal, Mapping) else look(signal)
 
 
 def seen(model: Model, samples: Samples, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -144,9 +184,12 @@ def seen(model: Model, samples: Samples, indices: Sequence[int]) -> dict[str, Te
 
 
 def _heat(weights: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (batch × rows, sums of 1) as heat in [0, 1], per example. Absent rows do not count as rows."""
+    """Attention to the rows of a sense (batch × rows) as heat in [0, 1], per example. Absent rows are not counted."""
+    if weights.shape[1] == 0:
+        return weights
     rows = weights.new_full(weights.shape[:1], weights.shape[1]) if mask is None else mask.sum(1).to(weights)
-    shares = weights * rows[:, None]  # 1 is the even share
+    whole = weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    shares = weights / whole * rows[:, None]  # 1 is the even share
     place = (rows * 0.01).long()[:, None]
     peak = shares.sort(dim=1, descending=True).values.gather(1, place)
     return (shares / peak.clamp_min(WEAKEST_PEAK)).clamp(0, 1)

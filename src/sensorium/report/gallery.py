@@ -10,7 +10,7 @@ import numpy as np
 
 from ..model import Model
 from . import drawings
-from .evaluation import Evaluation, Samples, explain_reads, seen
+from .evaluation import Evaluation, Samples, explain_reads, one, seen
 from .summary import figure, percent
 
 SHOWN = 8  # examples of each sort
@@ -46,9 +46,9 @@ def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     rows = []
     for place, index in enumerate(chosen):
         # One at a time: the attention of a large model over a long signal fills a memory.
-        heats = explain_reads(model, {name: tensor[place : place + 1] for name, tensor in batch.items()})
+        heats = explain_reads(model, one(batch, slice(place, place + 1)))
         pictures = [drawings.signal(model.inputs, batch, place)]
-        pictures += [drawings.signal(model.inputs, batch, place, heats[read][0]) for read in reads]
+        pictures += [drawings.signal(model.inputs, batch, place, one(heats[read], 0)) for read in reads]
         cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
         rows.append(f'<tr><th scope="row">{_caption(model, evaluation, index)}</th>{cells}</tr>')
     count = len([number for number in model.config.encoder.reads if number is not None])
@@ -137,4 +137,6 @@ def _is_square(model: Model) -> bool:
 
 
 def _shape(model: Model) -> str:
-    return "--shape:1;--cell:140px" if _is_square(model) else "--shape:4/3;--cell:220px"
+    count = len(model.inputs.senses)
+    wide = "--shape:4/3" if count == 1 else f"--shape:7/{4 * count}"
+    return "--shape:1;--cell:140px" if _is_square(model) else f"{wide};--cell:220px"

@@ -97,7 +97,7 @@ def _page(
         _section("How it learned", _curves(history, model)),
         _section("How right it is", _scores(report, evaluation)),
         _section("Examples", gallery.examples(model, samples, evaluation)),
-        _section("Where it looked", gallery.gazes(model, samples, evaluation)),
+        _section("Where it looked", tables.attention_shares(report) + gallery.gazes(model, samples, evaluation)),
         _section("Warnings", _list(report["warnings"])),
         _section(f"Set aside: {len(report['set_aside'])} unreadable", _list(report["set_aside"])),
         _section("Configuration", _configuration(report)),
@@ -161,7 +161,7 @@ def _trained(report: Mapping[str, Any], model: Model) -> str:
     processes = [number for number in encoder.processes if number is not None]
     up_to = "up to " if model.inputs.ragged else ""
     steps = [
-        (model.inputs.name, f"{up_to}{model.inputs.rows:,} rows × {model.inputs.channels:,} channels"),
+        (" + ".join(sense.name for sense in model.inputs.senses), f"{up_to}{model.inputs.rows:,} rows × {model.inputs.channels:,} channels"),
         (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.read_heads, 'head')}"),
         ("latents", f"{encoder.latents:,} × {encoder.width:,}"),
         (

@@ -13,7 +13,7 @@ import torch
 
 from ..checkpoints import versions
 from ..model import Model
-from .evaluation import Evaluation, Samples
+from .evaluation import Evaluation, Samples, mean_shares
 
 WORST = 20  # confusions that are listed
 
@@ -54,6 +54,8 @@ def collect(
         score = _tag_scores if kind == "tag" else _target_scores
         targets = targets.reshape(scores.shape)
         report["per_class"] = {name: score(scores[:, k], targets[:, k]) for k, name in enumerate(classes)}
+    if len(model.inputs.senses) > 1:
+        report["attention_shares"] = mean_shares(model, samples)
     report |= {
         "set_aside": list(samples.set_aside),
         "warnings": list(warnings),
