@@ -143,6 +143,7 @@ def test_memory_is_counted_from_the_warm_up() -> None:
         (["--sizes", "64,"], "--sizes 64,: name sides"),
         (["--rounds", "0"], "--rounds 0: use at least 1"),
         (["--batch", "0"], "--batch 0: use at least 1"),
+        (["--what", "world"], "--what world: use read or model"),
     ],
 )
 def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str], options: list[str], told: str) -> None:

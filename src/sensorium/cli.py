@@ -241,6 +241,7 @@ def bench(
     sizes: str = "64,224",
     rounds: int = 2,
     batch: int = 1,
+    what: str = "read,model",
     json: bool = False,
 ) -> None:
     """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
@@ -249,6 +250,7 @@ def bench(
         sizes: Sides of the picture in pixels, with commas between them.
         rounds: How often each contender has its turn; medians are told.
         batch: Examples at a time.
+        what: "read", "model" or both.
         json: Print JSON lines.
     """
     from dataclasses import asdict
@@ -266,6 +268,7 @@ def bench(
         wanted,
         rounds=rounds,
         batch=batch,
+        what=what.split(","),
         tell=lambda text: console.print(text, markup=False),
     )
     if json:
@@ -276,10 +279,11 @@ def bench(
     for heading in ("what", "path"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for result, ratio in zip(results, ratios(results), strict=True):
         table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
+    Console(highlight=False, width=width).print(table)
     for result in results:
         if result.measured is not None and result.measured.products is not None:
             share = result.measured.products / result.measured.seconds
