@@ -139,12 +139,11 @@ def cost(job: Job) -> Cost:
     with torch.device("meta"):
         inputs = modality(config.inputs)
     encoder = config.encoder if job.what == "model" else replace(config.encoder, reads=(0,), processes=(None,))
-    one = encoder_cost(encoder, inputs, path=job.contender, stage=job.stage)
-    return Cost(memory=job.batch * one.memory, flop=job.batch * one.flop)
+    return encoder_cost(encoder, inputs, path=job.contender, stage=job.stage, batch=job.batch)
 
 
-def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage) -> Cost:
-    """What an encoder needs for one example; generous in memory, which hurts more than time."""
+def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage, batch: int = 1) -> Cost:
+    """What an encoder needs; generous in memory, which hurts more than time."""
     rows, channels = inputs.rows, inputs.channels
     reads = sum(read is not None for read in encoder.reads)
     weights = float(encoder.latents * rows)
@@ -157,9 +156,11 @@ def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: 
         case _:  # of which an exponential is the most
             flop, floats = (40 if compiled_name() else 400) * weights, 30
     latent = sum(product.flop for product in latent_products(encoder, channels))
-    if stage == "forward":
-        return Cost(memory=1e9 + 4.0 * rows * floats, flop=reads * flop + latent)
-    return Cost(memory=3e9 + 4.0 * rows * floats, flop=3.5 * (reads * flop + latent))  # latents are kept, too
+    each, flop = 4.0 * rows * floats, reads * flop + latent
+    if stage == "step":  # some ten arrays of latents are kept for every block
+        blocks = reads + encoder.layers * sum(process is not None for process in encoder.processes)
+        each, flop = each + 4.0 * 15 * blocks * encoder.latents * encoder.width, 3.5 * flop
+    return Cost(memory=1.5e9 + batch * each, flop=batch * flop)
 
 
 def latent_products(encoder: EncoderConfig, channels: int) -> list[Product]:

@@ -285,7 +285,9 @@ def bench(
     width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
     Console(highlight=False, width=width).print(table)
     for result in results:
-        if result.measured is not None and result.measured.products is not None:
+        if result.measured is None:
+            print(f"{result.job.title}, {result.job.name}: not run, {result.reason}")
+        elif result.measured.products is not None:
             share = result.measured.products / result.measured.seconds
             print(
                 f"{result.job.title}: the bare matrix products besides the reads take "
@@ -401,7 +403,7 @@ def _headline(result: dict[str, Any]) -> str:
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
     if result.measured is None:
-        return (f"not run: {result.reason}",)
+        return ("not run",)
     peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
     off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
     return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off

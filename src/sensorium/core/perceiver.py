@@ -109,6 +109,8 @@ class Encoder(nn.Module):
         latents, query = self.latents[None], self._first_query(rows)
         for step in self.steps():
             if step.read is not None:
+                if checkpointing:  # markers and learned codes are in the rows: not to be made where all is made anew
+                    rows.prepare(folded=step.read.folds(self.config.latents, rows))
                 latents, query = _run(step.read, latents, rows, query, checkpointing=checkpointing), None
             for block in step.process or ():
                 latents = _run(block, latents, checkpointing=checkpointing)

@@ -238,6 +238,10 @@ class Rows:
         mask = self.array.mask
         return None if mask is None else mask.any(-1)
 
+    def prepare(self, *, folded: bool) -> None:
+        """Make the rows ready now, rather than when they are first read."""
+        _ = self.pieces if folded else self.spelled
+
     def read(self, folded: FoldedQuery) -> Float[Tensor, "batch heads n channels"]:
         """Σ p · normalised row by the softmax over all rows; zeros where there is no row."""
         reads = [piece.read(folded) for piece in self.pieces]
