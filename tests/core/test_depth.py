@@ -32,7 +32,7 @@ def test_checkpointing_changes_no_gradient(path: Literal["folded", "projected", 
         with reading(path):
             latents = encoder(array, checkpointing=checkpointing)
         latents.square().sum().backward()
-        results.append({"latents": latents.detach(), **gradients(encoder)})
+        results.append({"answer": latents.detach(), **gradients(encoder)})
         results[-1] |= {name: leaf.grad for name, leaf in leaves(array).items() if leaf.grad is not None}
     assert len(results[0]) == len(gradients(encoder)) + 1 + 4
     for name, value in results[0].items():
