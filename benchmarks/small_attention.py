@@ -38,7 +38,7 @@ def race(contenders: dict[str, Callable[[], object]], *, turns: int = 15) -> dic
 
 def attend(small: int, query: Tensor, key: Tensor, value: Tensor, *, backward: bool) -> None:
     """One attention with that bound for what is small."""
-    attention.SMALL = dict.fromkeys(attention.SMALL, small)
+    attention.SMALL = dict.fromkeys(PRECISIONS, small)
     with torch.set_grad_enabled(backward):
         result = attention._attend(query, key, value, None, query.shape[-1] ** -0.5)
     if backward:
