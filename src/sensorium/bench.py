@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import presets
 from .checkpoints import versions
 from .core.attention import Block
-from .core.perceiver import EncoderConfig
+from .core.perceiver import Encoder, EncoderConfig
 from .core.rows import Path as ReadPath
 from .core.rows import Rows, reading
 from .doctor import processor_name, structured_read
@@ -25,6 +25,7 @@ from .measuring import Cost, Job, Precision, Result, Stage, Work, measured_apart
 from .modalities import Modality, modality
 from .model import Model, ModelConfig
 
+WHAT = ("read", "model")
 READ: tuple[ReadPath, ...] = ("projected", "folded", "structured")
 # Of the whole model: path, precision, checkpointing (of a step).
 MODEL: tuple[tuple[ReadPath, Precision, bool], ...] = (
@@ -57,6 +58,7 @@ def compare(
     *,
     rounds: int = 2,
     batch: int = 1,
+    what: Sequence[str] = WHAT,
     model: str = "perceiver-imagenet",
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
@@ -66,6 +68,7 @@ def compare(
         sizes: sides of the picture.
         rounds: how often each contender has its turn.
         batch: examples at a time.
+        what: ``read``, ``model`` or both.
         model: a preset's name, or the path of a YAML file with a model's configuration.
         tell: hears of the progress, a line at a time.
 
@@ -73,6 +76,8 @@ def compare(
         InputError: no such size, batch, number of rounds or model.
     """
     check(sizes, rounds=rounds)
+    if not what or not set(what) <= set(WHAT):
+        raise InputError(f"--what {','.join(what)}: use {' or '.join(WHAT)} or both, with a comma between them")
     if batch < 1:
         raise InputError(f"--batch {batch}: use at least 1")
     stages: tuple[Stage, ...] = get_args(Stage)
@@ -86,6 +91,7 @@ def compare(
         ]
         for stage in stages
     ]
+    groups = [group for group in groups if group[0].what in what]
     results: list[Result] = []
     for number, group in enumerate(groups, 1):
         tell(f"{number} of {len(groups)}: {group[0].title}")
@@ -133,12 +139,11 @@ def cost(job: Job) -> Cost:
     with torch.device("meta"):
         inputs = modality(config.inputs)
     encoder = config.encoder if job.what == "model" else replace(config.encoder, reads=(0,), processes=(None,))
-    one = encoder_cost(encoder, inputs, path=job.contender, stage=job.stage)
-    return Cost(memory=job.batch * one.memory, flop=job.batch * one.flop)
+    return encoder_cost(encoder, inputs, path=job.contender, stage=job.stage, batch=job.batch)
 
 
-def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage) -> Cost:
-    """What an encoder needs for one example; generous in memory, which hurts more than time."""
+def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage, batch: int = 1) -> Cost:
+    """What an encoder needs; generous in memory, which hurts more than time."""
     rows, channels = inputs.rows, inputs.channels
     reads = sum(read is not None for read in encoder.reads)
     weights = float(encoder.latents * rows)
@@ -151,9 +156,11 @@ def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: 
         case _:  # of which an exponential is the most
             flop, floats = (40 if compiled_name() else 400) * weights, 30
     latent = sum(product.flop for product in latent_products(encoder, channels))
-    if stage == "forward":
-        return Cost(memory=1e9 + 4.0 * rows * floats, flop=reads * flop + latent)
-    return Cost(memory=3e9 + 4.0 * rows * floats, flop=3.5 * (reads * flop + latent))  # latents are kept, too
+    each, flop = 4.0 * rows * floats, reads * flop + latent
+    if stage == "step":  # some ten arrays of latents are kept for every block
+        blocks = reads + encoder.layers * sum(process is not None for process in encoder.processes)
+        each, flop = each + 4.0 * 15 * blocks * encoder.latents * encoder.width, 3.5 * flop
+    return Cost(memory=1.5e9 + batch * each, flop=batch * flop)
 
 
 def latent_products(encoder: EncoderConfig, channels: int) -> list[Product]:
@@ -265,7 +272,7 @@ def _model(job: Job) -> Work:
     warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
     products = None
     if job.contender == "auto" and job.stage == "forward" and job.precision == "float32":
-        products = _bare(latent_products(model.config.encoder, model.inputs.channels), batch=job.batch)
+        products = _bare(model.encoder, batch=job.batch)
     check = partial(_difference, job, model, batch) if job.stage == "forward" else None
     return Work(run, warm_up, products, check)
 
@@ -280,21 +287,39 @@ def _difference(job: Job, model: Model, batch: dict[str, Tensor]) -> float:
     return float((logits - exact).abs().max() / exact.abs().max())
 
 
-def _bare(products: list[Product], *, batch: int) -> Callable[[], None]:
-    """Those matrix products and nothing else: what a forward pass cannot be faster than."""
-    operands = [
-        (
-            batch * product.count,
-            torch.rand(product.batch, product.rows, product.inner),
-            torch.rand(product.batch, product.inner, product.columns),
-        )
-        for product in products
-    ]
+def _bare(encoder: Encoder, *, batch: int) -> Callable[[], None]:
+    """The matrix products besides those over the rows, with the encoder's own weights, in its order, and nothing else:
+    what a forward pass cannot be faster than."""
+    config = encoder.config
+    latents = torch.rand(batch * config.latents, config.width)
+    head = config.width // config.process_heads
+    query = torch.rand(batch * config.process_heads, config.latents, head)
+    weights = torch.rand(batch * config.process_heads, config.latents, config.latents)
+    inner: dict[int, Tensor] = {}  # what goes into a product with a weight of so many columns
 
+    def project(linear: nn.Module) -> None:
+        weight: Tensor = linear.weight  # type: ignore[assignment]
+        columns = weight.shape[1]
+        if columns not in inner:
+            inner[columns] = torch.rand(len(latents), columns)
+        inner[columns] @ weight.mT
+
+    def block(block: nn.Module, read: bool) -> None:
+        for module in block.modules():
+            if isinstance(module, nn.Linear):
+                project(module)
+        if read:  # its key projection was one of query's width: folded, it is as large
+            return
+        query @ query.mT
+        weights @ query
+
+    @torch.no_grad()
     def run() -> None:
-        for count, left, right in operands:
-            for _ in range(count):
-                left @ right
+        for step in encoder.steps():
+            if step.read is not None:
+                block(step.read, True)
+            for each in step.process or ():
+                block(each, False)
 
     return run
 

@@ -247,6 +247,7 @@ def bench(
     sizes: str = "64,224",
     rounds: int = 2,
     batch: int = 1,
+    what: str = "read,model",
     json: bool = False,
 ) -> None:
     """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
@@ -255,6 +256,7 @@ def bench(
         sizes: Sides of the picture in pixels, with commas between them.
         rounds: How often each contender has its turn; medians are told.
         batch: Examples at a time.
+        what: "read", "model" or both.
         json: Print JSON lines.
     """
     from dataclasses import asdict
@@ -272,6 +274,7 @@ def bench(
         wanted,
         rounds=rounds,
         batch=batch,
+        what=what.split(","),
         tell=lambda text: console.print(text, markup=False),
     )
     if json:
@@ -282,12 +285,15 @@ def bench(
     for heading in ("what", "path"):
         table.add_column(heading, no_wrap=True)
     for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for result, ratio in zip(results, ratios(results), strict=True):
         table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
+    Console(highlight=False, width=width).print(table)
     for result in results:
-        if result.measured is not None and result.measured.products is not None:
+        if result.measured is None:
+            print(f"{result.job.title}, {result.job.name}: not run, {result.reason}")
+        elif result.measured.products is not None:
             share = result.measured.products / result.measured.seconds
             print(
                 f"{result.job.title}: the bare matrix products besides the reads take "
@@ -403,7 +409,7 @@ def _headline(result: dict[str, Any]) -> str:
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
     if result.measured is None:
-        return (f"not run: {result.reason}",)
+        return ("not run",)
     peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
     off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
     return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off

@@ -24,7 +24,7 @@ from .doctor import free_memory, product_rate
 
 Stage = Literal["forward", "step"]
 Precision = Literal["float32", "bfloat16"]
-ENOUGH = 1.0  # seconds of repetitions in one process
+ENOUGH = 5.0  # seconds of repetitions in one process
 SHARE = 0.8  # of the free memory that an estimate may fill
 LIMIT = 300.0  # seconds that one measurement may take
 

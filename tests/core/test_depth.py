@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from builders import gradients, normal, rows_of, small_encoder
+from builders import gradients, grid_array, leaves, normal, rows_of, small_encoder
 from sensorium.arrays import ByteArray, Segment
 from sensorium.core.perceiver import Encoder, EncoderConfig
 from sensorium.core.rows import reading
@@ -22,16 +22,19 @@ LAYERS = 200
 LIMIT = 2 * 2**30  # bytes
 
 
-@pytest.mark.parametrize("path", ["folded", "projected"])
-def test_checkpointing_changes_no_gradient(path: Literal["folded", "projected"]) -> None:
-    """The same answer and the same gradients, to the bit."""
+@pytest.mark.parametrize("path", ["folded", "projected", "structured"])
+def test_checkpointing_changes_no_gradient(path: Literal["folded", "projected", "structured"]) -> None:
+    """The same answer and the same gradients to the bit, of learned codes and markers too, which all reads share."""
     results = []
     for checkpointing in (False, True):
-        encoder = small_encoder()
+        array = ByteArray((grid_array((3, 4), marker=4),))
+        encoder = small_encoder(array.channels)
         with reading(path):
-            latents = encoder(rows_of(normal(2, 5, 6)), checkpointing=checkpointing)
+            latents = encoder(array, checkpointing=checkpointing)
         latents.square().sum().backward()
-        results.append({"latents": latents.detach(), **gradients(encoder)})
+        results.append({"answer": latents.detach(), **gradients(encoder)})
+        results[-1] |= {name: leaf.grad for name, leaf in leaves(array).items() if leaf.grad is not None}
+    assert len(results[0]) == len(gradients(encoder)) + 1 + 4
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name], rtol=0, atol=0, msg=name)
 

@@ -24,9 +24,9 @@ from ..precision import exact, lowered, without_autocast
 from .initialise import fan_in
 from .rows import EPSILON, FoldedQuery, Rows, pad
 
-# Weights per head and example up to which two plain products are faster on a CPU than its kernel, which computes in
-# float32 whatever it is given. In float16 plain logits would leave the range.
-SMALL = {torch.float64: 2**16, torch.float32: 2**16, torch.bfloat16: 2**18, torch.float16: -1}
+# Weights per head and example up to which two plain products are faster on a CPU than its kernel, by precision. That
+# kernel computes in float32 whatever it is given; in float16 plain logits would leave the range.
+SMALL = {torch.bfloat16: 2**18}
 
 
 class Attention(nn.Module):
@@ -218,7 +218,7 @@ def _attend(
     """Attention that gives zeros where there is no valid key; the softmax is of float32 at least."""
     if key.shape[2] == 0:
         return query.new_zeros(*query.shape[:3], value.shape[-1])
-    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL[query.dtype]:
+    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL.get(query.dtype, -1):
         return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
     width = value.shape[-1]
     query, key, value = pad(query), pad(key), pad(value)

@@ -302,13 +302,13 @@ def structure_pays(segment: Segment) -> bool:
 
     Spelled out, a weight costs its share of two products over all channels; from parts, an exponential and its share
     of two products over the values. Measured (docs/decisions/0005), they break even where the channels are 1.7 for
-    each value and 26 more with the compiled pass, some 150 more with its twin. On a GPU rows are spelled out: there is
+    each value and 26 more with the compiled pass, 65 more with its twin. On a GPU rows are spelled out: there is
     no kernel for anything else.
     """
     if segment.values.device.type != "cpu":
         return False
     compiled = compiled_name() is not None and segment.values.dtype != torch.float64
-    return segment.channels > 1.7 * segment.values.shape[2] + (26 if compiled else 150)
+    return segment.channels > 1.7 * segment.values.shape[2] + (26 if compiled else 65)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
