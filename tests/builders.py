@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
+from pathlib import Path
 from typing import Any, TypeVar
 
+import av
 import numpy as np
 import torch
 from torch import Tensor, nn

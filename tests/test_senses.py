@@ -90,7 +90,7 @@ def test_explain_tells_each_sense_apart(films: Path, tmp_path: Path) -> None:
     maps = explain(model, view)
     assert set(maps) == {"audio", "video"}
     assert maps["video"].shape == (1, view["video"].shape[1], 1, *view["video"].shape[-2:])
-    assert all(0 <= float(map_.min()) and float(map_.max()) <= 1 for map_ in maps.values())
+    assert all(float(map_.min()) >= 0 and float(map_.max()) <= 1 for map_ in maps.values())
     assert len(explain_reads(model, view)) == 2
     silent = {**view, "audio.present": torch.tensor([False])}
     for told, lacking in zip(shares(model, view), shares(model, silent), strict=True):
@@ -147,7 +147,7 @@ def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:
 def test_mixup_needs_examples_that_lack_nothing() -> None:
     batch = {"a": torch.rand(2, 3), "b": torch.rand(2, 3), "b.present": torch.tensor([True, False])}
     how = {"alpha": 1.0, "generator": torch.Generator()}
-    with pytest.raises(InputError, match="lack nothing; set recipe.mixup=0"):
+    with pytest.raises(InputError, match=r"lack nothing; set recipe.mixup=0"):
         mix(batch, ["a", "b"], torch.eye(2), **how)  # type: ignore[arg-type]
     mixed, target = mix({**batch, "b.present": torch.ones(2).bool()}, ["a", "b"], torch.eye(2), **how)  # type: ignore[arg-type]
     torch.testing.assert_close(target @ batch["a"], mixed["a"])

@@ -23,6 +23,7 @@ class Fake:
     def __init__(self, name: str, *, ragged: bool) -> None:
         self.name = name
         self.ragged = ragged
+        self.senses = (self,)
 
     def read(self, raw: Any) -> Sample:
         if raw < 0:

@@ -151,7 +151,9 @@ def test_an_empty_cell_of_one_signal_is_absent(tmp_path: Path) -> None:
     lines = ["photo,age,city,label"]
     for number in range(12):
         picture(tmp_path / f"{number}.png", seed=number)
-        lines.append(f"{'' if number == 4 else f'{number}.png'},{20 + number % 3},{'xyz'[number % 3]},{'ab'[number % 2]}")
+        lines.append(
+            f"{'' if number == 4 else f'{number}.png'},{20 + number % 3},{'xyz'[number % 3]},{'ab'[number % 2]}"
+        )
     (tmp_path / "people.csv").write_text("\n".join(lines))
     source = open_source(tmp_path)
     assert source.kinds == {"photo": "image", "table": "table"}
@@ -320,7 +322,10 @@ def test_class_folders_have_no_columns(tmp_path: Path) -> None:
 
 # -- AudioSet ---------------------------------------------------------------------------------------------------------
 
-HEADER = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=3\n# YTID, start_seconds, end_seconds, positive_labels\n"
+HEADER = (
+    "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=3\n"
+    "# YTID, start_seconds, end_seconds, positive_labels\n"
+)
 
 
 def audioset(root: Path) -> Path:
@@ -334,7 +339,9 @@ def audioset(root: Path) -> Path:
     ]
     (root / "balanced_train_segments.csv").write_text(HEADER + "\n".join(lines))
     (root / "eval_segments.csv").write_text(HEADER + 'eeeeeeeeeee, 1.000, 11.000, "/t/dd00088,/m/05zppz"\n')
-    names = 'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/05zppz,"Male speech, man speaking"\n2,/t/dd00088,"Gush"\n'
+    names = (
+        'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/05zppz,"Male speech, man speaking"\n2,/t/dd00088,"Gush"\n'
+    )
     (root / "class_labels_indices.csv").write_text(names)
     film(root / "clips" / "--PJHxphWEs_30.000.mkv", sound=True)
     film(root / "clips" / "Y_aaaaaaaa_.mkv", sound=False, seed=1)
@@ -362,12 +369,12 @@ def test_audioset_as_published(tmp_path: Path) -> None:
 
 def test_audioset_without_clips_or_with_a_broken_line(tmp_path: Path) -> None:
     (tmp_path / "eval_segments.csv").write_text(HEADER + "a, 1.000, 2.000\n")
-    with pytest.raises(InputError, match="eval_segments.csv:4: a segment is: id, start, end"):
+    with pytest.raises(InputError, match=r"eval_segments.csv:4: a segment is: id, start, end"):
         open_source(tmp_path)
     (tmp_path / "eval_segments.csv").write_text(HEADER + 'a, 1.000, 2.000, "/m/1"\n')
     with pytest.raises(InputError, match="no segment has a clip here"):
         open_source(tmp_path)
     audioset(tmp_path / "other")
     (tmp_path / "other" / "class_labels_indices.csv").write_text("number,name\n0,Speech\n")
-    with pytest.raises(InputError, match="class_labels_indices.csv: its columns are"):
+    with pytest.raises(InputError, match=r"class_labels_indices.csv: its columns are"):
         open_source(tmp_path / "other")

@@ -107,7 +107,9 @@ def _words(path: Path) -> dict[str, str]:
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     if lines and not {"mid", "display_name"} <= lines[0].keys():
-        raise InputError(f"{path}: its columns are {list(lines[0])}, not index, mid, display_name; take the published one")
+        raise InputError(
+            f"{path}: its columns are {list(lines[0])}, not index, mid, display_name; take the published one"
+        )
     return {line["mid"]: line["display_name"] for line in lines}
 
 

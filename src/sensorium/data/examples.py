@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, did_you_mean
-from ..modalities.base import Modality, Raw
+from ..modalities.base import Modality
 from .description import DataConfig
 
 
@@ -75,7 +75,7 @@ class Examples:
         names: what to call each example when speaking to people.
     """
 
-    raws: Mapping[str, Sequence[Raw]]
+    raws: Mapping[str, Sequence[Any]]
     targets: np.ndarray | None
     names: Sequence[str]
 
@@ -90,7 +90,6 @@ class Examples:
             None if self.targets is None else self.targets[indices],
             pick(self.names, indices),
         )
-
 
     def given_to(self, modality: Modality) -> Examples:
         """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or
@@ -127,7 +126,7 @@ class Listing:
     """
 
     kinds: dict[str, str]
-    raws: dict[str, Sequence[Raw]]
+    raws: dict[str, Sequence[Any]]
     names: Sequence[str]
     labels: np.ndarray
     description: DataConfig

@@ -71,7 +71,10 @@ def _of_several(files: Sequence[Path], modality: Modality, description: DataConf
         parts = [_rows(file, modality, inputs) for file in files]
     elif description.layout == "arrays":
         listings = [list_path(file, description) for file in files]
-        parts = [(listing.raws, [f"{file} {name}" for name in listing.names]) for file, listing in zip(files, listings, strict=True)]
+        parts = [
+            (listing.raws, [f"{file} {name}" for name in listing.names])
+            for file, listing in zip(files, listings, strict=True)
+        ]
     else:
         examples, others = by_stem(files, inputs)
         if others:

@@ -205,7 +205,9 @@ class _Memory:
             lengths = self._lengths.get(_owner(field))
             there = [place for place, sample in enumerate(samples) if field in sample]
             # A ragged modality may have fields that are not along its first axis (a rate, a size).
-            along = lengths is not None and all(_is_along(samples[place][field], int(lengths[place])) for place in there)
+            along = lengths is not None and all(
+                _is_along(samples[place][field], int(lengths[place])) for place in there
+            )
             absent = np.zeros((0, *like.shape[1:]) if along else like.shape, like.dtype)
             arrays = [sample.get(field, absent) for sample in samples]
             if along and len(set(map(len, arrays))) > 1:

@@ -39,8 +39,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
         raws={
-            name: raws_of(table, first.parent, names, config, alone=len(inputs) == 1)
-            for name, config in inputs.items()
+            name: raws_of(table, first.parent, names, config, alone=len(inputs) == 1) for name, config in inputs.items()
         },
         names=names,
         labels=_labels(table, described.target),

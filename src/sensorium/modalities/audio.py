@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, gcd, log
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -340,7 +340,7 @@ def decode(raw: Raw, rate: int = AudioConfig.rate) -> tuple[np.ndarray, int]:
     elif isinstance(raw, str | bytes | Path):
         wave, rate = _decode_file(raw)
     else:
-        wave, rate = np.asarray(raw[0]), int(raw[1])
+        wave, rate = np.asarray(cast(Any, raw)[0]), int(cast(Any, raw)[1])
     if wave.ndim not in (1, 2) or wave.dtype.kind not in "iuf":
         raise InputError(f"an array of shape {wave.shape} of {wave.dtype} is not sound; give samples [× channels]")
     if wave.size == 0:

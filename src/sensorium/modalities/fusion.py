@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from math import nan
 from typing import Any, ClassVar, Literal
@@ -39,9 +40,9 @@ class FusionConfig:
 class Fusion(Modality):
     """Several modalities, the *senses*, as one modality: a byte array of as many segments.
 
-    A batch holds the fields of each sense, and ``<name>.present``, batch, bool: whether an example has this sense. Where
-    that is missing all examples have it; where the sense itself is missing, none has. What is absent is masked, as a
-    whole, in training and in inference.
+    A batch holds the fields of each sense, and ``<name>.present``, batch, bool: whether an example has this sense.
+    Where that is missing all examples have it; where the sense itself is missing, none has. What is absent is masked,
+    as a whole, in training and in inference.
 
     Pictures and sound keep step: where there is video, its clips say when the windows of all sound begin.
 
@@ -130,10 +131,8 @@ class Fusion(Modality):
         for sense in self.senses:
             found: Sample = {}
             if line.get(sense.name) is not None:
-                try:
+                with suppress(Absent):
                     found = _of_sense(sense.name, sense.read, line[sense.name])
-                except Absent:
-                    pass
             sample |= {**found, f"{sense.name}.present": np.array(bool(found))}
         if not any(sample[f"{name}.present"] for name in names):
             raise Absent(f"it has none of {', '.join(names)}; remove it")

@@ -89,7 +89,8 @@ class Video(Modality):
     its last frame repeated, which would show the model something that stands still and cost it the time to read it.
 
     ``video.start``, batch, in seconds from the video's start: where it is given (and not NaN), ``view`` and
-    ``augment`` take the clip that begins there; and both tell in it where their clip begins, so that sound can be taken from the same place.
+    ``augment`` take the clip that begins there; and both tell in it where their clip begins, so that sound can be
+    taken from the same place.
 
     A row's values are its patch's pixels in order of time, height and width, the channels of a pixel side by side.
 

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+
 from ..modalities import Batch, Modality, Signal
 
 INK, ACCENT, SECOND, PALE = "#1d2430", "#2f6fde", "#e0703c", "#d9dee7"

@@ -159,9 +159,7 @@ def mean_shares(model: Model, samples: Samples) -> dict[str, list[float]]:
     # One at a time: the attention of a large model over a long signal fills a memory.
     told = [shares(model, one(batch, slice(place, place + 1))) for place in range(len(chosen))]
     return {
-        sense.name: [
-            float(np.mean([float(reads[read][sense.name]) for reads in told])) for read in range(len(told[0]))
-        ]
+        sense.name: [float(np.mean([float(reads[read][sense.name]) for reads in told])) for read in range(len(told[0]))]
         for sense in model.inputs.senses
     }
 

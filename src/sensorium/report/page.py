@@ -161,7 +161,10 @@ def _trained(report: Mapping[str, Any], model: Model) -> str:
     processes = [number for number in encoder.processes if number is not None]
     up_to = "up to " if model.inputs.ragged else ""
     steps = [
-        (" + ".join(sense.name for sense in model.inputs.senses), f"{up_to}{model.inputs.rows:,} rows × {model.inputs.channels:,} channels"),
+        (
+            " + ".join(sense.name for sense in model.inputs.senses),
+            f"{up_to}{model.inputs.rows:,} rows × {model.inputs.channels:,} channels",
+        ),
         (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.read_heads, 'head')}"),
         ("latents", f"{encoder.latents:,} × {encoder.width:,}"),
         (
