@@ -168,21 +168,26 @@ def flop_counter() -> FlopCounterMode:
 
 
 def film(path: Path, *, sound: bool, frames: int = 6, seed: int = 0) -> Path:
-    """A film of ten frames a second, 16 × 16 pixels, with or without sound of 8 kHz."""
+    """A film of ten frames a second, 16 × 16 pixels, with or without sound of 8 kHz: noise."""
     random = np.random.default_rng(seed)
+    wave = random.integers(-9000, 9000, frames * 800).astype(np.int16) if sound else None
+    pictures = random.integers(0, 256, (frames, 16, 16, 3), dtype=np.uint8)
+    return write_film(path, pictures, rate=10, wave=wave, sound_rate=8000)
+
+
+def write_film(path: Path, pictures: np.ndarray, *, rate: int, wave: np.ndarray | None, sound_rate: int) -> Path:
+    """A lossless film of frames × height × width × 3 bytes, and 16-bit samples beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("ffv1", rate=10)
-        stream.pix_fmt, stream.height, stream.width = "bgr0", 16, 16
-        if sound:
-            track: Any = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-            samples = random.integers(-9000, 9000, (1, frames * 800)).astype(np.int16)
-            wave = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-            wave.rate, wave.pts = 8000, 0
-            container.mux(track.encode(wave))
+        stream: Any = container.add_stream("ffv1", rate=rate)
+        stream.pix_fmt, stream.height, stream.width = "bgr0", *pictures.shape[1:3]
+        if wave is not None:
+            track: Any = container.add_stream("pcm_s16le", rate=sound_rate, layout="mono")
+            samples = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
+            samples.rate, samples.pts = sound_rate, 0
+            container.mux(track.encode(samples))
             container.mux(track.encode(None))
-        for _ in range(frames):
-            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode(None))
     return path

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sensorium as sm
+from builders import write_film
 from sensorium import presets
 from sensorium.config import to_yaml
 from sensorium.errors import InputError
@@ -99,7 +100,8 @@ def test_a_new_model_answers_evenly() -> None:
 def test_two_training_steps_on_real_data(name: str, tmp_path: Path) -> None:
     """Each of the paper's models takes two steps by its own recipe, the batch apart, on pictures and recordings."""
     kind = presets.load(name).inputs.kind
-    {"image": _photographs, "points": _scans, "audio": _recordings}[kind](tmp_path / "data")
+    write = {"image": _photographs, "points": _scans, "audio": _recordings, "video": _films, "fusion": _films}
+    write[kind](tmp_path / "data")
     settings = ("recipe.batch=2", "recipe.precision=float32", "recipe.average=0.0")
     result = sm.train(tmp_path / "data", out=tmp_path / "run", preset=name, epochs=1, settings=settings)
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
@@ -150,3 +152,16 @@ def _recordings(folder: Path) -> None:
             place = folder / ("train" if number < 2 else "test") / label / f"{number}.wav"
             place.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(place, signal[number * 70_000 : number * 70_000 + 70_000], 48_000)
+
+
+def _films(folder: Path) -> None:
+    """A window that wanders over the photographs, and their rows as its sound."""
+    from sklearn.datasets import load_sample_images
+
+    for label, picture in zip(("temple", "flower"), load_sample_images().images, strict=True):
+        wave = (picture[..., 1].ravel().astype(np.int16) - 128) * 200
+        for number in range(3):
+            frames = np.stack([picture[20 * number + step :, 5 * step :][:240, :240] for step in range(40)])
+            place = folder / ("train" if number < 2 else "test") / label / f"{number}.mkv"
+            sound = wave[number * 80_000 : number * 80_000 + 76_800]
+            write_film(place, frames, rate=25, wave=sound, sound_rate=48_000)

@@ -51,7 +51,7 @@ class Fusion(Modality):
     >>> senses = {"photo": ImageConfig(size=(8, 8), bands=4), "words": TextConfig(length=16, channels=32)}
     >>> fusion = Fusion(FusionConfig(modalities=senses))
     >>> fusion.embed({"photo": torch.rand(2, 3, 8, 8), "words": torch.zeros(2, 16)}).dense().shape
-    torch.Size([2, 80, 101])
+    torch.Size([2, 80, 36])
     """
 
     kind: ClassVar[str] = "fusion"

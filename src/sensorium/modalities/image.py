@@ -5,20 +5,19 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels, fourier_grid
+from ..core.positions import fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
+from .pixels import centre, floats, grid_codes, random_crop, stored_size
 
 LARGEST_SIDE = 224
 LARGEST_PICTURE = 400_000_000  # pixels; more would not fit a laptop's memory once decoded
@@ -75,7 +74,7 @@ class Image(Modality):
             raise InputError(f"image: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        self.stored = tuple(side if side < 64 else round(side * 8 / 7) for side in config.size)
+        self.stored = stored_size(config.size)
 
     # -- from files
 
@@ -111,26 +110,23 @@ class Image(Modality):
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """Floats in [0, 1], the centre of ``size``."""
-        images = _floats(batch[self.name])
-        (top, height), (left, width) = (
-            ((have - want) // 2 if have > want else 0, min(have, want))
-            for have, want in zip(images.shape[-2:], self._target(images), strict=True)
-        )
-        return {**batch, self.name: images[..., top : top + height, left : left + width]}
+        images = batch[self.name]
+        return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3) and mirroring as one resampling,
         after RandAugment's operations on the whole picture."""
-        images = _floats(batch[self.name])
+        images = floats(batch[self.name])
         layers, magnitude = self.config.randaugment
         if layers:
             images = _randaugment(images, layers, magnitude, generator)
-        if self.config.crop >= 1 and self.config.flip <= 0 and images.shape[-2:] == self._target(images):
-            return {**batch, self.name: images}
-        return {**batch, self.name: self._random_crop(images, generator)}
+        crop, flip, target = self.config.crop, self.config.flip, self._target(images)
+        if crop < 1 or flip > 0 or tuple(images.shape[-2:]) != target:
+            images = random_crop(images, target, least=crop, flip=flip, generator=generator)
+        return {**batch, self.name: images}
 
     def embed(self, batch: Batch) -> ByteArray:
-        images = _floats(batch[self.name])
+        images = floats(batch[self.name])
         if images.ndim != 4 or images.shape[1] != self.config.channels:
             raise InputError(
                 f"{self.name}: expected batch × {self.config.channels} × height × width, got {tuple(images.shape)}"
@@ -171,7 +167,7 @@ class Image(Modality):
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        picture = _floats(batch[self.name])[index].clamp(0, 1)
+        picture = floats(batch[self.name])[index].clamp(0, 1)
         picture = picture.expand(3, -1, -1) if self.config.channels == 1 else picture
         pixels = picture.permute(1, 2, 0).numpy()
         axes.set_axis_off()
@@ -185,42 +181,15 @@ class Image(Modality):
         down, across = self.config.patch
         return images.shape[-2] // down, images.shape[-1] // across
 
-    def _target(self, images: Tensor) -> tuple[int, ...]:
+    def _target(self, images: Tensor) -> tuple[int, int]:
         """What a view of stored pictures measures; pictures of another size are taken as they come."""
-        return self.config.size if tuple(images.shape[-2:]) == self.stored else tuple(images.shape[-2:])
+        height, width = images.shape[-2:]
+        return self.config.size if (height, width) == self.stored else (height, width)
 
     def _codes(self, grid: tuple[int, int], device: torch.device) -> GridCodes:
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return _fourier_grid(grid, self.config.bands, self.config.resolution or own, device)
-
-    def _random_crop(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        count = images.shape[0]
-        draw = torch.rand(5, count, generator=generator)
-        area = self.config.crop + (1 - self.config.crop) * draw[0]
-        low, high = (np.log(3 / 4), np.log(4 / 3)) if self.config.crop < 1 else (0.0, 0.0)
-        aspect = (low + (high - low) * draw[1]).exp()
-        tall, wide = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
-        mirrored = torch.where(draw[4] < self.config.flip, -1.0, 1.0)
-        theta = torch.zeros(count, 2, 3)
-        theta[:, 0, 0] = wide * mirrored
-        theta[:, 1, 1] = tall
-        theta[:, 0, 2] = (1 - wide) * (2 * draw[2] - 1)
-        theta[:, 1, 2] = (1 - tall) * (2 * draw[3] - 1)
-        shape = [count, images.shape[1], *self._target(images)]
-        grid = F.affine_grid(theta, shape, align_corners=False).to(images.device)
-        return F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
-
-
-@lru_cache(maxsize=8)
-def _fourier_grid(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
-    """Codes do not depend on the batch: made once for each shape."""
-    codes = fourier_grid(grid, bands=bands, resolution=resolution)
-    return GridCodes(tuple(table.to(device) for table in codes.tables))
-
-
-def _floats(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+        return grid_codes(grid, self.config.bands, self.config.resolution or own, device)
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:

@@ -6,8 +6,7 @@ import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import ceil, log
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels, fourier_grid
+from ..core.positions import fourier_channels
 from ..errors import Absent, InputError
 from .base import Batch, Modality, Raw, Sample, of_present
+from .pixels import centre, floats, grid_codes, random_crop, stored_size
 from .spans import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -119,8 +119,7 @@ class Video(Modality):
             raise InputError(f"{self.name}: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        # A little more than the model sees, so that training crops have room; of both sides or of none.
-        self.stored = tuple(config.size if min(config.size) < 64 else (round(side * 8 / 7) for side in config.size))
+        self.stored = stored_size(config.size)
         self.kept = max(config.frames, round(config.seconds * config.rate))
 
     # -- from files ---------------------------------------------------------------------------------------------
@@ -213,10 +212,10 @@ class Video(Modality):
         spare = self._spare(batch)
         share = uniform(spare, spare.shape, 0, 1, generator)
         result = self._clip(batch, (share * (spare + 1)).floor())
-        video = _floats(result[self.name])
-        target = self._target(video)
-        if self.config.crop < 1 or self.config.flip > 0 or tuple(video.shape[-2:]) != target:
-            video = self._random_crop(video, target, generator)
+        video = floats(result[self.name])
+        crop, flip, target = self.config.crop, self.config.flip, self._target(video)
+        if crop < 1 or flip > 0 or tuple(video.shape[-2:]) != target:
+            video = random_crop(video, target, least=crop, flip=flip, generator=generator)
         if self.config.colour > 0:
             pivot = sum(self.config.mean) / len(self.config.mean)
             video = _recolour(video, self.config.colour, pivot, generator)
@@ -224,7 +223,7 @@ class Video(Modality):
 
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, height and width. Rows wholly in padding are masked."""
-        video, mask = _floats(batch[self.name]), batch.get(f"{self.name}.mask")
+        video, mask = floats(batch[self.name]), batch.get(f"{self.name}.mask")
         if video.ndim != 5 or video.shape[2] != self.config.channels:
             raise InputError(
                 f"{self.name}: expected batch × frames × {self.config.channels} × height × width, "
@@ -291,7 +290,7 @@ class Video(Modality):
         """A few frames from the first to the last, in reading order."""
         length = int(lengths(batch, self.name)[index])
         chosen = torch.linspace(0, length - 1, min(length, SHOWN)).round().long()
-        frames = _floats(batch[self.name][index, chosen]).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+        frames = floats(batch[self.name][index, chosen]).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
         axes.set_axis_off()
         if heat is None:
             axes.imshow(_sheet(frames.cpu().numpy(), 1.0))
@@ -307,11 +306,12 @@ class Video(Modality):
     def _codes(self, space: tuple[int, ...], device: torch.device) -> GridCodes:
         own = tuple(float(size) for size in self.config.grid)
         grid = (self.config.grid[0], *space)
-        return _fourier_grid(grid, self.config.bands, self.config.resolution or own, device)
+        return grid_codes(grid, self.config.bands, self.config.resolution or own, device)
 
-    def _target(self, video: Tensor) -> tuple[int, ...]:
+    def _target(self, video: Tensor) -> tuple[int, int]:
         """What a view of stored frames measures; those of another size are taken as they come."""
-        return self.config.size if tuple(video.shape[-2:]) == self.stored else tuple(video.shape[-2:])
+        height, width = video.shape[-2:]
+        return self.config.size if (height, width) == self.stored else (height, width)
 
     def _spare(self, batch: Batch) -> Tensor:
         """By how many frames each video is longer than a clip: int64, (batch,)."""
@@ -332,37 +332,7 @@ class Video(Modality):
     def _view(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
         result = self._clip(batch, start)
         video = result[self.name]
-        height, width = self._target(video)
-        top, left = (video.shape[-2] - height) // 2, (video.shape[-1] - width) // 2
-        return {**result, self.name: _floats(video[..., top : top + height, left : left + width])}
-
-    def _random_crop(self, video: Tensor, target: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        count, frames, channels = video.shape[:3]
-        draw = uniform(video, (5, count), 0, 1, generator)
-        area = self.config.crop + (1 - self.config.crop) * draw[0]
-        low, high = (log(3 / 4), log(4 / 3)) if self.config.crop < 1 else (0.0, 0.0)
-        aspect = (low + (high - low) * draw[1]).exp()
-        tall, wide = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
-        theta = video.new_zeros(count, 2, 3)
-        theta[:, 0, 0] = wide * torch.where(draw[4] < self.config.flip, -1.0, 1.0)
-        theta[:, 1, 1] = tall
-        theta[:, 0, 2] = (1 - wide) * (2 * draw[2] - 1)
-        theta[:, 1, 2] = (1 - tall) * (2 * draw[3] - 1)
-        # Frames are channels here: one grid serves all frames of an example.
-        grid = F.affine_grid(theta, [count, 1, *target], align_corners=False)
-        crops = F.grid_sample(video.flatten(1, 2), grid, align_corners=False, padding_mode="reflection")
-        return crops.unflatten(1, (frames, channels))
-
-
-@lru_cache(maxsize=8)
-def _fourier_grid(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
-    """Codes do not depend on the batch: made once for each shape."""
-    codes = fourier_grid(grid, bands=bands, resolution=resolution)
-    return GridCodes(tuple(table.to(device) for table in codes.tables))
-
-
-def _floats(video: Tensor) -> Tensor:
-    return video.float().div_(255) if video.dtype == torch.uint8 else video
+        return {**result, self.name: floats(centre(video, self._target(video)))}
 
 
 def _recolour(video: Tensor, strength: float, pivot: float, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,79 @@
+"""What pictures share, still or moving: their size on disk and in the model, crops, and the codes of their grid."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..arrays import GridCodes
+from ..core.positions import fourier_grid
+from .spans import uniform
+
+ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
+
+
+def stored_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width to keep of a picture of which the model sees ``size``: a seventh more, so that training crops
+    have room; of both sides or of none, for the proportions are the picture's.
+
+    >>> stored_size((224, 224)), stored_size((32, 64))
+    ((256, 256), (32, 64))
+    """
+    height, width = size
+    return size if min(size) < ROOMY else (round(height * 8 / 7), round(width * 8 / 7))
+
+
+def floats(pictures: Tensor) -> Tensor:
+    """Pictures in [0, 1], if they are bytes."""
+    return pictures.float().div_(255) if pictures.dtype == torch.uint8 else pictures
+
+
+def centre(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of pictures (… × height × width) at least as large as ``size``."""
+    height, width = size
+    top, left = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
+    return pictures[..., top : top + height, left : left + width]
+
+
+def random_crop(
+    pictures: Tensor, size: tuple[int, int], *, least: float, flip: float, generator: torch.Generator
+) -> Tensor:
+    """A part of each picture, stretched to ``size``, perhaps mirrored: one resampling.
+
+    Args:
+        pictures: batch × … × height × width, float; what lies between (frames, channels) is cropped alike.
+        size: height and width of the result.
+        least: the smallest share of the area a part may have; its aspect is from 3/4 to 4/3. 1: all of it.
+        flip: probability of mirroring left and right.
+        generator: what is random comes from it.
+
+    Returns:
+        batch × … × size
+    """
+    count = len(pictures)
+    draw = uniform(pictures, (5, count), 0, 1, generator)
+    area = least + (1 - least) * draw[0]
+    low, high = (log(3 / 4), log(4 / 3)) if least < 1 else (0.0, 0.0)
+    aspect = (low + (high - low) * draw[1]).exp()
+    tall, wide = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
+    theta = pictures.new_zeros(count, 2, 3)
+    theta[:, 0, 0] = wide * torch.where(draw[4] < flip, -1.0, 1.0)
+    theta[:, 1, 1] = tall
+    theta[:, 0, 2] = (1 - wide) * (2 * draw[2] - 1)
+    theta[:, 1, 2] = (1 - tall) * (2 * draw[3] - 1)
+    # Frames are channels here: one grid serves all frames of an example.
+    flat = pictures.flatten(1, -3)
+    grid = F.affine_grid(theta, [count, 1, *size], align_corners=False)
+    crops = F.grid_sample(flat, grid, align_corners=False, padding_mode="reflection")
+    return crops.unflatten(1, pictures.shape[1:-2])
+
+
+@lru_cache(maxsize=16)
+def grid_codes(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
+    """Fourier codes of a grid of rows; they do not depend on the batch and are made once for each shape."""
+    codes = fourier_grid(grid, bands=bands, resolution=resolution)
+    return GridCodes(tuple(table.to(device) for table in codes.tables))
