@@ -136,20 +136,27 @@ def train(
 
 @app.command
 def evaluate(
-    run: Path, data: Path, *, split: Split = "test", dataset: Path | None = None, fold: str | None = None
+    run: Path,
+    data: Path,
+    *,
+    split: Split = "test",
+    without: tuple[str, ...] = (),
+    dataset: Path | None = None,
+    fold: str | None = None,
 ) -> None:
     """Evaluate a trained run on some data and write the report anew.
 
     Args:
         run: Run folder.
         data: Folder or file.
+        without: A signal to take away from every example; repeatable.
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
     """
     from . import runs
 
     with _Display() as listener:
-        result = runs.evaluate(run, data, split=split, dataset=dataset, fold=fold, listener=listener)
+        result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
     print(_headline(result))
     print(f"report: {Path(result['folder']) / 'report.html'}")
 
