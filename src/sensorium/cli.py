@@ -447,7 +447,8 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
         shares = row.get("shares", [{}])[-1]
         read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
         table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
-    Console(highlight=False, soft_wrap=True).print(table)
+    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
+    Console(highlight=False, width=width).print(table)
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

@@ -170,8 +170,8 @@ class Points(Modality):
             axes.scatter(across[order], up[order], c=-depth[order], s=size, cmap="viridis")
         else:  # the cloud in grey, and what was read over it, even where it is behind
             warm = heat.flatten()[present].float().cpu()
-            axes.scatter(across, up, color="0.85", s=size, linewidths=0)
-            axes.scatter(across, up, c=warm, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=warm, linewidths=0)
+            axes.scatter(across, up, color="0.85", s=size)
+            axes.scatter(across, up, c=warm, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=warm)
         axes.set_aspect("equal")
         axes.set_axis_off()
 

@@ -192,14 +192,14 @@ class Table(Modality):
         if heat is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
             shown = torch.arange(len(bars))[:SHOWN]
-            told, which = "standard deviations from the mean", "the first"
+            told, which = "standard deviations", "first"
         else:
             bars = heat.reshape(-1).float().cpu()
             shown = bars.topk(min(len(bars), SHOWN)).indices.sort().values
             axes.set_xlim(0, 1)
-            told, which = "heat", "those read most"
+            told, which = "heat", "most read"
         if len(bars) > SHOWN:
-            told += f"; of {len(bars):,} columns {which}"
+            told += f", the {SHOWN} {which} of {len(bars):,} columns"
         labels = [_label(self.config.columns[place], float(values[place])) for place in shown.tolist()]
         axes.barh(np.arange(len(labels)), bars[shown], color="0.6" if heat is None else "firebrick")
         axes.set_yticks(np.arange(len(labels)), labels, parse_math=False)
