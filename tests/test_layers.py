@@ -24,6 +24,7 @@ LAYERS: dict[str, float] = {
     "core.initialise": 1,
     "core.positions": 2,
     "core.rows": 2,
+    "core.queries": 2,
     "core.attention": 2.5,
     "core.perceiver": 3,
     "modalities.base": 4,

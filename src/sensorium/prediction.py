@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import checkpoints, presets
 from .arrays import ByteArray, Segment
 from .config import from_dict, read_yaml
+from .core.queries import Queries
 from .core.rows import reading
 from .data import DataConfig, decode, open_files
 from .errors import InputError
@@ -81,8 +82,16 @@ def gigaflop(model: Model) -> float:
         )
     )
     with FlopCounterMode(display=False) as counter, reading("projected"):
-        model.decoder(model.encoder(array))
+        model.decoder(model.encoder(array), _placeholders(model))
     return counter.get_total_flops() / 1e9
+
+
+def _placeholders(model: Model) -> Queries | None:
+    """As many queries as the task asks of an example of the configured size; None: it asks none."""
+    if model.task.query_channels is None:
+        return None
+    values = torch.zeros(1, model.task.rows(model.inputs), model.task.query_channels, device="meta")
+    return Queries(ByteArray((Segment("answer", values),)))
 
 
 def preset_costs() -> list[dict[str, Any]]:

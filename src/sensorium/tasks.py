@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import pydantic
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .config import record
+from .core.queries import LearnedQueries, Queries
+from .modalities import Modality
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -29,6 +32,21 @@ class Answer:
 
     output: Tensor
     scores: Tensor
+
+
+@dataclass(frozen=True)
+class Question:
+    """A batch that a model is asked about, and what would be right.
+
+    Attributes:
+        view: what the model sees.
+        target: the right answer, as ``Task.loss`` takes it; None: nobody knows.
+        where: the output rows that are asked, int64; None: all.
+    """
+
+    view: dict[str, Tensor]
+    target: Any
+    where: Tensor | None = None
 
 
 @record
@@ -60,45 +78,134 @@ class RegressConfig:
 TaskConfig = Annotated[ClassifyConfig | TagConfig | RegressConfig, pydantic.Field(discriminator="kind")]
 
 
-class Task(ABC):
-    """A question with an answer that can be scored.
+class Task(nn.Module, ABC):
+    """A question with an answer that can be scored. What it learns for itself (queries, a bias) it owns.
+
+    Args:
+        config: what is asked.
+        inputs: what the model reads. It is the model's: a task looks at it and must not register it once more.
+        channels: of the queries that a task may choose freely; None: there is no decoder that takes queries, and the
+            mean of the latents is asked.
 
     Attributes:
         headline: the metric by which models are compared; larger is better.
+        per_example: whether an answer has one row of scores for each example, which a report can table; False: it is a
+            signal.
+        start: how the decoder's last linear layer starts.
     """
 
     headline: ClassVar[str]
+    per_example: ClassVar[bool] = True
+    start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
+        super().__init__()
         self.config = config
 
+    # -- asking
+
     @property
-    def outputs(self) -> int:
-        """Channels of the decoder's output."""
-        return len(self.config.classes)
+    @abstractmethod
+    def query_channels(self) -> int | None:
+        """Channels of the queries; None: it has none."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int | None:
+        """Channels of a row of the decoder's output; None: those of the queries."""
 
     @abstractmethod
-    def spell_out(self, target: Tensor) -> Tensor:
-        """Targets as batch × outputs floats, which may be mixed (mixup)."""
+    def rows(self, inputs: Modality) -> int:
+        """How many output rows an example of the configured size has: what ``where`` may ask for."""
 
     @abstractmethod
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch, against targets as ``spell_out`` gives them."""
+    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
+        """The queries for a viewed batch; None: the mean of the latents is asked.
+
+        Args:
+            where: int64, the output rows that are asked; None: all.
+        """
 
     @abstractmethod
-    def answer(self, output: Tensor) -> Answer:
-        """The decoder's output, read."""
+    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Any:
+        """The decoder's output, read.
 
-    def agreement(self, output: Tensor, target: Tensor) -> float:
+        Args:
+            rows: batch × queries × outputs.
+            queries: what was asked: ``queries.split(rows)`` tells the rows of several signals apart,
+                ``queries.where`` which rows they are.
+
+        Returns:
+            a dataclass that has ``output``, which is what ``loss`` takes, and ``scores``, which is for people.
+        """
+
+    # -- being right
+
+    @abstractmethod
+    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+        """What to ask in training and evaluation, of a view that still has the batch's ``target``, if there is one.
+        Where the signal is its own target, parts of it are hidden here.
+
+        Args:
+            generator: of what is random; None, in evaluation: the question depends on the example alone.
+        """
+
+    @abstractmethod
+    def loss(self, output: Any, target: Any, *, smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch: an answer's ``output`` against a question's ``target``."""
+
+    def agreement(self, output: Any, target: Any) -> float:
         """The share of a training batch that is right, for a glance; NaN where right and wrong do not apply."""
         return nan
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, updated with (scores, target)."""
+        """Fresh metrics, for ``score``."""
+
+    @abstractmethod
+    def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
+        """Update metrics with a batch's answer and its question's target."""
 
 
-class Classify(Task):
+class Named(Task):
+    """A number for each of some names, for a whole example: one query, or the mean of the latents."""
+
+    def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
+        super().__init__(config, inputs=inputs, channels=channels)
+        self.queries = None if channels is None else LearnedQueries(1, channels)
+
+    @property
+    def query_channels(self) -> int | None:
+        return None if self.queries is None else self.queries.table.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return len(self.config.classes)
+
+    def rows(self, inputs: Modality) -> int:
+        return 1
+
+    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
+        return None if self.queries is None else self.queries(where=where)
+
+    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Answer:
+        return self.read(rows.squeeze(1))
+
+    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+        view = dict(view)
+        target = view.pop("target", None)
+        return Question(view, None if target is None else self.spell_out(target))
+
+    @abstractmethod
+    def read(self, output: Tensor) -> Answer:
+        """batch × outputs, as the decoder gives it, read."""
+
+    @abstractmethod
+    def spell_out(self, target: Tensor) -> Tensor:
+        """Targets of the data as batch × outputs floats, which may be mixed (mixup)."""
+
+
+class Classify(Named):
     """Cross-entropy; accuracy."""
 
     headline = "accuracy"
@@ -109,7 +216,7 @@ class Classify(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=smoothing)
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float().softmax(-1))
 
     def agreement(self, output: Tensor, target: Tensor) -> float:
@@ -129,8 +236,11 @@ class Classify(Task):
             metrics["accuracy_top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
         return MetricCollection(metrics)
 
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target.argmax(-1))
 
-class Tag(Task):
+
+class Tag(Named):
     """Sigmoid cross-entropy for each class; mean average precision over classes."""
 
     headline = "mAP"
@@ -141,7 +251,7 @@ class Tag(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.binary_cross_entropy_with_logits(output.float(), target * (1 - smoothing) + smoothing / 2)
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float().sigmoid())
 
     def agreement(self, output: Tensor, target: Tensor) -> float:
@@ -157,8 +267,11 @@ class Tag(Task):
         }
         return MetricCollection(metrics)
 
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target.long())
 
-class Regress(Task):
+
+class Regress(Named):
     """Squared error of standardised targets; coefficient of determination."""
 
     headline = "r2"
@@ -169,7 +282,7 @@ class Regress(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.mse_loss(output.float(), (target - self._mean(output)) / self._std(output))
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float() * self._std(output) + self._mean(output))
 
     def metrics(self) -> MetricCollection:
@@ -178,6 +291,9 @@ class Regress(Task):
 
         metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
         return MetricCollection(metrics)
+
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target)
 
     def _mean(self, like: Tensor) -> Tensor:
         return torch.tensor(self.config.mean, device=like.device)
@@ -189,6 +305,6 @@ class Regress(Task):
 TASKS: dict[str, type[Task]] = {"classify": Classify, "tag": Tag, "regress": Regress}
 
 
-def task(config: Any) -> Task:
-    """The task that a configuration describes."""
-    return TASKS[config.kind](config)
+def task(config: Any, *, inputs: Modality, channels: int | None = None) -> Task:
+    """The task that a configuration describes; arguments as of :class:`Task`."""
+    return TASKS[config.kind](config, inputs=inputs, channels=channels)

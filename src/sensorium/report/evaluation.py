@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..modalities import Batch, Signal
 from ..model import Model
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 LOOKED_AT = 32  # examples that shares of attention are the mean of
 WEAKEST_PEAK = 2.0  # in units of uniform attention: what is hottest on a map must be at least this to be drawn as 1
@@ -48,7 +51,7 @@ class Evaluation:
     Attributes:
         split: which part of the data this is.
         samples: how many examples.
-        scores: samples × outputs: probabilities, or values in their own units.
+        scores: samples × outputs: probabilities, or values in their own units; samples × 0 where an answer is a signal.
         targets: as the samples give them; None: unlabelled.
         loss: the mean over examples; NaN where there are no targets.
         metrics: name → number, with ``loss``; empty where there are no targets.
@@ -88,26 +91,34 @@ def evaluate(
         raise InputError(f"the {split} split has no examples; add some or name another split")
     scores: list[Tensor] = []
     targets: list[Tensor] = []
-    loss = 0.0
+    loss, known = 0.0, False
+    metrics = model.task.metrics().to(next(model.parameters()).device)
     with _evaluating(model):
         for start in range(0, total, batch_size):
             batch = dict(samples.batch(list(range(start, min(start + batch_size, total)))))
-            target = batch.pop("target", None)
-            answers = [model(view) for view in model.inputs.views(_moved(model, batch))]
-            scores.append(torch.stack([answer.scores.float() for answer in answers]).mean(0).cpu())
-            if target is not None:
-                wanted = model.task.spell_out(target.to(answers[0].output.device))
-                losses = [float(model.task.loss(answer.output, wanted)) for answer in answers]
-                loss += sum(losses) / len(losses) * len(target)
-                targets.append(target.cpu())
+            count = min(batch_size, total - start)
+            questions = [model.task.pose(model.inputs, view) for view in model.inputs.views(_moved(model, batch))]
+            answers = [model(question.view, question.where) for question in questions]
+            answer = answers[0]
+            if len(answers) > 1:
+                answer = replace(answer, scores=torch.stack([each.scores for each in answers]).mean(0))
+            if model.task.per_example:
+                scores.append(answer.scores.float().cpu())
+                targets += [batch["target"].cpu()] if "target" in batch else []
+            if questions[0].target is not None:
+                known = True
+                pairs = zip(answers, questions, strict=True)
+                losses = [float(model.task.loss(each.output, question.target)) for each, question in pairs]
+                loss += sum(losses) / len(losses) * count
+                model.task.score(metrics, answer, questions[0].target)
             if progress is not None:
-                progress(min(start + batch_size, total), total)
-    every_score = torch.cat(scores)
-    if not targets:
-        return Evaluation(split, total, every_score.numpy(), None, nan, {})
-    every_target = torch.cat(targets)
-    metrics = {"loss": loss / total, **_metrics(model, every_score, every_target)}
-    return Evaluation(split, total, every_score.numpy(), every_target.numpy(), loss / total, metrics)
+                progress(start + count, total)
+    every_score = torch.cat(scores).numpy() if scores else np.zeros((total, 0), np.float32)
+    every_target = torch.cat(targets).numpy() if targets else None
+    if not known:
+        return Evaluation(split, total, every_score, every_target, nan, {})
+    figures = {"loss": loss / total, **_computed(metrics)}
+    return Evaluation(split, total, every_score, every_target, loss / total, figures)
 
 
 def explain(model: Model, batch: Batch, *, read: int = -1) -> Signal:
@@ -193,13 +204,11 @@ def _heat(weights: Tensor, mask: Tensor | None) -> Tensor:
     return (shares / peak.clamp_min(WEAKEST_PEAK)).clamp(0, 1)
 
 
-def _metrics(model: Model, scores: Tensor, targets: Tensor) -> dict[str, float]:
-    targets = targets.float().reshape(scores.shape) if model.task.config.kind == "regress" else targets.long()
+def _computed(metrics: MetricCollection) -> dict[str, float]:
     result = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # tags without examples: the report shows them
-        for name, metric in model.task.metrics().items():
-            metric.update(scores, targets)
+        for name, metric in metrics.items():
             try:
                 result[str(name)] = float(metric.compute())
             except ValueError:  # R² is not defined for a single example
