@@ -30,6 +30,7 @@ LAYERS: dict[str, float] = {
     "modalities.base": 4,
     "modalities.spans": 4.3,
     "modalities.pixels": 4.5,
+    "modalities.stems": 4.7,
     "modalities.*": 5,
     "modalities.kinds": 5.3,
     "modalities.fusion": 5.6,

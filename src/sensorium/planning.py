@@ -72,13 +72,13 @@ def plan(
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
     task = _task(source)
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
+    inputs, encoder, decoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:
         recipe = replace(recipe, minutes=minutes, epochs=epochs)
     config = RunConfig(
-        model=ModelConfig(inputs=inputs, encoder=encoder, task=task),
+        model=ModelConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=task),
         recipe=recipe,
         data=source.description,
         fold=None if fold is None else str(fold),

@@ -41,7 +41,7 @@ def predict(
     samples = decode(examples, [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
-    names = model.config.task.classes
+    names = model.task.classes
     rows = []
     for start in range(0, len(samples), batch_size):
         indices = list(range(start, min(start + batch_size, len(samples))))

@@ -132,7 +132,7 @@ def mix(
     Raises:
         InputError: examples of different lengths, or that lack a signal; targets that are no such numbers.
     """
-    if not isinstance(target, Tensor):
+    if not isinstance(target, Tensor) or not target.is_floating_point():
         raise InputError("mixup mixes classes and numbers, not signals; set recipe.mixup=0")
     for name in names:
         for there in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):

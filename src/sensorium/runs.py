@@ -102,7 +102,7 @@ def evaluate(
     )
     if split not in source.splits:
         raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
-    if source.classes != model.config.task.classes:
+    if source.classes != model.task.classes:
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
     samples = _decode(source.splits[split], model, split, listener)

@@ -72,6 +72,14 @@ def random_crop(
     return crops.unflatten(1, pictures.shape[1:-2])
 
 
+def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (batch × channels × height × width) cut at the right and below, or continued by their last pixels."""
+    height, width = size
+    pictures = pictures[..., :height, :width]
+    missing = (0, width - pictures.shape[-1], 0, height - pictures.shape[-2])
+    return F.pad(pictures, missing, mode="replicate") if any(missing) else pictures
+
+
 @lru_cache(maxsize=16)
 def grid_codes(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
     """Fourier codes of a grid of rows; they do not depend on the batch and are made once for each shape."""
