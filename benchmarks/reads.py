@@ -19,7 +19,7 @@ from sensorium.core.positions import fourier_points
 from sensorium.core.rows import Path, Rows, reading
 from sensorium.kernels import compiled, rows_read
 from sensorium.measuring import peak_memory
-from sensorium.modalities import ImageConfig, modality
+from sensorium.modalities import AudioConfig, Fusion, FusionConfig, ImageConfig, VideoConfig, modality
 from small_attention import race
 
 # Examples, latents, width of the latents, side of the picture, of a patch, bands.
@@ -113,15 +113,38 @@ def million() -> None:
         print(f"1,000,000 points of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True)
 
 
+def film() -> None:
+    """One read of 16 frames of 224 × 224 pixels, a row a pixel, with their sound, forward and with backward."""
+    video = VideoConfig(frames=16, patch=(1, 1, 1), bands=32)
+    sound = AudioConfig(rate=48_000, samples=30_720, representation="raw", patch=(16, 1), bands=192)
+    fusion = Fusion(FusionConfig(modalities={"video": video, "audio": sound}))
+    batch = {"video": torch.rand(1, 16, 3, 224, 224), "audio": 2 * torch.rand(1, 30_720, 1) - 1}
+    block = Block(512, inputs=fusion.channels, heads=1)
+    latents = torch.randn(1, 784, 512, requires_grad=True)
+    for backward in (False, True):
+        start = time.perf_counter()
+        with torch.set_grad_enabled(backward):
+            array = fusion.embed(batch)
+            result = block(latents, Rows.of(array))
+        if backward:
+            result.sum().backward()
+        seconds, peak = time.perf_counter() - start, peak_memory() / 1e9
+        told = "with backward" if backward else "forward"
+        print(f"{array.rows:,} rows of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--twin", action="store_true", help="grids by the PyTorch twin, as where no compiler was")
     parser.add_argument("--million", action="store_true", help="one read of a million points instead")
+    parser.add_argument("--film", action="store_true", help="one read of a film's raw pixels and its sound instead")
     options = parser.parse_args()
     if options.twin:
         compiled.library = None
     if options.million:
         million()
+    elif options.film:
+        film()
     else:
         grids()
         rows()

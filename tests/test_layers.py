@@ -48,6 +48,7 @@ LAYERS: dict[str, float] = {
     "measuring": 10.5,
     "bench": 11,
     "planning": 10,
+    "explain": 11,
     "training": 11,
     "runs": 11.5,
     "demonstration": 11.7,

@@ -19,6 +19,7 @@ from sensorium.errors import InputError
 from sensorium.modalities import modality
 from sensorium.modalities.image import ImageConfig
 from sensorium.modalities.points import PointsConfig
+from sensorium.modalities.video import VideoConfig
 from sensorium.model import Model, ModelConfig
 from sensorium.presets.auto import Facts, choose_encoder, choose_inputs, choose_recipe
 from sensorium.recipe import rate
@@ -35,6 +36,18 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
     assert image.rows <= 256
     assert config.size[0] <= side
     assert config.bands <= max(1, config.size[0] // config.patch[0] // 2)
+
+
+@given(side=st.integers(1, 112), frames=st.integers(1, 300))
+def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
+    """Whole patches, at most 64 rows of a frame and 2,048 of a clip."""
+    config = choose_inputs(
+        VideoConfig(size=(side, side), frames=frames, patch=(1, 1, 1)), Facts(examples=1000, minutes=None)
+    )
+    video = modality(config)
+    assert video.rows <= 2048
+    assert config.grid[1] * config.grid[2] <= 64
+    assert config.size[0] <= min(side, 64)
 
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))

@@ -70,6 +70,14 @@ def test_films_with_sound_from_files_to_report(films: Path, tmp_path: Path) -> N
     assert "The share of the attention that each sense got" in page
     again = sm.evaluate(out, films)
     assert again["metrics"] == pytest.approx(result["metrics"])
+    silent = sm.evaluate(out, films, without=["audio"])
+    assert Path(silent["folder"]) == out / "without-audio"
+    assert silent["attention_shares"]["audio"] == [0, 0]
+    assert silent["metrics"]["loss"] != again["metrics"]["loss"]
+    assert json.loads((out / "report.json").read_text())["metrics"] == again["metrics"]  # the run's own is as it was
+    for without, told in (("sound", "did you mean|there is no such signal"), ("audio,video", "nothing would be left")):
+        with pytest.raises(InputError, match=told):
+            sm.evaluate(out, films, without=without.split(","))
     rows = sm.predict(out, [films / "a" / "0.mkv", films / "a" / "4.mkv"])
     assert [row["file"] for row in rows] == [str(films / "a" / "0.mkv"), str(films / "a" / "4.mkv")]
     wave = tmp_path / "alone.wav"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .arrays import ByteArray, GridCodes, RowCodes, Segment
     from .checkpoints import load, save
     from .errors import InputError
+    from .explain import explain_files
     from .model import Model, ModelConfig
     from .planning import plan
     from .prediction import predict
@@ -28,6 +29,7 @@ _HOMES = {
     "ModelConfig": "model",
     "build": "presets",
     "evaluate": "runs",
+    "explain_files": "explain",
     "load": "checkpoints",
     "plan": "planning",
     "predict": "prediction",
@@ -45,6 +47,7 @@ __all__ = [
     "Segment",
     "build",
     "evaluate",
+    "explain_files",
     "load",
     "plan",
     "predict",

@@ -136,20 +136,27 @@ def train(
 
 @app.command
 def evaluate(
-    run: Path, data: Path, *, split: Split = "test", dataset: Path | None = None, fold: str | None = None
+    run: Path,
+    data: Path,
+    *,
+    split: Split = "test",
+    without: tuple[str, ...] = (),
+    dataset: Path | None = None,
+    fold: str | None = None,
 ) -> None:
     """Evaluate a trained run on some data and write the report anew.
 
     Args:
         run: Run folder.
         data: Folder or file.
+        without: A signal to take away from every example; repeatable.
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
     """
     from . import runs
 
     with _Display() as listener:
-        result = runs.evaluate(run, data, split=split, dataset=dataset, fold=fold, listener=listener)
+        result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
     print(_headline(result))
     print(f"report: {Path(result['folder']) / 'report.html'}")
 
@@ -171,16 +178,37 @@ def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: i
         for row in rows:
             print(json_module.dumps(row, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
+    _print_answers(rows)
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    for rank in range(max(len(row["scores"]) for row in rows)):
-        table.add_column("answer" if rank == 0 else "")
-    for row in rows:
-        table.add_row(row["file"], *(f"{name} {score:.3f}" for name, score in row["scores"].items()))
-    Console(highlight=False, soft_wrap=True).print(table)
+
+@app.command
+def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
+    """Show what a trained run reads of files: a page with maps over the signal, and the maps as arrays.
+
+    Args:
+        run: Run folder.
+        files: One or more files.
+        out: Folder for explanation.html and maps.npz; RUN/explained by default.
+        json: Print JSON lines.
+    """
+    from .explain import explain_files
+
+    with _Display() as listener:
+
+        def progress(done: int, total: int) -> None:
+            if not done:
+                listener.stage("explaining")
+            listener.progress(done / total, {})
+
+        explanation = explain_files(run, files, out=out, progress=progress)
+    if json:
+        for row in explanation.rows:
+            print(json_module.dumps(row, ensure_ascii=False))
+        return
+    _print_answers(explanation.rows)
+    if explanation.drawn < len(explanation.rows):
+        print(f"drawn: the first {explanation.drawn} of {len(explanation.rows):,} examples; {explanation.maps} has all")
+    print(f"explanation: {explanation.page}")
 
 
 @app.command
@@ -405,6 +433,29 @@ class _Display:
 def _headline(result: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
     return f"{result['split']} ({result['samples']:,} examples): {figures}"
+
+
+def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
+    """A table of answers, the best first; where there are several senses, with their shares of the last read."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    answers = max(len(row["scores"]) for row in rows)
+    senses = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    for rank in range(answers):
+        table.add_column("answer" if rank == 0 else "")
+    for name in senses:
+        table.add_column(Text(f"{name} read"), justify="right")
+    for row in rows:
+        told = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
+        shares = row.get("shares", [{}])[-1]
+        read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
+        table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
+    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
+    Console(highlight=False, width=width).print(table)
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

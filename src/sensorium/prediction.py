@@ -14,7 +14,7 @@ from .arrays import ByteArray, Segment
 from .config import from_dict, read_yaml
 from .core.queries import Queries
 from .core.rows import reading
-from .data import DataConfig, decode, open_files
+from .data import DataConfig, Samples, decode, open_files
 from .errors import InputError
 from .model import Model
 
@@ -36,11 +36,26 @@ def predict(
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
+    model, samples = opened(run, files)
+    return answers(model, samples, top=top, batch_size=batch_size)
+
+
+def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples]:
+    """A run's model, and the examples in some files, read as the data that it was trained on.
+
+    Raises:
+        InputError: no model there, or a file that cannot be read.
+    """
     model = checkpoints.load(run)
     examples = open_files([Path(file) for file in files], model.inputs, description=_description(Path(run)))
     samples = decode(examples, [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
+    return model, samples
+
+
+def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
+    """The model's answer to each example, as :func:`predict` gives it."""
     names = model.task.classes
     rows = []
     for start in range(0, len(samples), batch_size):

@@ -71,6 +71,7 @@ def train(
         split,
         config=config,
         seconds=seconds,
+        history=read_history(folder),
         warned=planned.source.warnings,
         listener=listener,
     )
@@ -81,14 +82,20 @@ def evaluate(
     data: str | Path,
     *,
     split: str = "test",
+    without: Sequence[str] = (),
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
 
+    Args:
+        without: signals to take away from every example, by name, to see what the model makes of the others; the report
+            then goes into a folder of its own in the run's, ``without-NAME``.
+        run, data, split, dataset, fold, listener: as for :func:`train`.
+
     Raises:
-        InputError: no model in ``run``, no such split, or other classes than the model has.
+        InputError: no model in ``run``, no such split or signal, or other classes than the model has.
     """
     listener = listener or Quiet()
     folder = Path(run)
@@ -105,15 +112,16 @@ def evaluate(
     if source.classes != model.task.classes:
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
-    samples = _decode(source.splits[split], model, split, listener)
+    samples = _decode(source.splits[split].without(without), model, split, listener)
     return _report(
-        folder,
+        folder.joinpath(*(["-".join(["without", *without])] if without else [])),
         model,
         samples,
         split,
         config=config,
         seconds=previous.get("train_seconds", 0.0),
-        warned=source.warnings,
+        history=read_history(folder),
+        warned=[*source.warnings, *(f"evaluated without {name}" for name in without)],
         listener=listener,
     )
 
@@ -126,6 +134,7 @@ def _report(
     *,
     config: RunConfig,
     seconds: float,
+    history: Sequence[dict[str, float]],
     warned: Sequence[str],
     listener: Listener,
 ) -> dict[str, Any]:
@@ -142,7 +151,7 @@ def _report(
         config=to_dict(config),
         train_seconds=seconds,
         seed=config.seed,
-        history=read_history(folder),
+        history=history,
         warnings=warned,
     )
     return {**result, "folder": str(folder)}

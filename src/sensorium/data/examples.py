@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -90,6 +90,20 @@ class Examples:
             None if self.targets is None else self.targets[indices],
             pick(self.names, indices),
         )
+
+    def without(self, names: Sequence[str]) -> Examples:
+        """The same examples as if they lacked some of their signals.
+
+        Raises:
+            InputError: there is no such signal, or none would be left.
+        """
+        for name in names:
+            if name not in self.raws:
+                raise InputError(f"without {name!r}: there is no such signal; {did_you_mean(name, self.raws)}")
+        if set(names) == set(self.raws):
+            raise InputError(f"without {', '.join(sorted(self.raws))}: nothing would be left; leave one")
+        nothing = [None] * len(self)
+        return replace(self, raws={name: nothing if name in names else raws for name, raws in self.raws.items()})
 
     def given_to(self, modality: Modality) -> Examples:
         """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or

@@ -27,7 +27,7 @@ _PROBED = 16  # films whose header is asked for sound
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL), "image"),
-    (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF", re.DOTALL), "audio"),
+    (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF|....ftypM4[AB]", re.DOTALL), "audio"),
     (re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
     (re.compile(rb"ply\r?\n|OFF\s|solid "), "points"),
 )
@@ -67,8 +67,8 @@ def kind_of_suffix(suffix: str) -> str | None:
 def kind_of_bytes(head: bytes) -> str | None:
     """The kind of signal in a file that starts with ``head``, or None.
 
-    >>> kind_of_bytes(b"fLaC....")
-    'audio'
+    >>> kind_of_bytes(b"fLaC...."), kind_of_bytes(b"\\0\\0\\0\\x20ftypM4A "), kind_of_bytes(b"\\0\\0\\0\\x20ftypisom")
+    ('audio', 'audio', 'video')
     """
     return next((kind for magic, kind in _MAGIC if magic.match(head)), None)
 

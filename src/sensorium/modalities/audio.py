@@ -316,6 +316,7 @@ class Audio(Modality):
         axes.set_xlabel("seconds")
         if self.flat:
             axes.plot(np.linspace(0, seconds, length), signal, color="0.2", linewidth=0.5)
+            axes.set_xlim(0, seconds)
             low, high = axes.get_ylim()
         else:
             low, high = 0, self.config.mels

@@ -54,6 +54,10 @@ class Modality(nn.Module, ABC):
         """The kinds of signal in it, one by one: itself, or the parts of a fusion. Each has its own keys in a batch."""
         return (self,)
 
+    def senses_of(self, batch: Batch, index: int) -> tuple[Modality, ...]:
+        """Those of the senses that example ``index`` of a batch has."""
+        return self.senses
+
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod

@@ -88,6 +88,10 @@ class Fusion(Modality):
         """Each modality, in the order of the configuration."""
         return tuple(self.parts.values())  # type: ignore[arg-type]
 
+    def senses_of(self, batch: Batch, index: int) -> tuple[Modality, ...]:
+        there = [sense for sense in self.senses if sense.name in batch]
+        return tuple(sense for sense in there if bool(self._present(batch, sense.name)[index]))
+
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
@@ -204,15 +208,14 @@ class Fusion(Modality):
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Mapping[str, Tensor] | None = None) -> None:
         """The senses that the example has, one below the other."""
-        there = [
-            sense for sense in self.senses if sense.name in batch and bool(self._present(batch, sense.name)[index])
-        ]
+        there = self.senses_of(batch, index)
         axes.set_axis_off()
         room = 1 / max(1, len(there))
         for place, sense in enumerate(there):
-            inner = axes.inset_axes((0, 1 - (place + 0.9) * room, 1, 0.75 * room))
+            # Room for the title above and for the name of the axis below.
+            inner = axes.inset_axes((0, 1 - (place + 0.77) * room, 1, 0.66 * room))
             inner.tick_params(labelsize=6)
-            inner.set_title(sense.name, fontsize=7, loc="left", pad=2)
+            inner.set_title(sense.name, fontsize=7, loc="left", pad=2, parse_math=False)
             sense.draw(inner, batch, index, None if heat is None else heat[sense.name])
             inner.xaxis.label.set_fontsize(6)
             inner.yaxis.label.set_fontsize(6)

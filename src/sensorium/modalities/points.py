@@ -164,10 +164,14 @@ class Points(Modality):
         x, y, z = cloud[present, :3].double().unbind(-1)
         # An oblique look from the front, right and above, so that a plain 2-D axes will do.
         across, up, depth = x * 0.87 + y * 0.5, z * 0.87 + (y * 0.87 - x * 0.5) * 0.5, y * 0.87 - x * 0.5
-        colour = -depth if heat is None else heat.flatten()[present]
-        order = depth.argsort(descending=True)
         size = max(1.0, min(14.0, 4000 / len(cloud)))
-        axes.scatter(across[order], up[order], c=colour[order], s=size, cmap="viridis" if heat is None else "inferno")
+        if heat is None:
+            order = depth.argsort(descending=True)
+            axes.scatter(across[order], up[order], c=-depth[order], s=size, cmap="viridis")
+        else:  # the cloud in grey, and what was read over it, even where it is behind
+            warm = heat.flatten()[present].float().cpu()
+            axes.scatter(across, up, color="0.85", s=size)
+            axes.scatter(across, up, c=warm, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=warm)
         axes.set_aspect("equal")
         axes.set_axis_off()
 

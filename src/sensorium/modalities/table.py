@@ -19,6 +19,8 @@ from .base import Batch, Modality, Raw, Sample
 from .spans import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
+SHOWN = 16  # columns in a drawing
+LABEL = 36  # letters of a column and its value beside a bar
 
 
 @record
@@ -184,21 +186,37 @@ class Table(Modality):
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """Each column's name and value; bars are the heat, or the standardised numbers."""
+        """Each column's name and value; bars are the heat, or the standardised numbers. Of many columns those that were
+        read most, or the first."""
         values = batch[self.name][index].float().cpu()
-        labels = []
-        for column, value in zip(self.config.columns, values.tolist(), strict=True):
-            told = (
-                "–" if value != value else f"{value:.4g}" if column.kind == "number" else column.categories[int(value)]
-            )
-            labels.append(f"{column.name} = {told}")
-        if heat is not None:
-            bars = heat.reshape(-1).float().cpu()
-        else:
+        if heat is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
-        axes.barh(np.arange(len(labels)), bars, color="firebrick" if heat is not None else "0.6")
-        axes.set_yticks(np.arange(len(labels)), labels)
+            shown = torch.arange(len(bars))[:SHOWN]
+            told, which = "standard deviations", "first"
+        else:
+            bars = heat.reshape(-1).float().cpu()
+            shown = bars.topk(min(len(bars), SHOWN)).indices.sort().values
+            axes.set_xlim(0, 1)
+            told, which = "heat", "most read"
+        if len(bars) > SHOWN:
+            told += f", the {SHOWN} {which} of {len(bars):,} columns"
+        labels = [_label(self.config.columns[place], float(values[place])) for place in shown.tolist()]
+        axes.barh(np.arange(len(labels)), bars[shown], color="0.6" if heat is None else "firebrick")
+        axes.set_yticks(np.arange(len(labels)), labels, parse_math=False)
         axes.invert_yaxis()
+        axes.set_xlabel(told)
+
+
+def _label(column: Column, value: float) -> str:
+    """A column and its value, as a line that fits beside a bar."""
+    if value != value:
+        told = "–"
+    elif column.kind == "number":
+        told = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.6g}"
+    else:
+        told = column.categories[int(value)]
+    label = f"{column.name} = {told}"
+    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
 
 
 def _line(raw: Any) -> dict[str, Any]:

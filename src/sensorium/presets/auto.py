@@ -3,7 +3,8 @@
 The rules, all of them:
 
 =========== ==================================================================================================
-rows        patches are as small as leaves at most 256 rows of a picture
+rows        patches are as small as leaves at most 256 rows of a picture, 64 of a frame of video and 2,048 of a clip
+video       at most 64 pixels a side: what a small machine can see often enough to learn from
 bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
             four times, other signals twice: the paper reads pictures eight times, points and sound twice
@@ -11,7 +12,8 @@ hurry       one step down that ladder where a minute has to do for more than 1,0
 points      at most 1,024 are read; training leaves out half of them where there are more than 512 (and nothing else)
 several     signals of an example are each treated by their own rules and read together, as often as the one that is
             read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
-flip        colour pictures are mirrored in training, grey ones (digits, letters, spectra) are not
+crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
+            (digits, letters, spectra) are not; the colours of video are varied by a fifth
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
 batch       64, 32 below 2,000 examples, 16 below 500
 time        20 minutes unless said otherwise
@@ -30,6 +32,9 @@ from ..recipe import RecipeConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
+FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a frame and of a clip
+CROP = 0.6
+COLOUR = 0.2
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
@@ -51,7 +56,7 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
         largest = max(parts, key=lambda name: modality(parts[name]).rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
-    rule = {"image": _image, "points": _points}.get(measured.kind)
+    rule = {"image": _image, "points": _points, "video": _video}.get(measured.kind)
     return measured if rule is None else rule(measured, facts)
 
 
@@ -103,8 +108,24 @@ def _image(measured: Any, facts: Facts) -> Any:
         size=(patch * count, patch * count),
         patch=(patch, patch),
         bands=max(1, min(MOST_BANDS, count // 2)),
-        crop=0.6,
+        crop=CROP,
         flip=0.5 if measured.channels == 3 else 0.0,
+    )
+
+
+def _video(measured: Any, facts: Facts) -> Any:
+    side = min(FRAME_SIDE, measured.size[0])
+    patch = max(1, ceil(side / FRAME_ROWS**0.5))
+    count = max(1, side // patch)
+    frames = ceil(measured.frames / (CLIP_ROWS // count**2))
+    return replace(
+        measured,
+        size=(patch * count, patch * count),
+        patch=(frames, patch, patch),
+        bands=max(1, min(MOST_BANDS, max(ceil(measured.frames / frames), count) // 2)),
+        crop=CROP,
+        flip=0.5,
+        colour=COLOUR,
     )
 
 

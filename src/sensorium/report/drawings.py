@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -17,19 +18,20 @@ MOST_POINTS = 400  # of a curve
 MOST_DOTS = 3000  # of a scatter
 
 
-def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = None) -> str:
-    """One example of a viewed batch, with heat over it if given; several senses one below the other."""
+def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = None, *, dpi: int = 110) -> str:
+    """One example of a viewed batch, with heat over it if given; several senses one below the other. It is 2.8 inches
+    wide, so ``dpi`` says how large."""
     from matplotlib.figure import Figure
 
     count = len(modality.senses)
-    figure = Figure(figsize=(2.8, 2.1 if count == 1 else 1.6 * count))
+    figure = Figure(figsize=(2.8, 2.1 if count == 1 else 1.9 * count))
     axes = figure.add_subplot()
     axes.tick_params(labelsize=7)
     modality.draw(axes, batch, index, heat)
     axes.xaxis.label.set_fontsize(7)
     axes.yaxis.label.set_fontsize(7)
     # WebP: photographs as small as JPEG, and clean lines.
-    return _uri(figure, "webp", dpi=110, pil_kwargs={"quality": 88})
+    return _uri(figure, "webp", dpi=dpi, pil_kwargs={"quality": 88})
 
 
 def curves(history: Sequence[Mapping[str, Any]], headline: str) -> list[tuple[str, str]]:
@@ -131,6 +133,8 @@ def _tidy(axes: Any) -> None:
 
 def _uri(figure: Any, form: str, **how: Any) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.03, **how)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is an empty box
+        figure.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.03, **how)
     kind = "svg+xml" if form == "svg" else form
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

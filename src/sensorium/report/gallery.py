@@ -16,6 +16,10 @@ from .summary import figure, percent
 SHOWN = 8  # examples of each sort
 GAZES = 4  # examples whose attention is shown
 MOST_READS = 4  # of which it is shown
+LEGEND = (
+    "How much each place was read, over all heads and latents: the stronger the colour, the more."
+    " Half strength or less throughout is an even gaze."
+)
 MOST_NAMES = 3  # tags or targets in a caption
 TITLES = {
     "classify": ("Right", "Wrong, and most sure of it"),
@@ -54,8 +58,7 @@ def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     count = len([number for number in model.config.encoder.reads if number is not None])
     head = "".join(f'<th scope="col">Read {read + 1} of {count}</th>' for read in reads)
     return (
-        '<p class="soft">How much each place was read, over all heads and latents: the stronger the colour, the more.'
-        " Half strength or less throughout is an even gaze.</p>"
+        f'<p class="soft">{LEGEND}</p>'
         f'<div class="scroll"><table class="gazes" style="{_shape(model)}"><thead><tr><th></th>'
         f'<th scope="col">Signal</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
@@ -138,5 +141,5 @@ def _is_square(model: Model) -> bool:
 
 def _shape(model: Model) -> str:
     count = len(model.inputs.senses)
-    wide = "--shape:4/3" if count == 1 else f"--shape:7/{4 * count}"
+    wide = "--shape:4/3" if count == 1 else f"--shape:28/{19 * count}"
     return "--shape:1;--cell:140px" if _is_square(model) else f"{wide};--cell:220px"

@@ -93,15 +93,30 @@ def _page(
     history: Sequence[Mapping[str, Any]],
 ) -> str:
     sections = [
-        _section("What was trained", _trained(report, model)),
-        _section("How it learned", _curves(history, model)),
-        _section("How right it is", _scores(report, evaluation)),
-        _section("Examples", gallery.examples(model, samples, evaluation)),
-        _section("Where it looked", tables.attention_shares(report) + gallery.gazes(model, samples, evaluation)),
-        _section("Warnings", _list(report["warnings"])),
-        _section(f"Set aside: {len(report['set_aside'])} unreadable", _list(report["set_aside"])),
-        _section("Configuration", _configuration(report)),
+        section("What was trained", _trained(report, model)),
+        section("How it learned", _curves(history, model)),
+        section("How right it is", _scores(report, evaluation)),
+        section("Examples", gallery.examples(model, samples, evaluation)),
+        section("Where it looked", _shares(report) + gallery.gazes(model, samples, evaluation)),
+        section("Warnings", _list(report["warnings"])),
+        section(f"Set aside: {len(report['set_aside'])} unreadable", _list(report["set_aside"])),
+        section("Configuration", _configuration(report)),
     ]
+    return document(
+        name, kicker="sensorium report", head=_headline(report, model), sections=sections, versions=report["versions"]
+    )
+
+
+def document(name: str, *, kicker: str, head: str, sections: Iterable[str], versions: Mapping[str, str]) -> str:
+    """A whole page.
+
+    Args:
+        name: its title.
+        kicker: what sort of page it is.
+        head: HTML below the title.
+        sections: as :func:`section` gives them.
+        versions: of what made it, for the footer.
+    """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return f"""<!doctype html>
 <html lang="en">
@@ -110,25 +125,25 @@ def _page(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escape(name)} · sensorium report</title>
+<title>{escape(name)} · {escape(kicker)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <header>
-<p class="kicker">sensorium report</p>
+<p class="kicker">{escape(kicker)}</p>
 <h1>{escape(name)}</h1>
-{_headline(report, model)}
+{head}
 </header>
 <main>
 {"".join(sections)}
 </main>
-<footer>{" · ".join(f"{escape(what)} {escape(version)}" for what, version in report["versions"].items())}</footer>
+<footer>{" · ".join(f"{escape(what)} {escape(version)}" for what, version in versions.items())}</footer>
 </body>
 </html>
 """
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
     """A titled section; nothing where there is nothing to show."""
     return f"<section><h2>{escape(title)}</h2>{content}</section>\n" if content else ""
 
@@ -179,7 +194,15 @@ def _trained(report: Mapping[str, Any], model: Model) -> str:
 
 def _curves(history: Sequence[Mapping[str, Any]], model: Model) -> str:
     name = model.task.headline
-    return _pictures((METRIC_NAMES.get(title, title), picture) for title, picture in drawings.curves(history, name))
+    return pictures((METRIC_NAMES.get(title, title), picture) for title, picture in drawings.curves(history, name))
+
+
+def _shares(report: Mapping[str, Any]) -> str:
+    """How much of the attention each sense got; nothing where there is but one."""
+    if "attention_shares" not in report:
+        return ""
+    told = "The share of the attention that each sense got; an example that lacks one gives it none."
+    return f'<p class="soft">{told}</p>{tables.attention_shares(report["attention_shares"])}'
 
 
 def _scores(report: Mapping[str, Any], evaluation: Evaluation) -> str:
@@ -205,7 +228,7 @@ def _scatters(report: Mapping[str, Any], evaluation: Evaluation) -> str:
     assert evaluation.targets is not None
     scores, targets = evaluation.scores, evaluation.targets.reshape(evaluation.scores.shape)
     names = report["classes"][:MOST_SCATTERS]
-    return "<h3>Predicted against true</h3>" + _pictures(
+    return "<h3>Predicted against true</h3>" + pictures(
         (name, drawings.scatter(scores[:, place], targets[:, place])) for place, name in enumerate(names)
     )
 
@@ -215,10 +238,11 @@ def _configuration(report: Mapping[str, Any]) -> str:
     return f"<details><summary>What was trained and how, as YAML</summary><pre>{escape(text)}</pre></details>"
 
 
-def _pictures(pictures: Iterable[tuple[str, str]]) -> str:
+def pictures(drawn: Iterable[tuple[str, str]]) -> str:
+    """Pictures (title, data URI) side by side; nothing where there are none."""
     told = "".join(
         f'<figure><figcaption>{escape(title)}</figcaption><img src="{picture}" alt="{escape(title)}"></figure>'
-        for title, picture in pictures
+        for title, picture in drawn
     )
     return f'<div class="pictures">{told}</div>' if told else ""
 

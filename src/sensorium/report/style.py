@@ -19,7 +19,7 @@ body {
   font-variant-numeric: tabular-nums;
 }
 h1 { margin: 0 0 24px; font-size: 34px; line-height: 1.2; letter-spacing: -.02em; overflow-wrap: anywhere; }
-h2 { margin: 0 0 14px; font-size: 18px; letter-spacing: -.01em; }
+h2 { margin: 0 0 14px; font-size: 18px; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h3 { margin: 22px 0 10px; font-size: 14px; font-weight: 600; }
 h3:first-child { margin-top: 0; }
 p { margin: 0 0 12px; }

@@ -41,11 +41,8 @@ def per_class(report: Mapping[str, Any]) -> str:
     return f"{first}<details><summary>{len(rest)} more</summary>{second}</details>" if rest else first
 
 
-def attention_shares(report: Mapping[str, Any]) -> str:
-    """How much of each read's attention went to which sense; nothing where there is but one."""
-    told = report.get("attention_shares")
-    if not told:
-        return ""
+def attention_shares(told: Mapping[str, Sequence[float]]) -> str:
+    """How much of each read's attention went to which sense: for each sense by name, its share of every read."""
     count = len(next(iter(told.values())))
     head = "".join(f'<th class="number" scope="col">Read {read} of {count}</th>' for read in range(1, count + 1))
     rows = "".join(
@@ -55,7 +52,6 @@ def attention_shares(report: Mapping[str, Any]) -> str:
         for name, of_reads in told.items()
     )
     return (
-        '<p class="soft">The share of the attention that each sense got; an example that lacks one gives it none.</p>'
         f'<div class="scroll"><table><thead><tr><th scope="col">Sense</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
