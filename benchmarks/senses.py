@@ -1,0 +1,39 @@
+"""What each sense is worth: runs evaluated as they are and without each of their senses.
+
+``python benchmarks/senses.py DATA RUN...``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import sensorium as sm
+
+
+def main() -> None:
+    """Print a line a run and sense that is left: accuracy on the test split, of one kind of signal or of several."""
+    data, *runs = map(Path, sys.argv[1:])
+    print("| run | training leaves out | evaluated on | test examples | accuracy | 95 % interval |")
+    print("|---|---|---|---|---|---|")
+    for run in runs:
+        model = sm.load(run)
+        senses = {sense.name for sense in model.inputs.senses}
+        dropout = getattr(model.config.inputs, "dropout", {})
+        left_out = ", ".join(f"{name} of {share:.0%}" for name, share in dropout.items() if share) or "nothing"
+        for without in [(), *((name,) for name in sorted(senses))] if len(senses) > 1 else [()]:
+            report = sm.evaluate(run, data, without=without)
+            low, high = report["accuracy_interval"]
+            cells = (
+                f"`{run.name}`",
+                left_out,
+                " and ".join(sorted(senses.difference(without))),
+                f"{report['samples']:,}",
+                f"**{report['metrics']['accuracy']:.1%}**",
+                f"{low:.1%} to {high:.1%}",
+            )
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
