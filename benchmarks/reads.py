@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -97,35 +98,30 @@ def rows() -> None:
 
 
 def million() -> None:
-    """One read of a million points, forward and with backward: seconds, and the process' memory at its highest."""
+    """One read of a million points."""
     points = 2 * torch.rand(1, 1_000_000, 3) - 1
     array = ByteArray((Segment("points", points[..., :0], fourier_points(points, bands=16, resolution=(40.0,) * 3)),))
-    block = Block(1024, inputs=array.channels, heads=1)
-    latents = torch.randn(1, 512, 1024, requires_grad=True)
-    for backward in (False, True):
-        start = time.perf_counter()
-        with torch.set_grad_enabled(backward):
-            result = block(latents, Rows.of(array))
-        if backward:
-            result.sum().backward()
-        seconds, peak = time.perf_counter() - start, peak_memory() / 1e9
-        told = "with backward" if backward else "forward"
-        print(f"1,000,000 points of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True)
+    measure(lambda: array, latents=512, width=1024)
 
 
 def film() -> None:
-    """One read of 16 frames of 224 × 224 pixels, a row a pixel, with their sound, forward and with backward."""
+    """One read of 16 frames of 224 × 224 pixels, a row a pixel, with their sound."""
     video = VideoConfig(frames=16, patch=(1, 1, 1), bands=32)
     sound = AudioConfig(rate=48_000, samples=30_720, representation="raw", patch=(16, 1), bands=192)
     fusion = Fusion(FusionConfig(modalities={"video": video, "audio": sound}))
     batch = {"video": torch.rand(1, 16, 3, 224, 224), "audio": 2 * torch.rand(1, 30_720, 1) - 1}
-    block = Block(512, inputs=fusion.channels, heads=1)
-    latents = torch.randn(1, 784, 512, requires_grad=True)
+    measure(lambda: fusion.embed(batch), latents=784, width=512)
+
+
+def measure(embed: Callable[[], ByteArray], *, latents: int, width: int) -> None:
+    """One read, forward and with backward: seconds, and the process' memory at its highest."""
+    block = Block(width, inputs=embed().channels, heads=1)
+    query = torch.randn(1, latents, width, requires_grad=True)
     for backward in (False, True):
         start = time.perf_counter()
         with torch.set_grad_enabled(backward):
-            array = fusion.embed(batch)
-            result = block(latents, Rows.of(array))
+            array = embed()
+            result = block(query, Rows.of(array))
         if backward:
             result.sum().backward()
         seconds, peak = time.perf_counter() - start, peak_memory() / 1e9

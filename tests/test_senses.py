@@ -201,6 +201,15 @@ def test_a_preset_takes_the_data_s_names() -> None:
         presets.choose("perceiver-audioset-av", other, examples=100, minutes=None)
 
 
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_a_preset_of_one_signal_leaves_the_others_out(kind: str, films: Path) -> None:
+    """Of films with sound the pictures alone, or the sound alone; the run's description says so too."""
+    planned = sm.plan(films, preset=f"perceiver-audioset-{kind}", epochs=1)
+    assert planned.config.model.inputs.kind == kind
+    assert planned.source.kinds == {kind: kind}
+    assert set(planned.source.splits["train"].raws) == set(planned.config.data.inputs or {}) == {kind}
+
+
 def test_predicting_what_the_model_does_not_read(films: Path, people: Path, tmp_path: Path) -> None:
     sm.train(films, out=tmp_path / "run", epochs=1, settings=SMALL)
     with pytest.raises(InputError, match="it holds image, the model reads audio, video"):

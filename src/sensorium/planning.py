@@ -67,6 +67,7 @@ def plan(
     """
     description = None if dataset is None else read_description(Path(dataset))
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
+    source = source.only(presets.wanted(preset, source.kinds))
     train = source.splits["train"]
     configs = {name: _measured(kind, train, name) for name, kind in source.kinds.items()}
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))

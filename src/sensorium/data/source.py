@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,18 @@ class Source:
     splits: dict[str, Examples]
     description: DataConfig
     warnings: tuple[str, ...]
+
+    def only(self, names: Collection[str]) -> Source:
+        """The same data with some of its signals alone, by name."""
+        if set(names) == set(self.kinds):
+            return self
+        inputs = {name: config for name, config in (self.description.inputs or {}).items() if name in names}
+        splits = {
+            split: replace(some, raws={name: raws for name, raws in some.raws.items() if name in names})
+            for split, some in self.splits.items()
+        }
+        kinds = {name: kind for name, kind in self.kinds.items() if name in names}
+        return replace(self, kinds=kinds, splits=splits, description=replace(self.description, inputs=inputs))
 
 
 def open_source(

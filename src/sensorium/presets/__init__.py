@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,24 @@ def load(name: str) -> Preset:
     if name not in names():
         raise InputError(f"preset {name!r}: there is none; {did_you_mean(name, (*names(), 'auto'))}")
     return from_dict(Preset, read_yaml(FOLDER / f"{name}.yaml"), where=name)
+
+
+def wanted(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the signals that a preset reads: of films with sound the pictures alone, where it reads video. Where
+    it is not clear which, all of them.
+
+    Args:
+        name: a preset's name, or ``auto``.
+        kinds: the kind of each signal of the data, by its name.
+
+    Raises:
+        InputError: no such preset.
+    """
+    if name == "auto":
+        return tuple(kinds)
+    reads = sorted(_kinds(load(name).inputs).values())
+    found = tuple(signal for signal, kind in kinds.items() if kind in reads)
+    return found if sorted(kinds[signal] for signal in found) == reads else tuple(kinds)
 
 
 def choose(
