@@ -13,7 +13,7 @@ from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, FillConfig, TagConfig, TaskConfig
+from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
 from .auto import Facts, choose_encoder, choose_inputs, choose_recipe
 
 FOLDER = Path(__file__).parent
@@ -33,7 +33,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "fill"]
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
@@ -48,7 +48,8 @@ class Preset:
             "tag": TagConfig(classes=classes),
             "fill": FillConfig(),
         }
-        return ModelConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=asked[self.task])
+        task = asked[self.task] if isinstance(self.task, str) else self.task
+        return ModelConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=task)
 
 
 def names() -> tuple[str, ...]:
