@@ -216,7 +216,9 @@ def test_weights_and_ranges() -> None:
     values = question.target["image"].values + 0.1 / model.inputs.std.flatten().repeat(4)
     answer = model(off)
     metrics = model.task.metrics()
-    model.task.score(metrics, type(answer)({"image": values}, answer.senses, answer.queries), question.target)
+    model.task.score(
+        metrics, type(answer)({"image": values}, answer.senses, answer.queries, model.inputs), question.target
+    )
     assert float(metrics.compute()["psnr"]) == pytest.approx(20.0, abs=1e-3)
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -100,12 +100,14 @@ def train(
     settings: Settings = (),
     seed: int = 0,
     resume: bool = False,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
 ) -> None:
     """Train a model on the data and write a run folder with a report.
 
     Args:
         data: Folder or file.
         out: Run folder; runs/NAME by default.
+        start: A run whose inputs and encoder are gone on with, such as one of "sensorium pretrain".
         preset: "auto" or a paper's model; see "sensorium presets".
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
@@ -120,6 +122,57 @@ def train(
         result = runs.train(
             data,
             out=out,
+            preset=preset,
+            start=start,
+            dataset=dataset,
+            fold=fold,
+            minutes=minutes,
+            epochs=epochs,
+            settings=settings,
+            seed=seed,
+            resume=resume,
+            listener=listener,
+        )
+    print(_headline(result))
+    print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+@app.command
+def pretrain(
+    data: Path,
+    *,
+    out: Path | None = None,
+    task: Literal["reconstruct", "fill"] = "reconstruct",
+    preset: str = "auto",
+    dataset: Path | None = None,
+    fold: str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Settings = (),
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a model on data without labels, by what is hidden of them, and write a run folder with a report.
+
+    Args:
+        data: Folder or file; labels are not looked at.
+        out: Run folder; runs/NAME by default. Go on with "sensorium train DATA --from OUT".
+        task: Any signal's hidden rows, or the hidden words of texts.
+        preset: "auto" or a paper's model; see "sensorium presets".
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+        minutes: Wall-clock limit of training.
+        epochs: Limit of passes over the training examples.
+        seed: Of everything random.
+        resume: Go on with the interrupted run in OUT.
+    """
+    from . import runs
+
+    with _Display() as listener:
+        result = runs.train(
+            data,
+            out=out,
+            task=task,
             preset=preset,
             dataset=dataset,
             fold=fold,

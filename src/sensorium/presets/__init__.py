@@ -14,7 +14,7 @@ from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
 from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe
+from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
 
 FOLDER = Path(__file__).parent
 
@@ -108,6 +108,14 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
+def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
+    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+    if kind == "fill":
+        return FillConfig()
+    task = None if name == "auto" else load(name).task
+    return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
+
+
 def _kinds(inputs: Any) -> dict[str, str]:
     """The kind of each signal."""
     if isinstance(inputs, FusionConfig):
@@ -134,4 +142,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "load", "names"]
+__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]

@@ -72,11 +72,13 @@ class Reconstruction:
         output: by sense, batch × places × values: as the model sees them, or logits of classes; of the places asked.
         senses: by name, what each sense's places are rows of.
         queries: what was asked.
+        inputs: what the model reads.
     """
 
     output: dict[str, Tensor]
     senses: Mapping[str, Modality]
     queries: Places
+    inputs: Modality
 
     @property
     def signals(self) -> dict[str, Tensor]:
@@ -93,6 +95,19 @@ class Reconstruction:
     def scores(self) -> dict[str, Tensor]:
         """The signals: what is for people."""
         return self.signals
+
+    @property
+    def completed(self) -> dict[str, Tensor]:
+        """By sense, its signal where it was hidden, and as it was elsewhere; all of it where nothing was."""
+        view, completed = self.queries.view, self.signals
+        for sense in self.inputs.senses:
+            hidden = view.get(f"{sense.name}.hidden")
+            if hidden is not None and sense.name in completed:
+                place = sense.spread(hidden.float(), view) > 0
+                found = completed[sense.name]
+                place = place[..., 0] if place.ndim > found.ndim else place
+                completed[sense.name] = torch.where(place, found, view[sense.name].to(found))
+        return completed
 
 
 @dataclass(frozen=True)
@@ -232,7 +247,7 @@ class Reconstruct(Task):
     def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Reconstruction:
         assert isinstance(queries, Places)
         output = {name: self.heads[f"of_{name}"](piece) for name, piece in queries.split(rows).items()}
-        return Reconstruction(output, self._senses(inputs), queries)
+        return Reconstruction(output, self._senses(inputs), queries, inputs)
 
     def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
         """In evaluation all places are asked, and the same rows are hidden of every example."""
