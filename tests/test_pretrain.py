@@ -39,6 +39,9 @@ def test_pretrained_on_loose_files_then_trained_on_classes(tmp_path: Path) -> No
     assert "Reconstruction" in page
     assert "psnr" in (out / "metrics.csv").read_text() or (out / "metrics.csv").exists()
     assert sm.evaluate(out, loose)["metrics"]["psnr"] == pytest.approx(report["metrics"]["psnr"])
+    (row,) = sm.predict(out, [loose / "3.png"])
+    with Image.open(row["answer"][0]) as picture:
+        assert picture.size == (16, 16)
     labelled = pictures(tmp_path / "labelled", classes=("even", "odd"))
     sm.train(labelled, out=again, start=out, epochs=1, settings=[*SMALL[4:], "recipe.learning_rate=0.0"])
     one, two = sm.load(out), sm.load(again)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from sensorium.modalities import (
     TableConfig,
     TextConfig,
     VideoConfig,
+    modality,
 )
 from sensorium.modalities.table import Column
 from sensorium.model import Model, ModelConfig
@@ -238,3 +241,26 @@ def test_what_cannot_be_asked_is_refused() -> None:
         small(IMAGE, asked={"imge": 3})
     with pytest.raises(InputError, match=r"a share of 1\.5 of image is hidden"):
         small(IMAGE, hidden=1.5)
+
+
+def test_films_are_written_with_their_sound(tmp_path: Path) -> None:
+    """An .mp4 that decodes to the pictures and the sound that went in, about; a .png and a .wav that do so exactly."""
+    video = modality(VideoConfig(frames=6, rate=25.0, size=(31, 32), patch=(1, 1, 1)))
+    sound = modality(AudioConfig(rate=8000, samples=1920, representation="raw", patch=(16, 1)))
+    frames = torch.linspace(0, 1, 6)[:, None, None, None].expand(6, 3, 31, 32)
+    wave = (torch.arange(1920) / 8000 * 440 * 2 * torch.pi).sin()[:, None] / 2
+    path = video.write(frames, tmp_path / "film", wave=wave, sound_rate=8000)  # type: ignore[call-arg]
+    found = video.read(path)["video"]
+    assert found.shape == (6, 3, 31, 32)
+    assert abs(torch.from_numpy(found).float() / 255 - frames).max() < 0.05
+    heard = sound.read(path)["audio"].astype("float32")[:1920, 0]
+    assert float((torch.from_numpy(heard) - wave[: len(heard), 0]).square().mean().sqrt()) < 0.1
+    again = sound.read(sound.write(wave, tmp_path / "tone"))["audio"]
+    assert torch.allclose(torch.from_numpy(again).float(), wave, atol=1e-3)
+    image = modality(ImageConfig(size=(8, 8)))
+    picture = torch.rand(3, 8, 8)
+    assert torch.allclose(
+        torch.from_numpy(image.read(image.write(picture, tmp_path / "it"))["image"]) / 255, picture, atol=0.01
+    )
+    series = modality(SeriesConfig(channels=2, length=4, mean=(0.0,) * 2, std=(1.0,) * 2))
+    assert np.load(series.write(torch.ones(4, 2), tmp_path / "it"))["series"].shape == (4, 2)

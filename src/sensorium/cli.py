@@ -215,7 +215,9 @@ def evaluate(
 
 
 @app.command
-def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3) -> None:
+def predict(
+    run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3, out: Path | None = None
+) -> None:
     """Say what a trained run makes of files: a table, or a JSON object a line.
 
     Args:
@@ -223,10 +225,11 @@ def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: i
         files: One or more files.
         json: Print JSON lines.
         top: How many classes to name.
+        out: Folder for reconstructions, where answers are signals; RUN/reconstructed by default.
     """
     from . import prediction
 
-    rows = prediction.predict(run, files, top=top)
+    rows = prediction.predict(run, files, top=top, out=out)
     if json:
         for row in rows:
             print(json_module.dumps(row, ensure_ascii=False))
@@ -494,7 +497,7 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    answers = max(len(row["scores"]) for row in rows)
+    answers = max(1, *(len(row["scores"]) for row in rows))
     senses = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
@@ -503,7 +506,7 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     for name in senses:
         table.add_column(Text(f"{name} read"), justify="right")
     for row in rows:
-        told = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
+        told = [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
         shares = row.get("shares", [{}])[-1]
         read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
         table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here

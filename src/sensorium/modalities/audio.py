@@ -338,6 +338,16 @@ class Audio(Modality):
         codes = fourier_grid(shape, bands=self.config.bands, resolution=self.config.resolution, spacing=spacing)
         return GridCodes(tuple(table.to(self.codes0.device) for table in codes.tables))
 
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .wav; spectra, from which no sound can be had, as any signal."""
+        if not self.flat:
+            return super().write(signal, stem)
+        import soundfile
+
+        path = stem.with_name(f"{stem.name}.wav")
+        soundfile.write(path, signal.float().cpu().numpy(), self.config.rate)
+        return path
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:

@@ -186,6 +186,16 @@ class Modality(nn.Module, ABC):
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """Answers (batch × rows × values) as the signal: in its own units, and in the shape it has in ``batch``."""
 
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """One example of the signal, as ``restore`` gives it, as a file that people can open, else as a .npz array.
+
+        Args:
+            stem: the path of the file but for its ending.
+        """
+        path = stem.with_name(f"{stem.name}.npz")
+        np.savez(path, **{self.name: signal.cpu().numpy()})
+        return path
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     @abstractmethod

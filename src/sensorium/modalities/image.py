@@ -225,6 +225,15 @@ class Image(Modality):
         """batch × channels × height × width, in [0, 1]."""
         return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
 
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .png."""
+        from PIL import Image as Pillow
+
+        path = stem.with_name(f"{stem.name}.png")
+        pixels = (signal.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        Pillow.fromarray(pixels[..., 0] if self.config.channels == 1 else pixels).save(path)
+        return path
+
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -307,6 +308,35 @@ class Video(Modality):
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × frames × channels × height × width, in [0, 1]."""
         return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def write(self, signal: Tensor, stem: Path, *, wave: Tensor | None = None, sound_rate: int = 48_000) -> Path:
+        """A .mp4 that every browser plays, of an even number of pixels, with sound if there is any.
+
+        Args:
+            wave: samples × channels, in [-1, 1]; the first channel is taken.
+            sound_rate: samples a second.
+        """
+        import av
+
+        path = stem.with_name(f"{stem.name}.mp4")
+        odd = [side % 2 for side in signal.shape[-2:]]
+        padded = F.pad(signal.float().clamp(0, 1).expand(-1, 3, -1, -1), (0, odd[1], 0, odd[0]), mode="replicate")
+        frames = (padded * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        with av.open(str(path), "w") as container:
+            rate = Fraction(self.config.rate).limit_denominator(1001)
+            stream: Any = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream.pix_fmt, stream.height, stream.width = "yuv420p", *frames.shape[1:3]
+            track: Any = None if wave is None else container.add_stream("aac", rate=sound_rate, layout="mono")
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+            if wave is not None:
+                sound = np.ascontiguousarray(wave[:, 0].float().cpu().numpy()[None])
+                samples = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
+                samples.rate, samples.pts = sound_rate, 0
+                container.mux(track.encode(samples))
+                container.mux(track.encode(None))
+        return path
 
     # -- for people ---------------------------------------------------------------------------------------------
 
