@@ -88,6 +88,19 @@ def load(folder: str | Path) -> Model:
     return model.eval()
 
 
+def start_from(model: Model, folder: str | Path) -> None:
+    """Give a model the inputs and the encoder of the one in ``folder``; its task and decoder stay as they are.
+
+    Raises:
+        InputError: there is no model, or its inputs or encoder are not configured alike.
+    """
+    other = load(folder)
+    if (other.config.inputs, other.config.encoder) != (model.config.inputs, model.config.encoder):
+        raise InputError(f"{folder}: its inputs or encoder are not configured as this run's; do not change them")
+    model.inputs.load_state_dict(other.inputs.state_dict())
+    model.encoder.load_state_dict(other.encoder.state_dict())
+
+
 def versions() -> dict[str, str]:
     """What made a result: the versions a report carries."""
     import platform

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arrays import ByteArray
 from .config import record
 from .core.perceiver import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from .core.queries import Queries
@@ -70,6 +71,10 @@ class Model(nn.Module):
             assert channels is not None  # a task with a decoder has queries
             self.decoder = Decoder(shape, width=width, channels=channels, outputs=outputs, start=self.task.start)
 
+    def embed(self, batch: Batch) -> ByteArray:
+        """A batch as the byte array that the encoder reads: without what the task hides."""
+        return self.task.hide(self.inputs.embed(batch), batch)
+
     def encode(
         self,
         batch: Batch,
@@ -86,7 +91,7 @@ class Model(nn.Module):
             generator: of what is left out.
             checkpointing: see :meth:`Encoder.forward`.
         """
-        array = self.inputs.embed(batch)
+        array = self.embed(batch)
         if drop_rows:
             array = array.drop_rows(drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
@@ -124,7 +129,7 @@ class Model(nn.Module):
     def attention(self, batch: Batch) -> Tensor:
         """Where each read looked: batch × reads × rows, the mean over heads and latents, each read summing to 1 (to 0
         where there was nothing to look at)."""
-        return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.inputs.embed(batch))], dim=1)
+        return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.embed(batch))], dim=1)
 
     def parameter_count(self) -> int:
         """How many numbers training may change; shared weights count once."""

@@ -16,11 +16,15 @@ from .core.queries import Queries
 from .core.rows import reading
 from .data import DataConfig, Samples, decode, open_files
 from .errors import InputError
+from .modalities.audio import Audio
+from .modalities.video import Video
 from .model import Model
+from .report import reconstructed
+from .tasks import Reconstruct
 
 
 def predict(
-    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32
+    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32, out: str | Path | None = None
 ) -> list[dict[str, Any]]:
     """The model's answer to each file.
 
@@ -28,16 +32,46 @@ def predict(
         run: a run or weights folder.
         files: signals of the kind the model was trained on; of tables and arrays every example is answered.
         top: how many classes to name, best first; regression names every target.
+        out: the folder for reconstructions, where answers are signals; ``reconstructed`` in the run by default.
 
     Returns:
-        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, or the
-        numbers) and ``scores``.
+        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
+        numbers, or the paths of what was written) and ``scores``.
 
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
     model, samples = opened(run, files)
+    if isinstance(model.task, Reconstruct):
+        return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out))
     return answers(model, samples, top=top, batch_size=batch_size)
+
+
+def reconstructions(model: Model, samples: Samples, folder: Path) -> list[dict[str, Any]]:
+    """Each example as the model says it is, written to a folder: films (with their sound) as .mp4, pictures as .png,
+    sound as .wav, anything else as .npz; as :func:`predict` gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    senses = {sense.name: sense for sense in model.inputs.senses}
+    rows = []
+    for index in range(len(samples)):
+        view = model.inputs.view(samples.batch([index]))
+        there = [sense.name for sense in model.inputs.senses_of(view, 0)]
+        signals = {name: signal[0] for name, signal in reconstructed(model, view).items() if name in there}
+        stem = folder / f"{index + 1:04}-{Path(samples.names[index]).stem}"
+        sounds = [
+            name for name in there if isinstance(senses[name], Audio) and senses[name].config.representation == "raw"
+        ]
+        written = []
+        for name in there:
+            sense = senses[name]
+            if isinstance(sense, Video) and sounds:
+                rate = senses[sounds[0]].config.rate
+                written.append(sense.write(signals[name], stem, wave=signals[sounds[0]], sound_rate=rate))
+            else:
+                one = stem if len(there) == 1 else stem.with_name(f"{stem.name}-{name}")
+                written.append(sense.write(signals[name], one))
+        rows.append({"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}})
+    return rows
 
 
 def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples]:

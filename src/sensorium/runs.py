@@ -15,7 +15,7 @@ from .config import from_dict, read_yaml, to_dict, to_yaml
 from .data import Examples, Samples, decode, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
-from .planning import RunConfig, plan
+from .planning import RunConfig, SelfSupervised, plan
 from .training import LAST, Listener, Quiet, fit, read_history
 
 
@@ -24,6 +24,8 @@ def train(
     *,
     out: str | Path | None = None,
     preset: str = "auto",
+    task: SelfSupervised | None = None,
+    start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     minutes: float | None = None,
@@ -38,8 +40,9 @@ def train(
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
         resume: go on with an interrupted run in ``out`` (its own configuration is used).
+        start: a run whose inputs and encoder this one goes on with.
         listener: is told how it goes.
-        data, preset, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
 
     Raises:
         InputError: something handed in cannot be used.
@@ -48,7 +51,16 @@ def train(
     listener = listener or Quiet()
     listener.stage("looking at the data")
     planned = plan(
-        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings, seed=seed
+        data,
+        preset=preset,
+        task=task,
+        start=start,
+        dataset=dataset,
+        fold=fold,
+        minutes=minutes,
+        epochs=epochs,
+        settings=settings,
+        seed=seed,
     )
     folder = _run_folder(Path(data), out, resume=resume)
     if resume:
@@ -59,6 +71,8 @@ def train(
     config = planned.config
     torch.manual_seed(config.seed)
     model = Model(config.model)
+    if config.start is not None and not resume:
+        checkpoints.start_from(model, config.start)
     samples = {split: _decode(examples, model, split, listener) for split, examples in planned.source.splits.items()}
     checkpoints.replace_file(folder / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)

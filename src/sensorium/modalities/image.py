@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels
+from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
 from .pixels import centre, fitted, floats, grid_codes, random_crop, stored_size
@@ -189,6 +190,50 @@ class Image(Modality):
         patches = patches.permute(0, 5, 1, 3, 2, 4).reshape(rows.shape[0], -1, height * down, width * across)
         return fitted(patches, (images.shape[-2], images.shape[-1]))
 
+    # -- as an answer
+
+    @property
+    def code_channels(self) -> int:
+        if self.config.stem is not None:
+            return self.channels - self.config.stem.channels
+        return fourier_channels(2, self.config.bands)
+
+    @property
+    def values(self) -> int:
+        return self.elements * self.config.channels
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def finer(self) -> Image:
+        return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        if self.stem is not None:
+            return super().positions(batch, spacing=spacing)
+        images = batch[self.name]
+        grid = self._grid(images)
+        nothing = self.mean.new_zeros(len(images), grid[0] * grid[1], 0)
+        return Segment(self.name, nothing, self._codes(grid, images.device, spacing))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Normalised pixels, whatever a stem makes of them."""
+        return self.unfold((floats(batch[self.name]) - self.mean) / self.std)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × channels × height × width, in [0, 1]."""
+        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .png."""
+        from PIL import Image as Pillow
+
+        path = stem.with_name(f"{stem.name}.png")
+        pixels = (signal.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        Pillow.fromarray(pixels[..., 0] if self.config.channels == 1 else pixels).save(path)
+        return path
+
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
@@ -221,10 +266,10 @@ class Image(Modality):
         height, width = images.shape[-2:]
         return self.config.size if (height, width) == self.stored else (height, width)
 
-    def _codes(self, grid: tuple[int, int], device: torch.device) -> GridCodes:
+    def _codes(self, grid: tuple[int, int], device: torch.device, spacing: Spacing = "linspace") -> GridCodes:
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device)
+        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arrays import GridCodes
-from ..core.positions import fourier_grid
+from ..core.positions import Spacing, fourier_grid
 from .spans import uniform
 
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
@@ -81,7 +81,13 @@ def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def grid_codes(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
+def grid_codes(
+    grid: tuple[int, ...],
+    bands: int,
+    resolution: tuple[float, ...],
+    device: torch.device,
+    spacing: Spacing = "linspace",
+) -> GridCodes:
     """Fourier codes of a grid of rows; they do not depend on the batch and are made once for each shape."""
-    codes = fourier_grid(grid, bands=bands, resolution=resolution)
+    codes = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
     return GridCodes(tuple(table.to(device) for table in codes.tables))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.initialise import truncated_normal
-from ..core.positions import LearnedCodes, fourier_channels, fourier_grid
+from ..core.positions import LearnedCodes, Spacing, fourier_channels, fourier_grid
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
 from .spans import cut, lengths, uniform
@@ -60,6 +60,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
     ragged: ClassVar[bool] = True
+    categorical: ClassVar[bool] = True
     config: TextConfig
     codes: Tensor
 
@@ -143,6 +144,31 @@ class Text(Modality):
     def fold(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × bytes × k, as it is."""
         return rows
+
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return self.config.channels if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
+
+    @property
+    def values(self) -> int:
+        return VOCABULARY
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        count, length = batch[self.name].shape
+        codes = self.places(length) if self.config.positions == "learned" else GridCodes((self.codes[:length],))
+        nothing = self.bytes.weight.new_zeros(count, length, 0)
+        return Segment(self.name, nothing, codes, mask=batch.get(f"{self.name}.mask"))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The bytes' numbers; what was hidden before is not known."""
+        numbers = batch[self.name].long()
+        return numbers.masked_fill(numbers < SPECIALS, -1)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × bytes, numbers as in the batch."""
+        return rows.argmax(-1)
 
     # -- for people ---------------------------------------------------------------------------------------------
 

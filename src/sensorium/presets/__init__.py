@@ -14,8 +14,8 @@ from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, FillConfig, TagConfig, TaskConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe
+from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
+from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
 
 FOLDER = Path(__file__).parent
 
@@ -34,7 +34,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "fill"]
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
@@ -49,7 +49,8 @@ class Preset:
             "tag": TagConfig(classes=classes),
             "fill": FillConfig(),
         }
-        return ModelConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=asked[self.task])
+        task = asked[self.task] if isinstance(self.task, str) else self.task
+        return ModelConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=task)
 
 
 def names() -> tuple[str, ...]:
@@ -126,6 +127,14 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
+def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
+    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+    if kind == "fill":
+        return FillConfig()
+    task = None if name == "auto" else load(name).task
+    return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
+
+
 def _kinds(inputs: Any) -> dict[str, str]:
     """The kind of each signal."""
     if isinstance(inputs, FusionConfig):
@@ -152,4 +161,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "load", "names"]
+__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]

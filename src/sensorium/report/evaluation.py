@@ -99,18 +99,20 @@ def evaluate(
             count = min(batch_size, total - start)
             questions = [model.task.pose(model.inputs, view) for view in model.inputs.views(_moved(model, batch))]
             answers = [model(question.view, question.where) for question in questions]
-            answer = answers[0]
-            if len(answers) > 1:
-                answer = replace(answer, scores=torch.stack([each.scores for each in answers]).mean(0))
             if model.task.per_example:
+                answer = replace(answers[0], scores=torch.stack([each.scores for each in answers]).mean(0))
                 scores.append(answer.scores.float().cpu())
                 targets += [batch["target"].cpu()] if "target" in batch else []
+                judged = [(answer, questions[0])]
+            else:  # signals of several views have no mean
+                judged = list(zip(answers, questions, strict=True))
             if questions[0].target is not None:
                 known = True
                 pairs = zip(answers, questions, strict=True)
                 losses = [float(model.task.loss(each.output, question.target)) for each, question in pairs]
                 loss += sum(losses) / len(losses) * count
-                model.task.score(metrics, answer, questions[0].target)
+                for each, question in judged:
+                    model.task.score(metrics, each, question.target)
             if progress is not None:
                 progress(start + count, total)
     every_score = torch.cat(scores).numpy() if scores else np.zeros((total, 0), np.float32)
@@ -145,11 +147,13 @@ def explain_reads(model: Model, batch: Batch) -> list[Signal]:
     """Where each read looked: the maps of :func:`explain`, one per read, computed together."""
     with _evaluating(model):
         moved = _moved(model, batch)
-        array = model.inputs.embed(moved)
+        array = model.embed(moved)
         masks = {segment.name: segment.mask for segment in array.segments}
+        # A token that stands for a signal that is not there has no place on a map.
+        rows = {segment.name: segment.rows for segment in model.inputs.embed(moved).segments}
         maps = []
         for weights in model.attention(moved).unbind(1):
-            pieces = [_heat(piece, masks[name]) for name, piece in array.split(weights).items()]
+            pieces = [_heat(piece, masks[name])[:, : rows[name]] for name, piece in array.split(weights).items()]
             maps.append(_each(model.inputs.spread(torch.cat(pieces, dim=1), moved), Tensor.cpu))
         return maps
 
@@ -158,9 +162,17 @@ def shares(model: Model, batch: Batch) -> list[dict[str, Tensor]]:
     """Of each read, the share of its attention that each sense got: by name, batch; 0 of what an example lacks."""
     with _evaluating(model):
         moved = _moved(model, batch)
-        array = model.inputs.embed(moved)
+        array = model.embed(moved)
         reads = model.attention(moved).unbind(1)
         return [{name: piece.sum(1).cpu() for name, piece in array.split(weights).items()} for weights in reads]
+
+
+def reconstructed(model: Model, view: Batch) -> dict[str, Tensor]:
+    """A view of some examples as the model says they are, where it was not shown what they are."""
+    with _evaluating(model):
+        question = model.task.pose(model.inputs, _moved(model, view))
+        answer = model(question.view)
+        return {**view, **{name: signal.cpu() for name, signal in answer.completed.items() if name in view}}
 
 
 def mean_shares(model: Model, samples: Samples) -> dict[str, list[float]]:

@@ -10,6 +10,7 @@ from ..modalities import Modality
 from .base import Answer, Question, Task
 from .fill import IGNORED, Fill, FillConfig
 from .named import Classify, ClassifyConfig, Regress, RegressConfig, Tag, TagConfig
+from .reconstruct import Reconstruct, ReconstructConfig, Reconstruction
 
 __all__ = [
     "IGNORED",
@@ -20,6 +21,9 @@ __all__ = [
     "Fill",
     "FillConfig",
     "Question",
+    "Reconstruct",
+    "ReconstructConfig",
+    "Reconstruction",
     "Regress",
     "RegressConfig",
     "Tag",
@@ -29,9 +33,17 @@ __all__ = [
     "task",
 ]
 
-TaskConfig = Annotated[ClassifyConfig | TagConfig | RegressConfig | FillConfig, pydantic.Field(discriminator="kind")]
+TaskConfig = Annotated[
+    ClassifyConfig | TagConfig | RegressConfig | FillConfig | ReconstructConfig, pydantic.Field(discriminator="kind")
+]
 
-TASKS: dict[str, type[Task]] = {"classify": Classify, "tag": Tag, "regress": Regress, "fill": Fill}
+TASKS: dict[str, type[Task]] = {
+    "classify": Classify,
+    "tag": Tag,
+    "regress": Regress,
+    "fill": Fill,
+    "reconstruct": Reconstruct,
+}
 
 
 def task(config: Any, *, inputs: Modality, channels: int | None = None) -> Task:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ..arrays import ByteArray
 from ..core.queries import Queries
 from ..modalities import Modality
 
@@ -62,7 +63,7 @@ class Task(nn.Module, ABC):
         start: how the decoder's last linear layer starts.
     """
 
-    headline: ClassVar[str]
+    headline: str
     per_example: ClassVar[bool] = True
     start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
@@ -71,6 +72,10 @@ class Task(nn.Module, ABC):
         self.config = config
 
     # -- asking
+
+    def hide(self, array: ByteArray, batch: Mapping[str, Tensor]) -> ByteArray:
+        """What the encoder reads of a batch's byte array: all of it, unless a posed view says what is hidden."""
+        return array
 
     @property
     @abstractmethod
