@@ -267,6 +267,27 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
     print(f"explanation: {explanation.page}")
 
 
+@app.command(name="import")
+def import_(
+    source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
+) -> None:
+    """Make a published Perceiver IO checkpoint a model that every command takes.
+
+    Args:
+        source: A folder or file of transformers' or of the authors', or a name on the Hugging Face hub.
+        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv or bytes.
+        compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
+        out: Folder for the model; runs/PRESET by default.
+    """
+    from .published import import_published
+
+    result = import_published(source, out=out, model=model, compat=compat)
+    print(f"{result.checkpoint}: {result.parameters:,} parameters, {result.origin} weights, {result.compat} arithmetic")
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"model: {result.folder}")
+
+
 @app.command
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the arithmetic of one example.

@@ -16,6 +16,7 @@ from .data import Examples, Samples, decode, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
 from .planning import RunConfig, SelfSupervised, plan
+from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
 
 
@@ -104,9 +105,11 @@ def evaluate(
     """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
 
     Args:
+        run: a run folder, or imported weights; the classes of data may have other names than those of imported
+            weights, as folders of ImageNet have, if there are as many.
         without: signals to take away from every example, by name, to see what the model makes of the others; the report
             then goes into a folder of its own in the run's, ``without-NAME``.
-        run, data, split, dataset, fold, listener: as for :func:`train`.
+        data, split, dataset, fold, listener: as for :func:`train`.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, or other classes than the model has.
@@ -114,8 +117,10 @@ def evaluate(
     listener = listener or Quiet()
     folder = Path(run)
     model = checkpoints.load(folder)
-    values = read_yaml(folder / "config.yaml")
-    config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
+    config = RunConfig(model=model.config, recipe=RecipeConfig())  # of imported weights: trained elsewhere
+    imported = not (folder / "config.yaml").exists()
+    if not imported:
+        config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
     description = config.data if dataset is None else read_description(Path(dataset))
     source = open_source(
@@ -123,7 +128,8 @@ def evaluate(
     )
     if split not in source.splits:
         raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
-    if source.classes != model.task.classes:
+    renamed = source.classes != model.task.classes
+    if renamed and not (imported and len(source.classes) == len(model.task.classes)):
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
     samples = _decode(source.splits[split].without(without), model, split, listener)
@@ -135,7 +141,11 @@ def evaluate(
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         history=read_history(folder),
-        warned=[*source.warnings, *(f"evaluated without {name}" for name in without)],
+        warned=[
+            *source.warnings,
+            *(f"evaluated without {name}" for name in without),
+            *(["the data's classes have other names than the model's; they are taken in order"] if renamed else []),
+        ],
         listener=listener,
     )
 
