@@ -45,7 +45,7 @@ LAYERS: dict[str, float] = {
     "data.*": 9,
     "checkpoints": 9,
     "report.*": 10,
-    "prediction": 10,
+    "prediction": 10.5,
     "doctor": 10,
     "measuring": 10.5,
     "bench": 11,

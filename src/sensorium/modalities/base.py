@@ -193,7 +193,8 @@ class Modality(nn.Module, ABC):
             stem: the path of the file but for its ending.
         """
         path = stem.with_name(f"{stem.name}.npz")
-        np.savez(path, **{self.name: signal.cpu().numpy()})
+        arrays: Any = {self.name: signal.cpu().numpy()}
+        np.savez(path, **arrays)
         return path
 
     # -- for people ---------------------------------------------------------------------------------------------
