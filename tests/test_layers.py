@@ -46,7 +46,7 @@ LAYERS: dict[str, float] = {
     "data.*": 9,
     "checkpoints": 9,
     "report.*": 10,
-    "prediction": 10,
+    "prediction": 10.5,
     "published": 10,
     "doctor": 10,
     "measuring": 10.5,
