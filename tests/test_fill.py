@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+import sensorium as sm
+from sensorium import checkpoints
+from sensorium.cli import main
 from sensorium.core.perceiver import DecoderConfig, EncoderConfig
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig, TextConfig
@@ -115,3 +119,23 @@ def test_what_cannot_be_filled_in_is_refused() -> None:
         Model(ModelConfig(inputs=TextConfig(), encoder=ENCODER, task=FillConfig()))
     with pytest.raises(InputError, match=r"this model answers queries; give it those of model.ask"):
         small().decode(torch.zeros(1, 4, 16))
+
+
+def test_holes_of_a_text_are_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte for each [MASK], what else it might be, and nothing else changed; wrong files get a line."""
+    model = small()
+    checkpoints.save(model, tmp_path / "run")
+    texts = {"holes": "a [MASK][MASK]é[MASK].", "whole": "nothing hidden", "long": "word " * 20 + "[MASK]"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    (row,) = sm.predict(tmp_path / "run", [tmp_path / "holes.txt"], top=2)
+    numbers = torch.tensor([[*b"a ", -3, -3, *"é".encode(), -3, *b"."]]) + 6
+    wanted = model.eval()({"text": numbers}).scores[0, [2, 3, 6], 6:]
+    assert [len(hole) for hole in row["holes"]] == [2, 2, 2]
+    assert [max(hole.values()) for hole in row["holes"]] == pytest.approx(wanted.amax(1).tolist())
+    assert row["answer"].startswith("a ")
+    main(["predict", str(tmp_path / "run"), str(tmp_path / "holes.txt")])
+    assert "holes.txt" in capsys.readouterr().out
+    for name, told in (("whole", "nothing is to be filled in; write"), ("long", "101 bytes, the model reads 30")):
+        with pytest.raises(InputError, match=told):
+            sm.predict(tmp_path / "run", [tmp_path / f"{name}.txt"])

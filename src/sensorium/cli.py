@@ -518,7 +518,7 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    answers = max(1, *(len(row["scores"]) for row in rows))
+    answers = max(len(_told(row)) for row in rows)
     senses = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
@@ -527,12 +527,22 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     for name in senses:
         table.add_column(Text(f"{name} read"), justify="right")
     for row in rows:
-        told = [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
+        told = _told(row)
         shares = row.get("shares", [{}])[-1]
         read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
         table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
     width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
     Console(highlight=False, width=width).print(table)
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written."""
+    if "holes" in row:
+        return [
+            row["answer"],
+            *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
+        ]
+    return [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import checkpoints, presets
@@ -17,10 +18,11 @@ from .core.rows import reading
 from .data import DataConfig, Samples, decode, open_files
 from .errors import InputError
 from .modalities.audio import Audio
+from .modalities.text import MASK, SPECIALS, text_of, with_holes
 from .modalities.video import Video
 from .model import Model
 from .report import reconstructed
-from .tasks import Reconstruct
+from .tasks import Fill, Reconstruct
 
 
 def predict(
@@ -36,7 +38,7 @@ def predict(
 
     Returns:
         a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
-        numbers, or the paths of what was written) and ``scores``.
+        numbers, the text filled in, or the paths of what was written) and ``scores``; of a text also ``holes``.
 
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
@@ -89,7 +91,11 @@ def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples
 
 
 def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
-    """The model's answer to each example, as :func:`predict` gives it."""
+    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals."""
+    if isinstance(model.task, Fill):
+        return [_filled(model, samples, index, top) for index in range(len(samples))]
+    if not model.task.per_example:
+        return [{"file": name, "answer": [], "scores": {}} for name in samples.names]
     names = model.task.classes
     rows = []
     for start in range(0, len(samples), batch_size):
@@ -111,6 +117,31 @@ def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 3
             told = ranked if model.config.task.kind == "regress" else ranked[:top]
             rows.append({"file": samples.names[index], "answer": answer, "scores": dict(told)})
     return rows
+
+
+def _filled(model: Model, samples: Samples, index: int, top: int) -> dict[str, Any]:
+    """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
+    text = model.inputs
+    whole = with_holes(samples.batch([index])[text.name][0])
+    if len(whole) > text.rows:
+        raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.rows:,}; shorten it")
+    holes = (whole == MASK).nonzero()[:, 0]
+    if not len(holes):
+        raise InputError(f"{samples.names[index]}: nothing is to be filled in; write [MASK] for each byte that is")
+    with torch.inference_mode():
+        scores = model({text.name: whole[None]}).scores[0, holes, SPECIALS:]
+    best = scores.topk(min(top, scores.shape[1]))
+    told = [
+        {_shown(torch.tensor([SPECIALS + byte])): score for byte, score in zip(bytes_, likely, strict=True)}
+        for bytes_, likely in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    filled = _shown(whole.index_put((holes,), SPECIALS + best.indices[:, 0]))
+    return {"file": samples.names[index], "answer": filled, "holes": told, "scores": {}}
+
+
+def _shown(numbers: Tensor) -> str:
+    """Text for people: a byte that is no letter by itself as ``\\xc3``."""
+    return text_of(numbers).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _description(run: Path) -> DataConfig:

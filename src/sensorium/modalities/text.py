@@ -23,6 +23,7 @@ PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
 VOCABULARY = SPECIALS + 256
 LONGEST = 2048  # the paper's sentences
+HOLE = b"[MASK]"  # in a text for people: one byte that is to be filled in
 
 
 @record
@@ -205,6 +206,19 @@ def text_of(numbers: Tensor) -> str:
     """
     values = torch.where(numbers < SPECIALS, ord("_"), numbers - SPECIALS)
     return bytes(values.tolist()).decode("utf-8", errors="surrogateescape")
+
+
+def with_holes(numbers: Tensor) -> Tensor:
+    """One example's numbers (bytes,), with a hidden byte for each ``[MASK]`` that is written out in it: int64.
+
+    >>> text_of(with_holes(torch.tensor(list(b"c[MASK]t")) + SPECIALS))
+    'c_t'
+    """
+    pieces = bytes((numbers - SPECIALS).clamp(min=0).tolist()).split(HOLE)
+    filled = [SPECIALS + byte for byte in pieces[0]]
+    for piece in pieces[1:]:
+        filled += [MASK, *(SPECIALS + byte for byte in piece)]
+    return torch.tensor(filled, dtype=torch.int64)
 
 
 def _bytes(raw: Raw) -> bytes:
