@@ -2,7 +2,10 @@
 
 The same random weights, saved by transformers and imported by ``sensorium import``; one picture or text of 2,048 bytes
 on the CPU. It prints the parameters and the largest difference of a logit, relative to the largest one, and ends with
-status 1 if that is above 1e-5 or a count is not the published one. Needs 3 GB of memory and 1 GB of disk.
+status 1 if that is above 1e-5 or a count is not the published one. Needs 3 GB of memory and 2 GB of disk.
+
+Measured with transformers 5.23.0 and torch 2.13, one thread of a busy machine, 66 to 163 s each: learned off by
+3.9e-07, fourier 5.1e-07, conv 4.3e-07, bytes 3.5e-07.
 """
 
 from __future__ import annotations
