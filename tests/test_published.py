@@ -327,6 +327,7 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     report = json.loads((run / "report.json").read_text())
     assert report["samples"] == 10
     assert 0 <= report["metrics"]["accuracy"] <= 1
+    assert "taken in order" in (run / "report.html").read_text("utf-8")
 
 
 def test_classes_without_names_are_numbered_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -476,6 +477,9 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytes
     assert "5 heads do not divide" in refused(capsys, folder)
     (folder / "config.json").write_text(json.dumps({**about, "self_attention_widening_factor": 2}))
     assert "is config.json of this file?" in refused(capsys, folder)
+    for key, value in (("num_blocks", "many"), ("id2label", [1, 2]), ("num_cross_attention_heads", [])):
+        (folder / "config.json").write_text(json.dumps({**about, key: value}))
+        assert str(folder) in refused(capsys, folder)
     (folder / "config.json").write_text(json.dumps(about))
     assert "not the whole bytes checkpoint" in refused(capsys, folder, "--model", "bytes")
 

@@ -480,6 +480,10 @@ def import_published(
         built = Model(checkpoint.config(ours, compat, about))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+    except (AttributeError, IndexError, TypeError, ValueError) as error:  # a list where there is a number, and such
+        raise InputError(
+            f"{source}: config.json or a weight is not of the {name} checkpoint's make ({error}); get it again"
+        ) from None
     _load(source, built, ours)
     checkpoints.save(built, folder)
     notes = []
