@@ -16,6 +16,7 @@ import torch
 from sensorium.data import decode
 from sensorium.model import Model
 from sensorium.planning import plan
+from sensorium.tasks import Question
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -39,18 +40,18 @@ def row(data: str) -> str:
         gathered.append(spent)
         spent, view = timed(lambda raw=raw: model.inputs.augment(raw, generator))
         augmented.append(spent)
-        target = model.task.spell_out(raw["target"])
-        stepped.append(timed(lambda view=view, target=target: step(model, view, target))[0])
+        question = model.task.pose(model.inputs, view, generator)
+        stepped.append(timed(lambda question=question: step(model, question))[0])
     gather, augment, work = (statistics.median(times) for times in (gathered, augmented, stepped))
     share = (gather + augment) / (gather + augment + work)
     name = data.rstrip("/").rpartition("/")[2]
     return f"| `{name}` | {once / 1000:.1f} s | {gather:.1f} | {augment:.1f} | {work:.0f} | {share:.1%} |"
 
 
-def step(model: Model, view: dict[str, torch.Tensor], target: torch.Tensor) -> None:
+def step(model: Model, question: Question) -> None:
     """Forward and backward in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.task.loss(model.decoder(model.encode(view)), target)
+        loss = model.task.loss(model(question.view, question.where).output, question.target)
     loss.backward()
     model.zero_grad()
 

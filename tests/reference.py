@@ -87,6 +87,30 @@ def read(x: Array, rows: Array, weights: Weights, *, heads: int, mask: Array | N
     return x + mlp(layer_norm(x, below(weights, "mlp_norm")), below(weights, "mlp"))
 
 
+def write(
+    queries: Array,
+    latents: Array,
+    weights: Weights,
+    *,
+    heads: int,
+    residual: bool,
+    asked: Array | None = None,
+) -> Array:
+    """The decoder's cross-attend and its linear layer, where there is one; [C] wipes the sums of masked queries."""
+    inside = below(weights, "write")
+    inputs = layer_norm(latents, below(inside, "input_norm"))
+    query = layer_norm(queries, below(inside, "query_norm"))
+    projections = below(inside, "attention")
+    if asked is None:
+        x = attention(query, inputs, projections, heads=heads)
+    else:
+        bare = {**projections, "out.weight": np.eye(len(projections["value.bias"])), "out.bias": np.zeros(1)}
+        x = linear(attention(query, inputs, bare, heads=heads) * asked[..., None], below(projections, "out"))
+    x = queries + x if residual else x
+    x = x + mlp(layer_norm(x, below(inside, "mlp_norm")), below(inside, "mlp"))
+    return linear(x, below(weights, "linear")) if "linear.weight" in weights else x
+
+
 def process(x: Array, weights: Weights, *, heads: int) -> Array:
     """A self-attend of the latents."""
     inputs = layer_norm(x, below(weights, "query_norm"))

@@ -40,7 +40,7 @@ def test_the_readme_s_tree_is_the_tree() -> None:
     source = ROOT / "src" / "sensorium"
     there = {path.name for path in source.iterdir() if path.suffix == ".py" and path.name != "__init__.py"}
     there |= {path.name for path in source.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    for package in ("core", "modalities"):
+    for package in ("core", "modalities", "tasks"):
         there |= {path.name for path in (source / package).glob("*.py")}
     assert there - told - {"__init__.py"} == set()
     assert told - there - {"__init__.py"} == set()

@@ -85,6 +85,23 @@ def test_the_papers_recipes() -> None:
     assert {presets.load(name).recipe.optimizer for name in presets.names()} == {"lamb"}
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "channels"),
+    [
+        ("perceiver-imagenet", 44_912_254, 261),
+        ("perceiver-io-imagenet-fourier", 48_440_627, 261),
+        ("perceiver-io-imagenet-learned", 62_255_848, 512),
+        ("perceiver-io-imagenet-conv", 48_646_522, 322),
+        ("perceiver-io-bytes", 201_108_230, 768),
+        ("perceiver-io-kinetics", 19_858_855, 704),
+    ],
+)
+def test_presets_have_the_papers_counts(name: str, count: int, channels: int) -> None:
+    with torch.device("meta"):
+        model = sm.build(name)
+    assert (model.parameter_count(), model.inputs.channels) == (count, channels)
+
+
 def test_build_takes_a_name_a_file_or_a_configuration(tmp_path: Path) -> None:
     """Three ways to one model; anything else is refused with the cure."""
     with torch.device("meta"):
@@ -113,7 +130,14 @@ def test_a_new_model_answers_evenly() -> None:
 def test_two_training_steps_on_real_data(name: str, tmp_path: Path) -> None:
     """Each of the paper's models takes two steps by its own recipe, the batch apart, on pictures and recordings."""
     kind = presets.load(name).inputs.kind
-    write = {"image": _photographs, "points": _scans, "audio": _recordings, "video": _films, "fusion": _films}
+    write = {
+        "image": _photographs,
+        "points": _scans,
+        "audio": _recordings,
+        "video": _films,
+        "fusion": _films,
+        "text": _letters,
+    }
     write[kind](tmp_path / "data")
     settings = ("recipe.batch=2", "recipe.precision=float32", "recipe.average=0.0")
     result = sm.train(tmp_path / "data", out=tmp_path / "run", preset=name, epochs=1, settings=settings)
@@ -165,6 +189,15 @@ def _recordings(folder: Path) -> None:
             place = folder / ("train" if number < 2 else "test") / label / f"{number}.wav"
             place.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(place, signal[number * 70_000 : number * 70_000 + 70_000], 48_000)
+
+
+def _letters(folder: Path) -> None:
+    """Sentences of two licences' kinds."""
+    for label, sentence in (("grants", "You may copy it. "), ("denials", "There is no warranty. ")):
+        for number in range(3):
+            place = folder / ("train" if number < 2 else "test") / label / f"{number}.txt"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(sentence * (number + 1))
 
 
 def _films(folder: Path) -> None:

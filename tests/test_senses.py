@@ -192,7 +192,7 @@ def test_audioset_presets(name: str, rows: int) -> None:
 def test_a_preset_takes_the_data_s_names() -> None:
     """The paper's video and audio, under the names that the data gives them; other kinds are refused."""
     measured = FusionConfig(modalities={"voice": AudioConfig(), "clip": VideoConfig()})
-    inputs, _, _ = presets.choose("perceiver-audioset-av", measured, examples=100, minutes=None)
+    inputs, *_ = presets.choose("perceiver-audioset-av", measured, examples=100, minutes=None)
     assert isinstance(inputs, FusionConfig)
     assert {name: config.kind for name, config in inputs.modalities.items()} == {"clip": "video", "voice": "audio"}
     assert inputs.dropout == {"clip": 0.3}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .planning import plan
     from .prediction import predict
     from .presets import build
+    from .published import import_published
     from .runs import evaluate, train
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "build": "presets",
     "evaluate": "runs",
     "explain_files": "explain",
+    "import_published": "published",
     "load": "checkpoints",
     "plan": "planning",
     "predict": "prediction",
@@ -48,6 +50,7 @@ __all__ = [
     "build",
     "evaluate",
     "explain_files",
+    "import_published",
     "load",
     "plan",
     "predict",

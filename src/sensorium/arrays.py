@@ -47,6 +47,14 @@ class GridCodes:
             total = (total[:, None] + table[None]).flatten(0, 1)
         return total
 
+    def at(self, index: Int[Tensor, "*places"]) -> Float[Tensor, "*places channels"]:
+        """The codes of the rows at ``index``: no other is spelled out."""
+        places = torch.unravel_index(index, self.shape)
+        total = self.tables[0][places[0]]
+        for table, place in zip(self.tables[1:], places[1:], strict=True):
+            total = total + table[place]
+        return total
+
 
 @dataclass(frozen=True)
 class RowCodes:
@@ -65,6 +73,10 @@ class RowCodes:
     def dense(self) -> Float[Tensor, "batch rows channels"]:
         """batch × rows × channels."""
         return self.table
+
+    def at(self, index: Int[Tensor, " kept"]) -> Float[Tensor, "batch kept channels"]:
+        """The codes of the rows at ``index``, the same rows of every example."""
+        return self.table[:, index]
 
 
 @dataclass(frozen=True)
@@ -101,13 +113,11 @@ class Segment:
 
     def dense(self) -> Float[Tensor, "batch rows channels"]:
         """batch × rows × channels."""
-        batch, rows, _ = self.values.shape
-        parts = [self.values]
-        if self.codes is not None:
-            parts.append(self.codes.dense().to(self.values.dtype).expand(batch, rows, -1))
-        if self.marker is not None:
-            parts.append(self.marker.to(self.values.dtype).expand(batch, rows, -1))
-        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        return self._spelled(self.values, None if self.codes is None else self.codes.dense())
+
+    def at(self, index: Int[Tensor, " kept"]) -> Float[Tensor, "batch kept channels"]:
+        """``dense()[:, index]``, without spelling out the others."""
+        return self._spelled(self.values[:, index], None if self.codes is None else self.codes.at(index))
 
     def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
         """The rows at ``index`` (batch × kept, int64) only; a row keeps its code."""
@@ -117,11 +127,20 @@ class Segment:
 
         codes = self.codes
         if isinstance(codes, GridCodes):
-            codes = RowCodes(codes.dense()[index])
+            codes = RowCodes(codes.at(index))
         elif isinstance(codes, RowCodes):
             codes = RowCodes(take(codes.table))
         mask = None if self.mask is None else self.mask.gather(1, index)
         return replace(self, values=take(self.values), codes=codes, mask=mask)
+
+    def _spelled(self, values: Tensor, codes: Tensor | None) -> Tensor:
+        batch, rows, _ = values.shape
+        parts = [values]
+        if codes is not None:
+            parts.append(codes.to(values.dtype).expand(batch, rows, -1))
+        if self.marker is not None:
+            parts.append(self.marker.to(values.dtype).expand(batch, rows, -1))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True)

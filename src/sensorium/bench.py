@@ -249,7 +249,13 @@ def runner(
 def _read(job: Job) -> Work:
     config = model_config(job)
     inputs, encoder = modality(config.inputs), config.encoder
-    block = Block(encoder.width, inputs=inputs.channels, heads=encoder.read_heads)
+    block = Block(
+        encoder.width,
+        inputs=inputs.channels,
+        heads=encoder.read_heads,
+        qk_channels=encoder.qk_channels,
+        value_channels=encoder.value_channels,
+    )
     block.mlp = nn.Sequential()  # a read alone
     latents = nn.Parameter(0.02 * torch.randn(1, encoder.latents, encoder.width))
     array = inputs.embed(noise(inputs, job.size, batch=job.batch))
@@ -259,15 +265,16 @@ def _read(job: Job) -> Work:
 
 def _model(job: Job) -> Work:
     model = Model(model_config(job)).eval()
-    nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
-    target = model.task.spell_out(torch.zeros(job.batch))
+    if model.decoder.linear is not None:
+        nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
     batch, small = noise(model.inputs, job.size, batch=job.batch), noise(model.inputs, min(WARM, job.size))
+    question = model.task.pose(model.inputs, {**batch, "target": torch.zeros(job.batch)})
     run = runner(
         job,
         model,
-        lambda: model.decoder(model.encode(batch, checkpointing=job.checkpointing)),
+        lambda: model.decode(model.encode(batch, checkpointing=job.checkpointing), model.ask(batch)).output,
         path=job.contender,
-        loss=lambda output: model.task.loss(output, target),
+        loss=lambda output: model.task.loss(output, question.target),
     )
     warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
     products = None
@@ -281,9 +288,9 @@ def _model(job: Job) -> Work:
 def _difference(job: Job, model: Model, batch: dict[str, Tensor]) -> float:
     """How far the logits are from those of ``auto`` in float32, relative to the largest."""
     with reading(job.contender), torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bfloat16"):  # type: ignore[arg-type]
-        logits = model.decoder(model.encode(batch)).float()
+        logits = model(batch).output.float()
     with reading("auto"):
-        exact = model.decoder(model.encode(batch))
+        exact = model(batch).output
     return float((logits - exact).abs().max() / exact.abs().max())
 
 
@@ -292,9 +299,10 @@ def _bare(encoder: Encoder, *, batch: int) -> Callable[[], None]:
     what a forward pass cannot be faster than."""
     config = encoder.config
     latents = torch.rand(batch * config.latents, config.width)
-    head = config.width // config.process_heads
-    query = torch.rand(batch * config.process_heads, config.latents, head)
-    weights = torch.rand(batch * config.process_heads, config.latents, config.latents)
+    heads, qk_channels = config.process_heads, config.qk_channels or config.width
+    query = torch.rand(batch * heads, config.latents, qk_channels // heads)
+    value = torch.rand(batch * heads, config.latents, (config.value_channels or qk_channels) // heads)
+    weights = torch.rand(batch * heads, config.latents, config.latents)
     inner: dict[int, Tensor] = {}  # what goes into a product with a weight of so many columns
 
     def project(linear: nn.Module) -> None:
@@ -311,7 +319,7 @@ def _bare(encoder: Encoder, *, batch: int) -> Callable[[], None]:
         if read:  # its key projection was one of query's width: folded, it is as large
             return
         query @ query.mT
-        weights @ query
+        weights @ value
 
     @torch.no_grad()
     def run() -> None:

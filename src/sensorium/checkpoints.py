@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .config import from_dict, to_dict
 from .errors import InputError
@@ -63,19 +64,16 @@ def load(folder: str | Path) -> Model:
     Raises:
         InputError: there is no model, it is damaged, or it was written by a newer version.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
     try:
         about = json.loads((folder / CONFIG).read_text("utf-8"))
-        weights = load_file(str(folder / WEIGHTS))
         if not isinstance(about, dict) or not isinstance(about.get("format"), int):
             raise ValueError(f"{CONFIG} names no format")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
+    weights = read_weights(folder / WEIGHTS)
     if about["format"] > FORMAT:
         raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
     model = Model(from_dict(ModelConfig, about.get("model"), where=str(folder / CONFIG)))
@@ -86,6 +84,34 @@ def load(folder: str | Path) -> Model:
             f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
         ) from None
     return model.eval()
+
+
+def start_from(model: Model, folder: str | Path) -> None:
+    """Give a model the inputs and the encoder of the one in ``folder``; its task and decoder stay as they are.
+
+    Raises:
+        InputError: there is no model, or its inputs or encoder are not configured alike.
+    """
+    other = load(folder)
+    if (other.config.inputs, other.config.encoder) != (model.config.inputs, model.config.encoder):
+        raise InputError(f"{folder}: its inputs or encoder are not configured as this run's; do not change them")
+    model.inputs.load_state_dict(other.inputs.state_dict())
+    model.encoder.load_state_dict(other.encoder.state_dict())
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file, by name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy or train them again") from None
 
 
 def versions() -> dict[str, str]:

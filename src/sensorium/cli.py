@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -100,12 +100,14 @@ def train(
     settings: Settings = (),
     seed: int = 0,
     resume: bool = False,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
 ) -> None:
     """Train a model on the data and write a run folder with a report.
 
     Args:
         data: Folder or file.
         out: Run folder; runs/NAME by default.
+        start: A run whose inputs and encoder are gone on with, such as one of "sensorium pretrain".
         preset: "auto" or a paper's model; see "sensorium presets".
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
@@ -120,6 +122,57 @@ def train(
         result = runs.train(
             data,
             out=out,
+            preset=preset,
+            start=start,
+            dataset=dataset,
+            fold=fold,
+            minutes=minutes,
+            epochs=epochs,
+            settings=settings,
+            seed=seed,
+            resume=resume,
+            listener=listener,
+        )
+    print(_headline(result))
+    print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+@app.command
+def pretrain(
+    data: Path,
+    *,
+    out: Path | None = None,
+    task: Literal["reconstruct", "fill"] = "reconstruct",
+    preset: str = "auto",
+    dataset: Path | None = None,
+    fold: str | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Settings = (),
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a model on data without labels, by what is hidden of them, and write a run folder with a report.
+
+    Args:
+        data: Folder or file; labels are not looked at.
+        out: Run folder; runs/NAME by default. Go on with "sensorium train DATA --from OUT".
+        task: Any signal's hidden rows, or the hidden words of texts.
+        preset: "auto" or a paper's model; see "sensorium presets".
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+        minutes: Wall-clock limit of training.
+        epochs: Limit of passes over the training examples.
+        seed: Of everything random.
+        resume: Go on with the interrupted run in OUT.
+    """
+    from . import runs
+
+    with _Display() as listener:
+        result = runs.train(
+            data,
+            out=out,
+            task=task,
             preset=preset,
             dataset=dataset,
             fold=fold,
@@ -162,7 +215,9 @@ def evaluate(
 
 
 @app.command
-def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3) -> None:
+def predict(
+    run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3, out: Path | None = None
+) -> None:
     """Say what a trained run makes of files: a table, or a JSON object a line.
 
     Args:
@@ -170,10 +225,11 @@ def predict(run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: i
         files: One or more files.
         json: Print JSON lines.
         top: How many classes to name.
+        out: Folder for reconstructions, where answers are signals; RUN/reconstructed by default.
     """
     from . import prediction
 
-    rows = prediction.predict(run, files, top=top)
+    rows = prediction.predict(run, files, top=top, out=out)
     if json:
         for row in rows:
             print(json_module.dumps(row, ensure_ascii=False))
@@ -209,6 +265,27 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
     if explanation.drawn < len(explanation.rows):
         print(f"drawn: the first {explanation.drawn} of {len(explanation.rows):,} examples; {explanation.maps} has all")
     print(f"explanation: {explanation.page}")
+
+
+@app.command(name="import")
+def import_(
+    source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
+) -> None:
+    """Make a published Perceiver IO checkpoint a model that every command takes.
+
+    Args:
+        source: A folder or file of transformers' or of the authors', or a name on the Hugging Face hub.
+        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv or bytes.
+        compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
+        out: Folder for the model; runs/PRESET by default.
+    """
+    from .published import import_published
+
+    result = import_published(source, out=out, model=model, compat=compat)
+    print(f"{result.checkpoint}: {result.parameters:,} parameters, {result.origin} weights, {result.compat} arithmetic")
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"model: {result.folder}")
 
 
 @app.command
@@ -441,7 +518,7 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    answers = max(len(row["scores"]) for row in rows)
+    answers = max(len(_told(row)) for row in rows)
     senses = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
@@ -450,12 +527,22 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
     for name in senses:
         table.add_column(Text(f"{name} read"), justify="right")
     for row in rows:
-        told = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
+        told = _told(row)
         shares = row.get("shares", [{}])[-1]
         read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
         table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
     width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
     Console(highlight=False, width=width).print(table)
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written."""
+    if "holes" in row:
+        return [
+            row["answer"],
+            *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
+        ]
+    return [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from .arrays import ByteArray
 from .config import record
-from .core.perceiver import Encoder, EncoderConfig, MeanDecoder
+from .core.perceiver import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
+from .core.queries import Queries
+from .errors import InputError
 from .modalities import Batch, Modality, ModalityConfig, modality
-from .tasks import Answer, Task, TaskConfig, task
+from .tasks import Task, TaskConfig, task
 
 
 @record
 class ModelConfig:
-    """A whole model: what it reads, how, and what it is asked."""
+    """A whole model: what it reads, how, what it is asked, and how it answers.
+
+    Attributes:
+        decoder: how queries are answered; None: the first paper's mean of the latents and a linear layer.
+    """
 
     inputs: ModalityConfig
     encoder: EncoderConfig
+    decoder: DecoderConfig | None = None
     task: TaskConfig
 
 
 class Model(nn.Module):
     """The Perceiver: a batch of any signal to an answer, in two public halves, ``encode`` and ``decode``.
 
+    Encode once, ask many times: ``model.decode(latents, model.ask(batch, where))``.
+
     Args:
         config: the model's configuration, kept as ``model.config``.
+
+    Raises:
+        InputError: parts that do not fit together.
 
     >>> from sensorium.modalities import ImageConfig
     >>> from sensorium.tasks import ClassifyConfig
@@ -43,8 +58,22 @@ class Model(nn.Module):
         self.inputs: Modality = modality(config.inputs)
         names = [sense.name for sense in self.inputs.senses]
         self.encoder = Encoder(config.encoder, channels=self.inputs.channels, names=names)
-        self.task: Task = task(config.task)
-        self.decoder = MeanDecoder(config.encoder.width, outputs=self.task.outputs)
+        width, shape = config.encoder.width, config.decoder
+        learned = None if shape is None else shape.channels or width
+        self.task: Task = task(config.task, inputs=self.inputs, channels=learned)
+        channels, outputs = self.task.query_channels, self.task.outputs
+        self.decoder: Decoder | MeanDecoder
+        if shape is None:
+            if channels is not None or outputs is None:
+                raise InputError(f"the task {config.task.kind!r} asks queries; give the model a decoder")
+            self.decoder = MeanDecoder(width, outputs=outputs)
+        else:
+            assert channels is not None  # a task with a decoder has queries
+            self.decoder = Decoder(shape, width=width, channels=channels, outputs=outputs, start=self.task.start)
+
+    def embed(self, batch: Batch) -> ByteArray:
+        """A batch as the byte array that the encoder reads: without what the task hides."""
+        return self.task.hide(self.inputs.embed(batch), batch)
 
     def encode(
         self,
@@ -62,23 +91,45 @@ class Model(nn.Module):
             generator: of what is left out.
             checkpointing: see :meth:`Encoder.forward`.
         """
-        array = self.inputs.embed(batch)
+        array = self.embed(batch)
         if drop_rows:
             array = array.drop_rows(drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
 
-    def decode(self, latents: Tensor) -> Answer:
-        """Latents to the task's answer."""
-        return self.task.answer(self.decoder(latents))
+    def ask(self, batch: Batch, where: Tensor | None = None) -> Queries | None:
+        """What the task wants to know of a batch; None: the mean of the latents is all that is asked.
 
-    def forward(self, batch: Batch) -> Answer:
-        """A batch (as the modality's ``view`` gives it) to the task's answer."""
-        return self.decode(self.encode(batch))
+        Args:
+            batch: as the modality's ``view`` gives it.
+            where: int64, (asked,): the output rows that are asked; None: all.
+
+        Raises:
+            InputError: rows that the task does not have.
+        """
+        return self.task.ask(self.inputs, batch, where)
+
+    def decode(self, latents: Tensor, queries: Queries | None = None) -> Any:
+        """Latents to the task's answer, a dataclass of its own.
+
+        Args:
+            latents: batch × latents × width.
+            queries: what is asked: ``ask(batch)``; of a model without a decoder None.
+
+        Raises:
+            InputError: a model that answers queries was asked none.
+        """
+        if queries is None and isinstance(self.decoder, Decoder):
+            raise InputError("decode: this model answers queries; give it those of model.ask(batch)")
+        return self.task.answer(self.inputs, self.decoder(latents, queries), queries)
+
+    def forward(self, batch: Batch, where: Tensor | None = None) -> Any:
+        """A batch (as the modality's ``view`` gives it) to the task's answer, to all of it or ``where``."""
+        return self.decode(self.encode(batch), self.ask(batch, where))
 
     def attention(self, batch: Batch) -> Tensor:
         """Where each read looked: batch × reads × rows, the mean over heads and latents, each read summing to 1 (to 0
         where there was nothing to look at)."""
-        return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.inputs.embed(batch))], dim=1)
+        return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.embed(batch))], dim=1)
 
     def parameter_count(self) -> int:
         """How many numbers training may change; shared weights count once."""

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from . import presets
-from .config import from_dict, override, record, to_dict
-from .data import DataConfig, Examples, Source, open_source, read_description
+from .config import from_dict, override, read_yaml, record, to_dict
+from .core.perceiver import DecoderConfig
+from .data import DataConfig, Examples, Source, TargetConfig, find_description, open_source, read_description
 from .errors import InputError
-from .modalities import KINDS, FusionConfig
+from .modalities import KINDS, FusionConfig, modality
 from .model import ModelConfig
 from .recipe import RecipeConfig
-from .tasks import ClassifyConfig, RegressConfig, TagConfig
+from .tasks import ClassifyConfig, RegressConfig, TagConfig, TaskConfig
+
+SelfSupervised: TypeAlias = Literal["reconstruct", "fill"]
 
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
 @record
 class RunConfig:
-    """Everything a run depends on but the data's bytes: written to ``config.yaml``."""
+    """Everything a run depends on but the data's bytes: written to ``config.yaml``.
+
+    Attributes:
+        start: the run whose inputs and encoder this one went on with, as they were; None: it started anew.
+    """
 
     model: ModelConfig
     recipe: RecipeConfig
     data: DataConfig = DataConfig()
     fold: str | None = None
     preset: str = "auto"
+    start: str | None = None
     seed: int = 0
 
 
@@ -45,6 +53,8 @@ def plan(
     data: str | Path,
     *,
     preset: str = "auto",
+    task: SelfSupervised | None = None,
+    start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     minutes: float | None = None,
@@ -57,6 +67,8 @@ def plan(
     Args:
         data: the folder or file.
         preset: ``auto``, or a paper's model.
+        task: what is learned of the signal itself, without labels; None: what the labels say.
+        start: a run whose inputs and encoder are taken over, as they were configured.
         dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
         fold: the fold to test on, where the data has folds.
         minutes, epochs: limits; the preset's own when both are None.
@@ -66,29 +78,52 @@ def plan(
         InputError: the data, the preset or a setting cannot be used.
     """
     description = None if dataset is None else read_description(Path(dataset))
+    if task is not None:
+        description = description or find_description(Path(data))
+        description = replace(description, target=TargetConfig(task="none"))
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
     source = source.only(presets.wanted(preset, source.kinds))
     train = source.splits["train"]
     configs = {name: _measured(kind, train, name) for name, kind in source.kinds.items()}
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
-    task = _task(source)
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
+    inputs, encoder, decoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:
         recipe = replace(recipe, minutes=minutes, epochs=epochs)
+    if start is not None:
+        began = _started(Path(start)).model
+        _check_kinds(Path(start), began.inputs, source.kinds)
+        inputs, encoder = began.inputs, began.encoder
+    asked = _task(source) if task is None else presets.choose_task(preset, task, inputs)
+    if task is not None:
+        decoder = decoder or DecoderConfig()
     config = RunConfig(
-        model=ModelConfig(inputs=inputs, encoder=encoder, task=task),
+        model=ModelConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=asked),
         recipe=recipe,
         data=source.description,
         fold=None if fold is None else str(fold),
         preset=preset,
+        start=None if start is None else str(start),
         seed=seed,
     )
     if settings:
         config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
     return Plan(source, config)
+
+
+def _started(run: Path) -> RunConfig:
+    """The configuration of a run that another one starts from."""
+    path = run / "config.yaml"
+    return from_dict(RunConfig, read_yaml(path), where=str(path))
+
+
+def _check_kinds(run: Path, inputs: Any, kinds: Mapping[str, str]) -> None:
+    reads = {sense.name: sense.kind for sense in modality(inputs).senses}
+    if sorted(reads.values()) != sorted(kinds.values()) or (len(reads) > 1 and reads != kinds):
+        told = [" and ".join(sorted(each.values())) for each in (reads, kinds)]
+        raise InputError(f"{run}: it reads {told[0]}, the data is {told[1]}; start from a run on such data")
 
 
 def _measured(kind: str, train: Examples, name: str) -> Any:
@@ -125,7 +160,9 @@ def _readable(kind: str, train: Examples, name: str, some: Sequence[int], error:
     return readable
 
 
-def _task(source: Source) -> ClassifyConfig | TagConfig | RegressConfig:
+def _task(source: Source) -> TaskConfig:
+    if source.task == "none":
+        raise InputError(f"{source.path}: there are no labels to train on; use sensorium pretrain")
     if source.task == "classify":
         return ClassifyConfig(classes=source.classes)
     if source.task == "tag":

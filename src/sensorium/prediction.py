@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import checkpoints, presets
 from .arrays import ByteArray, Segment
 from .config import from_dict, read_yaml
+from .core.queries import Queries
 from .core.rows import reading
 from .data import DataConfig, Samples, decode, open_files
 from .errors import InputError
+from .modalities.audio import Audio
+from .modalities.text import MASK, SPECIALS, text_of, with_holes
+from .modalities.video import Video
 from .model import Model
+from .report import reconstructed
+from .tasks import Fill, Reconstruct
 
 
 def predict(
-    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32
+    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32, out: str | Path | None = None
 ) -> list[dict[str, Any]]:
     """The model's answer to each file.
 
@@ -27,16 +34,46 @@ def predict(
         run: a run or weights folder.
         files: signals of the kind the model was trained on; of tables and arrays every example is answered.
         top: how many classes to name, best first; regression names every target.
+        out: the folder for reconstructions, where answers are signals; ``reconstructed`` in the run by default.
 
     Returns:
-        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, or the
-        numbers) and ``scores``.
+        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
+        numbers, the text filled in, or the paths of what was written) and ``scores``; of a text also ``holes``.
 
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
     model, samples = opened(run, files)
+    if isinstance(model.task, Reconstruct):
+        return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out))
     return answers(model, samples, top=top, batch_size=batch_size)
+
+
+def reconstructions(model: Model, samples: Samples, folder: Path) -> list[dict[str, Any]]:
+    """Each example as the model says it is, written to a folder: films (with their sound) as .mp4, pictures as .png,
+    sound as .wav, anything else as .npz; as :func:`predict` gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    senses = {sense.name: sense for sense in model.inputs.senses}
+    rows = []
+    for index in range(len(samples)):
+        view = model.inputs.view(samples.batch([index]))
+        there = [sense.name for sense in model.inputs.senses_of(view, 0)]
+        signals = {name: signal[0] for name, signal in reconstructed(model, view).items() if name in there}
+        stem = folder / f"{index + 1:04}-{Path(samples.names[index]).stem}"
+        sounds = [
+            name for name in there if isinstance(senses[name], Audio) and senses[name].config.representation == "raw"
+        ]
+        written = []
+        for name in there:
+            sense = senses[name]
+            if isinstance(sense, Video) and sounds:
+                rate = senses[sounds[0]].config.rate
+                written.append(sense.write(signals[name], stem, wave=signals[sounds[0]], sound_rate=rate))
+            else:
+                one = stem if len(there) == 1 else stem.with_name(f"{stem.name}-{name}")
+                written.append(sense.write(signals[name], one))
+        rows.append({"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}})
+    return rows
 
 
 def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples]:
@@ -54,8 +91,12 @@ def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples
 
 
 def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
-    """The model's answer to each example, as :func:`predict` gives it."""
-    names = model.config.task.classes
+    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals."""
+    if isinstance(model.task, Fill):
+        return [_filled(model, samples, index, top) for index in range(len(samples))]
+    if not model.task.per_example:
+        return [{"file": name, "answer": [], "scores": {}} for name in samples.names]
+    names = model.task.classes
     rows = []
     for start in range(0, len(samples), batch_size):
         indices = list(range(start, min(start + batch_size, len(samples))))
@@ -78,6 +119,31 @@ def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 3
     return rows
 
 
+def _filled(model: Model, samples: Samples, index: int, top: int) -> dict[str, Any]:
+    """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
+    text = model.inputs
+    whole = with_holes(samples.batch([index])[text.name][0])
+    if len(whole) > text.rows:
+        raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.rows:,}; shorten it")
+    holes = (whole == MASK).nonzero()[:, 0]
+    if not len(holes):
+        raise InputError(f"{samples.names[index]}: nothing is to be filled in; write [MASK] for each byte that is")
+    with torch.inference_mode():
+        scores = model({text.name: whole[None]}).scores[0, holes, SPECIALS:]
+    best = scores.topk(min(top, scores.shape[1]))
+    told = [
+        {_shown(torch.tensor([SPECIALS + byte])): score for byte, score in zip(bytes_, likely, strict=True)}
+        for bytes_, likely in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    filled = _shown(whole.index_put((holes,), SPECIALS + best.indices[:, 0]))
+    return {"file": samples.names[index], "answer": filled, "holes": told, "scores": {}}
+
+
+def _shown(numbers: Tensor) -> str:
+    """Text for people: a byte that is no letter by itself as ``\\xc3``."""
+    return text_of(numbers).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _description(run: Path) -> DataConfig:
     """Of the data that a run was trained on; a folder of weights alone says nothing of it."""
     path = run / "config.yaml"
@@ -96,8 +162,16 @@ def gigaflop(model: Model) -> float:
         )
     )
     with FlopCounterMode(display=False) as counter, reading("projected"):
-        model.decoder(model.encoder(array))
+        model.decoder(model.encoder(array), _placeholders(model))
     return counter.get_total_flops() / 1e9
+
+
+def _placeholders(model: Model) -> Queries | None:
+    """As many queries as the task asks of an example of the configured size; None: it asks none."""
+    if model.task.query_channels is None:
+        return None
+    values = torch.zeros(1, model.task.rows(model.inputs), model.task.query_channels, device="meta")
+    return Queries(ByteArray((Segment("answer", values),)))
 
 
 def preset_costs() -> list[dict[str, Any]]:

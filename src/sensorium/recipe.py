@@ -106,7 +106,7 @@ def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optim
 
 
 def _is_block_matrix(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim == 2 and name.endswith("weight") and name.startswith("encoder.")
+    return parameter.ndim == 2 and name.endswith("weight") and name.startswith(("encoder.", "decoder.write."))
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list
 
 
 def mix(
-    batch: dict[str, Tensor], names: Sequence[str], target: Tensor, *, alpha: float, generator: torch.Generator
+    batch: dict[str, Tensor], names: Sequence[str], target: Any, *, alpha: float, generator: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Mixup: each example with the next one of a random order, by one share for the batch from Beta(alpha, alpha).
 
@@ -130,8 +130,10 @@ def mix(
         target: batch × outputs, floats.
 
     Raises:
-        InputError: examples of different lengths, or that lack a signal.
+        InputError: examples of different lengths, or that lack a signal; targets that are no such numbers.
     """
+    if not isinstance(target, Tensor) or not target.is_floating_point():
+        raise InputError("mixup mixes classes and numbers, not signals; set recipe.mixup=0")
     for name in names:
         for there in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
             if there is not None and not bool(there.all()):
@@ -148,3 +150,5 @@ def average(mean: nn.Module, model: nn.Module, *, decay: float, step: int) -> No
     """Move ``mean`` towards ``model``; early on faster, so that the start is soon forgotten."""
     weight = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(mean.parameters()), list(model.parameters()), weight)
+    for ours, theirs in zip(mean.buffers(), model.buffers(), strict=True):  # statistics are averages already
+        ours.copy_(theirs)

@@ -15,7 +15,8 @@ from .config import from_dict, read_yaml, to_dict, to_yaml
 from .data import Examples, Samples, decode, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
-from .planning import RunConfig, plan
+from .planning import RunConfig, SelfSupervised, plan
+from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
 
 
@@ -24,6 +25,8 @@ def train(
     *,
     out: str | Path | None = None,
     preset: str = "auto",
+    task: SelfSupervised | None = None,
+    start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     minutes: float | None = None,
@@ -38,8 +41,9 @@ def train(
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
         resume: go on with an interrupted run in ``out`` (its own configuration is used).
+        start: a run whose inputs and encoder this one goes on with.
         listener: is told how it goes.
-        data, preset, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
 
     Raises:
         InputError: something handed in cannot be used.
@@ -48,7 +52,16 @@ def train(
     listener = listener or Quiet()
     listener.stage("looking at the data")
     planned = plan(
-        data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings, seed=seed
+        data,
+        preset=preset,
+        task=task,
+        start=start,
+        dataset=dataset,
+        fold=fold,
+        minutes=minutes,
+        epochs=epochs,
+        settings=settings,
+        seed=seed,
     )
     folder = _run_folder(Path(data), out, resume=resume)
     if resume:
@@ -59,6 +72,8 @@ def train(
     config = planned.config
     torch.manual_seed(config.seed)
     model = Model(config.model)
+    if config.start is not None and not resume:
+        checkpoints.start_from(model, config.start)
     samples = {split: _decode(examples, model, split, listener) for split, examples in planned.source.splits.items()}
     checkpoints.replace_file(folder / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
@@ -90,9 +105,11 @@ def evaluate(
     """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
 
     Args:
+        run: a run folder, or imported weights; the classes of data may have other names than those of imported
+            weights, as folders of ImageNet have, if there are as many.
         without: signals to take away from every example, by name, to see what the model makes of the others; the report
             then goes into a folder of its own in the run's, ``without-NAME``.
-        run, data, split, dataset, fold, listener: as for :func:`train`.
+        data, split, dataset, fold, listener: as for :func:`train`.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, or other classes than the model has.
@@ -100,8 +117,10 @@ def evaluate(
     listener = listener or Quiet()
     folder = Path(run)
     model = checkpoints.load(folder)
-    values = read_yaml(folder / "config.yaml")
-    config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
+    config = RunConfig(model=model.config, recipe=RecipeConfig())  # of imported weights: trained elsewhere
+    imported = not (folder / "config.yaml").exists()
+    if not imported:
+        config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
     description = config.data if dataset is None else read_description(Path(dataset))
     source = open_source(
@@ -109,7 +128,8 @@ def evaluate(
     )
     if split not in source.splits:
         raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
-    if source.classes != model.config.task.classes:
+    renamed = source.classes != model.task.classes
+    if renamed and not (imported and len(source.classes) == len(model.task.classes)):
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
     samples = _decode(source.splits[split].without(without), model, split, listener)
@@ -121,7 +141,11 @@ def evaluate(
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         history=read_history(folder),
-        warned=[*source.warnings, *(f"evaluated without {name}" for name in without)],
+        warned=[
+            *source.warnings,
+            *(f"evaluated without {name}" for name in without),
+            *(["the data's classes have other names than the model's; they are taken in order"] if renamed else []),
+        ],
         listener=listener,
     )
 

@@ -144,8 +144,8 @@ class EpochBatches(torch.utils.data.Sampler[list[int]]):
 
 def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:
     """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
-    view = model.inputs.view(batch)
-    target = model.task.spell_out(batch["target"])
+    # As in training: an evaluation may ask for more than gradients have room for.
+    question = model.task.pose(model.inputs, model.inputs.view(batch), torch.Generator().manual_seed(0))
     times: dict[Literal["float32", "bfloat16"], float] = {}
     choices: tuple[tuple[Literal["float32", "bfloat16"], torch.dtype], ...] = (
         ("float32", torch.float32),
@@ -156,7 +156,7 @@ def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32
         for _ in range(3):
             start = time.perf_counter()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                loss = model.task.loss(model.decoder(model.encode(view)), target)
+                loss = model.task.loss(model(question.view, question.where).output, question.target)
             loss.backward()
             times[precision] = min(times[precision], time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
@@ -224,14 +224,15 @@ def _module(
             generator = torch.Generator().manual_seed(seed * 1_000_003 + self.steps)
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 view = self.model.inputs.augment(batch, generator)
-                target = self.model.task.spell_out(batch["target"])
+                question = self.model.task.pose(self.model.inputs, view, generator)
+                view, target = question.view, question.target
                 if recipe.mixup:
                     names = [sense.name for sense in self.model.inputs.senses]
                     view, target = mix(view, names, target, alpha=recipe.mixup, generator=generator)
             latents = self.model.encode(
                 view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )
-            output = self.model.decoder(latents)
+            output = self.model.decode(latents, self.model.ask(view, question.where)).output
             loss = self.model.task.loss(output, target, smoothing=recipe.smoothing)
             chosen = self.optimizers()
             chosen = chosen if isinstance(chosen, list) else [chosen]

@@ -36,6 +36,7 @@ RAWS: dict[str, Callable[[], list[Any]]] = {
     "text": lambda: ["".join(RANDOM.choice(list("abc é\n"), length)) for length in LENGTHS],
     "series": lambda: [RANDOM.normal(3.0, 2.0, (length, 2)) for length in LENGTHS],
     "table": lambda: [_line(i) for i in range(4)],
+    "label": lambda: ["red", "blue", "blue", "green"],
 }
 
 
@@ -189,6 +190,45 @@ def test_spread_shares_each_weight_among_its_elements(signal: Any) -> None:
     places = view["it"].shape
     assert heat.shape[0] == places[0]
     assert torch.allclose(modality.spread(torch.ones_like(weights), view), torch.ones(()))
+
+
+def test_positions_are_those_of_the_rows(signal: Any) -> None:
+    """To ask for rows is to name the codes that the encoder reads them by; where codes are added, those."""
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    (segment,) = modality.embed(view).segments
+    where = modality.positions(view)
+    assert where.values.shape == (4, segment.rows, 0)
+    assert (where.mask is None) == (segment.mask is None) or where.mask.all()
+    assert where.mask is None or segment.mask is None or where.mask.equal(segment.mask)
+    assert modality.code_channels == (0 if where.codes is None else where.codes.channels)
+    if segment.codes is not None:
+        assert where.codes.dense().equal(segment.codes.dense())
+
+
+@pytest.mark.parametrize("finer", [False, True])
+def test_the_signal_is_what_its_targets_say(signal: Any, finer: bool) -> None:
+    """``restore`` undoes ``targets``, and the right answer is at no distance."""
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    asked = modality.finer() if finer else modality
+    targets = asked.targets(view)
+    assert targets.shape[:2] == (4, asked.positions(view).rows)
+    if modality.kind == "table":
+        places = (targets.nan_to_num() + modality.first).long().masked_fill(modality.numeric, 0) + 1
+        rows = torch.nn.functional.one_hot(places, asked.values) * 50.0
+        rows[..., 0] = targets.nan_to_num()
+    elif modality.categorical:
+        rows = torch.nn.functional.one_hot(targets.clamp(min=0), asked.values) * 50.0
+    else:
+        rows = targets.nan_to_num()
+    assert rows.shape[2] == asked.values
+    assert torch.allclose(asked.distance(rows, targets), torch.zeros(()), atol=1e-5)
+    restored, mask = asked.restore(rows, view), view.get("it.mask")
+    room = ~view["it"].float().isnan()
+    if mask is not None:
+        room &= mask.view(*mask.shape, *[1] * (room.ndim - 2))
+    assert torch.allclose(restored.reshape(room.shape)[room].float(), view["it"].float()[room], atol=1e-3)
 
 
 @pytest.mark.parametrize("warm", [False, True])

@@ -9,11 +9,14 @@ folding their projections away is less work:
 
 so that keys = values = the normalised rows, one array, built once for all reads of a forward pass. The norm's scale and
 shift fold away with them, and whatever is constant over the rows (its shift, the key bias) drops out of the softmax.
+
+A *write* is a read the other way round: queries attend to the latents, and may do without the residual.
 """
 
 from __future__ import annotations
 
 from math import sqrt
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +30,9 @@ from .rows import EPSILON, FoldedQuery, Rows, pad
 # Weights per head and example up to which two plain products are faster on a CPU than its kernel, by precision. That
 # kernel computes in float32 whatever it is given; in float16 plain logits would leave the range.
 SMALL = {torch.bfloat16: 2**18}
+
+# The authors' code approximates the error function of a GELU by tanh; ``erf`` is exact, as transformers has it.
+Gelu: TypeAlias = Literal["tanh", "erf"]
 
 
 class Attention(nn.Module):
@@ -63,19 +69,27 @@ class Attention(nn.Module):
         x: Float[Tensor, "batch n width"],
         inputs: Float[Tensor, "batch rows channels"],
         mask: Bool[Tensor, "batch rows"] | None = None,
+        asked: Bool[Tensor, "one_or_batch n"] | None = None,
     ) -> Float[Tensor, "batch n width"]:
-        """Projected keys and values: batch × n × width attends to batch × rows × inputs."""
+        """Projected keys and values: batch × n × width attends to batch × rows × inputs. What is not ``asked`` sums
+        nothing up; the bias of ``out`` is left of it, as in the authors' code."""
         query, key, value = self.split(self.query(x)), self.split(self.key(inputs)), self.split(self.value(inputs))
-        return self.out(_attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2))
+        return self.out(_only(asked, _attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)))
 
-    def folded(self, query: FoldedQuery, rows: Rows, norm: nn.LayerNorm) -> Float[Tensor, "batch n width"]:
+    def folded(
+        self,
+        query: FoldedQuery,
+        rows: Rows,
+        norm: nn.LayerNorm,
+        asked: Bool[Tensor, "one_or_batch n"] | None = None,
+    ) -> Float[Tensor, "batch n width"]:
         """The same answer for ``inputs = norm(rows)``, without projecting a row."""
         summed = rows.read(query) * norm.weight + norm.bias
         value = torch.einsum("bhnc,hvc->bnhv", summed.to(query.query.dtype), self._by_head(self.value.weight))
         value = value.flatten(2) + self.value.bias
         if (some := rows.some) is not None:  # an example without a row has read nothing, not the norm's shift
             value = value * some[:, None, None]
-        return self.out(value)
+        return self.out(_only(asked, value))
 
     def fold(self, x: Float[Tensor, "one_or_batch n width"], norm: nn.LayerNorm) -> FoldedQuery:
         """The query with scale, key projection and the norm's scale in it; what is constant over the rows is left."""
@@ -106,7 +120,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and MLP with residuals. The MLP is linear, tanh GELU, linear; no dropout (App. C).
+    """Pre-norm attention and MLP with residuals. The MLP is linear, GELU, linear; no dropout (App. C).
 
     Args:
         width: channels of the latents (or queries).
@@ -114,6 +128,8 @@ class Block(nn.Module):
         heads: attention heads.
         qk_channels, value_channels: default to the channels attended to (261 on ImageNet), the authors' rule.
         widening: width of the MLP's hidden layer in units of ``width``.
+        residual: whether what is attended to is added to the queries, or replaces them.
+        gelu: how the MLP's GELU is computed.
 
     >>> Block(1024, inputs=261, heads=1).count(), Block(1024, heads=8).count()
     (2776395, 6301696)
@@ -128,10 +144,13 @@ class Block(nn.Module):
         qk_channels: int | None = None,
         value_channels: int | None = None,
         widening: int = 1,
+        residual: bool = True,
+        gelu: Gelu = "tanh",
     ) -> None:
         super().__init__()
         channels = inputs or width
         qk_channels = qk_channels or channels
+        self.residual = residual
         self.query_norm = nn.LayerNorm(width, eps=EPSILON)
         self.input_norm = None if inputs is None else nn.LayerNorm(inputs, eps=EPSILON)
         self.attention = Attention(
@@ -144,12 +163,16 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, eps=EPSILON)
         self.mlp = nn.Sequential(
             fan_in(nn.Linear(width, widening * width)),
-            nn.GELU(approximate="tanh"),
+            nn.GELU(approximate="tanh" if gelu == "tanh" else "none"),
             fan_in(nn.Linear(widening * width, width)),
         )
 
     def forward(
-        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows | None = None, query: FoldedQuery | None = None
+        self,
+        x: Float[Tensor, "one_or_batch n width"],
+        rows: Rows | None = None,
+        query: FoldedQuery | None = None,
+        asked: Bool[Tensor, "_ n"] | None = None,
     ) -> Float[Tensor, "_ n width"]:
         """batch × n × width to the same.
 
@@ -157,8 +180,10 @@ class Block(nn.Module):
             x: latents; a batch of one is shared by all examples.
             rows: what a read reads; None in a process.
             query: ``fold(x)``, where it is known already.
+            asked: which of ``x`` read at all, True = it does; None: all do.
         """
-        x = x + (self._process(x) if rows is None else self._read(x, rows, query))
+        attended = self._process(x) if rows is None else self._read(x, rows, query, asked)
+        x = x + attended if self.residual else attended
         return x + self.mlp(self.mlp_norm(x))
 
     def fold(self, x: Float[Tensor, "one_or_batch n width"]) -> FoldedQuery:
@@ -198,14 +223,19 @@ class Block(nn.Module):
         query = lowered(self.query_norm(x))  # once, not in each of three projections
         return self.attention(query, query)
 
-    def _read(self, x: Tensor, rows: Rows, query: FoldedQuery | None) -> Tensor:
+    def _read(self, x: Tensor, rows: Rows, query: FoldedQuery | None, asked: Tensor | None) -> Tensor:
         norm = self._norm
         if self.folds(x.shape[1], rows):
-            return self.attention.folded(query or self.fold(x), rows, norm)
+            return self.attention.folded(query or self.fold(x), rows, norm, asked)
         spelled = rows.spelled
         inputs = spelled.normalised[..., : spelled.channels] * norm.weight + norm.bias
         x = lowered(self.query_norm(x)).expand(inputs.shape[0], -1, -1)
-        return self.attention(x, inputs.to(x.dtype), spelled.mask)
+        return self.attention(x, inputs.to(x.dtype), spelled.mask, asked)
+
+
+def _only(asked: Tensor | None, summed: Tensor) -> Tensor:
+    """Zeros for whoever does not ask."""
+    return summed if asked is None else summed * asked[..., None]
 
 
 def _attend(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import TypeVar
 
 from torch import Tensor, nn
+
+M = TypeVar("M", nn.Linear, nn.Conv2d)
 
 # A normal truncated at two standard deviations has 0.8796 of the untruncated standard deviation.
 TRUNCATION = 0.87962566103423978
@@ -23,8 +26,10 @@ def fan_in(linear: nn.Linear) -> nn.Linear:
     return linear
 
 
-def lecun(linear: nn.Linear) -> nn.Linear:
-    """Plain linears outside attention and MLP: as :func:`fan_in`, without the correction for the truncation."""
-    truncated_normal(linear.weight, sqrt(1 / linear.in_features))
-    nn.init.zeros_(linear.bias)
+def lecun(linear: M) -> M:
+    """Plain linears and convolutions, outside attention and MLP: as :func:`fan_in`, without the correction for the
+    truncation."""
+    truncated_normal(linear.weight, sqrt(1 / linear.weight[0].numel()))
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
     return linear

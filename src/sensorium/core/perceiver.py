@@ -1,24 +1,27 @@
-"""The Perceiver: latents, the order of reads and processes, and what becomes of the latents."""
+"""The Perceiver: latents, the order of reads and processes, and the decoders, which say what becomes of the latents."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..arrays import ByteArray
+from ..arrays import ByteArray, Segment
 from ..config import record
 from ..errors import InputError, did_you_mean
 from ..precision import lowered
-from .attention import Block
-from .initialise import truncated_normal
+from .attention import Block, Gelu
+from .initialise import lecun, truncated_normal
+from .queries import Queries
 from .rows import KEPT, FoldedQuery, Rows, same
+
+CHUNK = 2**14  # queries answered at a time where no gradients are kept
 
 
 @record
@@ -37,6 +40,10 @@ class EncoderConfig:
         process_heads: attention heads of a process.
         read_widening: hidden width of a read's MLP, in units of ``width``.
         process_widening: hidden width of a process' MLPs, in units of ``width``.
+        qk_channels: channels of queries and keys over all heads, of reads and processes; None: the channels attended
+            to, which are the rows' in a read and ``width`` in a process (the authors' rule).
+        value_channels: channels of values, likewise; None: as ``qk_channels``.
+        gelu: the authors' approximation of the MLP's GELU by ``tanh``, or ``erf``: exact, as in ``transformers``.
     """
 
     latents: int = 512
@@ -49,6 +56,9 @@ class EncoderConfig:
     process_heads: int = 8
     read_widening: int = 1
     process_widening: int = 1
+    qk_channels: int | None = None
+    value_channels: int | None = None
+    gelu: Gelu = "tanh"
 
 
 class Encoder(nn.Module):
@@ -63,7 +73,7 @@ class Encoder(nn.Module):
 
     Raises:
         InputError: ``reads``, ``processes`` and ``look`` differ in length, a look at nothing or at what is not there,
-            or heads that do not divide the width.
+            or heads that do not divide the channels.
 
     >>> encoder = Encoder(EncoderConfig(latents=8, width=16, layers=1), channels=5)
     >>> len(encoder.reads), len(encoder.processes)
@@ -74,18 +84,25 @@ class Encoder(nn.Module):
         super().__init__()
         if len(config.reads) != len(config.processes):
             raise InputError(f"encoder: {len(config.reads)} reads but {len(config.processes)} processes; pair them")
-        if config.width % config.process_heads:
-            raise InputError(f"encoder: {config.process_heads} heads do not divide a width of {config.width}")
-        if channels % config.read_heads:
-            raise InputError(f"encoder: {config.read_heads} read heads do not divide {channels} channels; use 1")
+        _check_heads(
+            "encoder: {heads} heads do not divide a width of {channels}", config, config.process_heads, config.width
+        )
+        _check_heads(
+            "encoder: {heads} read heads do not divide {channels} channels; use 1", config, config.read_heads, channels
+        )
         _check_look(config, names)
         self.config = config
         self._kept: tuple[list[Tensor], FoldedQuery] | None = None
+        shared: dict[str, Any] = {
+            "qk_channels": config.qk_channels,
+            "value_channels": config.value_channels,
+            "gelu": config.gelu,
+        }
         self.latents = nn.Parameter(truncated_normal(torch.empty(config.latents, config.width), 0.02))
         self.reads = nn.ModuleDict(
             {
                 str(number): Block(
-                    config.width, inputs=channels, heads=config.read_heads, widening=config.read_widening
+                    config.width, inputs=channels, heads=config.read_heads, widening=config.read_widening, **shared
                 )
                 for number in _numbers(config.reads)
             }
@@ -94,7 +111,7 @@ class Encoder(nn.Module):
             {
                 str(number): nn.Sequential(
                     *(
-                        Block(config.width, heads=config.process_heads, widening=config.process_widening)
+                        Block(config.width, heads=config.process_heads, widening=config.process_widening, **shared)
                         for _ in range(config.layers)
                     )
                 )
@@ -184,9 +201,112 @@ class MeanDecoder(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, latents: Float[Tensor, "batch latents width"]) -> Float[Tensor, "batch outputs"]:
-        """batch × latents × width to batch × outputs."""
-        return self.linear(latents.mean(dim=1))
+    def forward(
+        self, latents: Float[Tensor, "batch latents width"], queries: None = None
+    ) -> Float[Tensor, "batch 1 outputs"]:
+        """batch × latents × width to batch × 1 × outputs: one answer to no query in particular."""
+        return self.linear(latents.mean(dim=1))[:, None]
+
+
+@record
+class DecoderConfig:
+    """The shape of a decoder. Defaults are Perceiver IO's classifier (Perceiver IO App. A).
+
+    Attributes:
+        channels: of a query that a task learns freely; None: the latents' width. Queries that are made of something
+            (of bytes' places, of the input) have the channels of that.
+        heads: attention heads.
+        qk_channels: channels of queries and keys over all heads; None: the latents' width (the authors' rule).
+        value_channels: channels of values over all heads; None: as ``qk_channels``.
+        widening: hidden width of the MLP, in units of the queries' channels.
+        residual: whether what is read of the latents is added to the query, or replaces it.
+        gelu: as the encoder's.
+    """
+
+    channels: int | None = None
+    heads: int = 1
+    qk_channels: int | None = None
+    value_channels: int | None = None
+    widening: int = 1
+    residual: bool = True
+    gelu: Gelu = "tanh"
+
+
+class Decoder(nn.Module):
+    """Latents to the answers of any queries: they attend to the latents, once, then a linear layer (Perceiver IO §3.1).
+
+    Each query is answered alone: asking for some is indexing the answer to all.
+
+    Args:
+        config: the shape.
+        width: channels of the latents.
+        channels: channels of the queries.
+        outputs: channels of an answer; None: no linear layer, an answer has the queries' channels.
+        start: how the linear layer starts; at ``zeros`` every answer is 0 before training.
+
+    Raises:
+        InputError: heads that do not divide the channels.
+
+    >>> from .queries import LearnedQueries
+    >>> decoder = Decoder(DecoderConfig(), width=16, channels=12, outputs=5)
+    >>> decoder(torch.rand(3, 8, 16), LearnedQueries(2, 12)()).shape
+    torch.Size([3, 2, 5])
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        width: int,
+        channels: int,
+        outputs: int | None,
+        start: Literal["lecun", "zeros"] = "lecun",
+    ) -> None:
+        super().__init__()
+        _check_heads("decoder: {heads} heads do not divide {channels} channels; use 1", config, config.heads, width)
+        self.config = config
+        self.channels = channels
+        self.write = Block(
+            channels,
+            inputs=width,
+            heads=config.heads,
+            qk_channels=config.qk_channels,
+            value_channels=config.value_channels,
+            widening=config.widening,
+            residual=config.residual,
+            gelu=config.gelu,
+        )
+        self.linear = None if outputs is None else lecun(nn.Linear(channels, outputs))
+        if self.linear is not None and start == "zeros":
+            nn.init.zeros_(self.linear.weight)
+
+    def forward(
+        self, latents: Float[Tensor, "batch latents width"], queries: Queries, *, chunk: int | None = None
+    ) -> Float[Tensor, "batch queries outputs"]:
+        """batch × queries × outputs. A query that is masked reads nothing; its answer is the same whatever was read.
+
+        Args:
+            latents: what is asked.
+            queries: what it is asked.
+            chunk: queries answered at a time, so that any number of them fits into memory: nothing that grows with
+                their number is kept but the answer. None: all at once where gradients are kept, else ``CHUNK``.
+
+        Raises:
+            InputError: queries of other channels, or for another number of examples.
+        """
+        if queries.channels != self.channels:
+            raise InputError(f"decoder: queries of {queries.channels} channels, it takes {self.channels}")
+        if queries.array.batch not in (1, len(latents)):
+            raise InputError(f"decoder: queries for {queries.array.batch} examples, the latents are of {len(latents)}")
+        rows = Rows.of(ByteArray((Segment("latents", latents),)))
+        size = chunk or (queries.count if torch.is_grad_enabled() else CHUNK)
+        if queries.count <= size:
+            return self._answer(rows, queries)
+        return torch.cat([self._answer(rows, some) for some in queries.chunks(size)], dim=1)
+
+    def _answer(self, rows: Rows, queries: Queries) -> Tensor:
+        written = self.write(queries.dense(), rows, None, queries.mask)
+        return written if self.linear is None else self.linear(written)
 
 
 def _run(block: nn.Module, *arguments: Any, checkpointing: bool) -> Tensor:
@@ -196,6 +316,13 @@ def _run(block: nn.Module, *arguments: Any, checkpointing: bool) -> Tensor:
         if checkpointing
         else block(*arguments)
     )
+
+
+def _check_heads(message: str, config: EncoderConfig | DecoderConfig, heads: int, attended: int) -> None:
+    qk_channels = config.qk_channels or attended
+    for channels in (qk_channels, config.value_channels or qk_channels):
+        if channels % heads:
+            raise InputError(message.format(heads=heads, channels=channels))
 
 
 def _check_look(config: EncoderConfig, names: Sequence[str] | None) -> None:

@@ -6,12 +6,18 @@ never in fewer bits: at 224 pixels and 64 bands, bfloat16 positions are wrong by
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..arrays import GridCodes, RowCodes
 from .initialise import truncated_normal
+
+# Where the points of a grid of n lie along an axis. ``linspace``: from -1 to 1, both ends included. ``published``: at
+# -1 + 2 i / n, which never reaches 1; the authors' queries for a part of a grid lie there, and nothing else.
+Spacing: TypeAlias = Literal["linspace", "published"]
 
 
 def fourier_channels(axes: int, bands: int) -> int:
@@ -28,8 +34,14 @@ def frequencies(bands: int, resolution: float) -> Float[Tensor, " bands"]:
     return torch.linspace(1.0, resolution / 2, bands, dtype=torch.float64)
 
 
-def fourier_grid(shape: tuple[int, ...], *, bands: int, resolution: tuple[float, ...] | None = None) -> GridCodes:
-    """Fourier codes of a regular grid over [-1, 1], both ends included, one table per axis.
+def fourier_grid(
+    shape: tuple[int, ...],
+    *,
+    bands: int,
+    resolution: tuple[float, ...] | None = None,
+    spacing: Spacing = "linspace",
+) -> GridCodes:
+    """Fourier codes of a regular grid over [-1, 1], one table per axis.
 
     The channels are [position of each axis, sines axis by axis, cosines axis by axis], the order of the authors' code.
 
@@ -37,6 +49,7 @@ def fourier_grid(shape: tuple[int, ...], *, bands: int, resolution: tuple[float,
         shape: rows along each axis.
         bands: frequency bands per axis.
         resolution: per axis, twice the highest frequency; the grid's own shape when None.
+        spacing: where the points lie along an axis.
 
     Returns:
         tables of float32, size × axes·(2·bands + 1), zero outside the axis' own channels.
@@ -48,7 +61,7 @@ def fourier_grid(shape: tuple[int, ...], *, bands: int, resolution: tuple[float,
     resolution = resolution or tuple(float(size) for size in shape)
     tables = []
     for axis, size in enumerate(shape):
-        position = torch.linspace(-1.0, 1.0, size, dtype=torch.float64)
+        position = _along(size, spacing)
         angles = torch.pi * position[:, None] * frequencies(bands, resolution[axis])
         table = torch.zeros(size, fourier_channels(axes, bands), dtype=torch.float64)
         table[:, axis] = position
@@ -73,6 +86,13 @@ def fourier_points(points: Float[Tensor, "batch rows axes"], *, bands: int, reso
     table = torch.stack([frequencies(bands, size) for size in resolution]).float().to(points.device)  # axes × bands
     angles = (torch.pi * positions[..., None] * table).flatten(-2)
     return RowCodes(torch.cat([positions, angles.sin(), angles.cos()], dim=-1))
+
+
+def _along(size: int, spacing: Spacing) -> Float[Tensor, " size"]:
+    """The coordinates of a grid's points along one axis, float64."""
+    if spacing == "linspace":
+        return torch.linspace(-1.0, 1.0, size, dtype=torch.float64)
+    return torch.arange(size, dtype=torch.float64) * 2 / size - 1
 
 
 class LearnedCodes(nn.Module):

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from ..config import from_dict, read_yaml, record
 
 SplitName = Literal["train", "val", "test"]
-TaskName = Literal["classify", "tag", "regress"]
+TaskName = Literal["classify", "tag", "regress", "none"]
 LayoutName = Literal["folders", "table", "arrays", "ts", "audioset"]
 
 FILE_NAME = "dataset.yaml"
@@ -36,7 +36,8 @@ class TargetConfig:
 
     Attributes:
         column: the column (table) or key (arrays) that holds it; several numbers: several columns.
-        task: ``classify`` (one class each), ``tag`` (any number of classes each) or ``regress`` (numbers).
+        task: ``classify`` (one class each), ``tag`` (any number of classes each), ``regress`` (numbers) or
+            ``none``: there are no labels, or they do not matter, and the signal itself is learned.
         classes: the names of the classes in the order of their numbers, or a text file with one name per line.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..modalities import KINDS
-from .description import DataConfig, InputConfig, in_split_order
+from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
 from .recognise import (
     SPLIT_WORDS,
@@ -54,7 +54,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     found = [
         (split, label, path)
         for split, folder in folders.items()
-        for label, path in _labelled_files(root, _existing(root / folder), split)
+        for label, path in _labelled_files(root, _existing(root / folder), split, description.target.task)
     ]
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
@@ -195,7 +195,9 @@ def _holds_signals(folder: Path) -> bool:
     return any(kind_of_suffix(path.suffix) is not None for path in walk(folder))
 
 
-def _labelled_files(root: Path, folder: Path, split: str) -> Iterator[tuple[str, Path]]:
+def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None) -> Iterator[tuple[str, Path]]:
+    if task == "none":
+        return (("", path) for path in walk(folder))
     labels = visible_folders(folder)
     if not labels:
         what = f"the split {split!r} has" if split else "there are"

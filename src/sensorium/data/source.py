@@ -38,7 +38,7 @@ class Source:
     Attributes:
         path: the folder or file.
         kinds: the kind of signal of each modality name.
-        task: ``classify``, ``tag`` or ``regress``.
+        task: ``classify``, ``tag``, ``regress`` or ``none``.
         classes: the names of the classes (regress: of the numbers), in the order of the targets.
         splits: the examples of ``train``, ``test`` and, if there are enough, ``val``.
         description: everything inferred, as a ``dataset.yaml`` that would say the same.
@@ -89,12 +89,7 @@ def open_source(
         raise InputError(f"{path}: there are no examples in it")
     listing, renamed = _test_from_val(listing, description)
     try:
-        task, classes, targets = encode(
-            listing.labels,
-            listing.names,
-            task=description.target.task,
-            classes=_classes(root, listing, description.target),
-        )
+        task, classes, targets = _targets(root, listing, description.target)
         splits = assign(
             len(listing.names),
             given=listing.given,
@@ -191,6 +186,13 @@ def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, 
         description=replace(listing.description, splits=splits),
     )
     return renamed, ("there is no test split: the given val split is the test split",)
+
+
+def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskName, tuple[str, ...], np.ndarray | None]:
+    """The task, the classes, and the targets; of data that are learned without labels there are none."""
+    if target.task == "none":
+        return "none", (), None
+    return encode(listing.labels, listing.names, task=target.task, classes=_classes(root, listing, target))
 
 
 def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from .base import Batch, Modality, Raw, Sample, Signal
 from .fusion import Fusion, FusionConfig
 from .image import ImageConfig
 from .kinds import KINDS, SenseConfig
+from .label import LabelConfig
 from .points import PointsConfig
 from .series import SeriesConfig
 from .table import TableConfig
@@ -32,6 +33,7 @@ __all__ = [
     "Fusion",
     "FusionConfig",
     "ImageConfig",
+    "LabelConfig",
     "Modality",
     "ModalityConfig",
     "PointsConfig",

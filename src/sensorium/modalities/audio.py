@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Size, Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels, fourier_grid
+from ..core.positions import Spacing, fourier_channels, fourier_grid
 from ..errors import Absent, InputError
-from .base import Batch, Modality, Raw, Sample, file_bytes, of_present
+from .base import Batch, Modality, Raw, Sample, at_least_float32, file_bytes, of_present
 from .spans import cut, lengths, resample, uniform
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the reading time and two of 64 mels
@@ -247,16 +247,12 @@ class Audio(Modality):
 
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in time; the rows of one time go up the mels. Rows wholly in padding are masked."""
-        signal, mask = batch[self.name].float(), batch.get(f"{self.name}.mask")
+        signal, mask = at_least_float32(batch[self.name]), batch.get(f"{self.name}.mask")
         if not self.flat:
             signal = (signal - self.config.mean) / self.config.std
         if mask is not None:
             signal = signal * mask.view(*mask.shape, *[1] * (signal.ndim - 2))
-            mask = F.pad(mask, (0, -mask.shape[1] % self.config.patch[0])).unflatten(1, (-1, self.config.patch[0]))
-            mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
-        time = self.codes0[: ceil(signal.shape[1] / self.config.patch[0])]
-        codes = GridCodes((time,) if self.flat else (time, self.codes1))
-        return ByteArray((Segment(self.name, self.unfold(signal), codes, mask=mask),))
+        return ByteArray((replace(self.positions(batch), values=self.unfold(signal)),))
 
     def _start(self, batch: Batch, start: Tensor) -> Tensor:
         """At which step each window starts: where the batch says, else at ``start`` (batch,)."""
@@ -305,6 +301,52 @@ class Audio(Modality):
         cells = rows.unflatten(2, (steps, mels, -1)).unflatten(1, (-1, height)).transpose(2, 3)
         signal = cells.flatten(3, 4).flatten(1, 2)[:, : batch[self.name].shape[1]]
         return signal[:, :, 0] if self.flat else signal
+
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return fourier_channels(1 if self.flat else 2, self.config.bands)
+
+    @property
+    def peak(self) -> float | None:
+        """Samples are in [-1, 1]; spectra have no range."""
+        return 2.0 if self.flat else None
+
+    def finer(self) -> Audio:
+        return Audio(replace(self.config, patch=(1, 1)), name=self.name)
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        signal, mask = batch[self.name], batch.get(f"{self.name}.mask")
+        if mask is not None:
+            mask = F.pad(mask, (0, -mask.shape[1] % self.config.patch[0])).unflatten(1, (-1, self.config.patch[0]))
+            mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
+        first, *others = self._codes(spacing).tables
+        codes = GridCodes((first[: ceil(signal.shape[1] / self.config.patch[0])], *others))
+        nothing = self.codes0.new_zeros(len(signal), Size(codes.shape).numel(), 0)
+        return Segment(self.name, nothing, codes, mask=mask)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × steps [× mels] × channels: samples in [-1, 1], or the logarithm of mels."""
+        signal = self.fold(rows, batch)
+        return signal.clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
+
+    def _codes(self, spacing: Spacing) -> GridCodes:
+        if spacing == "linspace":
+            return GridCodes((self.codes0,) if self.flat else (self.codes0, self.codes1))
+        shape = self.config.grid[:1] if self.flat else self.config.grid
+        codes = fourier_grid(shape, bands=self.config.bands, resolution=self.config.resolution, spacing=spacing)
+        return GridCodes(tuple(table.to(self.codes0.device) for table in codes.tables))
+
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .wav; spectra, from which no sound can be had, as any signal."""
+        if not self.flat:
+            return super().write(signal, stem)
+        import soundfile
+
+        path = stem.with_name(f"{stem.name}.wav")
+        soundfile.write(path, signal.float().cpu().numpy(), self.config.rate)
+        return path
 
     # -- for people ---------------------------------------------------------------------------------------------
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import ByteArray
+from ..arrays import ByteArray, Segment
+from ..core.positions import Spacing
 from ..errors import Absent, InputError
 
 T = TypeVar("T")
@@ -37,12 +40,14 @@ class Modality(nn.Module, ABC):
         kind: the name of this kind of signal, as in configurations.
         suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
         ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
+        categorical: whether a row holds one of some classes, rather than numbers.
         name: the key of the signal in samples and batches.
     """
 
     kind: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[bool] = False
+    categorical: ClassVar[bool] = False
 
     def __init__(self, config: Any, *, name: str | None = None) -> None:
         super().__init__()
@@ -133,6 +138,65 @@ class Modality(nn.Module, ABC):
         """One number per row (batch × rows) spread over the places each row covers: a map in the signal's shape."""
         return self.fold(weights[..., None].expand(-1, -1, self.elements), batch)
 
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def code_channels(self) -> int:
+        """The channels of a row's position code; 0: its rows have none."""
+
+    @property
+    def values(self) -> int:
+        """How many numbers answer what a row holds: as many as it has, or one for each class."""
+        return self.channels - self.code_channels
+
+    @property
+    def peak(self) -> float | None:
+        """The range of the signal, from its least value to its largest; None: it has no fixed one."""
+        return None
+
+    def finer(self) -> Modality:
+        """The same signal, a row for each of its elements: to ask for each by itself."""
+        return self
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        """Where the rows of a batch are, to ask for them: their codes and their mask, without values.
+
+        Args:
+            spacing: of the codes of a grid; learned codes and those of coordinates are what they are.
+        """
+        (segment,) = self.embed(batch).segments
+        return replace(segment, values=segment.values[..., :0])
+
+    def targets(self, batch: Batch) -> Tensor:
+        """What the rows of a batch hold, as the model sees it: batch × rows × values, NaN where nothing was measured;
+        where rows hold classes, int64, batch × rows, negative where none is known."""
+        return self.embed(batch).segments[0].values
+
+    def distance(self, rows: Tensor, targets: Tensor) -> Tensor:
+        """How far answers (batch × rows × values) are from ``targets``, row by row: the mean absolute difference, or
+        the cross-entropy of classes, in nats."""
+        if self.categorical:
+            return surprise(rows, targets)
+        known = ~targets.isnan()
+        off = (at_least_float32(rows) - targets.nan_to_num()).abs() * known
+        return off.sum(-1) / known.sum(-1).clamp(min=1)
+
+    @abstractmethod
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Answers (batch × rows × values) as the signal: in its own units, and in the shape it has in ``batch``."""
+
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """One example of the signal, as ``restore`` gives it, as a file that people can open, else as a .npz array.
+
+        Args:
+            stem: the path of the file but for its ending.
+        """
+        path = stem.with_name(f"{stem.name}.npz")
+        arrays: dict[str, Any] = {self.name: signal.cpu().numpy()}
+        np.savez(path, **arrays)
+        return path
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -145,6 +209,20 @@ class Modality(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
+
+
+def at_least_float32(rows: Tensor) -> Tensor:
+    """Answers in a precision in which losses can be summed."""
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+def surprise(rows: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of classes (batch × rows, int64), 0 where they are negative: nothing is known there.
+
+    >>> surprise(torch.zeros(1, 2, 4), torch.tensor([[3, -1]]))
+    tensor([[1.3863, 0.0000]])
+    """
+    return F.cross_entropy(at_least_float32(rows).mT, targets.clamp(min=-1), ignore_index=-1, reduction="none")
 
 
 def of_present(look: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:

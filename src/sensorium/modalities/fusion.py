@@ -204,6 +204,17 @@ class Fusion(Modality):
         pieces = self.embed(batch).split(weights)
         return {sense.name: sense.spread(pieces[sense.name], batch) for sense in self.senses if sense.name in batch}
 
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        """The most of any sense."""
+        return max(sense.code_channels for sense in self.senses)
+
+    def restore(self, rows: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        """Each sense's signal, by name."""
+        return {sense.name: sense.restore(rows[sense.name], batch) for sense in self.senses if sense.name in batch}
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Mapping[str, Tensor] | None = None) -> None:

@@ -1,10 +1,11 @@
-"""Pictures: patches of pixels (a patch of one pixel is the paper's), Fourier codes over height and width."""
+"""Pictures: patches of pixels (of one pixel in the paper) with Fourier codes, or what a stem makes of them."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels
+from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
-from .pixels import centre, floats, grid_codes, random_crop, stored_size
+from .pixels import centre, fitted, floats, grid_codes, random_crop, stored_size
+from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
 LARGEST_PICTURE = 400_000_000  # pixels; more would not fit a laptop's memory once decoded
@@ -31,8 +33,9 @@ class ImageConfig:
         size: height and width in pixels; multiples of ``patch``.
         channels: 3 (colour) or 1 (grey).
         patch: height and width of one row's patch; (1, 1) is a row per pixel.
+        stem: what comes before the rows, instead of patches; None: nothing does.
         bands: Fourier bands per axis.
-        resolution: per axis, twice the highest Fourier frequency; None: the number of patches along it.
+        resolution: per axis, twice the highest Fourier frequency; None: the number of rows along it.
         mean, std: per channel, of values in [0, 1].
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability of mirroring left and right in training.
@@ -43,6 +46,7 @@ class ImageConfig:
     size: tuple[int, int] = (224, 224)
     channels: Literal[1, 3] = 3
     patch: tuple[int, int] = (1, 1)
+    stem: StemConfig | None = None
     bands: int = 64
     resolution: tuple[float, float] | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -68,6 +72,8 @@ class Image(Modality):
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
+        if config.stem is not None and config.patch != (1, 1):
+            raise InputError("image: a stem takes pixels, not patches; leave out one of them")
         if any(side % patch for side, patch in zip(config.size, config.patch, strict=True)):
             raise InputError(f"image: a size of {config.size} is not a multiple of the patch {config.patch}")
         if len(config.mean) != config.channels or len(config.std) != config.channels:
@@ -75,6 +81,17 @@ class Image(Modality):
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
         self.stored = stored_size(config.size)
+        self.stem: Pointwise | Convolution | None = None
+        if isinstance(config.stem, ConvolutionConfig):
+            self.stem = Convolution(
+                config.stem,
+                pixels=config.channels,
+                size=config.size,
+                bands=config.bands,
+                resolution=config.resolution,
+            )
+        elif config.stem is not None:
+            self.stem = Pointwise(config.stem, pixels=config.channels, size=config.size)
 
     # -- from files
 
@@ -135,34 +152,87 @@ class Image(Modality):
             raise InputError(
                 f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
             )
-        values = self.unfold((images - self.mean) / self.std)
+        images = (images - self.mean) / self.std
+        if self.stem is not None:
+            values, codes = self.stem(images)
+            return ByteArray((Segment(self.name, values, codes),))
+        values = self.unfold(images)
         return ByteArray((Segment(self.name, values, self._codes(self._grid(images), values.device)),))
 
     # -- rows and signal
 
     @property
     def channels(self) -> int:
+        if self.stem is not None:
+            return self.stem.channels
         return self.elements * self.config.channels + fourier_channels(2, self.config.bands)
 
     @property
     def rows(self) -> int:
-        return self.config.size[0] * self.config.size[1] // self.elements
+        down, across = self._rows_of(self.config.size)
+        return down * across
 
     @property
     def elements(self) -> int:
-        return self.config.patch[0] * self.config.patch[1]
+        return self._patch[0] * self._patch[1]
 
     def unfold(self, signal: Tensor) -> Tensor:
-        batch, channels, height, width = signal.shape
-        down, across = self.config.patch
-        patches = signal.view(batch, channels, height // down, down, width // across, across)
+        batch, channels = signal.shape[:2]
+        (height, width), (down, across) = self._grid(signal), self._patch
+        signal = fitted(signal, (height * down, width * across))
+        patches = signal.reshape(batch, channels, height, down, width, across)
         return patches.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, down * across * channels)
 
     def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        down, across = self.config.patch
-        height, width = self._grid(batch[self.name])
+        images = batch[self.name]
+        (height, width), (down, across) = self._grid(images), self._patch
         patches = rows.reshape(rows.shape[0], height, width, down, across, -1)
-        return patches.permute(0, 5, 1, 3, 2, 4).reshape(rows.shape[0], -1, height * down, width * across)
+        patches = patches.permute(0, 5, 1, 3, 2, 4).reshape(rows.shape[0], -1, height * down, width * across)
+        return fitted(patches, (images.shape[-2], images.shape[-1]))
+
+    # -- as an answer
+
+    @property
+    def code_channels(self) -> int:
+        if self.config.stem is not None:
+            return self.channels - self.config.stem.channels
+        return fourier_channels(2, self.config.bands)
+
+    @property
+    def values(self) -> int:
+        return self.elements * self.config.channels
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def finer(self) -> Image:
+        return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        if self.stem is not None:
+            return super().positions(batch, spacing=spacing)
+        images = batch[self.name]
+        grid = self._grid(images)
+        nothing = self.mean.new_zeros(len(images), grid[0] * grid[1], 0)
+        return Segment(self.name, nothing, self._codes(grid, images.device, spacing))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Normalised pixels, whatever a stem makes of them."""
+        return self.unfold((floats(batch[self.name]) - self.mean) / self.std)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × channels × height × width, in [0, 1]."""
+        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .png."""
+        from PIL import Image as Pillow
+
+        path = stem.with_name(f"{stem.name}.png")
+        pixels = (signal.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        Pillow.fromarray(pixels[..., 0] if self.config.channels == 1 else pixels).save(path)
+        return path
 
     # -- for people
 
@@ -177,19 +247,29 @@ class Image(Modality):
         axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
         axes.imshow(heat.reshape(heat.shape[-2:]).numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
 
+    @property
+    def _patch(self) -> tuple[int, int]:
+        """The pixels that a row covers, down and across."""
+        return self.config.patch if self.stem is None else self.stem.patch
+
     def _grid(self, images: Tensor) -> tuple[int, int]:
-        down, across = self.config.patch
-        return images.shape[-2] // down, images.shape[-1] // across
+        return self._rows_of((images.shape[-2], images.shape[-1]))
+
+    def _rows_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        if self.stem is not None:
+            return self.stem.grid(size)
+        return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
 
     def _target(self, images: Tensor) -> tuple[int, int]:
         """What a view of stored pictures measures; pictures of another size are taken as they come."""
         height, width = images.shape[-2:]
         return self.config.size if (height, width) == self.stored else (height, width)
 
-    def _codes(self, grid: tuple[int, int], device: torch.device) -> GridCodes:
+    def _codes(self, grid: tuple[int, int], device: torch.device, spacing: Spacing = "linspace") -> GridCodes:
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device)
+        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:

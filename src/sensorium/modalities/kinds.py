@@ -9,6 +9,7 @@ import pydantic
 from .audio import Audio, AudioConfig
 from .base import Modality
 from .image import Image, ImageConfig
+from .label import Label, LabelConfig
 from .points import Points, PointsConfig
 from .series import Series, SeriesConfig
 from .table import Table, TableConfig
@@ -23,9 +24,10 @@ KINDS: dict[str, type[Modality]] = {
     "text": Text,
     "series": Series,
     "table": Table,
+    "label": Label,
 }
 
 SenseConfig = Annotated[
-    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig,
+    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig | LabelConfig,
     pydantic.Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arrays import GridCodes
-from ..core.positions import fourier_grid
+from ..core.positions import Spacing, fourier_grid
 from .spans import uniform
 
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
@@ -72,8 +72,22 @@ def random_crop(
     return crops.unflatten(1, pictures.shape[1:-2])
 
 
+def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (batch × channels × height × width) cut at the right and below, or continued by their last pixels."""
+    height, width = size
+    pictures = pictures[..., :height, :width]
+    missing = (0, width - pictures.shape[-1], 0, height - pictures.shape[-2])
+    return F.pad(pictures, missing, mode="replicate") if any(missing) else pictures
+
+
 @lru_cache(maxsize=16)
-def grid_codes(grid: tuple[int, ...], bands: int, resolution: tuple[float, ...], device: torch.device) -> GridCodes:
+def grid_codes(
+    grid: tuple[int, ...],
+    bands: int,
+    resolution: tuple[float, ...],
+    device: torch.device,
+    spacing: Spacing = "linspace",
+) -> GridCodes:
     """Fourier codes of a grid of rows; they do not depend on the batch and are made once for each shape."""
-    codes = fourier_grid(grid, bands=bands, resolution=resolution)
+    codes = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
     return GridCodes(tuple(table.to(device) for table in codes.tables))

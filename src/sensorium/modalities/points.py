@@ -155,6 +155,16 @@ class Points(Modality):
     def fold(self, rows: Tensor, batch: Batch) -> Tensor:
         return rows
 
+    # -- as an answer
+
+    @property
+    def code_channels(self) -> int:
+        return fourier_channels(3, self.config.bands)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × points × (3 + features): the points that were asked about, with the features answered."""
+        return torch.cat([batch[self.name][..., :3], rows * self.std + self.mean], dim=-1)
+
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:

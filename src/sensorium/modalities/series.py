@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -211,6 +212,23 @@ class Series(Modality):
     def fold(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps × k."""
         return rows.unflatten(2, (self.config.patch, -1)).flatten(1, 2)[:, : batch[self.name].shape[1]]
+
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return fourier_channels(1, self.config.bands)
+
+    def finer(self) -> Series:
+        return Series(replace(self.config, patch=1), name=self.name)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Normalised measurements; gaps are NaN."""
+        return self.unfold((batch[self.name].float() - self.mean) / self.std)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × steps × channels, in the units of the series."""
+        return self.fold(rows, batch) * self.std + self.mean
 
     # -- for people ---------------------------------------------------------------------------------------------
 

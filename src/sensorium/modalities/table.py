@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arrays import ByteArray, Segment
@@ -15,7 +16,7 @@ from ..config import record
 from ..core.initialise import truncated_normal
 from ..core.positions import LearnedCodes
 from ..errors import InputError, did_you_mean
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Modality, Raw, Sample, at_least_float32, surprise
 from .spans import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
@@ -182,6 +183,41 @@ class Table(Modality):
     def fold(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × columns × k, as it is."""
         return rows
+
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return self.config.channels
+
+    @property
+    def values(self) -> int:
+        """A number, and every category of every column."""
+        return 1 + len(self.categories.weight)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """batch × columns: standardised numbers, and the places of categories; gaps are NaN."""
+        table = batch[self.name].float()
+        return torch.where(self.numeric, (table - self.mean) / self.std, table)
+
+    def distance(self, rows: Tensor, targets: Tensor) -> Tensor:
+        """The absolute difference of numbers, in standard deviations; the cross-entropy of a column's categories."""
+        known = ~targets.isnan()
+        numbers = (at_least_float32(rows)[..., 0] - targets.nan_to_num()).abs() * known
+        places = (targets.nan_to_num(-1) + self.first).long().masked_fill(~known | self.numeric, -1)
+        return torch.where(self.numeric, numbers, surprise(self._of_columns(rows), places))
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × columns, as in the batch."""
+        categories = self._of_columns(rows).argmax(-1) - self.first
+        return torch.where(self.numeric, rows[..., 0] * self.std + self.mean, categories.to(rows.dtype))
+
+    def _of_columns(self, rows: Tensor) -> Tensor:
+        """The scores of each column's own categories; those of the others are out of the question."""
+        column = torch.arange(len(self.first), device=rows.device)
+        of = torch.bucketize(torch.arange(rows.shape[-1] - 1, device=rows.device), self.first, right=True)
+        others = F.one_hot(of - 1, len(column)).T == 0
+        return rows[..., 1:].masked_fill(others & ~self.numeric[:, None], -torch.inf)
 
     # -- for people ---------------------------------------------------------------------------------------------
 

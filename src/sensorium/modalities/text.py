@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.initialise import truncated_normal
-from ..core.positions import LearnedCodes, fourier_channels, fourier_grid
+from ..core.positions import LearnedCodes, Spacing, fourier_channels, fourier_grid
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
 from .spans import cut, lengths, uniform
@@ -23,6 +23,7 @@ PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
 VOCABULARY = SPECIALS + 256
 LONGEST = 2048  # the paper's sentences
+HOLE = b"[MASK]"  # in a text for people: one byte that is to be filled in
 
 
 @record
@@ -60,6 +61,7 @@ class Text(Modality):
     kind: ClassVar[str] = "text"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
     ragged: ClassVar[bool] = True
+    categorical: ClassVar[bool] = True
     config: TextConfig
     codes: Tensor
 
@@ -144,6 +146,31 @@ class Text(Modality):
         """batch × bytes × k, as it is."""
         return rows
 
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return self.config.channels if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
+
+    @property
+    def values(self) -> int:
+        return VOCABULARY
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        count, length = batch[self.name].shape
+        codes = self.places(length) if self.config.positions == "learned" else GridCodes((self.codes[:length],))
+        nothing = self.bytes.weight.new_zeros(count, length, 0)
+        return Segment(self.name, nothing, codes, mask=batch.get(f"{self.name}.mask"))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The bytes' numbers; what was hidden before is not known."""
+        numbers = batch[self.name].long()
+        return numbers.masked_fill(numbers < SPECIALS, -1)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × bytes, numbers as in the batch."""
+        return rows.argmax(-1)
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
@@ -179,6 +206,19 @@ def text_of(numbers: Tensor) -> str:
     """
     values = torch.where(numbers < SPECIALS, ord("_"), numbers - SPECIALS)
     return bytes(values.tolist()).decode("utf-8", errors="surrogateescape")
+
+
+def with_holes(numbers: Tensor) -> Tensor:
+    """One example's numbers (bytes,), with a hidden byte for each ``[MASK]`` that is written out in it: int64.
+
+    >>> text_of(with_holes(torch.tensor(list(b"c[MASK]t")) + SPECIALS))
+    'c_t'
+    """
+    pieces = bytes((numbers - SPECIALS).clamp(min=0).tolist()).split(HOLE)
+    filled = [SPECIALS + byte for byte in pieces[0]]
+    for piece in pieces[1:]:
+        filled += [MASK, *(SPECIALS + byte for byte in piece)]
+    return torch.tensor(filled, dtype=torch.int64)
 
 
 def _bytes(raw: Raw) -> bytes:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
-from ..core.positions import fourier_channels
+from ..core.positions import Spacing, fourier_channels
 from ..errors import Absent, InputError
 from .base import Batch, Modality, Raw, Sample, of_present
 from .pixels import centre, floats, grid_codes, random_crop, stored_size
@@ -237,22 +238,17 @@ class Video(Modality):
             raise InputError(
                 f"{self.name}: {video.shape[1]} frames, a clip has {self.config.frames}; take a view first"
             )
-        time, *space = self._grid(video)
+        steps = self.config.patch[0]
         # Normalised after unfolding, as one pass: -mean/std + pixel · 1/std.
         scale = (1 / self.std).flatten().repeat(self.elements)
         values = torch.addcmul(-self.mean.flatten().repeat(self.elements) * scale, self.unfold(video), scale)
-        steps, places = self.config.patch[0], space[0] * space[1]
         if mask is None and video.shape[1] % steps:
             mask = video.new_ones(video.shape[:2], dtype=torch.bool)  # for what fills up the last patch
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
-            cells = values.view(len(values), time, places, steps, -1)
+            cells = values.view(len(values), mask.shape[1], -1, steps, values.shape[2] // steps)
             cells.masked_fill_(~mask[:, :, None, :, None], 0.0)
-            mask = mask.any(2).repeat_interleave(places, dim=1)
-        # Time is told in units of a clip, so a short video's codes are the first ones of a whole clip.
-        times, *others = self._codes(tuple(space), video.device).tables
-        codes = GridCodes((times[:time], *others))
-        return ByteArray((Segment(self.name, values, codes, mask=mask),))
+        return ByteArray((replace(self.positions(batch), values=values),))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
@@ -284,6 +280,64 @@ class Video(Modality):
         signal = cells.permute(0, 1, 4, 7, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(1, 2)
         return signal[:, : batch[self.name].shape[1]]
 
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return fourier_channels(3, self.config.bands)
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def finer(self) -> Video:
+        return Video(replace(self.config, patch=(1, 1, 1)), name=self.name)
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        video, mask = batch[self.name], batch.get(f"{self.name}.mask")
+        time, *space = self._grid(video)
+        steps, places = self.config.patch[0], space[0] * space[1]
+        if mask is not None:
+            mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
+            mask = mask.any(2).repeat_interleave(places, dim=1)
+        # Time is told in units of a clip, so a short video's codes are the first ones of a whole clip.
+        times, *others = self._codes(tuple(space), video.device, spacing).tables
+        nothing = self.mean.new_zeros(len(video), time * places, 0)
+        return Segment(self.name, nothing, GridCodes((times[:time], *others)), mask=mask)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × frames × channels × height × width, in [0, 1]."""
+        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def write(self, signal: Tensor, stem: Path, *, wave: Tensor | None = None, sound_rate: int = 48_000) -> Path:
+        """A .mp4 that every browser plays, of an even number of pixels, with sound if there is any.
+
+        Args:
+            wave: samples × channels, in [-1, 1]; the first channel is taken.
+            sound_rate: samples a second.
+        """
+        import av
+
+        path = stem.with_name(f"{stem.name}.mp4")
+        odd = [side % 2 for side in signal.shape[-2:]]
+        padded = F.pad(signal.float().clamp(0, 1).expand(-1, 3, -1, -1), (0, odd[1], 0, odd[0]), mode="replicate")
+        frames = (padded * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        with av.open(str(path), "w") as container:
+            rate = Fraction(self.config.rate).limit_denominator(1001)
+            stream: Any = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream.pix_fmt, stream.height, stream.width = "yuv420p", *frames.shape[1:3]
+            track: Any = None if wave is None else container.add_stream("aac", rate=sound_rate, layout="mono")
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+            if wave is not None:
+                sound = np.ascontiguousarray(wave[:, 0].float().cpu().numpy()[None])
+                samples = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
+                samples.rate, samples.pts = sound_rate, 0
+                container.mux(track.encode(samples))
+                container.mux(track.encode(None))
+        return path
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
@@ -303,10 +357,10 @@ class Video(Modality):
         frames, height, width = self.config.patch
         return ceil(video.shape[1] / frames), video.shape[-2] // height, video.shape[-1] // width
 
-    def _codes(self, space: tuple[int, ...], device: torch.device) -> GridCodes:
+    def _codes(self, space: tuple[int, ...], device: torch.device, spacing: Spacing) -> GridCodes:
         own = tuple(float(size) for size in self.config.grid)
         grid = (self.config.grid[0], *space)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device)
+        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
 
     def _target(self, video: Tensor) -> tuple[int, int]:
         """What a view of stored frames measures; those of another size are taken as they come."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config import from_dict, read_yaml, record
-from ..core.perceiver import EncoderConfig
+from ..core.perceiver import DecoderConfig, EncoderConfig
 from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, TagConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe
+from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
+from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
 
 FOLDER = Path(__file__).parent
 
@@ -28,22 +28,29 @@ class Preset:
         about: what it does, in a line.
         source: the paper's section; what is not stated there.
         task: what the paper asks.
-        classes: how many classes the paper has.
+        classes: how many classes the paper has; none, where the signal is its own target.
+        decoder: None: the mean of the latents.
     """
 
     about: str
     source: str
-    task: Literal["classify", "tag"]
-    classes: int
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig
+    classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
+    decoder: DecoderConfig | None = None
     recipe: RecipeConfig
 
     def model(self) -> ModelConfig:
         """The paper's own model, its classes numbered."""
         classes = tuple(str(number) for number in range(self.classes))
-        asked = ClassifyConfig(classes=classes) if self.task == "classify" else TagConfig(classes=classes)
-        return ModelConfig(inputs=self.inputs, encoder=self.encoder, task=asked)
+        asked: dict[str, TaskConfig] = {
+            "classify": ClassifyConfig(classes=classes),
+            "tag": TagConfig(classes=classes),
+            "fill": FillConfig(),
+        }
+        task = asked[self.task] if isinstance(self.task, str) else self.task
+        return ModelConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=task)
 
 
 def names() -> tuple[str, ...]:
@@ -87,8 +94,8 @@ def wanted(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
 
 def choose(
     name: str, measured: Any, *, examples: int, minutes: float | None
-) -> tuple[ModalityConfig, EncoderConfig, RecipeConfig]:
-    """Inputs, encoder and recipe for some data: a paper's, or ``auto``'s choice.
+) -> tuple[ModalityConfig, EncoderConfig, DecoderConfig | None, RecipeConfig]:
+    """Inputs, encoder, decoder and recipe for some data: a paper's, or ``auto``'s choice.
 
     Args:
         name: a preset's name, or ``auto``.
@@ -102,14 +109,14 @@ def choose(
     if name == "auto":
         facts = Facts(examples=examples, minutes=minutes)
         inputs = choose_inputs(measured, facts)
-        return inputs, choose_encoder(inputs, facts), choose_recipe(inputs, facts)
+        return inputs, choose_encoder(inputs, facts), None, choose_recipe(inputs, facts)
     preset = load(name)
     reads, has = _kinds(preset.inputs), _kinds(measured)
     if sorted(reads.values()) != sorted(has.values()):
         told = [" and ".join(sorted(kinds.values())) for kinds in (reads, has)]
         raise InputError(f"preset {name!r} reads {told[0]}, the data is {told[1]}; use --preset auto")
     if not isinstance(preset.inputs, FusionConfig):
-        return preset.inputs, preset.encoder, preset.recipe
+        return preset.inputs, preset.encoder, preset.decoder, preset.recipe
     # The paper's modalities under the names that the data gives them.
     ours = dict(zip(sorted(reads, key=lambda one: reads[one]), sorted(has, key=lambda one: has[one]), strict=True))
     inputs = replace(
@@ -117,7 +124,15 @@ def choose(
         modalities={ours[one]: config for one, config in preset.inputs.modalities.items()},
         dropout={ours[one]: probability for one, probability in preset.inputs.dropout.items()},
     )
-    return inputs, preset.encoder, preset.recipe
+    return inputs, preset.encoder, preset.decoder, preset.recipe
+
+
+def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
+    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+    if kind == "fill":
+        return FillConfig()
+    task = None if name == "auto" else load(name).task
+    return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
 
 
 def _kinds(inputs: Any) -> dict[str, str]:
@@ -146,4 +161,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "load", "names"]
+__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]

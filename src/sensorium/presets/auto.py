@@ -14,6 +14,8 @@ several     signals of an example are each treated by their own rules and read t
             read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
 crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
             (digits, letters, spectra) are not; the colours of video are varied by a fifth
+hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
+            other signals; 1,024 places of each are asked for at a time
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
 batch       64, 32 below 2,000 examples, 16 below 500
 time        20 minutes unless said otherwise
@@ -29,6 +31,7 @@ from typing import Any
 from ..core.perceiver import EncoderConfig
 from ..modalities import FusionConfig, modality
 from ..recipe import RecipeConfig
+from ..tasks import ReconstructConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
@@ -38,6 +41,8 @@ COLOUR = 0.2
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
+HIDDEN = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}
+ASKED = 1024  # places of a signal
 DROPOUT = 0.3  # of the signal with the most rows
 HURRIED = 1000  # examples for each minute, from which a smaller model learns more in the time
 
@@ -96,6 +101,15 @@ def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
         smoothing=0.1,
         drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
         average=0.998,
+    )
+
+
+def choose_reconstruction(inputs: Any) -> ReconstructConfig:
+    """What is hidden and asked for where a signal is learned without labels."""
+    senses = modality(inputs).senses
+    return ReconstructConfig(
+        hidden={sense.name: HIDDEN.get(sense.kind, 0.5) for sense in senses},
+        asked={sense.name: ASKED for sense in senses if sense.rows > ASKED},
     )
 
 

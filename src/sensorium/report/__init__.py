@@ -1,7 +1,17 @@
 """What a model is worth, in numbers (``report.json``) and on one page (``report.html``)."""
 
-from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, shares
+from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, reconstructed, shares
 from .page import write_report
 from .summary import wilson
 
-__all__ = ["Evaluation", "Samples", "evaluate", "explain", "explain_reads", "shares", "wilson", "write_report"]
+__all__ = [
+    "Evaluation",
+    "Samples",
+    "evaluate",
+    "explain",
+    "explain_reads",
+    "reconstructed",
+    "shares",
+    "wilson",
+    "write_report",
+]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..modalities import Batch, Signal
 from ..model import Model
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 LOOKED_AT = 32  # examples that shares of attention are the mean of
 WEAKEST_PEAK = 2.0  # in units of uniform attention: what is hottest on a map must be at least this to be drawn as 1
@@ -48,7 +51,7 @@ class Evaluation:
     Attributes:
         split: which part of the data this is.
         samples: how many examples.
-        scores: samples × outputs: probabilities, or values in their own units.
+        scores: samples × outputs: probabilities, or values in their own units; samples × 0 where an answer is a signal.
         targets: as the samples give them; None: unlabelled.
         loss: the mean over examples; NaN where there are no targets.
         metrics: name → number, with ``loss``; empty where there are no targets.
@@ -88,26 +91,36 @@ def evaluate(
         raise InputError(f"the {split} split has no examples; add some or name another split")
     scores: list[Tensor] = []
     targets: list[Tensor] = []
-    loss = 0.0
+    loss, known = 0.0, False
+    metrics = model.task.metrics().to(next(model.parameters()).device)
     with _evaluating(model):
         for start in range(0, total, batch_size):
             batch = dict(samples.batch(list(range(start, min(start + batch_size, total)))))
-            target = batch.pop("target", None)
-            answers = [model(view) for view in model.inputs.views(_moved(model, batch))]
-            scores.append(torch.stack([answer.scores.float() for answer in answers]).mean(0).cpu())
-            if target is not None:
-                wanted = model.task.spell_out(target.to(answers[0].output.device))
-                losses = [float(model.task.loss(answer.output, wanted)) for answer in answers]
-                loss += sum(losses) / len(losses) * len(target)
-                targets.append(target.cpu())
+            count = min(batch_size, total - start)
+            questions = [model.task.pose(model.inputs, view) for view in model.inputs.views(_moved(model, batch))]
+            answers = [model(question.view, question.where) for question in questions]
+            if model.task.per_example:
+                answer = replace(answers[0], scores=torch.stack([each.scores for each in answers]).mean(0))
+                scores.append(answer.scores.float().cpu())
+                targets += [batch["target"].cpu()] if "target" in batch else []
+                judged = [(answer, questions[0])]
+            else:  # signals of several views have no mean
+                judged = list(zip(answers, questions, strict=True))
+            if questions[0].target is not None:
+                known = True
+                pairs = zip(answers, questions, strict=True)
+                losses = [float(model.task.loss(each.output, question.target)) for each, question in pairs]
+                loss += sum(losses) / len(losses) * count
+                for each, question in judged:
+                    model.task.score(metrics, each, question.target)
             if progress is not None:
-                progress(min(start + batch_size, total), total)
-    every_score = torch.cat(scores)
-    if not targets:
-        return Evaluation(split, total, every_score.numpy(), None, nan, {})
-    every_target = torch.cat(targets)
-    metrics = {"loss": loss / total, **_metrics(model, every_score, every_target)}
-    return Evaluation(split, total, every_score.numpy(), every_target.numpy(), loss / total, metrics)
+                progress(start + count, total)
+    every_score = torch.cat(scores).numpy() if scores else np.zeros((total, 0), np.float32)
+    every_target = torch.cat(targets).numpy() if targets else None
+    if not known:
+        return Evaluation(split, total, every_score, every_target, nan, {})
+    figures = {"loss": loss / total, **_computed(metrics)}
+    return Evaluation(split, total, every_score, every_target, loss / total, figures)
 
 
 def explain(model: Model, batch: Batch, *, read: int = -1) -> Signal:
@@ -134,11 +147,13 @@ def explain_reads(model: Model, batch: Batch) -> list[Signal]:
     """Where each read looked: the maps of :func:`explain`, one per read, computed together."""
     with _evaluating(model):
         moved = _moved(model, batch)
-        array = model.inputs.embed(moved)
+        array = model.embed(moved)
         masks = {segment.name: segment.mask for segment in array.segments}
+        # A token that stands for a signal that is not there has no place on a map.
+        rows = {segment.name: segment.rows for segment in model.inputs.embed(moved).segments}
         maps = []
         for weights in model.attention(moved).unbind(1):
-            pieces = [_heat(piece, masks[name]) for name, piece in array.split(weights).items()]
+            pieces = [_heat(piece, masks[name])[:, : rows[name]] for name, piece in array.split(weights).items()]
             maps.append(_each(model.inputs.spread(torch.cat(pieces, dim=1), moved), Tensor.cpu))
         return maps
 
@@ -147,9 +162,17 @@ def shares(model: Model, batch: Batch) -> list[dict[str, Tensor]]:
     """Of each read, the share of its attention that each sense got: by name, batch; 0 of what an example lacks."""
     with _evaluating(model):
         moved = _moved(model, batch)
-        array = model.inputs.embed(moved)
+        array = model.embed(moved)
         reads = model.attention(moved).unbind(1)
         return [{name: piece.sum(1).cpu() for name, piece in array.split(weights).items()} for weights in reads]
+
+
+def reconstructed(model: Model, view: Batch) -> dict[str, Tensor]:
+    """A view of some examples as the model says they are, where it was not shown what they are."""
+    with _evaluating(model):
+        question = model.task.pose(model.inputs, _moved(model, view))
+        answer = model(question.view)
+        return {**view, **{name: signal.cpu() for name, signal in answer.completed.items() if name in view}}
 
 
 def mean_shares(model: Model, samples: Samples) -> dict[str, list[float]]:
@@ -193,13 +216,11 @@ def _heat(weights: Tensor, mask: Tensor | None) -> Tensor:
     return (shares / peak.clamp_min(WEAKEST_PEAK)).clamp(0, 1)
 
 
-def _metrics(model: Model, scores: Tensor, targets: Tensor) -> dict[str, float]:
-    targets = targets.float().reshape(scores.shape) if model.task.config.kind == "regress" else targets.long()
+def _computed(metrics: MetricCollection) -> dict[str, float]:
     result = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # tags without examples: the report shows them
-        for name, metric in model.task.metrics().items():
-            metric.update(scores, targets)
+        for name, metric in metrics.items():
             try:
                 result[str(name)] = float(metric.compute())
             except ValueError:  # R² is not defined for a single example

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..model import Model
+from ..tasks import Reconstruct
 from . import drawings
-from .evaluation import Evaluation, Samples, explain_reads, one, seen
+from .evaluation import Evaluation, Samples, explain_reads, one, reconstructed, seen
 from .summary import figure, percent
 
 SHOWN = 8  # examples of each sort
@@ -31,6 +32,8 @@ TITLES = {
 def examples(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     """Two galleries with captions: what was answered, how surely, and what it is."""
     kind = model.task.config.kind
+    if not model.task.per_example:
+        return _reconstructions(model, samples) if isinstance(model.task, Reconstruct) else ""
     right, wrong = _choose(model, evaluation)
     return "".join(
         f"<h3>{title}</h3>{_gallery(model, samples, evaluation, chosen, verdict)}"
@@ -39,10 +42,29 @@ def examples(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     )
 
 
+def _reconstructions(model: Model, samples: Samples) -> str:
+    """A row per example: the signal, and what the model says it is where it was hidden."""
+    chosen = _evenly(list(range(len(samples))), SHOWN)
+    rows = []
+    for index in chosen:
+        view = seen(model, samples, [index])
+        pictures = [drawings.signal(model.inputs, each, 0) for each in (view, reconstructed(model, view))]
+        cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
+        rows.append(f'<tr><th scope="row">{escape(_short(samples.names[index]))}</th>{cells}</tr>')
+    return (
+        f'<div class="scroll"><table class="gazes" style="{_shape(model)}"><thead><tr><th></th>'
+        f'<th scope="col">Signal</th><th scope="col">Reconstruction</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
 def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     """A row per example: the signal, then the heat of the first and last read and distinct ones between."""
-    right, wrong = _choose(model, evaluation)
-    chosen = _evenly(right or wrong, GAZES)
+    if model.task.per_example:
+        right, wrong = _choose(model, evaluation)
+        chosen = _evenly(right or wrong, GAZES)
+    else:
+        chosen = _evenly(list(range(len(samples))), GAZES)
     reads = _distinct_reads(model)
     if not reads:
         return ""
@@ -54,7 +76,9 @@ def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
         pictures = [drawings.signal(model.inputs, batch, place)]
         pictures += [drawings.signal(model.inputs, batch, place, one(heats[read], 0)) for read in reads]
         cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
-        rows.append(f'<tr><th scope="row">{_caption(model, evaluation, index)}</th>{cells}</tr>')
+        name = escape(_short(samples.names[index]))
+        told = _caption(model, evaluation, index) if model.task.per_example else name
+        rows.append(f'<tr><th scope="row">{told}</th>{cells}</tr>')
     count = len([number for number in model.config.encoder.reads if number is not None])
     head = "".join(f'<th scope="col">Read {read + 1} of {count}</th>' for read in reads)
     return (

@@ -29,6 +29,8 @@ METRIC_NAMES = {
     "r2": "R²",
     "mae": "Mean absolute error",
     "rmse": "Root mean squared error",
+    "psnr": "Peak signal-to-noise ratio, dB",
+    "explained": "Share of the error of the mean that is gone",
     "loss": "Loss",
 }
 
@@ -63,7 +65,7 @@ def write_report(
     Raises:
         InputError: there are no targets to compare with, or the folder cannot be written to.
     """
-    if evaluation.targets is None:
+    if evaluation.targets is None and model.task.per_example:
         raise InputError(f"the {evaluation.split} split has no labels, so there is nothing to report; add labels")
     report = collect(
         model, samples, evaluation, config=config, train_seconds=train_seconds, seed=seed, warnings=warnings
@@ -157,11 +159,16 @@ def _headline(report: Mapping[str, Any], model: Model) -> str:
         low, high = report["accuracy_interval"]
         most = max(scores["count"] for scores in report["per_class"].values()) / report["samples"]
         note = f"{note}; 95 % interval {percent(low)} to {percent(high)}. Always the commonest class: {percent(most)}"
-    what = {"classify": "classes", "tag": "tags", "regress": "targets"}[report["task"]]
+    count, what = (
+        len(report["classes"]),
+        {"classify": "classes", "tag": "tags", "regress": "targets"}.get(report["task"]),
+    )
+    if what is None:
+        count, what = model.task.rows(model.inputs), "places of an example, asked for one by one"
     cards = [
         (_metric(name, value), note),
         (f"{report['samples']:,}", f"examples, {report['split']} split"),
-        (f"{len(report['classes']):,}", what),
+        (f"{count:,}", what),
         (amount(report["parameters"]), "parameters"),
         (duration(report["train_seconds"]), f"of training, seed {report['seed']}"),
     ]
@@ -186,7 +193,7 @@ def _trained(report: Mapping[str, Any], model: Model) -> str:
             _times(len(processes), "process", "processes"),
             f"{_weights(processes)}, {_times(encoder.layers, 'layer')}, {_times(encoder.process_heads, 'head')}",
         ),
-        (report["task"], f"{len(report['classes']):,} outputs"),
+        (report["task"], f"{len(report['classes']) or model.task.rows(model.inputs):,} outputs"),
     ]
     told = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in steps)
     return f'<ol class="path">{told}</ol>'
@@ -212,6 +219,8 @@ def _scores(report: Mapping[str, Any], evaluation: Evaluation) -> str:
         for name, value in report["metrics"].items()
     )
     overall = f"<h3>Overall</h3><table><tbody>{metrics}</tbody></table>"
+    if "per_class" not in report:
+        return overall
     if report["task"] == "regress":
         return f"{overall}<h3>Each target</h3>{tables.per_class(report)}{_scatters(report, evaluation)}"
     if report["task"] == "tag":

@@ -1,34 +1,22 @@
-"""What is asked of a signal, what it costs to be wrong, and how right an answer is."""
+"""A class, tags or numbers for a whole example: one query, or the mean of the latents."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from math import nan
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import record
+from ..config import record
+from ..core.queries import LearnedQueries, Queries
+from ..modalities import Modality
+from .base import Answer, Question, Task
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of a batch.
-
-    Attributes:
-        output: batch × outputs, as the decoder gives it (logits).
-        scores: batch × outputs, for people: probabilities, or values in their own units.
-    """
-
-    output: Tensor
-    scores: Tensor
 
 
 @record
@@ -57,48 +45,45 @@ class RegressConfig:
     std: tuple[float, ...]
 
 
-TaskConfig = Annotated[ClassifyConfig | TagConfig | RegressConfig, pydantic.Field(discriminator="kind")]
+class Named(Task):
+    """A number for each of some names, for a whole example: one query, or the mean of the latents."""
 
+    def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
+        super().__init__(config, inputs=inputs, channels=channels)
+        self.queries = None if channels is None else LearnedQueries(1, channels)
 
-class Task(ABC):
-    """A question with an answer that can be scored.
-
-    Attributes:
-        headline: the metric by which models are compared; larger is better.
-    """
-
-    headline: ClassVar[str]
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    @property
+    def query_channels(self) -> int | None:
+        return None if self.queries is None else self.queries.table.shape[1]
 
     @property
     def outputs(self) -> int:
-        """Channels of the decoder's output."""
         return len(self.config.classes)
+
+    def rows(self, inputs: Modality) -> int:
+        return 1
+
+    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
+        return None if self.queries is None else self.queries(where=where)
+
+    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Answer:
+        return self.read(rows.squeeze(1))
+
+    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+        view = dict(view)
+        target = view.pop("target", None)
+        return Question(view, None if target is None else self.spell_out(target))
+
+    @abstractmethod
+    def read(self, output: Tensor) -> Answer:
+        """batch × outputs, as the decoder gives it, read."""
 
     @abstractmethod
     def spell_out(self, target: Tensor) -> Tensor:
-        """Targets as batch × outputs floats, which may be mixed (mixup)."""
-
-    @abstractmethod
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch, against targets as ``spell_out`` gives them."""
-
-    @abstractmethod
-    def answer(self, output: Tensor) -> Answer:
-        """The decoder's output, read."""
-
-    def agreement(self, output: Tensor, target: Tensor) -> float:
-        """The share of a training batch that is right, for a glance; NaN where right and wrong do not apply."""
-        return nan
-
-    @abstractmethod
-    def metrics(self) -> MetricCollection:
-        """Fresh metrics, updated with (scores, target)."""
+        """Targets of the data as batch × outputs floats, which may be mixed (mixup)."""
 
 
-class Classify(Task):
+class Classify(Named):
     """Cross-entropy; accuracy."""
 
     headline = "accuracy"
@@ -109,7 +94,7 @@ class Classify(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=smoothing)
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float().softmax(-1))
 
     def agreement(self, output: Tensor, target: Tensor) -> float:
@@ -129,8 +114,11 @@ class Classify(Task):
             metrics["accuracy_top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
         return MetricCollection(metrics)
 
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target.argmax(-1))
 
-class Tag(Task):
+
+class Tag(Named):
     """Sigmoid cross-entropy for each class; mean average precision over classes."""
 
     headline = "mAP"
@@ -141,7 +129,7 @@ class Tag(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.binary_cross_entropy_with_logits(output.float(), target * (1 - smoothing) + smoothing / 2)
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float().sigmoid())
 
     def agreement(self, output: Tensor, target: Tensor) -> float:
@@ -157,8 +145,11 @@ class Tag(Task):
         }
         return MetricCollection(metrics)
 
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target.long())
 
-class Regress(Task):
+
+class Regress(Named):
     """Squared error of standardised targets; coefficient of determination."""
 
     headline = "r2"
@@ -169,7 +160,7 @@ class Regress(Task):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.mse_loss(output.float(), (target - self._mean(output)) / self._std(output))
 
-    def answer(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Answer:
         return Answer(output, output.float() * self._std(output) + self._mean(output))
 
     def metrics(self) -> MetricCollection:
@@ -179,16 +170,11 @@ class Regress(Task):
         metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
         return MetricCollection(metrics)
 
+    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+        metrics.update(answer.scores, target)
+
     def _mean(self, like: Tensor) -> Tensor:
         return torch.tensor(self.config.mean, device=like.device)
 
     def _std(self, like: Tensor) -> Tensor:
         return torch.tensor(self.config.std, device=like.device)
-
-
-TASKS: dict[str, type[Task]] = {"classify": Classify, "tag": Tag, "regress": Regress}
-
-
-def task(config: Any) -> Task:
-    """The task that a configuration describes."""
-    return TASKS[config.kind](config)

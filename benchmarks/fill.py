@@ -1,0 +1,159 @@
+"""Hidden words of English, filled in byte by byte, against a 5-gram: accuracy and bits a byte.
+
+``python benchmarks/fill.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--out runs/fill]``
+
+Files are text; of a Parquet file it is the column ``text``. The 5-gram counts the same training bytes; it reads from
+left to right, once told every byte before a hidden one (which the model is not), and once with its own guesses there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter, defaultdict
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sensorium import checkpoints, report
+from sensorium.core.perceiver import DecoderConfig, EncoderConfig
+from sensorium.data import Examples, decode
+from sensorium.modalities import TextConfig
+from sensorium.modalities.text import MASK, SPECIALS
+from sensorium.model import Model, ModelConfig
+from sensorium.planning import RunConfig
+from sensorium.recipe import RecipeConfig
+from sensorium.tasks import IGNORED, FillConfig
+from sensorium.training import Quiet, fit
+
+LENGTH = 256
+ORDER = 5
+TESTED = 2000  # windows at most
+
+
+class Tell(Quiet):
+    """A line now and then."""
+
+    told = 0.0
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        if share >= self.told:
+            self.told = share + 0.05
+            print(f"{share:.0%}", *(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+
+
+class NGram:
+    """Bytes after the bytes before them: each order's counts, falling back on the shorter one's (Witten and Bell)."""
+
+    def __init__(self, text: bytes) -> None:
+        self.counts: list[dict[bytes, Counter[int]]] = []
+        for order in range(ORDER):
+            table: dict[bytes, Counter[int]] = defaultdict(Counter)
+            values = np.frombuffer(text, np.uint8)
+            windows = np.lib.stride_tricks.sliding_window_view(values, order + 1)
+            keys = windows.astype(np.uint64) @ (np.uint64(256) ** np.arange(order + 1, dtype=np.uint64)[::-1])
+            distinct, counts = np.unique(keys, return_counts=True)
+            for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+                whole = key.to_bytes(order + 1, "big")
+                table[whole[:-1]][whole[-1]] = count
+            self.counts.append(dict(table))
+
+    def after(self, context: bytes) -> np.ndarray:
+        """The probability of each byte after ``context`` (256,)."""
+        shares = np.full(256, 1 / 256)
+        for order in range(min(len(context), ORDER - 1) + 1):
+            seen = self.counts[order].get(context[len(context) - order :])
+            if seen is None:
+                break
+            total, kinds = sum(seen.values()), len(seen)
+            shares = shares * kinds / (total + kinds)
+            for byte, count in seen.items():
+                shares[byte] += count / (total + kinds)
+        return shares
+
+
+def words(files: list[Path]) -> bytes:
+    """The text of files, one after the other."""
+    texts = []
+    for file in files:
+        if file.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            texts += [str(text).encode() for text in parquet.read_table(file)["text"].to_pylist()]
+        else:
+            texts.append(file.read_bytes())
+    return b"\n\n".join(texts)
+
+
+def windows(text: bytes) -> Examples:
+    """Passages of LENGTH bytes, one after the other."""
+    cuts = [text[place : place + LENGTH] for place in range(0, len(text) - LENGTH + 1, LENGTH)]
+    return Examples({"text": cuts}, None, [f"byte {place * LENGTH}" for place in range(len(cuts))])
+
+
+def baseline(gram: NGram, batch: dict[str, torch.Tensor], *, told: bool) -> tuple[int, float, int]:
+    """Right guesses, bits and hidden bytes of a batch whose hidden bytes are MASK."""
+    right, bits, count = 0, 0.0, 0
+    for view, target in zip(batch["view"].tolist(), batch["target"].tolist(), strict=True):
+        before = bytearray()
+        for number, wanted in zip(view, target, strict=True):
+            if number != MASK or wanted == IGNORED:
+                before.append(max(0, number - SPECIALS))
+                continue
+            shares = gram.after(bytes(before[-ORDER + 1 :]))
+            guess, true = int(shares.argmax()), wanted - SPECIALS
+            right, bits, count = right + (guess == true), bits - log2(shares[true]), count + 1
+            before.append(true if told else guess)
+    return right, bits, count
+
+
+def main() -> None:
+    """Train, evaluate, count, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("train", type=Path, nargs="+")
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--out", type=Path, default=Path("runs/fill"))
+    options = parser.parse_args()
+    text = words(options.train)
+    model_config = ModelConfig(
+        inputs=TextConfig(length=LENGTH, channels=192, blank=0.0),
+        encoder=EncoderConfig(
+            latents=64, width=256, reads=(0,), processes=(0,), layers=6, read_heads=4, process_heads=8
+        ),
+        decoder=DecoderConfig(heads=4, value_channels=192, qk_channels=192, residual=False),
+        task=FillConfig(),
+    )
+    recipe = RecipeConfig(
+        minutes=options.minutes, batch=32, optimizer="muon", learning_rate=2e-3, warmup=0.05, average=0.998
+    )
+    torch.manual_seed(0)
+    model = Model(model_config)
+    print(f"{model.parameter_count():,} parameters; {len(text):,} bytes of training text", flush=True)
+    train, test = (decode(windows(each), [model.inputs]) for each in (text, words([options.test])))
+    config = RunConfig(model=model_config, recipe=recipe)
+    seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
+    best = checkpoints.load(options.out)
+    chosen = list(range(0, len(test), max(1, len(test) // TESTED)))[:TESTED]
+    asked = [best.task.pose(best.inputs, test.batch([place])) for place in chosen]
+    batch = {
+        "view": torch.cat([question.view["text"] for question in asked]),
+        "target": torch.cat([question.target for question in asked]),
+    }
+    result = report.evaluate(best, test, split="test")
+    gram = NGram(text)
+    print(f"\n{seconds / 60:.1f} minutes; {len(test):,} test passages, the 5-gram on {len(chosen):,} of them\n")
+    print("| what | accuracy of hidden bytes | bits a hidden byte |")
+    print("|---|---:|---:|")
+    print(f"| the model | **{result.metrics['accuracy']:.1%}** | {result.metrics['bits_per_byte']:.2f} |")
+    for told, name in (
+        (True, "a 5-gram, told the hidden bytes before"),
+        (False, "a 5-gram with its own guesses there"),
+    ):
+        right, bits, count = baseline(gram, batch, told=told)
+        print(f"| a {ORDER}-gram, {name} | {right / count:.1%} | {bits / count:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""A class as a signal among others: one row that says which it is (Perceiver IO §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..arrays import ByteArray, Segment
+from ..config import record
+from ..errors import InputError, did_you_mean
+from .base import Batch, Modality, Raw, Sample
+
+
+@record
+class LabelConfig:
+    """Which classes there are.
+
+    Attributes:
+        classes: how many.
+        names: of the classes, in order; none: they are numbers, from 0.
+    """
+
+    kind: Literal["label"] = "label"
+    classes: int
+    names: tuple[str, ...] = ()
+
+
+class Label(Modality):
+    """A class: ``label`` is batch × 1, int64; negative where it is not known.
+
+    >>> label = Label(LabelConfig(classes=2, names=("cat", "dog")))
+    >>> label.read("dog")["label"]
+    array([1])
+    >>> label.embed({"label": torch.tensor([[1]])}).dense()
+    tensor([[[0., 1.]]])
+    """
+
+    kind: ClassVar[str] = "label"
+    categorical: ClassVar[bool] = True
+    config: LabelConfig
+
+    def __init__(self, config: LabelConfig, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        if config.names and len(config.names) != config.classes:
+            raise InputError(f"{self.name}: {len(config.names)} names for {config.classes} classes; give one each")
+
+    # -- from files ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def measure(cls, raws: Sequence[Raw]) -> LabelConfig:
+        """The classes seen, in alphabetical order."""
+        names = tuple(sorted({str(raw) for raw in raws}))
+        return LabelConfig(classes=len(names), names=names)
+
+    def read(self, raw: Raw) -> Sample:
+        """int64, (1,): the place of a class, by its name, or its number where classes have no names.
+
+        Raises:
+            InputError: there is no such class.
+        """
+        names = self.config.names or tuple(map(str, range(self.config.classes)))
+        if str(raw) not in names:
+            raise InputError(f"no class is called {str(raw)!r}; {did_you_mean(str(raw), names)}")
+        return {self.name: np.array([names.index(str(raw))])}
+
+    # -- from batches -------------------------------------------------------------------------------------------
+
+    def embed(self, batch: Batch) -> ByteArray:
+        """One row, 1 at the class and 0 at the others."""
+        label = batch[self.name].long()
+        known = (label >= 0)[..., None]
+        values = F.one_hot(label.clamp(min=0), self.config.classes) * known
+        return ByteArray((Segment(self.name, values.to(torch.get_default_dtype())),))
+
+    # -- rows and signal ----------------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> int:
+        return self.config.classes
+
+    @property
+    def rows(self) -> int:
+        return 1
+
+    @property
+    def elements(self) -> int:
+        return 1
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × 1 [× k], as it is."""
+        return signal if signal.ndim == 3 else signal[..., None]
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × 1 × k, as it is."""
+        return rows
+
+    # -- as an answer -------------------------------------------------------------------------------------------
+
+    @property
+    def code_channels(self) -> int:
+        return 0
+
+    def targets(self, batch: Batch) -> Tensor:
+        """batch × 1: the class."""
+        return batch[self.name].long()
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × 1: the likeliest class."""
+        return rows.argmax(-1)
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """Its name, on the colour of its heat."""
+        place = int(batch[self.name][index])
+        warmth = 0.0 if heat is None else float(heat.reshape(-1)[0])
+        axes.imshow([[warmth]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
+        told = self.config.names[place] if self.config.names and place >= 0 else str(place)
+        axes.text(0, 0, told, ha="center", va="center", parse_math=False)
+        axes.set_axis_off()

@@ -1,0 +1,137 @@
+"""What may come before the rows of a picture: the learned and the convolutional stem of Perceiver IO (App. A)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+import pydantic
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..arrays import GridCodes
+from ..config import record
+from ..core.initialise import lecun
+from ..core.positions import LearnedCodes, fourier_channels
+from ..errors import InputError
+from .pixels import grid_codes
+
+
+@record
+class PointwiseConfig:
+    """A row per pixel, projected, and a learned code for each place, projected too.
+
+    Attributes:
+        channels: of the projected pixel, and of its code.
+    """
+
+    kind: Literal["pointwise"] = "pointwise"
+    channels: int = 256
+
+
+@record
+class ConvolutionConfig:
+    """A convolution of 7 × 7 and a pooling of 3 × 3, each of stride 2: a row for every 4 × 4 pixels.
+
+    Attributes:
+        channels: of a row, before its Fourier code.
+        geometry: ``same`` is the authors', 56 × 56 rows of 224 × 224 pixels; ``symmetric`` is that of ``transformers``,
+            which pads evenly and does not pad the pooling: 55 × 55.
+    """
+
+    kind: Literal["convolution"] = "convolution"
+    channels: int = 64
+    geometry: Literal["same", "symmetric"] = "same"
+
+
+StemConfig: TypeAlias = Annotated[PointwiseConfig | ConvolutionConfig, pydantic.Field(discriminator="kind")]
+
+
+class Pointwise(nn.Module):
+    """Pixels and learned codes, each through a linear layer of its own.
+
+    Args:
+        config: how wide.
+        pixels: channels of a pixel.
+        size: height and width of all pictures: a learned code knows no others.
+    """
+
+    patch: ClassVar[tuple[int, int]] = (1, 1)
+
+    def __init__(self, config: PointwiseConfig, *, pixels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.channels = 2 * config.channels
+        self.convolution = lecun(nn.Conv2d(pixels, config.channels, 1))
+        self.places = LearnedCodes(size[0] * size[1], config.channels)
+        self.projection = lecun(nn.Linear(config.channels, config.channels))
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        return size
+
+    def forward(self, images: Tensor) -> tuple[Tensor, GridCodes]:
+        """Normalised pictures to batch × rows × values, and their codes.
+
+        Raises:
+            InputError: pictures of another size.
+        """
+        if tuple(images.shape[-2:]) != self.size:
+            raise InputError(f"image: {tuple(images.shape[-2:])} pixels; learned positions are of {self.size} only")
+        values = self.convolution(images).flatten(2).mT
+        return values, GridCodes((self.projection(self.places().tables[0]),))
+
+
+class Convolution(nn.Module):
+    """A convolution, a batch norm and a pooling, then Fourier codes of what is left of the grid.
+
+    Args:
+        config: how wide, and where the borders are.
+        pixels: channels of a pixel.
+        size: height and width of a picture, by which the codes' highest frequency is set.
+        bands: Fourier bands per axis.
+        resolution: per axis, twice the highest Fourier frequency; None: the number of rows along it.
+    """
+
+    patch: ClassVar[tuple[int, int]] = (4, 4)
+
+    def __init__(
+        self,
+        config: ConvolutionConfig,
+        *,
+        pixels: int,
+        size: tuple[int, int],
+        bands: int,
+        resolution: tuple[float, float] | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.bands = bands
+        self.channels = config.channels + fourier_channels(2, bands)
+        self.convolution = lecun(nn.Conv2d(pixels, config.channels, 7, stride=2, bias=False))
+        self.norm = nn.BatchNorm2d(config.channels, eps=1e-5, momentum=0.1)
+        down, across = self.grid(size)
+        self.resolution = resolution or (float(down), float(across))
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        if self.config.geometry == "same":
+            return -(-size[0] // 4), -(-size[1] // 4)
+        halves = [(side - 1) // 2 + 1 for side in size]  # what the convolution leaves
+        return (halves[0] - 3) // 2 + 1, (halves[1] - 3) // 2 + 1
+
+    def forward(self, images: Tensor) -> tuple[Tensor, GridCodes]:
+        """Normalised pictures to batch × rows × values, and their codes."""
+        same = self.config.geometry == "same"
+        padded = _pad_same(images, 7, 0.0) if same else F.pad(images, (3, 3, 3, 3))
+        rows = F.relu(self.norm(self.convolution(padded)))
+        rows = F.max_pool2d(_pad_same(rows, 3, float("-inf")) if same else rows, 3, stride=2)
+        return rows.flatten(2).mT, grid_codes(tuple(rows.shape[-2:]), self.bands, self.resolution, rows.device)
+
+
+def _pad_same(images: Tensor, kernel: int, value: float) -> Tensor:
+    """As much padding as a stride of 2 needs to halve the sides, rounded up; the odd one goes to the far side."""
+    pads: list[int] = []
+    for side in reversed(images.shape[-2:]):
+        missing = max(0, (-(-side // 2) - 1) * 2 + kernel - side)
+        pads += [missing // 2, missing - missing // 2]
+    return F.pad(images, pads, value=value)

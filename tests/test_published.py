@@ -1,0 +1,534 @@
+"""Published checkpoints become models of ours: every weight has one name, and the same answers come out."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import sensorium as sm
+from sensorium import presets
+from sensorium.checkpoints import read_weights
+from sensorium.cli import main
+from sensorium.config import from_dict, override, to_dict
+from sensorium.modalities import modality
+from sensorium.model import Model, ModelConfig
+from sensorium.published import ALLOWED, CHECKPOINTS, TURNS, import_published
+
+transformers = pytest.importorskip("transformers")
+
+LAYERS = {"learned": 6, "fourier": 6, "conv": 6, "bytes": 26}
+PARAMETERS = {"learned": 62_255_848, "fourier": 48_440_627, "conv": 48_646_522, "bytes": 201_108_230}
+IMAGES = ("learned", "fourier", "conv")
+CHANNELS = {"learned": 512, "fourier": 261, "conv": 322, "bytes": 16}
+
+
+# -- their models, small
+
+
+def their_config(name: str, **changes: Any) -> Any:
+    shape: dict[str, Any] = {
+        "num_latents": 6,
+        "d_latents": 32,
+        "d_model": CHANNELS[name],
+        "num_blocks": 2,
+        "num_self_attends_per_block": 2,
+        "num_self_attention_heads": 4,
+        "num_cross_attention_heads": 1,
+        "image_size": 16,
+        "num_labels": 5,
+    }
+    if name == "bytes":
+        shape |= {
+            "num_blocks": 1,
+            "num_cross_attention_heads": 4,
+            "qk_channels": 16,
+            "v_channels": 32,
+            "max_position_embeddings": 12,
+        }
+    return transformers.PerceiverConfig(**(shape | changes))
+
+
+def random(module: nn.Module) -> nn.Module:
+    """Random weights, and no norm or statistic at a special value."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                width = tensor.shape[-1] if tensor.ndim else 1
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / width**0.5)
+            else:
+                tensor.fill_(7)
+            if name.endswith("running_var"):
+                tensor.abs_().add_(0.5)
+    return module.eval()
+
+
+def theirs(name: str, **changes: Any) -> Any:
+    architecture = getattr(transformers, CHECKPOINTS[name].architecture)
+    return random(architecture(their_config(name, **changes)))
+
+
+def off(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest number."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def answers(name: str, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits of either side; of bytes those at present places."""
+    if name == "bytes":
+        mask = batch["text.mask"]
+        if isinstance(model, Model):
+            return model(batch).output[mask]
+        return model(inputs=batch["text"], attention_mask=mask.long()).logits[mask]
+    if isinstance(model, Model):
+        return model(batch).output
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return model(inputs=(batch["image"] - mean) / std).logits
+
+
+def batch_for(name: str, *, size: int = 16) -> dict[str, Tensor]:
+    if name != "bytes":
+        return {"image": torch.rand(2, 3, size, size)}
+    mask = torch.ones(2, 12, dtype=torch.bool)
+    mask[1, 7:] = False
+    return {"text": torch.randint(6, 262, (2, 12)), "text.mask": mask}
+
+
+# -- the authors' pickles, small
+
+
+class FlatMapping(dict[str, Any]):
+    """As haiku pickles its mappings: a call of its class with a dict."""
+
+    def __reduce__(self) -> Any:
+        return FlatMapping, (dict(self),)
+
+
+FlatMapping.__module__ = "haiku._src.data_structures"
+FlatMapping.__qualname__ = "FlatMapping"
+
+
+def _reconstruct_array(*_: Any) -> None: ...
+
+
+_reconstruct_array.__module__ = "jax._src.array"
+
+
+class JaxArray:
+    """As jax pickles its arrays: numpy's reduction, and what jax adds to it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> Any:
+        make, arguments, state = self.array.__reduce__()  # type: ignore[misc]
+        return _reconstruct_array, (make, arguments, state, {"weak_type": False})
+
+
+@pytest.fixture
+def haiku(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pickling looks classes up by their names: stand-ins for the two libraries, which are not installed."""
+    for module, thing in (("haiku._src.data_structures", FlatMapping), ("jax._src.array", _reconstruct_array)):
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):
+            path = ".".join(parts[:end])
+            monkeypatch.setitem(sys.modules, path, ModuleType(path))
+        monkeypatch.setattr(sys.modules[module], thing.__name__, thing, raising=False)
+
+
+def ours_small(name: str) -> Model:
+    """A small model of the preset, with random weights."""
+    sizes = ["latents=6", "width=16", "layers=2"]
+    lines = [f"encoder.{size}" for size in sizes]
+    if name == "bytes":
+        lines += ["inputs.length=12", "inputs.channels=16", "encoder.qk_channels=16", "encoder.value_channels=32"]
+        lines += ["decoder.qk_channels=16", "decoder.value_channels=8"]
+    else:
+        lines += ["decoder.channels=16", "task.classes=[a, b, c]"]
+    if name == "learned":
+        lines += ["inputs.size=[16, 16]", "inputs.stem.channels=8"]
+    if name == "conv":
+        lines += ["inputs.stem.channels=8"]
+    values = to_dict(presets.load(CHECKPOINTS[name].preset).model())
+    model = Model(from_dict(ModelConfig, override(values, lines)))
+    random(model)
+    return model
+
+
+def authors_content(name: str, model: Model, *, array: Callable[[np.ndarray], Any] = np.asarray) -> Any:
+    """A model's weights as the authors pickle them: the table, backwards."""
+    weights, params, state = model.state_dict(), FlatMapping(), FlatMapping()
+    for row in CHECKPOINTS[name].table(2):
+        values, axes = weights[row.ours].numpy(), TURNS[row.turn]
+        if axes is None:
+            values = values.reshape((1, 1, 1, -1)) if values.ndim else values.astype(np.int32)
+        elif axes:
+            values = values.transpose(np.argsort(axes))
+        scope, leaf = row.jax.rsplit("/", 1)
+        kept = state if leaf in ("average", "counter") else params
+        kept.setdefault(scope, {})[leaf] = array(values)
+    for unused in CHECKPOINTS[name].unused:
+        scope, leaf = unused.rsplit("/", 1)
+        state.setdefault(scope, {})[leaf] = array(np.zeros((), np.float32))
+    return params if name == "bytes" else {"params": params, "state": state}
+
+
+def dump(path: Path, content: Any, **options: Any) -> Path:
+    path.write_bytes(pickle.dumps(content, **options))
+    return path
+
+
+# -- laws of the tables
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_the_table_is_a_bijection(name: str) -> None:
+    """Of the published sizes: each name once, all of our saved tensors, all of transformers'; the known count."""
+    checkpoint = CHECKPOINTS[name]
+    table = checkpoint.table(LAYERS[name])
+    shapes: dict[str, Any] = {"num_self_attends_per_block": LAYERS[name], "d_model": CHANNELS[name]}
+    if name == "bytes":
+        shapes |= {"d_model": 768, "qk_channels": 256, "v_channels": 1280}
+    else:
+        shapes |= {"num_latents": 512, "d_latents": 1024, "num_labels": 1000, "image_size": 224}
+        shapes |= {"num_cross_attention_heads": 1}
+    with torch.device("meta"):
+        ours = Model(presets.load(checkpoint.preset).model())
+        other = getattr(transformers, checkpoint.architecture)(transformers.PerceiverConfig(**shapes))
+    assert ours.parameter_count() == PARAMETERS[name]
+    for side, wanted in (("ours", ours.state_dict()), ("hf", other.state_dict())):
+        names = [getattr(row, side) for row in table]
+        assert len(names) == len(set(names))
+        assert set(names) == set(wanted)
+    assert len({row.jax for row in table} | set(checkpoint.unused)) == len(table) + len(checkpoint.unused)
+    for row in table:
+        assert ours.state_dict()[row.ours].numel() == other.state_dict()[row.hf].numel(), row
+    assert checkpoint.layers([row.hf for row in table], "hf") == LAYERS[name]
+    assert checkpoint.layers([row.jax for row in table], "jax") == LAYERS[name]
+
+
+# -- parity
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_imported_from_transformers_they_answer_the_same(name: str, tmp_path: Path) -> None:
+    """Within 1e-5 of the largest logit, every choice being in the configuration."""
+    other = theirs(name)
+    other.save_pretrained(tmp_path / "theirs")
+    result = import_published(tmp_path / "theirs", out=tmp_path / "ours")
+    assert (result.checkpoint, result.origin, result.compat) == (name, "hf", "hf")
+    model, batch = sm.load(tmp_path / "ours"), batch_for(name, size=32 if name == "conv" else 16)
+    assert result.parameters == model.parameter_count() == sum(one.numel() for one in other.parameters())
+    with torch.no_grad():
+        assert off(answers(name, model, batch), answers(name, other, batch)) < 1e-5
+    assert {path.name for path in (tmp_path / "ours").iterdir()} == {"model.safetensors", "config.json"}
+
+
+def test_a_bin_file_without_a_configuration(tmp_path: Path) -> None:
+    """The names tell which model it is, the preset how many heads and blocks."""
+    changes = {"num_blocks": 8, "num_self_attention_heads": 8}
+    other = theirs("learned", **changes)
+    torch.save(other.state_dict(), tmp_path / "pytorch_model.bin")
+    result = import_published(tmp_path / "pytorch_model.bin", out=tmp_path / "ours")
+    assert result.checkpoint == "learned"
+    batch = batch_for("learned")
+    with torch.no_grad():
+        assert off(sm.load(tmp_path / "ours")(batch).output, answers("learned", other, batch)) < 1e-5
+
+
+@pytest.mark.usefixtures("haiku")
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_the_authors_pickles_give_the_same_model(name: str, tmp_path: Path) -> None:
+    """Built by the table backwards, with haiku's mappings, as numpy's and as jax's arrays: the same answers."""
+    model = ours_small(name)
+    batch = batch_for(name, size=32 if name == "conv" else 16)
+    for array, protocol in ((np.asarray, 4), (np.asarray, 5), (JaxArray, 4)):
+        content = authors_content(name, model, array=array)
+        path = dump(tmp_path / "checkpoint.pystate", content, protocol=protocol)
+        out = tmp_path / f"{array.__name__}{protocol}"
+        result = import_published(path, out=out)
+        assert (result.checkpoint, result.origin, result.compat) == (name, "jax", "jax")
+        found = sm.load(out)
+        for key, tensor in model.state_dict().items():
+            assert found.state_dict()[key].equal(tensor), key
+        with torch.no_grad():
+            assert answers(name, found, batch).equal(answers(name, model, batch))
+
+
+@pytest.mark.usefixtures("haiku")
+def test_each_source_may_be_given_the_other_s_arithmetic(tmp_path: Path) -> None:
+    """The four differences; a pickle imported for transformers is what the script that brought them there made."""
+    model = ours_small("conv")
+    path = dump(tmp_path / "conv.pystate", authors_content("conv", model))
+    import_published(path, out=tmp_path / "hf", compat="hf")
+    import_published(path, out=tmp_path / "jax", compat="jax")
+    hf, jax = sm.load(tmp_path / "hf"), sm.load(tmp_path / "jax")
+    assert (hf.config.encoder.gelu, jax.config.encoder.gelu) == ("erf", "tanh")
+    assert (hf.config.decoder.gelu, jax.config.decoder.gelu) == ("erf", "tanh")
+    assert (hf.config.inputs.stem.geometry, jax.config.inputs.stem.geometry) == ("symmetric", "same")
+    kernel = pickle.loads(path.read_bytes())["params"]["image_preprocessor/~/conv2_d_downsample/~/conv"]["w"]
+    assert torch.equal(hf.inputs.stem.convolution.weight, torch.tensor(np.transpose(kernel)))
+    assert torch.equal(jax.inputs.stem.convolution.weight, torch.tensor(kernel.transpose(3, 2, 0, 1)))
+
+    theirs("conv").save_pretrained(tmp_path / "theirs")
+    for compat in ("hf", "jax"):
+        import_published(tmp_path / "theirs", out=tmp_path / f"theirs {compat}", compat=compat)
+    kernels = [sm.load(tmp_path / f"theirs {compat}").inputs.stem.convolution.weight for compat in ("hf", "jax")]
+    assert torch.equal(kernels[0], kernels[1].mT)
+
+    theirs("learned").save_pretrained(tmp_path / "learned")
+    for compat, residual in (("hf", True), ("jax", False)):
+        import_published(tmp_path / "learned", out=tmp_path / f"learned {compat}", compat=compat)
+        assert sm.load(tmp_path / f"learned {compat}").config.decoder.residual is residual
+
+
+# -- use
+
+
+def test_an_imported_model_predicts_explains_and_is_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command line, with the names of ``config.json``; folders may call the classes otherwise, as ImageNet's."""
+    names = {0: "tench", 1: "crane", 2: "crane", 3: "ox", 4: "hen"}
+    theirs("learned", id2label=names, label2id={}).save_pretrained(tmp_path / "theirs")
+    run = tmp_path / "run"
+    main(["import", str(tmp_path / "theirs"), "--out", str(run)])
+    told = capsys.readouterr().out
+    assert told.startswith("learned: ")
+    assert "note:" not in told
+    files = []
+    for number in range(10):
+        file = tmp_path / "data" / "test" / f"n0{number % 5}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(values).save(file)
+        files.append(str(file))
+    main(["predict", str(run), *files, "--json", "--top", "5"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert set(rows[0]["scores"]) == {"tench", "crane (1)", "crane (2)", "ox", "hen"}
+    main(["explain", str(run), files[0]])
+    assert (run / "explained" / "explanation.html").exists()
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).symlink_to(tmp_path / "data" / "test")
+    main(["evaluate", str(run), str(tmp_path / "data")])
+    report = json.loads((run / "report.json").read_text())
+    assert report["samples"] == 10
+    assert 0 <= report["metrics"]["accuracy"] <= 1
+    assert "taken in order" in (run / "report.html").read_text("utf-8")
+
+
+def test_classes_without_names_are_numbered_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs("fourier").save_pretrained(tmp_path / "theirs")
+    main(["import", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")])
+    assert "note: the classes are numbered" in capsys.readouterr().out
+    assert sm.load(tmp_path / "run").task.classes == tuple(f"class {number}" for number in range(5))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_pictures_are_prepared_as_for_the_published_models(name: str) -> None:
+    """The middle 224/256 of the shorter side, bicubic to 224, ImageNet's mean and deviation: as their processor."""
+    from transformers.models.perceiver.image_processing_pil_perceiver import PerceiverImageProcessorPil
+
+    down, across = np.mgrid[:300, :420] / 30
+    waves = np.stack([np.sin(down), np.cos(across), np.sin(down + across)], -1)
+    picture = Image.fromarray((127.5 + 127.5 * waves).astype(np.uint8))
+    reader: Any = modality(presets.load(CHECKPOINTS[name].preset).inputs)
+    file = io.BytesIO()
+    picture.save(file, "png")
+    view = reader.view({"image": torch.tensor(reader.read(file.getvalue())["image"])[None]})["image"]
+    found = (view - reader.mean) / reader.std
+    expected = PerceiverImageProcessorPil()(picture, return_tensors="pt").pixel_values
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().mean()) < 0.02
+
+
+# -- pickles that are more than arrays
+
+
+class Call:
+    """A pickle of this calls a function when it is read."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.reduced = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def _attacks(mark: Path) -> dict[str, Any]:
+    import os
+    import shutil
+    import subprocess
+
+    code = f"open({str(mark)!r}, 'w')"
+    return {
+        "posix.system": Call(os.system, f"touch {mark}"),
+        "builtins.eval": Call(eval, code),
+        "builtins.exec": Call(exec, code),
+        "builtins.getattr": Call(getattr, "text", "upper"),
+        "builtins.open": Call(builtins.open, str(mark), "w"),
+        "subprocess.Popen": Call(subprocess.Popen, ["touch", str(mark)]),
+        "shutil.copy": Call(shutil.copy, __file__, str(mark)),
+        "numpy.save": Call(np.save, str(mark), 1),
+        "numpy.fromfile": Call(np.fromfile, __file__),
+        "numpy.load": Call(np.load, __file__, None, True),
+    }
+
+
+@pytest.mark.parametrize("wanted", _attacks(Path("mark")))
+def test_a_pickle_with_code_is_refused_and_nothing_runs(wanted: str, tmp_path: Path) -> None:
+    """One line names what it asked for; what it would have done has not been done."""
+    mark = tmp_path / "mark"
+    path = dump(tmp_path / "bad.pystate", {"params": {"a": {"w": _attacks(mark)[wanted]}}})
+    with pytest.raises(sm.InputError, match=r"bad\.pystate: the pickle asks for .*nothing of it was run") as caught:
+        import_published(path, out=tmp_path / "run")
+    assert wanted.split(".")[-1] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_code_behind_names_that_are_allowed_is_refused(tmp_path: Path) -> None:
+    """Dotted names, arrays of objects, the class of arrays called, an array made by something else."""
+    system = b"cposix\nsystem\n(S'true'\ntR."
+    raws = {
+        "by the old opcode": system,
+        "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.",
+        "an instance": b"(S'true'\niposix\nsystem\n.",
+        "the class called": b"\x80\x02cnumpy\nndarray\n(I9\ntR.",
+        "attributes of a function": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n}X\x08\x00\x00\x00__call__I1\nsb.",
+        "objects": pickle.dumps({"a": np.array([{1: 2}, None], object)}),
+        "a persistent id": b"Pname\n.",
+        "not a mapping": pickle.dumps([1, 2]),
+        "numbers": pickle.dumps({"params": {"a": 1.0}}),
+        "text": pickle.dumps({"params": "a"}),
+        "cut": pickle.dumps({"a": np.zeros(99)})[:-50],
+        "empty": b"",
+    }
+    for what, raw in raws.items():
+        (tmp_path / "bad.pickle").write_bytes(raw)
+        with pytest.raises(sm.InputError, match=r"bad\.pickle"):
+            import_published(tmp_path / "bad.pickle", out=tmp_path / "run")
+        assert not (tmp_path / "run").exists(), what
+    assert not any(name.startswith(("builtins", "posix", "os.")) for name in ALLOWED)
+
+
+def test_a_bin_file_with_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": Call(eval, f"open({str(tmp_path / 'mark')!r}, 'w')")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(sm.InputError, match="none of which was run"):
+        import_published(tmp_path, out=tmp_path / "run")
+    assert not (tmp_path / "mark").exists()
+
+
+# -- what cannot be imported
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line that a refused import prints, with status 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["import", *map(str, arguments)])
+    lines = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing, other files, damaged, both, unknown architectures, weights missing and too many, a folder taken."""
+    from safetensors.torch import save_file
+
+    assert "no such file" in refused(capsys, tmp_path / "nowhere.pystate")
+    assert "no such file" in refused(capsys, tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "not a checkpoint" in refused(capsys, tmp_path / "notes.txt")
+    assert "no model.safetensors" in refused(capsys, tmp_path)
+    assert "known: bytes, conv" in refused(capsys, tmp_path, "--model", "resnet")
+
+    folder = tmp_path / "theirs"
+    theirs("learned").save_pretrained(folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    assert "are both here" in refused(capsys, folder)
+    (folder / "model.safetensors").unlink()
+    assert "pytorch_model.bin: not read" in refused(capsys, folder)
+    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.safetensors").write_bytes(whole[:-40])
+    assert "damaged" in refused(capsys, folder)
+    about = json.loads((folder / "config.json").read_text())
+    (folder / "model.safetensors").write_bytes(whole)
+    (folder / "config.json").write_text("{")
+    assert "config.json: damaged" in refused(capsys, folder)
+    (folder / "config.json").write_text(json.dumps({**about, "hidden_act": "relu"}))
+    assert "hidden_act is 'relu'" in refused(capsys, folder)
+    (folder / "config.json").write_text(json.dumps({**about, "num_self_attention_heads": 5}))
+    assert "5 heads do not divide" in refused(capsys, folder)
+    (folder / "config.json").write_text(json.dumps({**about, "self_attention_widening_factor": 2}))
+    assert "is config.json of this file?" in refused(capsys, folder)
+    for key, value in (("num_blocks", "many"), ("id2label", [1, 2]), ("num_cross_attention_heads", [])):
+        (folder / "config.json").write_text(json.dumps({**about, key: value}))
+        assert str(folder) in refused(capsys, folder)
+    (folder / "config.json").write_text(json.dumps(about))
+    assert "not the whole bytes checkpoint" in refused(capsys, folder, "--model", "bytes")
+
+    weights = read_weights(folder / "model.safetensors")
+    weights["perceiver.more"] = weights.pop("perceiver.embeddings.latents")
+    save_file(weights, str(folder / "model.safetensors"))
+    line = refused(capsys, folder)
+    assert "lacks perceiver.embeddings.latents and has besides perceiver.more" in line
+    (folder / "config.json").unlink()
+    assert "not the whole learned checkpoint" in refused(capsys, folder)
+    save_file({"fc.weight": torch.zeros(3)}, str(folder / "model.safetensors"))
+    assert "not an architecture that is known" in refused(capsys, folder)
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    assert "another --out" in refused(capsys, folder, "--out", run)
+
+
+def test_a_model_of_ours_needs_no_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sm.save(ours_small("fourier"), tmp_path / "run")
+    assert "model of sensorium already" in refused(capsys, tmp_path / "run")
+
+
+# -- the hub
+
+
+def test_names_on_the_hub(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloaded, the older file where there is no newer one; no network and no extra are a line with the cure."""
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    name = "deepmind/vision-perceiver-learned"
+    theirs("learned").save_pretrained(tmp_path / "hub")
+    torch.save(read_weights(tmp_path / "hub" / "model.safetensors"), tmp_path / "hub" / "pytorch_model.bin")
+
+    def download(repository: str, file: str) -> str:
+        assert repository == name
+        if file == "model.safetensors":
+            raise EntryNotFoundError("404")
+        return str(tmp_path / "hub" / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert import_published(name, out=tmp_path / "run").checkpoint == "learned"
+
+    def offline(repository: str, file: str) -> str:
+        raise LocalEntryNotFoundError("no connection\nand no file in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    assert "download config.json and model.safetensors or pytorch_model.bin by hand" in refused(capsys, name)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "pip install 'sensorium[hub]'" in refused(capsys, name)
