@@ -315,7 +315,8 @@ def presets(*, json: bool = False) -> None:
     for row in rows:
         shape = f"{row['rows']:,} × {row['channels']}"
         table.add_row(row["name"], f"{row['parameters']:,}", f"{row['gigaflop']:.1f}", shape, row["about"])
-    Console(highlight=False).print(table)
+    width = None if sys.stdout.isatty() else 160  # in a file a preset has one line or two
+    Console(highlight=False, width=width).print(table)
 
 
 @app.command
