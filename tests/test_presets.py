@@ -126,9 +126,10 @@ def test_a_new_model_answers_evenly() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", [name for name in presets.names() if name != "perceiver-io-kinetics"])
 def test_two_training_steps_on_real_data(name: str, tmp_path: Path) -> None:
-    """Each of the paper's models takes two steps by its own recipe, the batch apart, on pictures and recordings."""
+    """Each of the papers' models takes two steps by its own recipe, the batch apart, on pictures and recordings; but
+    Kinetics', which needs a column of labels and answers 800,000 pixels an example in its evaluation."""
     kind = presets.load(name).inputs.kind
     write = {
         "image": _photographs,
