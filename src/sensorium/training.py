@@ -182,14 +182,15 @@ def _module(
             self.model = model
             self.mean = copy.deepcopy(model).requires_grad_(False) if recipe.average else model
             self.steps, self.seconds, self.looks = 0, 0.0, 0
-            self.best = -math.inf
+            self.best, self.headline = -math.inf, math.nan  # the merit of the weights that are kept, and their headline
             self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
             self.interrupted = False
 
         # -- state that a resumed run goes on with
 
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-            checkpoint["run"] = {name: getattr(self, name) for name in ("steps", "seconds", "looks", "best")}
+            names = ("steps", "seconds", "looks", "best", "headline")
+            checkpoint["run"] = {name: getattr(self, name) for name in names}
 
         def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             for name, value in checkpoint["run"].items():
@@ -263,7 +264,7 @@ def _module(
             figures = {
                 "loss": self.loss_sum / self.loss_count,
                 "training accuracy": self.right_sum / self.loss_count,
-                f"best {model.task.headline}": self.best,
+                f"best {model.task.headline}": self.headline,
             }
             listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
             done = share >= 1
@@ -285,12 +286,11 @@ def _module(
                 "learning_rate": rate(recipe, share),
             }
             self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
-            if val is not None:
-                metrics = report.evaluate(self.mean, val, split="val").metrics
-                row |= {f"val_{name}": value for name, value in metrics.items()}
-            score = row.get(f"val_{model.task.headline}", math.inf)
-            if not score < self.best:  # a score that is not a number has no better one
-                self.best = score
+            metrics = {} if val is None else report.evaluate(self.mean, val, split="val").metrics
+            row |= {f"val_{name}": value for name, value in metrics.items()}
+            merit = model.task.merit(metrics) if metrics else math.inf
+            if not merit < self.best:  # one that is not a number has no better one
+                self.best, self.headline = merit, metrics.get(model.task.headline, math.nan)
                 checkpoints.save(self.mean, folder)
             _append_history(folder, row)
             for logger in self.loggers:
