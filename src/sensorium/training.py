@@ -144,6 +144,7 @@ class EpochBatches(torch.utils.data.Sampler[list[int]]):
 
 def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:
     """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
+    model = copy.deepcopy(model)  # for a batch norm would count these passes
     # As in training: an evaluation may ask for more than gradients have room for.
     question = model.task.pose(model.inputs, model.inputs.view(batch), torch.Generator().manual_seed(0))
     times: dict[Literal["float32", "bfloat16"], float] = {}
