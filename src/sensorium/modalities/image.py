@@ -17,8 +17,8 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
-from .pixels import centre, fitted, floats, grid_codes, random_crop, stored_size
+from .base import Batch, Raw, Sample
+from .pixels import Pictures, centre, fitted, floats, grid_codes, random_crop
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
@@ -56,7 +56,7 @@ class ImageConfig:
     randaugment: tuple[int, float] = (0, 0.0)
 
 
-class Image(Modality):
+class Image(Pictures):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
 
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
@@ -67,20 +67,11 @@ class Image(Modality):
     kind: ClassVar[str] = "image"
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
     config: ImageConfig
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if config.stem is not None and config.patch != (1, 1):
             raise InputError("image: a stem takes pixels, not patches; leave out one of them")
-        if any(side % patch for side, patch in zip(config.size, config.patch, strict=True)):
-            raise InputError(f"image: a size of {config.size} is not a multiple of the patch {config.patch}")
-        if len(config.mean) != config.channels or len(config.std) != config.channels:
-            raise InputError(f"image: mean and std need {config.channels} values each")
-        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        self.stored = stored_size(config.size)
         self.stem: Pointwise | Convolution | None = None
         if isinstance(config.stem, ConvolutionConfig):
             self.stem = Convolution(
@@ -202,10 +193,6 @@ class Image(Modality):
     def values(self) -> int:
         return self.elements * self.config.channels
 
-    @property
-    def peak(self) -> float:
-        return 1.0
-
     def finer(self) -> Image:
         return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
 
@@ -220,10 +207,6 @@ class Image(Modality):
     def targets(self, batch: Batch) -> Tensor:
         """Normalised pixels, whatever a stem makes of them."""
         return self.unfold((floats(batch[self.name]) - self.mean) / self.std)
-
-    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × channels × height × width, in [0, 1]."""
-        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
 
     def write(self, signal: Tensor, stem: Path) -> Path:
         """A .png."""
@@ -260,11 +243,6 @@ class Image(Modality):
         if self.stem is not None:
             return self.stem.grid(size)
         return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
-
-    def _target(self, images: Tensor) -> tuple[int, int]:
-        """What a view of stored pictures measures; pictures of another size are taken as they come."""
-        height, width = images.shape[-2:]
-        return self.config.size if (height, width) == self.stored else (height, width)
 
     def _codes(self, grid: tuple[int, int], device: torch.device, spacing: Spacing = "linspace") -> GridCodes:
         down, across = self.config.patch

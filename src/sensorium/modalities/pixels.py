@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import log
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,49 @@ from torch import Tensor
 
 from ..arrays import GridCodes
 from ..core.positions import Spacing, fourier_grid
+from ..errors import InputError
+from .base import Batch, Modality
 from .spans import uniform
 
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
+
+
+class Pictures(Modality):
+    """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
+
+    Their configurations have ``size`` and ``patch``, which end with height and width, ``channels``, ``mean``, ``std``.
+
+    Attributes:
+        stored: height and width of what is kept of an example; views are taken from it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Any, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        if min(*config.size, *config.patch) < 1:
+            raise InputError(f"{self.name}: size and patch must be positive")
+        if any(side % patch for side, patch in zip(config.size, config.patch[-2:], strict=True)):
+            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.patch[-2:]}")
+        if len(config.mean) != config.channels or len(config.std) != config.channels:
+            raise InputError(f"{self.name}: mean and std need {config.channels} values each")
+        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
+        self.stored = stored_size(config.size)
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """The pixels, in [0, 1]."""
+        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def _target(self, pictures: Tensor) -> tuple[int, int]:
+        """What a view of stored pictures measures; pictures of another size are taken as they come."""
+        height, width = pictures.shape[-2:]
+        return self.config.size if (height, width) == self.stored else (height, width)
 
 
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:
