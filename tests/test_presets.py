@@ -85,6 +85,19 @@ def test_the_papers_recipes() -> None:
     assert {presets.load(name).recipe.optimizer for name in presets.names()} == {"lamb"}
 
 
+@pytest.mark.parametrize("stem", ["fourier", "learned", "conv"])
+def test_the_recipe_of_perceiver_io(stem: str) -> None:
+    """Of ImageNet, by the authors' code (paper.md 4): flat at 2e-3 for half of the run, no warm-up, and what varies."""
+    preset = presets.load(f"perceiver-io-imagenet-{stem}")
+    recipe, image = preset.recipe, preset.inputs
+    assert [rate(recipe, share) for share in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
+    assert (recipe.epochs, recipe.batch, recipe.weight_decay, recipe.betas) == (110, 1024, 0.1, (0.9, 0.999))
+    assert (recipe.clip, recipe.smoothing, recipe.mixup, recipe.cutmix) == (10.0, 0.1, 0.2, 1.0)
+    assert (image.crop, image.flip, image.randaugment) == (0.08, 0.5, (4, 15))
+    assert preset.decoder is not None
+    assert preset.decoder.residual == (stem != "learned")
+
+
 @pytest.mark.parametrize(
     ("name", "count", "channels"),
     [

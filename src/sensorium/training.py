@@ -228,9 +228,9 @@ def _module(
                 view = self.model.inputs.augment(batch, generator)
                 question = self.model.task.pose(self.model.inputs, view, generator)
                 view, target = question.view, question.target
-                if recipe.mixup:
-                    names = [sense.name for sense in self.model.inputs.senses]
-                    view, target = mix(view, names, target, alpha=recipe.mixup, generator=generator)
+                if recipe.mixup or recipe.cutmix:
+                    alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
+                    view, target = mix(view, self.model.inputs, target, **alphas, generator=generator)
             latents = self.model.encode(
                 view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )

@@ -102,6 +102,20 @@ class Modality(nn.Module, ABC):
         """A random view of a batch for training, the same shapes as ``view``; varies every example by itself."""
         return self.view(batch)
 
+    def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
+        """Where another example's signal stays out (CutMix): 0 in a random box of each example's signal, 1 around it;
+        in a shape that broadcasts to the signal's.
+
+        Args:
+            batch: as ``augment`` gives it.
+            share: (batch,), in [0, 1]: of an example, about, around its box.
+            generator: what is random comes from it.
+
+        Raises:
+            InputError: the signal has no boxes.
+        """
+        raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
+
     @abstractmethod
     def embed(self, batch: Batch) -> ByteArray:
         """A batch (as ``view`` or ``augment`` give it) as a byte array of one segment named ``self.name``."""

@@ -43,6 +43,9 @@ class Pictures(Modality):
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
         self.stored = stored_size(config.size)
 
+    def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
+        return around_boxes(batch[self.name], share, generator)
+
     @property
     def peak(self) -> float:
         return 1.0
@@ -111,6 +114,34 @@ def random_crop(
     grid = F.affine_grid(theta, [count, 1, *size], align_corners=False)
     crops = F.grid_sample(flat, grid, align_corners=False, padding_mode="reflection")
     return crops.unflatten(1, pictures.shape[1:-2])
+
+
+def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
+    """0 in a random box of each picture, 1 around it: as Perceiver IO's authors draw the boxes of CutMix.
+
+    Args:
+        pictures: batch × … × height × width; what lies between (frames, channels) has one box.
+        share: (batch,), of a picture, around a box of its proportions. The box's middle is anywhere in the picture, and
+            what is over its border is cut off, so at least this share is left.
+        generator: what is random comes from it.
+
+    Returns:
+        float32, batch × 1 … × height × width.
+    """
+    size = torch.tensor(pictures.shape[-2:], device=pictures.device)[:, None]
+    middle = (uniform(pictures, (2, len(pictures)), 0, 1, generator) * size).floor()
+    half = ((1 - share.to(middle)).sqrt() * size).floor() // 2
+    down, across = (
+        (place >= low[:, None]) & (place < high[:, None])
+        for place, low, high in zip(
+            (torch.arange(side, device=middle.device) for side in pictures.shape[-2:]),
+            middle - half,
+            middle + half,
+            strict=True,
+        )
+    )
+    around = 1 - (down[:, :, None] & across[:, None, :]).float()
+    return around.view(len(pictures), *[1] * (pictures.ndim - 3), *pictures.shape[-2:])
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
