@@ -225,6 +225,22 @@ class Modality(nn.Module, ABC):
         return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
 
 
+class Elementwise(Modality):
+    """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
+
+    @property
+    def elements(self) -> int:
+        return 1
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × elements [× k], as it is."""
+        return signal if signal.ndim == 3 else signal[..., None]
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × elements × k, as it is."""
+        return rows
+
+
 def at_least_float32(rows: Tensor) -> Tensor:
     """Answers in a precision in which losses can be summed."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))

@@ -127,6 +127,9 @@ def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) ->
 
     Returns:
         float32, batch × 1 … × height × width.
+
+    >>> around_boxes(torch.rand(2, 3, 8, 8), torch.tensor([0.5, 1.0]), torch.Generator()).shape
+    torch.Size([2, 1, 8, 8])
     """
     size = torch.tensor(pictures.shape[-2:], device=pictures.device)[:, None]
     middle = (uniform(pictures, (2, len(pictures)), 0, 1, generator) * size).floor()
