@@ -22,6 +22,7 @@ from .modalities.text import MASK, SPECIALS, text_of, with_holes
 from .modalities.video import Video
 from .model import Model
 from .report import reconstructed
+from .report.evaluation import seen
 from .tasks import Fill, Reconstruct
 
 
@@ -119,10 +120,20 @@ def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 3
     return rows
 
 
+def posed(model: Model, samples: Samples, index: int) -> dict[str, Tensor]:
+    """An example as the model sees it when it is asked: a text with the holes that are written in it, another signal
+    with what the task hides of it."""
+    if isinstance(model.task, Fill):
+        name = model.inputs.name
+        return {name: with_holes(samples.batch([index])[name][0])[None]}
+    with torch.inference_mode():
+        return model.task.pose(model.inputs, seen(model, samples, [index])).view
+
+
 def _filled(model: Model, samples: Samples, index: int, top: int) -> dict[str, Any]:
     """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
     text = model.inputs
-    whole = with_holes(samples.batch([index])[text.name][0])
+    whole = posed(model, samples, index)[text.name][0]
     if len(whole) > text.rows:
         raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.rows:,}; shorten it")
     holes = (whole == MASK).nonzero()[:, 0]
