@@ -18,7 +18,7 @@ from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Raw, Sample
-from .pixels import Pictures, centre, fitted, floats, grid_codes, random_crop
+from .pixels import Pixels, centre, fitted, floats, grid_codes, random_crop
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
@@ -56,7 +56,7 @@ class ImageConfig:
     randaugment: tuple[int, float] = (0, 0.0)
 
 
-class Image(Pictures):
+class Image(Pixels):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
 
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))

@@ -19,7 +19,7 @@ from .spans import uniform
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
 
 
-class Pictures(Modality):
+class Pixels(Modality):
     """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
 
     Their configurations have ``size`` and ``patch``, which end with height and width, ``channels``, ``mean``, ``std``.

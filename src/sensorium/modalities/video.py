@@ -21,7 +21,7 @@ from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import Absent, InputError
 from .base import Batch, Raw, Sample, of_present
-from .pixels import Pictures, centre, floats, grid_codes, random_crop
+from .pixels import Pixels, centre, floats, grid_codes, random_crop
 from .spans import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -83,7 +83,7 @@ class VideoConfig:
         return ceil(self.frames / frames), height // down, width // across
 
 
-class Video(Pictures):
+class Video(Pixels):
     """Video: ``video`` is batch × frames × channels × height × width, floats in [0, 1] or uint8.
 
     ``video.mask``, batch × frames, where videos differ in length: what a short video lacks is not read, rather than
