@@ -144,11 +144,8 @@ class Image(Pixels):
                 f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
             )
         images = (images - self.mean) / self.std
-        if self.stem is not None:
-            values, codes = self.stem(images)
-            return ByteArray((Segment(self.name, values, codes),))
-        values = self.unfold(images)
-        return ByteArray((Segment(self.name, values, self._codes(self._grid(images), values.device)),))
+        values = self.unfold(images) if self.stem is None else self.stem(images)
+        return ByteArray((Segment(self.name, values, self._codes(images)),))
 
     # -- rows and signal
 
@@ -197,12 +194,9 @@ class Image(Pixels):
         return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
 
     def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
-        if self.stem is not None:
-            return super().positions(batch, spacing=spacing)
         images = batch[self.name]
-        grid = self._grid(images)
-        nothing = self.mean.new_zeros(len(images), grid[0] * grid[1], 0)
-        return Segment(self.name, nothing, self._codes(grid, images.device, spacing))
+        height, width = self._grid(images)
+        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._codes(images, spacing))
 
     def targets(self, batch: Batch) -> Tensor:
         """Normalised pixels, whatever a stem makes of them."""
@@ -244,10 +238,12 @@ class Image(Pixels):
             return self.stem.grid(size)
         return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
 
-    def _codes(self, grid: tuple[int, int], device: torch.device, spacing: Spacing = "linspace") -> GridCodes:
+    def _codes(self, images: Tensor, spacing: Spacing = "linspace") -> GridCodes:
+        if self.stem is not None:
+            return self.stem.codes(images)
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
+        return grid_codes(self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing)
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:
