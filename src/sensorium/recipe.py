@@ -40,6 +40,8 @@ class RecipeConfig:
         mixup: alpha of the Beta distribution that mixes pairs of examples; 0: none.
         drop_rows: share of the input rows left out of each training example.
         average: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
+        attention: where it starts: ``even``, as the papers' does, or ``placed``: every latent at its own place of the
+            signal's grid and every query at its own (:mod:`sensorium.core.places`), for tasks that ask for places.
         checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
         precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
     """
@@ -59,6 +61,7 @@ class RecipeConfig:
     mixup: float = 0.0
     drop_rows: float = 0.0
     average: float = 0.0
+    attention: Literal["even", "placed"] = "even"
     checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
