@@ -42,6 +42,8 @@ class RecipeConfig:
             0: no boxes. With ``mixup``, each has half of every batch.
         drop_rows: share of the input rows left out of each training example.
         average: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
+        attention: where it starts: ``even``, as the papers' does, or ``placed``: every latent at its own place of the
+            signal's grid and every query at its own (:mod:`sensorium.core.places`), for tasks that ask for places.
         checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
         precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
     """
@@ -62,6 +64,7 @@ class RecipeConfig:
     cutmix: float = 0.0
     drop_rows: float = 0.0
     average: float = 0.0
+    attention: Literal["even", "placed"] = "even"
     checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints, report
+from .core.places import place
 from .data import Samples
 from .errors import InputError
 from .model import Model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     pass
 
 LOOKS = 20  # evaluations on the validation split over a run
+PLACED = 8  # examples by which attention is placed
 WORKERS = 4  # processes that decode batches ahead
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -89,6 +91,8 @@ def fit(
     if len(train) and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
+    if recipe.attention == "placed" and config.start is None and not (folder / LAST).exists():
+        _place(model, train.batch(list(range(min(PLACED, len(train))))), config.seed)
     loggers: list[Logger] = []
     if _installed("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))
@@ -162,6 +166,14 @@ def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32
             times[precision] = min(times[precision], time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
     return min(times, key=lambda precision: times[precision])
+
+
+def _place(model: Model, batch: dict[str, Tensor], seed: int) -> None:
+    """Let attention start at places."""
+    generator = torch.Generator().manual_seed(seed)
+    question = model.task.pose(model.inputs, model.inputs.augment(batch, generator), generator)
+    with torch.no_grad():
+        place(model.encoder, model.decoder, model.embed(question.view), model.ask(question.view))
 
 
 def _module(
