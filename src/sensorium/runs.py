@@ -15,7 +15,7 @@ from .config import from_dict, read_yaml, to_dict, to_yaml
 from .data import Examples, Samples, decode, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
-from .planning import RunConfig, SelfSupervised, plan
+from .planning import Labelled, RunConfig, SelfSupervised, plan
 from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
 
@@ -25,7 +25,7 @@ def train(
     *,
     out: str | Path | None = None,
     preset: str = "auto",
-    task: SelfSupervised | None = None,
+    task: Labelled | SelfSupervised | None = None,
     start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,

@@ -49,6 +49,8 @@ def _same(
 
 
 def _size(raw: Any) -> Hashable:
+    if isinstance(raw, Mapping):  # of two frames: each of them
+        return tuple(map(_size, raw["frames"]))
     if isinstance(raw, Path):
         try:
             return raw.stat().st_size
@@ -68,7 +70,9 @@ def _whole(raw: Any) -> Hashable:
 
 
 def _digest(raw: Any, length: int) -> bytes:
-    if isinstance(raw, Path):
+    if isinstance(raw, Mapping):
+        content = b"".join(_digest(frame, length) for frame in raw["frames"])
+    elif isinstance(raw, Path):
         try:
             with raw.open("rb") as file:
                 content = file.read(length)

@@ -15,7 +15,15 @@ from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
 from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
+from .auto import (
+    Facts,
+    choose_decoder,
+    choose_encoder,
+    choose_flow,
+    choose_inputs,
+    choose_recipe,
+    choose_reconstruction,
+)
 
 FOLDER = Path(__file__).parent
 
@@ -109,7 +117,7 @@ def choose(
     if name == "auto":
         facts = Facts(examples=examples, minutes=minutes)
         inputs = choose_inputs(measured, facts)
-        return inputs, choose_encoder(inputs, facts), None, choose_recipe(inputs, facts)
+        return inputs, choose_encoder(inputs, facts), choose_decoder(inputs), choose_recipe(inputs, facts)
     preset = load(name)
     reads, has = _kinds(preset.inputs), _kinds(measured)
     if sorted(reads.values()) != sorted(has.values()):
@@ -161,4 +169,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]
+__all__ = ["Preset", "build", "choose", "choose_flow", "choose_task", "load", "names"]
