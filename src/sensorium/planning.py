@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -82,8 +82,10 @@ def plan(
     description = None if dataset is None else read_description(Path(dataset))
     if task is not None:
         description = description or find_description(Path(data))
-        own = task in get_args(SelfSupervised)
-        target = TargetConfig(task="none") if own else replace(description.target, task=task)
+        if task == "reconstruct" or task == "fill":
+            target = TargetConfig(task="none")
+        else:
+            target = replace(description.target, task=task)
         description = replace(description, target=target)
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
     source = source.only(presets.wanted(preset, source.kinds))

@@ -53,7 +53,7 @@ class Found:
 
 
 def is_flow(path: Path) -> bool:
-    """Whether a file holds motion: a ``.flo``, or a .png of KITTI's sort (16 bits, three channels) where one would be."""
+    """Whether a file holds motion: a ``.flo``, or a .png of 16 bits and three channels where KITTI's would be."""
     if path.suffix.lower() != ".png":
         return path.suffix.lower() == ".flo"
     if path.parent.name != "flow_occ" and not path.name.startswith("flow"):

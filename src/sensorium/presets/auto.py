@@ -33,7 +33,8 @@ from typing import Any
 from ..core.perceiver import DecoderConfig, EncoderConfig
 from ..modalities import FusionConfig, modality
 from ..recipe import RecipeConfig
-from ..tasks import FlowConfig, ReconstructConfig, WarpConfig
+from ..tasks import FlowConfig, ReconstructConfig
+from ..tasks.warps import WarpConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
