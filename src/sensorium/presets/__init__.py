@@ -14,7 +14,7 @@ from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
+from ..tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig, TagConfig, TaskConfig
 from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
 
 FOLDER = Path(__file__).parent
@@ -34,7 +34,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "fill"] | ReconstructConfig
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig | FlowConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
@@ -127,11 +127,15 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
-def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
-    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+def choose_task(
+    name: str, kind: Literal["reconstruct", "fill", "flow"], inputs: Any
+) -> FillConfig | FlowConfig | ReconstructConfig:
+    """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
     if kind == "fill":
         return FillConfig()
     task = None if name == "auto" else load(name).task
+    if kind == "flow":
+        return task if isinstance(task, FlowConfig) else FlowConfig()
     return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
 
 
