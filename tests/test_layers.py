@@ -40,6 +40,7 @@ LAYERS: dict[str, float] = {
     "lamb": 6,
     "tasks.base": 7,
     "tasks.warps": 7.1,
+    "tasks.tiles": 7.1,
     "tasks.*": 7.2,
     "tasks": 7.4,
     "recipe": 7,

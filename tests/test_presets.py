@@ -94,6 +94,7 @@ def test_the_papers_recipes() -> None:
         ("perceiver-io-imagenet-conv", 48_646_522, 322),
         ("perceiver-io-bytes", 201_108_230, 768),
         ("perceiver-io-kinetics", 19_858_855, 704),
+        ("perceiver-io-flow", 41_057_134, 322),
     ],
 )
 def test_presets_have_the_papers_counts(name: str, count: int, channels: int) -> None:

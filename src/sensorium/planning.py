@@ -102,7 +102,8 @@ def plan(
         began = _started(Path(start)).model
         _check_kinds(Path(start), began.inputs, source.kinds)
         inputs, encoder = began.inputs, began.encoder
-    asked = presets.choose_task(preset, task, inputs) if task in ("reconstruct", "fill") else _task(source)
+    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
+    asked = _task(source) if learned is None else presets.choose_task(preset, learned, inputs)
     if not TASKS[asked.kind].per_example:
         decoder = decoder or DecoderConfig()
     config = RunConfig(
@@ -170,8 +171,6 @@ def _readable(kind: str, train: Examples, name: str, some: Sequence[int], error:
 def _task(source: Source) -> TaskConfig:
     if source.task == "none":
         raise InputError(f"{source.path}: there are no labels to train on; use sensorium pretrain")
-    if source.task == "flow":
-        return presets.choose_flow(made=source.description.layout != "pairs")
     if source.task == "classify":
         return ClassifyConfig(classes=source.classes)
     if source.task == "tag":

@@ -122,13 +122,9 @@ def choose_reconstruction(inputs: Any) -> ReconstructConfig:
     )
 
 
-def choose_flow(*, made: bool) -> FlowConfig:
-    """How motion is learned.
-
-    Args:
-        made: whether the data are single pictures, whose motion is made up.
-    """
-    return FlowConfig(warps=WarpConfig() if made else None)
+def choose_flow(inputs: Any) -> FlowConfig:
+    """How motion is learned, and what is made up where pictures show none."""
+    return FlowConfig(warps=WarpConfig())
 
 
 def _image(measured: Any, facts: Facts) -> Any:
