@@ -518,7 +518,9 @@ def _told(row: dict[str, Any]) -> list[str]:
             row["answer"],
             *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
         ]
-    return [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
+    scores = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
+    written = not scores or "mean motion" in row["scores"]
+    return [*scores, *([", ".join(row["answer"])] if written else [])]
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def _head(examples: int, reads: int) -> str:
 
 def _example(model: Model, row: Mapping[str, Any], view: Batch, maps: Sequence[Signal]) -> str:
     """The answer, the shares of the senses, the signal, and the heat of each read over it."""
-    told = figure if model.task.config.kind == "regress" else percent
+    told = percent if model.task.config.kind in ("classify", "tag") else figure
     scores = ", ".join(f"{escape(name)} <b>{told(score)}</b>" for name, score in row["scores"].items())
     table = ""
     if "shares" in row:

@@ -12,12 +12,15 @@ import torch
 
 from . import checkpoints, report
 from .config import from_dict, read_yaml, to_dict, to_yaml
-from .data import Examples, Samples, decode, open_source, read_description
+from .data import Examples, Samples, TargetConfig, decode, find_description, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
 from .planning import Labelled, RunConfig, SelfSupervised, plan
 from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
+
+
+MOST_ROWS = 2**22  # that an evaluation reads at a time
 
 
 def train(
@@ -123,6 +126,8 @@ def evaluate(
         config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
     description = config.data if dataset is None else read_description(Path(dataset))
+    if dataset is None and model.config.task.kind == "flow":  # learned of pictures, it may be judged by frames
+        description = replace(find_description(Path(data)), target=TargetConfig(task="flow"))
     source = open_source(
         Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed
     )
@@ -164,7 +169,11 @@ def _report(
 ) -> dict[str, Any]:
     listener.stage(f"evaluating on {split}")
     evaluation = report.evaluate(
-        model, samples, split=split, progress=lambda done, total: listener.progress(done / total, {})
+        model,
+        samples,
+        split=split,
+        batch_size=max(1, min(64, MOST_ROWS // model.inputs.rows)),
+        progress=lambda done, total: listener.progress(done / total, {}),
     )
     listener.stage("writing the report")
     result = report.write_report(
