@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sensorium.modalities.flows import read_flow, write_flow
 
 import sensorium as sm
 from sensorium.cli import main
-from sensorium.modalities.flows import read_flow, write_flow
 from test_runs import SMALL
 
 
@@ -120,7 +120,7 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
 
 
 def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:
-    explained = sm.explain(run, [pair(tmp_path / "frames", (30, 30))], out=tmp_path / "explained")
+    explained = sm.explain_files(run, [pair(tmp_path / "frames", (30, 30))], out=tmp_path / "explained")
     assert set(explained.rows[0]["scores"]) == {"mean motion", "end-point error"}
     with np.load(explained.maps) as maps:
         assert maps["0/read1/pair"].shape == (2, 1, 24, 24)

@@ -108,6 +108,13 @@ def motions(model: Model, examples: Examples, folder: Path) -> list[dict[str, An
     return rows
 
 
+def _moving(model: Model, samples: Samples, index: int) -> dict[str, Any]:
+    """How much moves in the middle of two frames."""
+    _, found, true = flows(model, samples, index)
+    figures = _figures(found.numpy(), None if true is None else true.numpy())
+    return {"file": samples.names[index], "answer": [], "scores": figures}
+
+
 def _figures(found: np.ndarray, true: np.ndarray | None) -> dict[str, float]:
     """Of a field of motion its mean, and the mean distance from the true one where that is known: pixels."""
     figures = {"mean motion": float(np.hypot(*found).mean())}
@@ -139,15 +146,12 @@ def _decoded(model: Model, examples: Examples) -> Samples:
 
 
 def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
-    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals."""
+    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals, and of
+    frames what moves in their middle."""
     if isinstance(model.task, Fill):
         return [_filled(model, samples, index, top) for index in range(len(samples))]
-    if isinstance(model.task, Flow):  # of the middle of the frames
-        seen = [(samples.names[index], flows(model, samples, index)) for index in range(len(samples))]
-        return [
-            {"file": name, "answer": [], "scores": _figures(found.numpy(), true if true is None else true.numpy())}
-            for name, (_, found, true) in seen
-        ]
+    if isinstance(model.task, Flow):
+        return [_moving(model, samples, index) for index in range(len(samples))]
     if not model.task.per_example:
         return [{"file": name, "answer": [], "scores": {}} for name in samples.names]
     names = model.task.classes

@@ -19,7 +19,6 @@ from .planning import Labelled, RunConfig, SelfSupervised, plan
 from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
 
-
 MOST_ROWS = 2**22  # that an evaluation reads at a time
 
 

@@ -22,8 +22,8 @@ LEGEND = (
     " Half strength or less throughout is an even gaze."
 )
 MOTION = (
-    "Colours say where to (red right, yellow-green down, cyan left, violet up), strength how far, up to the largest motion"
-    " of the row; black is unknown."
+    "Colours tell where to (right red, down yellow, left cyan, up violet), their strength how far, up to the largest"
+    " motion of the row; black is unknown."
 )
 MOST_NAMES = 3  # tags or targets in a caption
 TITLES = {
