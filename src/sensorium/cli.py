@@ -24,7 +24,7 @@ app = App(
 )
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the run, a.b=c; repeatable.")]
-Split = Annotated[str, Parameter(help="train, val or test.")]
+Split = Annotated[str, Parameter(help="train, val, test, or all of data that nothing was learned of.")]
 
 
 @Parameter(name="*")

@@ -19,6 +19,7 @@ from .planning import Labelled, RunConfig, SelfSupervised, plan
 from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
 
+EVERY = "all"  # the name of all splits together
 MOST_ROWS = 2**22  # that an evaluation reads at a time
 
 
@@ -111,7 +112,8 @@ def evaluate(
             weights, as folders of ImageNet have, if there are as many.
         without: signals to take away from every example, by name, to see what the model makes of the others; the report
             then goes into a folder of its own in the run's, ``without-NAME``.
-        data, split, dataset, fold, listener: as for :func:`train`.
+        split: ``train``, ``val``, ``test``, or ``all`` of the data, where none of them was trained on.
+        data, dataset, fold, listener: as for :func:`train`.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, or other classes than the model has.
@@ -130,13 +132,14 @@ def evaluate(
     source = open_source(
         Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed
     )
-    if split not in source.splits:
-        raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
+    parts = {**source.splits, EVERY: Examples.joined(list(source.splits.values()))}
+    if split not in parts:
+        raise InputError(f"--split {split}: there is none; {did_you_mean(split, parts)}")
     renamed = source.classes != model.task.classes
     if renamed and not (imported and len(source.classes) == len(model.task.classes)):
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
-    samples = _decode(source.splits[split].without(without), model, split, listener)
+    samples = _decode(parts[split].without(without), model, split, listener)
     return _report(
         folder.joinpath(*(["-".join(["without", *without])] if without else [])),
         model,
