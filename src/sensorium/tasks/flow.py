@@ -15,7 +15,9 @@ from ..errors import InputError
 from ..modalities import Modality
 from ..modalities.base import at_least_float32
 from ..modalities.pair import Pair
+from ..modalities.pixels import floats
 from .base import Places, Question, Task
+from .warps import WarpConfig, make
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -31,11 +33,13 @@ class FlowConfig:
         scale: pixels that the decoder's 1 stands for. The authors divide by 100 in the decoder and multiply by 20
             after it.
         asked: how many pixels of an example training asks for at a time; None: all. The paper does not say.
+        warps: the motion that single pictures are given; None: the data are pairs.
     """
 
     kind: Literal["flow"] = "flow"
     scale: float = 0.2
     asked: int | None = None
+    warps: WarpConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,19 @@ class Flow(Task):
 
     def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
         """The target is batch × pixels asked × 2, NaN where the motion is unknown. Training asks for some pixels, the
-        same ones of all examples; evaluation for all."""
+        same ones of all examples; evaluation for all. Single pictures become pairs: other ones each time in training,
+        in evaluation those that depend on the picture alone.
+
+        Raises:
+            InputError: single pictures, and ``warps`` is None.
+        """
         view = {key: value for key, value in view.items() if key != "target"}
         flow = view.pop(f"{inputs.name}.flow", None)
+        if view[inputs.name].shape[1] == 1:
+            if self.config.warps is None:
+                raise InputError("flow: single pictures show no motion; give pairs, or set task.warps")
+            made = make(floats(view[inputs.name][:, 0]), inputs.config.size, self.config.warps, generator=generator)
+            view[inputs.name], flow = made.frames, made.flow
         target = None if flow is None else flow.flatten(2).mT
         pixels = view[inputs.name].shape[-2:].numel()
         fewer = self.config.asked
