@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sensorium.modalities.flows import read_flow, write_flow
 
 import sensorium as sm
 from sensorium.cli import main
+from sensorium.modalities.flows import read_flow, write_flow
 from test_runs import SMALL
 
 

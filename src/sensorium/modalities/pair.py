@@ -18,6 +18,7 @@ from ..core.initialise import lecun
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
+from .flows import read_flow
 from .pictures import fit, flattened, opened
 from .pixels import centre, floats, grid_codes, recolour, stored_size
 from .spans import uniform
@@ -304,7 +305,7 @@ def _frames(raw: Raw) -> Sequence[Any]:
 
 def _flow(raw: Any, size: tuple[int, int]) -> np.ndarray:
     """float32, 2 × height × width, NaN where it is unknown."""
-    flow = np.asarray(raw, np.float32)
+    flow = read_flow(raw) if isinstance(raw, Path | bytes) else np.asarray(raw, np.float32)
     if flow.shape != (2, *size):
         raise InputError(f"a flow of shape {flow.shape} for frames of {_told(size)} pixels; give 2 × height × width")
     if np.isinf(flow).any():
