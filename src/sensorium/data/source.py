@@ -115,7 +115,7 @@ def open_source(
     everything = Examples(listing.raws, targets, listing.names)
     parts = {name: everything.select(indices) for name, indices in splits.indices.items()}
     leaks = find_leaks(parts) if set(listing.kinds.values()) != {"table"} else ()
-    target = replace(listing.description.target, task=task, classes=classes)
+    target = replace(listing.description.target, task=task, classes=classes or None)
     return Source(
         path=path,
         kinds=listing.kinds,

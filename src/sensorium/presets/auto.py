@@ -158,11 +158,12 @@ def _video(measured: Any, facts: Facts) -> Any:
 
 
 def _pair(measured: Any, facts: Facts) -> Any:
+    height, width = (min(PAIR_SIDE, side) for side in measured.size)
     return replace(
         measured,
-        size=(min(PAIR_SIDE, measured.size[0]), min(PAIR_SIDE, measured.size[1])),
+        size=(height, width),
         window=(PAIR_WINDOW, PAIR_WINDOW),
-        bands=MOST_BANDS,
+        bands=max(1, min(MOST_BANDS, max(height, width) // 2)),
         flip=0.5,
         colour=COLOUR,
     )
