@@ -18,10 +18,11 @@ from sensorium.config import to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import modality
 from sensorium.modalities.image import ImageConfig
+from sensorium.modalities.pair import PairConfig
 from sensorium.modalities.points import PointsConfig
 from sensorium.modalities.video import VideoConfig
 from sensorium.model import Model, ModelConfig
-from sensorium.presets.auto import Facts, choose_encoder, choose_inputs, choose_recipe
+from sensorium.presets.auto import Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
 from sensorium.recipe import rate
 from sensorium.tasks import ClassifyConfig
 
@@ -48,6 +49,15 @@ def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
     assert video.rows <= 2048
     assert config.grid[1] * config.grid[2] <= 64
     assert config.size[0] <= min(side, 64)
+
+
+@given(height=st.integers(1, 400), width=st.integers(1, 500))
+def test_auto_fits_frames_of_any_size(height: int, width: int) -> None:
+    """At most 64 pixels a side, no larger than the frames, no band beyond Nyquist; and motion needs queries."""
+    config = choose_inputs(PairConfig(size=(height, width)), Facts(examples=1000, minutes=None))
+    assert config.size == (min(height, 64), min(width, 64))
+    assert config.bands <= max(1, max(config.size) // 2)
+    assert choose_decoder(config) is not None
 
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))
@@ -107,6 +117,7 @@ def test_the_recipe_of_perceiver_io(stem: str) -> None:
         ("perceiver-io-imagenet-conv", 48_646_522, 322),
         ("perceiver-io-bytes", 201_108_230, 768),
         ("perceiver-io-kinetics", 19_858_855, 704),
+        ("perceiver-io-flow", 41_057_134, 322),
     ],
 )
 def test_presets_have_the_papers_counts(name: str, count: int, channels: int) -> None:

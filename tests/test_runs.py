@@ -79,6 +79,7 @@ def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -
     again = sm.evaluate(out, series)
     assert again["metrics"]["accuracy"] == 1.0
     assert again["train_seconds"] == written["train_seconds"]
+    assert sm.evaluate(out, series, split="all")["samples"] == 48 + 16
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Path) -> None:

@@ -7,10 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.core.perceiver import DecoderConfig, EncoderConfig
-from sensorium.modalities import AudioConfig, FusionConfig, ImageConfig, LabelConfig, TextConfig, VideoConfig
+from sensorium.modalities import (
+    AudioConfig,
+    FusionConfig,
+    ImageConfig,
+    LabelConfig,
+    PairConfig,
+    TextConfig,
+    VideoConfig,
+)
 from sensorium.modalities.stems import ConvolutionConfig, PointwiseConfig
 from sensorium.model import Model, ModelConfig
-from sensorium.tasks import ClassifyConfig, FillConfig, ReconstructConfig
+from sensorium.tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig
 
 transformers = pytest.importorskip("transformers")
 
@@ -31,6 +39,7 @@ NAMES = (  # theirs -> ours, in this order
     ("perceiver.input_preprocessor.convnet_1x1.", "inputs.stem.convolution."),
     ("perceiver.input_preprocessor.convnet.conv.", "inputs.stem.convolution."),
     ("perceiver.input_preprocessor.convnet.batchnorm.", "inputs.stem.norm."),
+    ("perceiver.input_preprocessor.conv_after_patches.", "inputs.linear."),
     ("perceiver.input_preprocessor.padding.", "inputs.markers.of_"),
     ("perceiver.input_preprocessor.mask.", "task.tokens.of_"),
     ("perceiver.decoder.padding.", "task.markers.of_"),
@@ -196,3 +205,20 @@ def test_the_autoencoder_is_theirs() -> None:
     close(found["video"], expected["image"])
     close(found["audio"].flatten(1), expected["audio"])
     close(found["label"][:, 0], expected["label"])
+
+
+def test_the_flow_is_theirs() -> None:
+    """Of every pixel; they take the 27 pixels around it apart for each frame, and leave out the factor of 20."""
+    height, width = 10, 14
+    theirs = transformers.PerceiverForOpticalFlow(
+        their_config(d_model=322, num_blocks=1, train_size=[height, width])
+    ).eval()
+    encoder = EncoderConfig(latents=6, width=32, reads=(0,), processes=(0,), layers=2, process_heads=4, gelu="erf")
+    decoder = DecoderConfig(residual=False, gelu="erf")
+    inputs = PairConfig(size=(height, width))
+    model = copied(theirs, ModelConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=FlowConfig()))
+    frames = torch.rand(2, 2, 3, height, width)
+    windows = torch.nn.functional.unfold((2 * frames - 1).flatten(0, 1), 3, padding=1)  # colours, then places
+    windows = windows.view(2, 2, 3, 9, height, width).transpose(2, 3).flatten(2, 3)
+    with torch.no_grad():
+        close(model({"pair": frames}).flow, 20 * theirs(inputs=windows).logits.permute(0, 3, 1, 2))

@@ -14,8 +14,16 @@ from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
+from ..tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig, TagConfig, TaskConfig
+from .auto import (
+    Facts,
+    choose_decoder,
+    choose_encoder,
+    choose_flow,
+    choose_inputs,
+    choose_recipe,
+    choose_reconstruction,
+)
 
 FOLDER = Path(__file__).parent
 
@@ -34,7 +42,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "fill"] | ReconstructConfig
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig | FlowConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
@@ -109,7 +117,7 @@ def choose(
     if name == "auto":
         facts = Facts(examples=examples, minutes=minutes)
         inputs = choose_inputs(measured, facts)
-        return inputs, choose_encoder(inputs, facts), None, choose_recipe(inputs, facts)
+        return inputs, choose_encoder(inputs, facts), choose_decoder(inputs), choose_recipe(inputs, facts)
     preset = load(name)
     reads, has = _kinds(preset.inputs), _kinds(measured)
     if sorted(reads.values()) != sorted(has.values()):
@@ -127,11 +135,16 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
-def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
-    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+def choose_task(
+    name: str, kind: Literal["reconstruct", "fill", "flow"], inputs: Any
+) -> FillConfig | FlowConfig | ReconstructConfig:
+    """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
     if kind == "fill":
         return FillConfig()
     task = None if name == "auto" else load(name).task
+    if kind == "flow":
+        ours = choose_flow(inputs)
+        return replace(task, warps=task.warps or ours.warps) if isinstance(task, FlowConfig) else ours
     return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
 
 

@@ -14,6 +14,8 @@ several     signals of an example are each treated by their own rules and read t
             read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
 crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
             (digits, letters, spectra) are not; the colours of video are varied by a fifth
+pairs       a row per pixel of at most 64 × 64, with the 9 × 9 pixels around it in both frames; each pixel's motion is
+            added to what is asked of it
 hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
             other signals; 1,024 places of each are asked for at a time
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
@@ -28,10 +30,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from ..core.perceiver import EncoderConfig
+from ..core.perceiver import DecoderConfig, EncoderConfig
 from ..modalities import FusionConfig, modality
 from ..recipe import RecipeConfig
-from ..tasks import ReconstructConfig
+from ..tasks import FlowConfig, ReconstructConfig
+from ..tasks.warps import WarpConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
@@ -41,6 +44,7 @@ COLOUR = 0.2
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
+PAIR_SIDE, PAIR_WINDOW = 64, 9  # of frames whose motion is learned: pixels, and those around each that are read
 HIDDEN = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}
 ASKED = 1024  # places of a signal
 DROPOUT = 0.3  # of the signal with the most rows
@@ -61,7 +65,7 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
         largest = max(parts, key=lambda name: modality(parts[name]).rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
-    rule = {"image": _image, "points": _points, "video": _video}.get(measured.kind)
+    rule = {"image": _image, "pair": _pair, "points": _points, "video": _video}.get(measured.kind)
     return measured if rule is None else rule(measured, facts)
 
 
@@ -81,6 +85,11 @@ def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
         layers=max(1, layers // steps),
         process_heads=width // 32,
     )
+
+
+def choose_decoder(inputs: Any) -> DecoderConfig | None:
+    """How queries are answered; None: the mean of the latents is."""
+    return DecoderConfig() if inputs.kind == "pair" else None
 
 
 def minutes(facts: Facts) -> float:
@@ -113,6 +122,11 @@ def choose_reconstruction(inputs: Any) -> ReconstructConfig:
     )
 
 
+def choose_flow(inputs: Any) -> FlowConfig:
+    """How motion is learned, and what is made up where pictures show none."""
+    return FlowConfig(warps=WarpConfig())
+
+
 def _image(measured: Any, facts: Facts) -> Any:
     side = measured.size[0]
     patch = max(1, ceil(side / ROWS**0.5))
@@ -138,6 +152,18 @@ def _video(measured: Any, facts: Facts) -> Any:
         patch=(frames, patch, patch),
         bands=max(1, min(MOST_BANDS, max(ceil(measured.frames / frames), count) // 2)),
         crop=CROP,
+        flip=0.5,
+        colour=COLOUR,
+    )
+
+
+def _pair(measured: Any, facts: Facts) -> Any:
+    height, width = (min(PAIR_SIDE, side) for side in measured.size)
+    return replace(
+        measured,
+        size=(height, width),
+        window=(PAIR_WINDOW, PAIR_WINDOW),
+        bands=max(1, min(MOST_BANDS, max(height, width) // 2)),
         flip=0.5,
         colour=COLOUR,
     )
