@@ -93,7 +93,10 @@ def plan(
     configs = {name: _measured(kind, train, name) for name, kind in source.kinds.items()}
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, decoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
+    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
+    inputs, encoder, decoder, recipe = presets.choose(
+        preset, measured, examples=len(train), minutes=minutes, everywhere=learned
+    )
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:
@@ -102,7 +105,6 @@ def plan(
         began = _started(Path(start)).model
         _check_kinds(Path(start), began.inputs, source.kinds)
         inputs, encoder = began.inputs, began.encoder
-    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
     asked = _task(source) if learned is None else presets.choose_task(preset, learned, inputs)
     if not TASKS[asked.kind].per_example:
         decoder = decoder or DecoderConfig()
