@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sensorium.modalities.pair import PairConfig
 from sensorium.modalities.points import PointsConfig
 from sensorium.modalities.video import VideoConfig
 from sensorium.model import Model, ModelConfig
-from sensorium.presets.auto import Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
+from sensorium.presets.auto import Everywhere, Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
 from sensorium.recipe import rate
 from sensorium.tasks import ClassifyConfig
 
@@ -53,11 +54,20 @@ def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
 
 @given(height=st.integers(1, 400), width=st.integers(1, 500))
 def test_auto_fits_frames_of_any_size(height: int, width: int) -> None:
-    """At most 64 pixels a side, no larger than the frames, no band beyond Nyquist; and motion needs queries."""
+    """At most 64 pixels a side, no larger than the frames, no band beyond Nyquist."""
     config = choose_inputs(PairConfig(size=(height, width)), Facts(examples=1000, minutes=None))
     assert config.size == (min(height, 64), min(width, 64))
     assert config.bands <= max(1, max(config.size) // 2)
-    assert choose_decoder(config) is not None
+
+
+@pytest.mark.parametrize("everywhere", [None, *get_args(Everywhere)])
+def test_auto_asks_for_places_with_queries_and_placed_attention(everywhere: Everywhere | None) -> None:
+    """Whoever asks for every place has a decoder whose heads divide its channels; nobody else has."""
+    facts = Facts(examples=1000, minutes=None, everywhere=everywhere)
+    encoder = choose_encoder(PointsConfig(), facts)
+    decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
+    assert (decoder is None) == (everywhere is None) == (recipe.attention == "even")
+    assert decoder is None or encoder.width % decoder.heads == 0
 
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))

@@ -149,8 +149,7 @@ def _example(model: Model, row: Mapping[str, Any], view: Batch, maps: Sequence[S
 def _answer(model: Model, row: Mapping[str, Any]) -> str:
     """Classes or targets with their scores; or a text filled in, and what each of its holes might be."""
     if "holes" not in row:
-        told = percent if model.task.config.kind in ("classify", "tag") else figure
-        return f"<p>{_scores(row['scores'], told)}</p>"
+        return f"<p>{_scores(row['scores'], percent if model.task.config.kind in ('classify', 'tag') else figure)}</p>"
     holes = "".join(
         f'<tr><th scope="row">Hole {number}</th><td>{_scores(hole, percent)}</td></tr>'
         for number, hole in enumerate(row["holes"], start=1)
