@@ -30,6 +30,7 @@ LAYERS: dict[str, float] = {
     "core.perceiver": 3,
     "modalities.base": 4,
     "modalities.spans": 4.3,
+    "modalities.flows": 4.3,
     "modalities.pictures": 4.5,
     "modalities.pixels": 4.5,
     "modalities.stems": 4.7,
