@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import sensorium as sm
+from builders import film
 from sensorium import presets
-from sensorium.checkpoints import read_weights
+from sensorium.checkpoints import read_weights, start_from
 from sensorium.cli import main
 from sensorium.config import from_dict, override, to_dict
 from sensorium.modalities import modality
@@ -388,6 +389,41 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     assert report["samples"] == 10
     assert 0 <= report["metrics"]["accuracy"] <= 1
     assert "taken in order" in (run / "report.html").read_text("utf-8")
+
+
+def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written and told what they show, explained, scored; and training goes on from it on films of two classes."""
+    theirs("kinetics", id2label=dict(enumerate("abcde")), label2id={}).save_pretrained(tmp_path / "theirs")
+    run, data = tmp_path / "run", tmp_path / "data"
+    main(["import", str(tmp_path / "theirs"), "--out", str(run)])
+    assert capsys.readouterr().out.startswith("kinetics: ")
+    files = [film(data / "ab"[number % 2] / f"{number}.mkv", sound=True, seed=number) for number in range(8)]
+    main(["predict", str(run), str(files[0]), "--json"])
+    (row,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert set(row["label"]) < set("abcde")
+    assert {Path(path).suffix for path in row["answer"]} == {".mp4", ".wav"}
+    main(["explain", str(run), str(files[0])])
+    maps = np.load(run / "explained" / "maps.npz")
+    assert {"0/read1/video", "0/read1/audio"} <= set(maps)
+    for described, known in (("", False), ("inputs: {label: {kind: label}}", True)):
+        (data / "dataset.yaml").write_text(described)
+        main(["evaluate", str(run), str(data)])
+        metrics = json.loads((run / "report.json").read_text())["metrics"]
+        assert np.isfinite(metrics["video_psnr"])
+        assert (metrics["label_accuracy"] is not None) == known
+    (data / "dataset.yaml").unlink()
+    planned = sm.plan(data, start=run).config
+    assert planned.start == str(run)
+    start_from(Model(planned.model), run)
+
+
+def test_a_text_model_without_a_run_is_evaluated(tmp_path: Path) -> None:
+    """Nothing says that there are no labels but the model."""
+    sm.save(ours_small("bytes"), tmp_path / "run")
+    for number in range(4):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{number}.txt").write_text("one two")
+    assert sm.evaluate(tmp_path / "run", tmp_path / "data")["task"] == "fill"
 
 
 def test_classes_without_names_are_numbered_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

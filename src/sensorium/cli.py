@@ -537,13 +537,15 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _told(row: dict[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written."""
+    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written
+    and the classes of what is in them."""
     if "holes" in row:
         return [
             row["answer"],
             *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
         ]
-    return [f"{name} {score:.3f}" for name, score in row["scores"].items()] or [", ".join(row["answer"])]
+    told = [f"{name} {score:.3f}" for name, score in (row["scores"] | row.get("label", {})).items()]
+    return told if row["scores"] else [", ".join(row["answer"]), *told]
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

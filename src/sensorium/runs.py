@@ -12,7 +12,7 @@ import torch
 
 from . import checkpoints, report
 from .config import from_dict, read_yaml, to_dict, to_yaml
-from .data import Examples, Samples, decode, open_source, read_description
+from .data import Examples, Samples, decode, find_description, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
 from .planning import RunConfig, SelfSupervised, plan
@@ -122,7 +122,12 @@ def evaluate(
     if not imported:
         config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
-    description = config.data if dataset is None else read_description(Path(dataset))
+    if dataset is not None:
+        description = read_description(Path(dataset))
+    else:
+        description = find_description(Path(data)) if imported else config.data
+    if imported and not model.task.classes:  # the signal itself was learned
+        description = replace(description, target=replace(description.target, task="none"))
     source = open_source(
         Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed
     )

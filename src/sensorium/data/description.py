@@ -21,7 +21,8 @@ class InputConfig:
 
     Attributes:
         kind: the kind of signal, as in ``KINDS``.
-        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file.
+        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file. In class
+            folders a ``label`` is the name of the folder.
         files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
     """
 
@@ -89,7 +90,7 @@ def read_description(path: Path) -> DataConfig:
     return from_dict(DataConfig, read_yaml(path) or {}, where=str(path))
 
 
-def find_description(folder: Path) -> DataConfig:
-    """The ``dataset.yaml`` that lies in the data folder, or an empty description."""
-    path = folder / FILE_NAME
+def find_description(data: Path) -> DataConfig:
+    """The ``dataset.yaml`` that lies in the data folder, or beside the data file, or an empty description."""
+    path = (data if data.is_dir() else data.parent) / FILE_NAME
     return read_description(path) if path.is_file() else DataConfig()

@@ -1,6 +1,6 @@
 """What a model is worth, in numbers (``report.json``) and on one page (``report.html``)."""
 
-from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, reconstructed, shares
+from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, reconstructed, reconstruction, shares
 from .page import write_report
 from .summary import wilson
 
@@ -11,6 +11,7 @@ __all__ = [
     "explain",
     "explain_reads",
     "reconstructed",
+    "reconstruction",
     "shares",
     "wilson",
     "write_report",
