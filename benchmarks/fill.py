@@ -146,8 +146,8 @@ def main() -> None:
     print("|---|---:|---:|")
     print(f"| the model | **{result.metrics['accuracy']:.1%}** | {result.metrics['bits_per_byte']:.2f} |")
     for told, name in (
-        (True, "a 5-gram, told the hidden bytes before"),
-        (False, "a 5-gram with its own guesses there"),
+        (True, "told the hidden bytes before"),
+        (False, "with its own guesses there"),
     ):
         right, bits, count = baseline(gram, batch, told=told)
         print(f"| a {ORDER}-gram, {name} | {right / count:.1%} | {bits / count:.2f} |")

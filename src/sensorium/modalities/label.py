@@ -49,6 +49,11 @@ class Label(Elementwise):
         if config.names and len(config.names) != config.classes:
             raise InputError(f"{self.name}: {len(config.names)} names for {config.classes} classes; give one each")
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes are called: their numbers, where they have no names."""
+        return self.config.names or tuple(map(str, range(self.config.classes)))
+
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
@@ -63,10 +68,9 @@ class Label(Elementwise):
         Raises:
             InputError: there is no such class.
         """
-        names = self.config.names or tuple(map(str, range(self.config.classes)))
-        if str(raw) not in names:
-            raise InputError(f"no class is called {str(raw)!r}; {did_you_mean(str(raw), names)}")
-        return {self.name: np.array([names.index(str(raw))])}
+        if str(raw) not in self.classes:
+            raise InputError(f"no class is called {str(raw)!r}; {did_you_mean(str(raw), self.classes)}")
+        return {self.name: np.array([self.classes.index(str(raw))])}
 
     # -- from batches -------------------------------------------------------------------------------------------
 
@@ -108,6 +112,6 @@ class Label(Elementwise):
         place = int(batch[self.name][index])
         warmth = 0.0 if heat is None else float(heat.reshape(-1)[0])
         axes.imshow([[warmth]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
-        told = self.config.names[place] if self.config.names and place >= 0 else str(place)
+        told = self.classes[place] if place >= 0 else "unknown"
         axes.text(0, 0, told, ha="center", va="center", parse_math=False)
         axes.set_axis_off()
