@@ -4,7 +4,7 @@ From the authors' start every latent sees the mean of all rows, and every query 
 know something of every place of a signal (hidden bytes, pixels, motion) must first learn to route it: for thousands of
 steps the loss does not move. Nothing in the model is changed here, only where its attention starts: query and key
 projections are fitted to logits that are highest where a latent (a query) and a row (a latent) are near each other,
-by ridge regression on what the model sees of a batch. docs/decisions/0008 has the measurements.
+by ridge regression on what the model sees of a batch. docs/decisions/0009 has the measurements.
 """
 
 from __future__ import annotations
