@@ -18,6 +18,7 @@ from ..core.initialise import lecun
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
+from .flows import read_flow
 from .pictures import fit, flattened, opened
 from .pixels import centre, floats, grid_codes, recolour, stored_size
 from .spans import uniform
@@ -101,9 +102,9 @@ class Pair(Modality):
         return PairConfig(size=(min(int(height), most[0]), min(int(width), most[1])))
 
     def read(self, raw: Raw) -> Sample:
-        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width}, without flow where
-        it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the bytes of a file or
-        an array, height × width [× 1, 3 or 4].
+        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it},
+        without flow where it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the
+        bytes of a file or an array, height × width [× 1, 3 or 4].
 
         Returns:
             of pairs uint8, 2 × 3 × stored height × stored width, and the flow, never resized: their middle, as
@@ -291,7 +292,7 @@ def _frames(raw: Raw) -> Sequence[Any]:
 
 def _flow(raw: Any, size: tuple[int, int]) -> np.ndarray:
     """float32, 2 × height × width, NaN where it is unknown."""
-    flow = np.asarray(raw, np.float32)
+    flow = read_flow(raw) if isinstance(raw, Path | bytes) else np.asarray(raw, np.float32)
     if flow.shape != (2, *size):
         raise InputError(f"a flow of shape {flow.shape} for frames of {_told(size)} pixels; give 2 × height × width")
     if np.isinf(flow).any():
