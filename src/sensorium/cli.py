@@ -520,7 +520,7 @@ def _told(row: dict[str, Any]) -> list[str]:
         ]
     scores = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
     written = not scores or "mean motion" in row["scores"]
-    return [*scores, *([", ".join(row["answer"])] if written else [])]
+    return [", ".join(row["answer"]), *scores] if written and row["answer"] else scores
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
