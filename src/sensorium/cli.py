@@ -521,9 +521,8 @@ def _told(row: dict[str, Any]) -> list[str]:
         ]
     scores = row["scores"]
     told = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
-    if not scores:
-        return [", ".join(row["answer"]), *told]
-    return [*told, ", ".join(row["answer"])] if "mean motion" in scores else told
+    written = not scores or "mean motion" in scores
+    return [", ".join(row["answer"]), *told] if written and row["answer"] else told
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
