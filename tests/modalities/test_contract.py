@@ -28,10 +28,16 @@ def _line(place: int) -> list[Any]:
     return [float(place), "red" if place % 2 else "blue", None if place == 1 else 2.5 * place]
 
 
+def _pair(across: int) -> Any:
+    frames = RANDOM.integers(0, 256, (2, 24, across, 3), dtype=np.uint8)
+    return {"frames": tuple(frames), "flow": RANDOM.normal(size=(2, 24, across)).astype(np.float32)}
+
+
 RAWS: dict[str, Callable[[], list[Any]]] = {
     "image": lambda: [RANDOM.integers(0, 256, (24, 20 + i, 3), dtype=np.uint8) for i in range(4)],
     "audio": lambda: [_sound(length) for length in LENGTHS],
     "video": lambda: [RANDOM.integers(0, 256, (length // 10, 24, 20, 3), dtype=np.uint8) for length in LENGTHS],
+    "pair": lambda: [_pair(20 + i) for i in range(4)],
     "points": lambda: [RANDOM.normal(size=(length, 3)) for length in LENGTHS],
     "text": lambda: ["".join(RANDOM.choice(list("abc é\n"), length)) for length in LENGTHS],
     "series": lambda: [RANDOM.normal(3.0, 2.0, (length, 2)) for length in LENGTHS],

@@ -12,6 +12,7 @@ from .fusion import Fusion, FusionConfig
 from .image import ImageConfig
 from .kinds import KINDS, SenseConfig
 from .label import LabelConfig
+from .pair import PairConfig
 from .points import PointsConfig
 from .series import SeriesConfig
 from .table import TableConfig
@@ -36,6 +37,7 @@ __all__ = [
     "LabelConfig",
     "Modality",
     "ModalityConfig",
+    "PairConfig",
     "PointsConfig",
     "Raw",
     "Sample",

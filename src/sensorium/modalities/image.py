@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +16,11 @@ from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
 from .base import Batch, Modality, Raw, Sample
+from .pictures import fit, flattened, opened
 from .pixels import centre, fitted, floats, grid_codes, random_crop, stored_size
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
-LARGEST_PICTURE = 400_000_000  # pixels; more would not fit a laptop's memory once decoded
 
 
 @record
@@ -98,7 +96,7 @@ class Image(Modality):
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> ImageConfig:
         """Square pictures of the median shorter side, at most 224; grey if all are; mean and std of 128 of them."""
-        pictures = [raw if isinstance(raw, np.ndarray) else _open(raw) for raw in raws]
+        pictures = [raw if isinstance(raw, np.ndarray) else opened(raw) for raw in raws]
         sides = [min(p.shape[:2]) if isinstance(p, np.ndarray) else min(p.size) for p in pictures]
         side = max(1, min(LARGEST_SIDE, int(np.median(sides))))
         grey = all(
@@ -120,8 +118,8 @@ class Image(Modality):
     def read(self, raw: Raw) -> Sample:
         """uint8, channels × stored height × stored width: the centre of the picture, a little larger than ``size``
         where that is 64 or more (256 for 224), so that training crops have room."""
-        picture = _from_array(raw) if isinstance(raw, np.ndarray) else _open(raw)
-        return {self.name: _fit(_flatten(picture, self.config.channels), self.stored)}
+        picture = opened(raw, least=4 * LARGEST_SIDE)
+        return {self.name: fit(flattened(picture, self.config.channels), self.stored)}
 
     # -- from batches
 
@@ -281,75 +279,3 @@ def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch
         if images.shape[1] == 3:
             return RandAugment(n=layers, m=int(magnitude))(images)
         return RandAugment(n=layers, m=int(magnitude))(images.expand(-1, 3, -1, -1))[:, :1]
-
-
-def _open(raw: Raw) -> Any:
-    """A decoded Pillow picture, the right way up."""
-    from PIL import Image as Pillow
-    from PIL import ImageOps, UnidentifiedImageError
-
-    Pillow.MAX_IMAGE_PIXELS = None  # our own limit below has a cure in its message
-    source = io.BytesIO(raw) if isinstance(raw, bytes) else Path(str(raw))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Pillow.open(source)
-            if picture.width * picture.height > LARGEST_PICTURE:
-                raise InputError(
-                    f"the picture has {picture.width} × {picture.height} pixels, more than "
-                    f"{LARGEST_PICTURE / 1e6:.0f} million; make it smaller"
-                )
-            # JPEG decodes at a fraction of its size for nothing; what is kept is never larger than this.
-            picture.draft(picture.mode, (4 * LARGEST_SIDE, 4 * LARGEST_SIDE))
-            return ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError:
-        empty = source.getbuffer().nbytes == 0 if isinstance(source, io.BytesIO) else source.stat().st_size == 0
-        problem = "the file is empty" if empty else "not a picture that can be decoded"
-        raise InputError(f"{problem}; replace or remove it") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
-
-
-def _from_array(values: np.ndarray) -> Any:
-    from PIL import Image as Pillow
-
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)) or 0 in values.shape:
-        raise InputError(f"an array of shape {values.shape} is not height × width × 1, 3 or 4 channels")
-    if np.issubdtype(values.dtype, np.floating):
-        if not np.isfinite(values).all():
-            raise InputError("NaN or infinite values; replace them")
-        values = (values.clip(0, 1) * 255).round()
-    return Pillow.fromarray(np.ascontiguousarray(values.squeeze(2) if values.shape[2:] == (1,) else values, np.uint8))
-
-
-def _flatten(picture: Any, channels: int) -> Any:
-    """Grey or RGB, 8 bits, whatever the file holds: 16 bits, palettes, CMYK, transparency (on white)."""
-    from PIL import Image as Pillow
-
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        if not np.isfinite(values).all():
-            raise InputError("NaN or infinite pixels; replace or remove the file")
-        values = values / 257 if values.max(initial=0) > 255 else values
-        picture = Pillow.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("L" if channels == 1 else "RGB")
-
-
-def _fit(picture: Any, size: tuple[int, ...]) -> np.ndarray:
-    """The largest centred part of the size's proportions, resized: uint8, channels × height × width."""
-    from PIL import Image as Pillow
-
-    height, width = size
-    shrink = min(picture.height / height, picture.width / width)
-    tall, wide = height * shrink, width * shrink
-    left, top = max(0.0, (picture.width - wide) / 2), max(0.0, (picture.height - tall) / 2)
-    box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
-    if picture.size != (width, height):
-        try:
-            picture = picture.resize((width, height), Pillow.Resampling.BICUBIC, box)
-        except OSError as error:
-            raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
-    return np.atleast_3d(np.asarray(picture, np.uint8)).transpose(2, 0, 1).copy()

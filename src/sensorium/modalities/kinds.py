@@ -10,6 +10,7 @@ from .audio import Audio, AudioConfig
 from .base import Modality
 from .image import Image, ImageConfig
 from .label import Label, LabelConfig
+from .pair import Pair, PairConfig
 from .points import Points, PointsConfig
 from .series import Series, SeriesConfig
 from .table import Table, TableConfig
@@ -20,6 +21,7 @@ KINDS: dict[str, type[Modality]] = {
     "image": Image,
     "audio": Audio,
     "video": Video,
+    "pair": Pair,
     "points": Points,
     "text": Text,
     "series": Series,
@@ -28,6 +30,14 @@ KINDS: dict[str, type[Modality]] = {
 }
 
 SenseConfig = Annotated[
-    ImageConfig | AudioConfig | VideoConfig | PointsConfig | TextConfig | SeriesConfig | TableConfig | LabelConfig,
+    ImageConfig
+    | AudioConfig
+    | VideoConfig
+    | PairConfig
+    | PointsConfig
+    | TextConfig
+    | SeriesConfig
+    | TableConfig
+    | LabelConfig,
     pydantic.Field(discriminator="kind"),
 ]

@@ -13,6 +13,7 @@ from ..arrays import GridCodes
 from ..core.positions import Spacing, fourier_grid
 from .spans import uniform
 
+LUMA = (0.299, 0.587, 0.114)
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
 
 
@@ -70,6 +71,25 @@ def random_crop(
     grid = F.affine_grid(theta, [count, 1, *size], align_corners=False)
     crops = F.grid_sample(flat, grid, align_corners=False, padding_mode="reflection")
     return crops.unflatten(1, pictures.shape[1:-2])
+
+
+def recolour(video: Tensor, strength: float, pivot: float, generator: torch.Generator) -> Tensor:
+    """One brightness, contrast and saturation for all frames of an example, each changed by up to ``strength``.
+
+    Args:
+        video: batch × frames × 1 or 3 × height × width, in [0, 1].
+        strength: a share.
+        pivot: the grey about which contrast changes.
+        generator: what is random comes from it.
+    """
+    draw = 1 + uniform(video, (3, len(video), 1, 1, 1, 1), -strength, strength, generator)
+    brightness, contrast, saturation = draw
+    # Contrast is about a fixed grey and not about each video's own: what pads a video must not count.
+    base, gain = brightness * (1 - contrast) * pivot, brightness * contrast
+    if video.shape[2] == 3:
+        grey = sum(share * video[:, :, place, None] for place, share in enumerate(LUMA))
+        base, gain = base + (1 - saturation) * gain * grey, saturation * gain
+    return torch.addcmul(base, video, gain).clamp_(0, 1)  # passes over memory are what it costs
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,7 @@ from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import Absent, InputError
 from .base import Batch, Modality, Raw, Sample, of_present
-from .pixels import centre, floats, grid_codes, random_crop, stored_size
+from .pixels import centre, floats, grid_codes, random_crop, recolour, stored_size
 from .spans import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -33,7 +33,6 @@ ACROSS = 14  # patches along a side, at most
 
 ROUNDING = 0.001  # seconds by which a time may be off: Matroska keeps whole milliseconds
 SHOWN = 6  # frames in a drawing, three a line
-LUMA = (0.299, 0.587, 0.114)
 
 # Containers of pictures that move. ffmpeg would also take text for a film, and open the files that a playlist names.
 _FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,mpeg,mpegvideo,mpegts,ogg,flv,asf,mxf,dv,nut,h264,hevc,ivf,obu"
@@ -219,7 +218,7 @@ class Video(Modality):
             video = random_crop(video, target, least=crop, flip=flip, generator=generator)
         if self.config.colour > 0:
             pivot = sum(self.config.mean) / len(self.config.mean)
-            video = _recolour(video, self.config.colour, pivot, generator)
+            video = recolour(video, self.config.colour, pivot, generator)
         return {**result, self.name: video}
 
     def embed(self, batch: Batch) -> ByteArray:
@@ -387,18 +386,6 @@ class Video(Modality):
         result = self._clip(batch, start)
         video = result[self.name]
         return {**result, self.name: floats(centre(video, self._target(video)))}
-
-
-def _recolour(video: Tensor, strength: float, pivot: float, generator: torch.Generator) -> Tensor:
-    """One brightness, contrast and saturation for all frames of an example."""
-    draw = 1 + uniform(video, (3, len(video), 1, 1, 1, 1), -strength, strength, generator)
-    brightness, contrast, saturation = draw
-    # Contrast is about a fixed grey and not about each video's own: what pads a video must not count.
-    base, gain = brightness * (1 - contrast) * pivot, brightness * contrast
-    if video.shape[2] == 3:
-        grey = sum(share * video[:, :, place, None] for place, share in enumerate(LUMA))
-        base, gain = base + (1 - saturation) * gain * grey, saturation * gain
-    return torch.addcmul(base, video, gain).clamp_(0, 1)  # passes over memory are what it costs
 
 
 def _sheet(frames: np.ndarray, gap: float) -> np.ndarray:

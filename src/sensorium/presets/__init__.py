@@ -14,7 +14,7 @@ from ..errors import InputError, did_you_mean
 from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
-from ..tasks import ClassifyConfig, FillConfig, ReconstructConfig, TagConfig, TaskConfig
+from ..tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig, TagConfig, TaskConfig
 from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
 
 FOLDER = Path(__file__).parent
@@ -35,7 +35,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "fill"] | ReconstructConfig
+    task: Literal["classify", "tag", "fill"] | ReconstructConfig | FlowConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: EncoderConfig
@@ -131,15 +131,19 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
-def choose_task(name: str, kind: Literal["reconstruct", "fill"], inputs: Any) -> FillConfig | ReconstructConfig:
-    """What is learned of the signal itself: as the paper asks it, or ``auto``'s choice."""
+def choose_task(
+    name: str, kind: Literal["reconstruct", "fill", "flow"], inputs: Any
+) -> FillConfig | FlowConfig | ReconstructConfig:
+    """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
     if kind == "fill":
         return FillConfig()
     preset = None if name == "auto" else load(name)
+    task = None if preset is None else preset.task
+    if kind == "flow":
+        return task if isinstance(task, FlowConfig) else FlowConfig()
     ours = None if preset is None else _ours(_kinds(preset.inputs), _kinds(inputs))
-    if preset is None or ours is None or not isinstance(preset.task, ReconstructConfig):
+    if ours is None or not isinstance(task, ReconstructConfig):
         return choose_reconstruction(inputs)
-    task = preset.task
     return replace(
         task,
         hidden=_renamed(task.hidden, ours) if isinstance(task.hidden, dict) else task.hidden,

@@ -9,6 +9,7 @@ import pydantic
 from ..modalities import Modality
 from .base import Answer, Question, Task
 from .fill import IGNORED, Fill, FillConfig
+from .flow import Flow, FlowAnswer, FlowConfig
 from .named import Classify, ClassifyConfig, Regress, RegressConfig, Tag, TagConfig
 from .reconstruct import Reconstruct, ReconstructConfig, Reconstruction
 
@@ -20,6 +21,9 @@ __all__ = [
     "ClassifyConfig",
     "Fill",
     "FillConfig",
+    "Flow",
+    "FlowAnswer",
+    "FlowConfig",
     "Question",
     "Reconstruct",
     "ReconstructConfig",
@@ -34,7 +38,8 @@ __all__ = [
 ]
 
 TaskConfig = Annotated[
-    ClassifyConfig | TagConfig | RegressConfig | FillConfig | ReconstructConfig, pydantic.Field(discriminator="kind")
+    ClassifyConfig | TagConfig | RegressConfig | FillConfig | ReconstructConfig | FlowConfig,
+    pydantic.Field(discriminator="kind"),
 ]
 
 TASKS: dict[str, type[Task]] = {
@@ -43,6 +48,7 @@ TASKS: dict[str, type[Task]] = {
     "regress": Regress,
     "fill": Fill,
     "reconstruct": Reconstruct,
+    "flow": Flow,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..arrays import ByteArray
 from ..core.queries import Queries
-from ..modalities import Modality
+from ..modalities import Batch, Modality
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -45,6 +45,17 @@ class Question:
     view: dict[str, Tensor]
     target: Any
     where: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Places(Queries):
+    """Queries for the places of signals, which know the batch that they are about.
+
+    Attributes:
+        view: the batch.
+    """
+
+    view: Batch = field(default_factory=dict)
 
 
 class Task(nn.Module, ABC):

@@ -17,7 +17,7 @@ from ..core.positions import Spacing
 from ..core.queries import LearnedQueries, Queries
 from ..errors import InputError, did_you_mean
 from ..modalities import Batch, Modality
-from .base import Question, Task
+from .base import Places, Question, Task
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -53,17 +53,6 @@ class ReconstructConfig:
     marker: int = 4
     spacing: Spacing = "linspace"
     outputs: int | None = None
-
-
-@dataclass(frozen=True)
-class Places(Queries):
-    """Queries for the places of signals, which know the batch that they are about.
-
-    Attributes:
-        view: the batch.
-    """
-
-    view: Batch = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,314 @@
+"""Two frames and the motion between them: a row per pixel, of the pixels around it in both (Perceiver IO App. H)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..arrays import ByteArray, GridCodes, Segment
+from ..config import record
+from ..core.initialise import lecun
+from ..core.positions import Spacing, fourier_channels
+from ..errors import InputError
+from .base import Batch, Modality, Raw, Sample
+from .flows import read_flow
+from .pictures import fit, flattened, opened
+from .pixels import centre, floats, grid_codes, recolour, stored_size
+from .spans import uniform
+
+# What `measure` settles for.
+LARGEST_FRAME = (368, 496)  # the paper's
+LARGEST_SIDE = 224  # of single pictures
+
+
+@record
+class PairConfig:
+    """What pairs of frames look like to the model.
+
+    Attributes:
+        size: height and width in pixels.
+        window: height and width of what a row holds of each frame, odd: the pixel and those around it.
+        channels: of a row, before its Fourier code.
+        bands: Fourier bands per axis.
+        resolution: per axis, twice the highest Fourier frequency; None: ``size``.
+        flip: probability of mirroring left and right in training, and of mirroring up and down.
+        colour: training changes brightness, contrast and saturation by up to this share each, in both frames alike.
+    """
+
+    kind: Literal["pair"] = "pair"
+    size: tuple[int, int] = (368, 496)
+    window: tuple[int, int] = (3, 3)
+    channels: int = 64
+    bands: int = 64
+    resolution: tuple[float, float] | None = None
+    flip: float = 0.0
+    colour: float = 0.0
+
+
+class Pair(Modality):
+    """Pairs: ``pair`` is batch × 2 × 3 × height × width, floats in [0, 1] or uint8; with 1 instead of 2, single
+    pictures, of which a task makes pairs.
+
+    ``pair.flow``, batch × 2 × height × width, float32, where it is known: by how many pixels each pixel of the first
+    frame moves to the right, and downwards; NaN where nobody knows. ``pair.room``, batch × 2, before a view is taken:
+    the height and width of what is picture in the middle of a stored pair.
+
+    A row's values are a linear layer's of the pixels (from -1 to 1, and 0 outside) around its own, in order of frame,
+    height, width and colour.
+
+    Raises:
+        InputError: a size below 1, or an even window.
+
+    >>> pair = Pair(PairConfig(size=(6, 8), bands=4))
+    >>> pair.embed({"pair": torch.rand(5, 2, 3, 6, 8)}).dense().shape
+    torch.Size([5, 48, 82])
+    """
+
+    kind: ClassVar[str] = "pair"
+    config: PairConfig
+
+    def __init__(self, config: PairConfig, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        if min(*config.size, config.channels) < 1:
+            raise InputError(f"{self.name}: size and channels must be positive")
+        if any(side < 1 or side % 2 == 0 for side in config.window):
+            raise InputError(f"{self.name}: a window of {config.window} has no middle; give odd numbers")
+        self.stored = stored_size(config.size)
+        self.linear = lecun(nn.Linear(2 * 3 * prod(config.window), config.channels))
+
+    # -- from files
+
+    @classmethod
+    def measure(cls, raws: Sequence[Raw]) -> PairConfig:
+        """Of pairs the smallest height and width, at most 368 and 496; of single pictures the median ones, at most 224.
+
+        Raises:
+            InputError: a picture cannot be read, or some are pairs and some are not.
+        """
+        pictures = [_frames(raw) for raw in raws]
+        count = len(pictures[0])
+        if any(len(frames) != count for frames in pictures):
+            raise InputError("some examples are pairs and some are single pictures; keep them apart")
+        sides = np.array([_size(opened(frame)) for frames in pictures for frame in frames])
+        height, width = np.median(sides, axis=0) if count == 1 else sides.min(0)
+        most = (LARGEST_SIDE, LARGEST_SIDE) if count == 1 else LARGEST_FRAME
+        return PairConfig(size=(min(int(height), most[0]), min(int(width), most[1])))
+
+    def read(self, raw: Raw) -> Sample:
+        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it},
+        without flow where it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the
+        bytes of a file or an array, height × width [× 1, 3 or 4].
+
+        Returns:
+            of pairs uint8, 2 × 3 × stored height × stored width, and the flow, never resized: their middle, as
+            ``room`` says, where they are smaller; of a picture 1 × 3 × stored height × stored width, fitted to that.
+
+        Raises:
+            InputError: not pictures, frames of two sizes or smaller than ``size``, or a flow of other pixels.
+        """
+        frames = _frames(raw)
+        if len(frames) == 1:
+            return {self.name: fit(flattened(opened(frames[0], least=4 * max(self.stored)), 3), self.stored)[None]}
+        pictures = [flattened(opened(frame), 3) for frame in frames]
+        size, other = map(_size, pictures)
+        if size != other:
+            raise InputError(f"frames of {_told(size)} and of {_told(other)} pixels; give two of one size")
+        if any(side < least for side, least in zip(size, self.config.size, strict=True)):
+            raise InputError(
+                f"frames of {_told(size)} pixels, the model reads {_told(self.config.size)}; "
+                "give larger ones, or train with a smaller model.inputs.size"
+            )
+        pixels = np.stack([fit(picture, size) for picture in pictures])
+        room = np.minimum(size, self.stored).astype(np.int16)
+        sample = {self.name: self._middle(pixels, 0), f"{self.name}.room": room}
+        flow = raw.get("flow") if isinstance(raw, Mapping) else None
+        if flow is not None:
+            sample[f"{self.name}.flow"] = self._middle(_flow(flow, size), np.nan)
+        return sample
+
+    def _middle(self, signal: np.ndarray, blank: float) -> np.ndarray:
+        """The middle of the stored size of … × height × width, with ``blank`` around what is smaller."""
+        spare = [side - stored for side, stored in zip(signal.shape[-2:], self.stored, strict=True)]
+        top, left = (max(0, side) // 2 for side in spare)
+        signal = signal[..., top : top + self.stored[0], left : left + self.stored[1]]
+        around = [(max(0, -side) // 2, max(0, -side) - max(0, -side) // 2) for side in spare]
+        return np.pad(signal, [(0, 0)] * (signal.ndim - 2) + around, constant_values=blank)
+
+    # -- from batches
+
+    def view(self, batch: Batch) -> dict[str, Tensor]:
+        """Floats in [0, 1], the middle of ``size``, and its flow; single pictures as they are."""
+        frames, view = batch[self.name], self._without_room(batch)
+        if frames.shape[1] == 1:
+            return view
+        target, flow = self._target(frames), f"{self.name}.flow"
+        view[self.name] = floats(centre(frames, target))
+        if flow in batch:
+            view[flow] = centre(batch[flow], target)
+        return view
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Any part of ``size`` of both frames and their flow, mirrored, the colours of both frames varied alike; single
+        pictures as they are."""
+        frames, view = batch[self.name], self._without_room(batch)
+        if frames.shape[1] == 1:
+            return view
+        count, full = len(frames), torch.tensor(frames.shape[-2:], device=frames.device)
+        draw = uniform(frames, (4, count), 0, 1, generator)
+        target, flow = self._target(frames), f"{self.name}.flow"
+        room = batch.get(f"{self.name}.room", full.expand(count, 2)).long()
+        spare = (room - torch.tensor(target, device=room.device)).clamp(min=0)
+        start = (full - room) // 2 + (draw[:2].T * (spare + 1)).long().minimum(spare)
+        flips = self.config.flip > draw[2:].T  # up and down, left and right
+        places = [
+            torch.where(flips[:, axis, None], torch.arange(side - 1, -1, -1).to(start), torch.arange(side).to(start))
+            + start[:, axis, None]
+            for axis, side in enumerate(target)
+        ]
+        pixels = floats(_part(frames.flatten(1, 2), *places)).unflatten(1, (2, 3))
+        view[self.name] = recolour(pixels, self.config.colour, 0.5, generator) if self.config.colour else pixels
+        if flow in batch:
+            turned = torch.where(flips.flip(1), -1.0, 1.0)  # to the right, downwards
+            view[flow] = _part(batch[flow], *places) * turned[..., None, None]
+        return view
+
+    def embed(self, batch: Batch) -> ByteArray:
+        frames = batch[self.name]
+        if frames.ndim == 5 and frames.shape[1:3] == (1, 3):
+            raise InputError(f"{self.name}: single pictures show no motion; give pairs, or a task that makes them")
+        if frames.ndim != 5 or frames.shape[1:3] != (2, 3):
+            raise InputError(f"{self.name}: expected batch × 2 × 3 × height × width, got {tuple(frames.shape)}")
+        down, across = self.config.window
+        # The linear layer of every window, as a convolution.
+        kernel = self.linear.weight.unflatten(1, (2, down, across, 3)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        pixels = (2 * floats(frames) - 1).to(kernel.dtype).flatten(1, 2)
+        values = F.conv2d(pixels, kernel, self.linear.bias, padding=(down // 2, across // 2)).flatten(2).mT
+        return ByteArray((Segment(self.name, values, self._codes(frames)),))
+
+    # -- rows and signal
+
+    @property
+    def channels(self) -> int:
+        return self.config.channels + self.code_channels
+
+    @property
+    def rows(self) -> int:
+        return prod(self.config.size)
+
+    @property
+    def elements(self) -> int:
+        """A row is a pixel of both frames."""
+        return 2
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × 2 × k × height × width as batch × rows × (2 · k)."""
+        return signal.flatten(3).permute(0, 3, 1, 2).flatten(2)
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × 2 × k × height × width."""
+        return rows.unflatten(2, (2, -1)).permute(0, 2, 3, 1).unflatten(3, batch[self.name].shape[-2:])
+
+    # -- as an answer
+
+    @property
+    def code_channels(self) -> int:
+        return fourier_channels(2, self.config.bands)
+
+    @property
+    def values(self) -> int:
+        """The colours of a pixel in both frames."""
+        return 6
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        codes = self._codes(batch[self.name], spacing)
+        nothing = self.linear.weight.new_zeros(len(batch[self.name]), prod(codes.shape), 0)
+        return Segment(self.name, nothing, codes)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The pixels themselves, from -1 to 1, whatever the linear layer makes of those around them."""
+        return self.unfold(2 * floats(batch[self.name]) - 1)
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × 2 × 3 × height × width, in [0, 1]."""
+        return ((self.fold(rows, batch) + 1) / 2).clamp(0, 1)
+
+    def write(self, signal: Tensor, stem: Path) -> Path:
+        """A .png, the frames side by side."""
+        from PIL import Image as Pillow
+
+        path = stem.with_name(f"{stem.name}.png")
+        pixels = (signal.clamp(0, 1) * 255).round().byte().permute(2, 0, 3, 1).flatten(1, 2)
+        Pillow.fromarray(pixels.contiguous().cpu().numpy()).save(path)
+        return path
+
+    # -- for people
+
+    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """The first frame."""
+        pixels = floats(batch[self.name][index, 0]).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        axes.set_axis_off()
+        if heat is None:
+            axes.imshow(pixels)
+            return
+        axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
+        axes.imshow(heat[0, 0].float().cpu().numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+
+    def _target(self, frames: Tensor) -> tuple[int, int]:
+        """What a view of stored frames measures; frames of another size are taken as they come."""
+        height, width = frames.shape[-2:]
+        return self.config.size if (height, width) == self.stored else (height, width)
+
+    def _without_room(self, batch: Batch) -> dict[str, Tensor]:
+        return {key: value for key, value in batch.items() if key != f"{self.name}.room"}
+
+    def _codes(self, frames: Tensor, spacing: Spacing = "linspace") -> GridCodes:
+        height, width = frames.shape[-2:]
+        own = (float(self.config.size[0]), float(self.config.size[1]))
+        return grid_codes(
+            (height, width), self.config.bands, self.config.resolution or own, self.linear.weight.device, spacing
+        )
+
+
+def _frames(raw: Raw) -> Sequence[Any]:
+    """The two frames of a raw, or its one picture."""
+    if isinstance(raw, Path | bytes | str | np.ndarray):
+        return (raw,)
+    frames = raw.get("frames") if isinstance(raw, Mapping) else raw
+    if not isinstance(frames, list | tuple) or len(frames) != 2:
+        raise InputError('a pair is two pictures, or {"frames": two pictures, "flow": their motion}')
+    return frames
+
+
+def _flow(raw: Any, size: tuple[int, int]) -> np.ndarray:
+    """float32, 2 × height × width, NaN where it is unknown."""
+    flow = read_flow(raw) if isinstance(raw, Path | bytes) else np.asarray(raw, np.float32)
+    if flow.shape != (2, *size):
+        raise InputError(f"a flow of shape {flow.shape} for frames of {_told(size)} pixels; give 2 × height × width")
+    if np.isinf(flow).any():
+        raise InputError("there are infinite values in the flow; write NaN where it is unknown")
+    return flow
+
+
+def _part(signal: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Of each example (batch × k × height × width) its own rows and columns of pixels (batch × side, int64)."""
+    example = torch.arange(len(signal), device=signal.device)[:, None, None]
+    return signal[example, :, down[:, :, None], across[:, None, :]].movedim(-1, 1)
+
+
+def _size(picture: Any) -> tuple[int, int]:
+    return picture.height, picture.width
+
+
+def _told(size: tuple[int, ...]) -> str:
+    return " × ".join(map(str, size))

@@ -1,0 +1,57 @@
+"""Flow of whole frames, tile by tile."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from sensorium.tasks.tiles import tiled, tiles
+
+SIZES = [(64, 64), (65, 64), (108, 90), (384, 512), (97, 301)]
+
+
+def where(frames: Tensor) -> Tensor:
+    """A made-up answer that depends on its own pixels only: batch × 2 × tile."""
+    return frames[:, :, 0] * 2 - frames[:, :, 1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("overlap", [0, 20, 1000])
+def test_tiles_cover_the_frame_and_stay_within(size: tuple[int, int], overlap: int) -> None:
+    """Neighbours share at least the overlap, half a tile at most."""
+    corners = tiles(size, (64, 48), overlap=overlap)
+    for axis, tile in enumerate((64, 48)):
+        starts = sorted({corner[axis] for corner in corners})
+        assert (starts[0], starts[-1]) == (0, size[axis] - tile)
+        assert all(later - start <= tile - min(overlap, tile // 2) for start, later in pairwise(starts))
+    assert len(corners) == len(set(corners)) == len({y for y, _ in corners}) * len({x for _, x in corners})
+
+
+@pytest.mark.parametrize("size", [*SIZES, (20, 100), (10, 10)])
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_an_answer_that_looks_at_its_pixel_only_is_that_of_the_whole(size: tuple[int, int], chunk: int) -> None:
+    """However many tiles say it, and where frames are smaller than one."""
+    frames = torch.rand(2, 3, *size)
+    found = tiled(where, frames, (64, 48), chunk=chunk)
+    torch.testing.assert_close(found, where(frames[None])[0])
+
+
+def test_what_is_far_from_an_edge_counts_most() -> None:
+    """Of two tiles that disagree, the nearer centre wins; where one sees alone, it alone is heard."""
+
+    def first_or_second(frames: Tensor) -> Tensor:
+        return torch.arange(len(frames), dtype=torch.float32)[:, None, None, None].expand(-1, 2, 16, 16)
+
+    row = tiled(first_or_second, torch.rand(2, 3, 16, 24), (16, 16), overlap=8)[0, 8]
+    torch.testing.assert_close(row[:8], torch.zeros(8))
+    torch.testing.assert_close(row[16:], torch.ones(8))
+    torch.testing.assert_close(row[8:16], torch.arange(1, 9) / 9)
+
+
+def test_bytes_are_read_as_floats() -> None:
+    """And no gradient is kept."""
+    frames = torch.randint(256, (2, 3, 30, 30), dtype=torch.uint8)
+    torch.testing.assert_close(tiled(where, frames, (16, 16)), where(frames[None] / 255)[0])
