@@ -51,6 +51,17 @@ MODELS = {
         },
         19_858_855,
     ),
+    "flow": (
+        {
+            "num_latents": 2048,
+            "d_latents": 512,
+            "d_model": 322,
+            "num_self_attends_per_block": 24,
+            "num_self_attention_heads": 16,
+            "num_cross_attention_heads": 1,
+        },
+        41_057_134,
+    ),
 }
 MEAN, STD = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -73,11 +84,16 @@ def batch_of(name: str) -> dict[str, Tensor]:
     """One example, as our models take it."""
     if name == "kinetics":
         return {"video": torch.rand(1, 16, 3, 224, 224), "audio": torch.rand(1, 30_720, 1) * 2 - 1}
+    if name == "flow":
+        return {"pair": torch.rand(1, 2, 3, 368, 496)}
     return {"text": torch.randint(6, 262, (1, 2048))} if name == "bytes" else {"image": torch.rand(1, 3, 224, 224)}
 
 
 def their_answers(name: str, model: nn.Module, batch: dict[str, Tensor]) -> list[Tensor]:
-    """Logits; of a film those of its sound, its pixels and its class."""
+    """Logits; of a film those of its sound, its pixels and its class; of a pair of frames its motion in pixels."""
+    if name == "flow":  # they take the 27 numbers around a pixel of each frame, colours last, and leave out a factor
+        windows = nn.functional.unfold(2 * batch["pair"][0] - 1, 3, padding=1).view(1, 2, 3, 9, 368, 496)
+        return [20 * model(inputs=windows.transpose(2, 3).flatten(2, 3)).logits.flatten(1, 2)]
     if name != "kinetics":
         return [model(inputs=batch["text"] if name == "bytes" else (batch["image"] - MEAN) / STD).logits]
     inputs = {"image": batch["video"], "audio": batch["audio"], "label": torch.zeros(1, 700)}

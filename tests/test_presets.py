@@ -162,8 +162,8 @@ def test_a_new_model_answers_evenly() -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [name for name in presets.names() if name != "perceiver-io-flow"])
 def test_two_training_steps_on_real_data(name: str, tmp_path: Path) -> None:
-    """Each of the papers' models takes two steps by its own recipe, the batch apart, on pictures and recordings; flow
-    does below."""
+    """Each of the papers' models takes two steps by its own recipe, the batch apart, on pictures and recordings;
+    those of optical flow are below."""
     preset = presets.load(name)
     kind, task = preset.inputs.kind, None if isinstance(preset.task, str) else preset.task.kind
     write = {

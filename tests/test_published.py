@@ -61,6 +61,17 @@ FULL: dict[str, tuple[int, dict[str, Any]]] = {
             "num_labels": 700,
         },
     ),
+    "flow": (
+        41_057_134,
+        {
+            "num_latents": 2048,
+            "d_latents": 512,
+            "d_model": 322,
+            "num_self_attends_per_block": 24,
+            "num_self_attention_heads": 16,
+            "num_cross_attention_heads": 1,
+        },
+    ),
 }
 IMAGE = {"num_blocks": 2, "num_cross_attention_heads": 1, "image_size": 16, "num_labels": 5}
 SMALL: dict[str, dict[str, Any]] = {
@@ -83,6 +94,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "audio_samples_per_frame": 32,
         "output_shape": [1, 2, 16, 16],
     },
+    "flow": {"d_model": 322, "num_cross_attention_heads": 1, "train_size": [10, 14]},
 }
 
 
@@ -150,6 +162,13 @@ def answers(name: str, model: Any, batch: Mapping[str, Tensor]) -> Answers:
         inputs = {"image": batch["video"], "audio": batch["audio"], "label": torch.zeros(2, 5)}
         places = {"image": PIXELS, "audio": SOUNDS, "label": None}
         return dict(model(inputs=inputs, subsampled_output_points=places).logits)
+    if name == "flow":
+        if ours:
+            return {"flow": model(batch).flow}
+        # They take the 27 numbers around a pixel of each frame, colours last, and leave out the factor of 20.
+        frames = batch["pair"]
+        windows = nn.functional.unfold((2 * frames - 1).flatten(0, 1), 3, padding=1).view(2, 2, 3, 9, 10, 14)
+        return {"flow": 20 * model(inputs=windows.transpose(2, 3).flatten(2, 3)).logits.permute(0, 3, 1, 2)}
     if ours:
         return {"image": model(batch).output}
     return {"image": model(inputs=(batch["image"] - MEAN) / STD).logits}
@@ -158,6 +177,8 @@ def answers(name: str, model: Any, batch: Mapping[str, Tensor]) -> Answers:
 def batch_for(name: str) -> dict[str, Tensor]:
     if name == "kinetics":
         return {"video": torch.rand(2, 2, 3, 16, 16), "audio": torch.rand(2, 64, 1) * 2 - 1}
+    if name == "flow":
+        return {"pair": torch.rand(2, 2, 3, 10, 14)}
     if name != "bytes":
         size = 32 if name == "conv" else 16
         return {"image": torch.rand(2, 3, size, size)}
@@ -218,6 +239,8 @@ def ours_small(name: str) -> Model:
     if name == "kinetics":  # but for the sizes of films and sound, which only transformers tells
         lines += ["inputs.modalities.label.classes=3", "inputs.marker=5", "decoder.channels=400", "task.marker=3"]
         lines += ["task.outputs=8", "decoder.qk_channels=16", "decoder.value_channels=24"]
+    if name == "flow":
+        lines += ["inputs.channels=8", "decoder.qk_channels=16", "decoder.value_channels=24"]
     if name in IMAGES:
         lines += ["decoder.channels=16", "task.classes=[a, b, c]"]
     if name == "learned":

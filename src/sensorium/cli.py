@@ -248,7 +248,7 @@ def import_(
 
     Args:
         source: A folder or file of transformers' or of the authors', or a name on the Hugging Face hub.
-        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv, bytes or kinetics.
+        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv, bytes, kinetics or flow.
         compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
         out: Folder for the model; runs/PRESET by default.
     """

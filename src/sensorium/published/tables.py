@@ -120,6 +120,12 @@ BYTES: tuple[Row, ...] = (
     ),
 )
 
+FLOW: tuple[Row, ...] = (
+    *_encoder(),
+    *_decoder("flow_decoder"),
+    ("linear", "inputs.linear", "perceiver.input_preprocessor.conv_after_patches", "image_preprocessor/patches_linear"),
+)
+
 
 def _sense(ours: str, theirs: str, head: str) -> tuple[Row, ...]:
     """What the autoencoder has of one signal: its markers, the token where it is hidden, and its last layer."""
@@ -387,6 +393,14 @@ CHECKPOINTS: dict[str, Published] = {
         compat={"hf": EXACT, "jax": TANH},
         classes=("task.heads.of_label.weight", "inputs.modalities.label.names"),
         told=_films,
+    ),
+    "flow": Published(
+        preset="perceiver-io-flow",
+        architecture="PerceiverForOpticalFlow",
+        names=named(*FLOW),
+        sizes={**SIZES, **WRITE_SIZES, "inputs.channels": _side("inputs.linear.weight", 0)},
+        compat={"hf": EXACT, "jax": TANH},
+        told=lambda about: {"inputs.size": list(about.get("train_size", (368, 496)))},
     ),
 }
 
