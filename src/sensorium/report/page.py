@@ -32,7 +32,7 @@ METRIC_NAMES = {
     "psnr": "Peak signal-to-noise ratio, dB",
     "explained": "Share of a constant answer's error that is gone",
     "epe": "Mean end-point error, pixels",
-    "still": "That of answering no motion, pixels",
+    "still": "End-point error of answering no motion, pixels",
     "loss": "Loss",
 }
 
