@@ -195,6 +195,14 @@ def test_what_is_not_there_can_be_asked_for() -> None:
     torch.testing.assert_close(model(said).output["label"], answer.output["label"])
 
 
+def test_a_lacking_signal_is_one_token() -> None:
+    """Whatever the other examples of the batch have."""
+    model, batch = small(FUSION, tokens=True), together()
+    alone = {key: tensor[2:] for key, tensor in batch.items() if not key.startswith("audio")}
+    for name, rows in model(alone).output.items():
+        torch.testing.assert_close(rows, model(batch).output[name][2:], rtol=1e-5, atol=1e-6)
+
+
 def test_hidden_rows_are_what_counts() -> None:
     """Row by row and pixel by pixel; in evaluation others of each example, the same whatever its batch mates."""
     for elements in ((), ("image",)):

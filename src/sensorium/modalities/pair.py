@@ -26,6 +26,7 @@ from .spans import uniform
 # What `measure` settles for.
 LARGEST_FRAME = (368, 496)  # the paper's
 LARGEST_SIDE = 224  # of single pictures
+LEAST_SIDE = 72  # of single pictures, of which small frames are a part: shrunk to a frame they would show no texture
 
 
 @record
@@ -81,6 +82,7 @@ class Pair(Modality):
         if any(side < 1 or side % 2 == 0 for side in config.window):
             raise InputError(f"{self.name}: a window of {config.window} has no middle; give odd numbers")
         self.stored = stored_size(config.size)
+        self.scene = (max(LEAST_SIDE, self.stored[0]), max(LEAST_SIDE, self.stored[1]))
         self.linear = lecun(nn.Linear(2 * 3 * prod(config.window), config.channels))
 
     # -- from files
@@ -108,14 +110,14 @@ class Pair(Modality):
 
         Returns:
             of pairs uint8, 2 × 3 × stored height × stored width, and the flow, never resized: their middle, as
-            ``room`` says, where they are smaller; of a picture 1 × 3 × stored height × stored width, fitted to that.
+            ``room`` says, where they are smaller; of a picture 1 × 3 × height × width of a ``scene``, fitted to that.
 
         Raises:
             InputError: not pictures, frames of two sizes or smaller than ``size``, or a flow of other pixels.
         """
         frames = _frames(raw)
         if len(frames) == 1:
-            return {self.name: fit(flattened(opened(frames[0], least=4 * max(self.stored)), 3), self.stored)[None]}
+            return {self.name: fit(flattened(opened(frames[0], least=4 * max(self.scene)), 3), self.scene)[None]}
         pixels, flow = self.whole(raw)
         size = (pixels.shape[-2], pixels.shape[-1])
         if any(side < least for side, least in zip(size, self.config.size, strict=True)):

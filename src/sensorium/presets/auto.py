@@ -14,8 +14,9 @@ several     signals of an example are each treated by their own rules and read t
             read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
 crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
             (digits, letters, spectra) are not; the colours of video are varied by a fifth
-pairs       a row per pixel of at most 64 × 64, with the 9 × 9 pixels around it in both frames; each pixel's motion is
-            added to what is asked of it
+pairs       a row per pixel of at most 32 × 32, with the 9 × 9 pixels around it in both frames; each pixel's motion is
+            added to what is asked of it; a small model, for what moves a pixel is near it; 256 pixels are asked for at
+            a time; larger frames and motions are answered tile by tile, from coarse to fine
 hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
             other signals; 1,024 places of each are asked for at a time
 words       to fill in words, 256 bytes are read at a time, with Fourier codes of their places
@@ -47,8 +48,18 @@ COLOUR = 0.2
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
-PAIR_SIDE, PAIR_WINDOW = 64, 9  # of frames whose motion is learned: pixels, and those around each that are read
+PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learned: pixels, and those around each
 FILLED = 256  # bytes of a text in which words are filled in
+MOTION = EncoderConfig(
+    latents=32,
+    width=96,
+    reads=(0,),
+    processes=(0,),
+    layers=2,
+    process_heads=3,
+    qk_channels=96,
+    value_channels=96,
+)
 HIDDEN = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}
 ASKED = 1024  # places of a signal
 DROPOUT = 0.3  # of the signal with the most rows
@@ -85,6 +96,8 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
 
 def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     """The size of the model."""
+    if facts.everywhere == "flow":
+        return MOTION
     rung = next(place for place, (least, *_) in enumerate(LADDER) if facts.examples >= least)
     if facts.everywhere is None and minutes(facts) * HURRIED < facts.examples:
         rung = min(rung + 1, len(LADDER) - 1)
@@ -108,6 +121,8 @@ def choose_decoder(encoder: EncoderConfig, facts: Facts) -> DecoderConfig | None
     """How queries are answered; None: the mean of the latents is."""
     if facts.everywhere is None:
         return None
+    if facts.everywhere == "flow":
+        return DecoderConfig(heads=3, qk_channels=96, widening=2)
     return DecoderConfig(heads=encoder.process_heads, residual=facts.everywhere != "fill")
 
 
@@ -118,17 +133,17 @@ def minutes(facts: Facts) -> float:
 
 def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
     """How it is trained."""
-    whole = facts.everywhere is None
+    whole, moves = facts.everywhere is None, facts.everywhere == "flow"
     return RecipeConfig(
-        epochs=float(min(300, max(30, SEEN // facts.examples))),
+        epochs=None if moves else float(min(300, max(30, SEEN // facts.examples))),
         minutes=minutes(facts),
         batch=64 if whole and facts.examples >= 2000 else 32 if whole and facts.examples >= 500 else 16,
         optimizer="muon",
-        learning_rate=2e-3,
+        learning_rate=8e-3 if moves else 2e-3,
         weight_decay=0.05,
         warmup=0.05,
         smoothing=0.1 if whole else 0.0,
-        attention="even" if whole else "placed",
+        attention="even" if whole or moves else "placed",
         drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
         average=0.998,
     )
@@ -150,7 +165,7 @@ def choose_fill(inputs: Any) -> FillConfig:
 
 def choose_flow(inputs: Any) -> FlowConfig:
     """How motion is learned, and what is made up where pictures show none."""
-    return FlowConfig(warps=WarpConfig())
+    return FlowConfig(scale=1.0, asked=256, warps=WarpConfig(motion=8.0))
 
 
 def _image(measured: Any, facts: Facts) -> Any:
@@ -189,7 +204,8 @@ def _pair(measured: Any, facts: Facts) -> Any:
         measured,
         size=(height, width),
         window=(PAIR_WINDOW, PAIR_WINDOW),
-        bands=max(1, min(MOST_BANDS, max(height, width) // 2)),
+        channels=128,
+        bands=max(1, min(PAIR_BANDS, max(height, width) // 2)),
         flip=0.5,
         colour=COLOUR,
     )

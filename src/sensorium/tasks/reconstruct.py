@@ -35,7 +35,7 @@ class ReconstructConfig:
             name (0 of those not named); 0: it sees everything, and is asked for everything. In training the count is
             rounded at random, up or down, and up in evaluation: a single row with 0.5 is hidden half the time, and then
             always.
-        tokens: whether a learned token stands where a row is hidden, or an example lacks a signal; no: nothing does.
+        tokens: whether a learned token stands where a row is hidden, and one where a signal is lacking; no: nothing.
         elements: signals that are asked for element by element (pixel by pixel), not row by row (patch by patch).
         asked: how many places of a signal training asks for at a time, by name; all of those not named.
         weights: of the signals' losses, by name; 1 of those not named.
@@ -225,8 +225,8 @@ class Reconstruct(Task):
         present = batch.get(f"{segment.name}.present")
         if segment.name not in batch:
             return Segment(segment.name, token.expand(count, 1, -1))
-        if present is not None:
-            lacking = ~present[:, None].expand(count, segment.rows)
+        if present is not None:  # one token, as where no example of the batch has the signal
+            lacking = ~present[:, None] & (torch.arange(segment.rows, device=present.device) == 0)
             hidden = lacking if hidden is None else hidden | lacking
         if hidden is None:
             return segment
@@ -294,12 +294,13 @@ class Reconstruct(Task):
         return super().merit(metrics) if len(self.told) == 1 else -metrics["loss"]
 
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
+        signals = answer.signals if any(wanted.sense.peak is not None for wanted in target.values()) else {}
         for name, wanted in target.items():
             headline, *others = self.told[name]
             rows, counts = answer.output[name], wanted.counts
             if wanted.sense.peak is not None:
                 present = counts.any(1)
-                metrics[headline].update(_decibels(wanted, answer.signals[name])[present])
+                metrics[headline].update(_decibels(wanted, signals[name])[present])
             elif wanted.sense.categorical:
                 known = counts & (wanted.values >= 0)
                 metrics[headline].update((rows.argmax(-1) == wanted.values)[known].float())
