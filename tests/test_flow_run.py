@@ -77,7 +77,7 @@ def test_a_run_tells_how_far_it_is_off(run: Path, data: Path) -> None:
         assert metrics["still"] == pytest.approx(2)
     page = (run / "report.html").read_text()
     assert "Truth" in page
-    assert "Read 1 of 2" in page
+    assert "Read 1 of 1" in page
     config = sm.load(run).config
     assert config.inputs.kind == "pair"
     assert config.decoder is not None
