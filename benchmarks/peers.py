@@ -33,6 +33,7 @@ from sensorium.core.rows import reading
 from sensorium.errors import InputError
 from sensorium.measuring import Cost, Job, Result, Work, measured_apart, race, refusal, serve
 from sensorium.modalities import Modality, modality
+from sensorium.published import CHECKPOINTS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -42,19 +43,6 @@ CONTENDERS = {
     "one read": ("auto", "projected", "transformers"),
 }
 TOLERANCE = 1e-4  # of answers that must agree, relative to the largest number
-
-# transformers' names of the parts of a block, and ours
-PARTS = {
-    "attention.self.layernorm1": "query_norm",
-    "attention.self.layernorm2": "input_norm",
-    "attention.self.query": "attention.query",
-    "attention.self.key": "attention.key",
-    "attention.self.value": "attention.value",
-    "attention.output.dense": "attention.out",
-    "layernorm": "mlp_norm",
-    "mlp.dense1": "mlp.0",
-    "mlp.dense2": "mlp.2",
-}
 
 
 def encoder_config(what: str) -> EncoderConfig:
@@ -103,17 +91,10 @@ def transformers(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tens
             attention_probs_dropout_prob=0.0,
         )
     ).eval()
-    theirs, ours = model.state_dict(), own.state_dict()
-    places = {"encoder.cross_attention": "reads.0"}
-    places |= {f"encoder.self_attends.{layer}": f"processes.0.{layer}" for layer in range(config.layers)}
-    names = {"embeddings.latents": "latents"} | {
-        f"{there}.{part}.{kind}": f"{here}.{name}.{kind}"
-        for there, here in places.items()
-        for part, name in PARTS.items()
-        for kind in ("weight", "bias")
-        if f"{there}.{part}.{kind}" in theirs
-    }
-    model.load_state_dict({theirs_name: ours[name] for theirs_name, name in names.items()})
+    table = CHECKPOINTS["fourier"].table(config.layers)
+    names = {row.hf: row.ours for row in table if row.ours.startswith("encoder.")}
+    weights = {f"encoder.{name}": tensor for name, tensor in own.state_dict().items()}
+    model.load_state_dict({theirs.removeprefix("perceiver."): weights[ours] for theirs, ours in names.items()})
     return model, lambda dense: model(dense).last_hidden_state
 
 

@@ -28,6 +28,7 @@ LAYERS: dict[str, float] = {
     "core.queries": 2,
     "core.attention": 2.5,
     "core.perceiver": 3,
+    "core.places": 3.5,
     "modalities.base": 4,
     "modalities.spans": 4.3,
     "modalities.flows": 4.3,
@@ -51,7 +52,7 @@ LAYERS: dict[str, float] = {
     "checkpoints": 9,
     "report.*": 10,
     "prediction": 10.5,
-    "published": 10,
+    "published.*": 10,
     "doctor": 10,
     "measuring": 10.5,
     "bench": 11,
@@ -63,7 +64,13 @@ LAYERS: dict[str, float] = {
     "cli": 12,
     "": 13,
 }
-PACKAGES = ("kernels", "data", "report", "presets")  # their own files may import one another, without cycles
+PACKAGES = (
+    "kernels",
+    "data",
+    "report",
+    "presets",
+    "published",
+)  # their own files may import one another, without cycles
 
 # Which files may import a foreign library; every library must be here.
 EVERYWHERE = ("",)
@@ -74,7 +81,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("config", "report"),
     "pydantic": ("config", "modalities", "tasks"),
     "safetensors": ("checkpoints",),
-    "huggingface_hub": ("published",),
+    "huggingface_hub": ("published.files",),
     "lightning": ("training",),
     "torchdata": ("training",),
     "tensorboard": ("training",),
@@ -166,8 +173,8 @@ def test_foreign_libraries_enter_by_their_doors(name: str) -> None:
 
 def test_only_the_authors_checkpoints_are_unpickled() -> None:
     """``pickle`` runs what it reads; the one file that imports it allows arrays only."""
-    told = [name for name, path in FILES.items() if re.search(r"\bimport pickle|from pickle", path.read_text("utf-8"))]
-    assert told == ["published"]
+    told = [name for name, path in FILES.items() if re.search(r"\bimport pickle|from pickle ", path.read_text("utf-8"))]
+    assert told == ["published.pickles"]
 
 
 def test_there_are_no_cycles() -> None:

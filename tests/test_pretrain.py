@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import sensorium as sm
+from builders import film
 from sensorium.errors import InputError
 from test_runs import SMALL
 
@@ -70,6 +71,88 @@ def test_words_are_filled_in(tmp_path: Path) -> None:
         (tmp_path / f"{number}.txt").write_text("the quick brown fox " * (number + 1))
     report = sm.train(tmp_path, out=tmp_path / "run", task="fill", epochs=1, settings=SMALL)
     assert (report["task"], report["headline"]) == ("fill", "accuracy")
+
+
+# Kinetics' autoencoder for films of six frames, 16 × 16 pixels.
+TINY = (
+    "model.encoder.latents=4",
+    "model.encoder.width=16",
+    "model.encoder.layers=1",
+    "model.decoder.qk_channels=16",
+    "model.decoder.value_channels=16",
+    "model.decoder.channels=200",
+    "model.inputs.modalities.video.frames=4",
+    "model.inputs.modalities.video.size=[16, 16]",
+    "model.inputs.modalities.video.rate=10",
+    "model.inputs.modalities.video.bands=4",
+    "model.inputs.modalities.audio.rate=8000",
+    "model.inputs.modalities.audio.samples=3200",
+    "model.inputs.modalities.audio.bands=8",
+    "model.task.asked.video=32",
+    "model.task.asked.audio=32",
+    "recipe.batch=4",
+    "recipe.precision=float32",
+    "recipe.average=0.0",
+)
+KINETICS = "perceiver-io-kinetics"
+
+
+def films(folder: Path, *, classes: tuple[str, ...]) -> list[Path]:
+    """Ten films with sound, in class folders or (where a class is called nothing) in none."""
+    return [
+        film(folder / classes[number % len(classes)] / f"{number}.mkv", sound=True, seed=number) for number in range(10)
+    ]
+
+
+def labels_of(plan: sm.Plan) -> set[str | None]:
+    return {raw for part in plan.source.splits.values() for raw in part.raws["label"]}
+
+
+def test_films_and_their_labels_are_what_kinetics_autoencoder_reads(tmp_path: Path) -> None:
+    """The label is the name of the folder or what a table says, absent where it says nothing; without any the paper's
+    classes remain."""
+    films(tmp_path / "folders", classes=("dance", "swim", ""))
+    planned = sm.plan(tmp_path / "folders", task="reconstruct", preset=KINETICS)
+    assert labels_of(planned) == {"dance", "swim", None}
+    label = planned.config.model.inputs.modalities["label"]
+    assert (label.classes, label.names) == (2, ("dance", "swim"))
+    assert planned.config.model.task.hidden == {"label": 0.5}  # type: ignore[union-attr]
+    again = sm.plan(tmp_path / "folders", task="reconstruct", preset=KINETICS, settings=TINY)
+    assert again.source.kinds == {"audio": "audio", "video": "video", "label": "label"}
+
+    paths = films(tmp_path / "table", classes=("clips",))
+    told = ["", "swim", "dance"]
+    lines = [f"{path.relative_to(tmp_path / 'table')},{told[number % 3]}" for number, path in enumerate(paths)]
+    (tmp_path / "table" / "films.csv").write_text("\n".join(["path,label", *lines]))
+    planned = sm.plan(tmp_path / "table", task="reconstruct", preset=KINETICS)
+    assert labels_of(planned) == {"dance", "swim", None}
+    assert planned.config.model.inputs.modalities["label"].names == ("dance", "swim")
+
+    films(tmp_path / "loose", classes=("",))
+    (tmp_path / "table" / "films.csv").write_text("\n".join(["path", *(line.split(",")[0] for line in lines)]))
+    for folder in ("loose", "table"):
+        planned = sm.plan(tmp_path / folder, task="reconstruct", preset=KINETICS)
+        assert planned.source.kinds == {"audio": "audio", "video": "video"}
+        assert planned.config.model.inputs.modalities["label"].classes == 700
+
+
+def test_kinetics_autoencoder_is_trained_and_used(tmp_path: Path) -> None:
+    """On films some of which have labels: scored, written with their sound, told their labels, gone on from."""
+    paths = films(tmp_path / "films", classes=("dance", "swim", ""))
+    run = tmp_path / "run"
+    report = sm.train(tmp_path / "films", out=run, task="reconstruct", preset=KINETICS, epochs=1, settings=TINY)
+    assert set(report["metrics"]) == {"loss", "video_psnr", "audio_psnr", "label_accuracy"}
+    (row,) = sm.predict(run, paths[:1])
+    assert set(row["label"]) == {"dance", "swim"}
+    assert sum(row["label"].values()) == pytest.approx(1, abs=1e-5)
+    (written,) = [path for path in row["answer"] if path.endswith(".mp4")]
+    read = sm.load(run).inputs.read({"video": Path(written), "audio": Path(written)})
+    assert read["video"].shape == (4, 3, 16, 16)
+    assert len(read["audio"]) == pytest.approx(3200, abs=1100)  # in whole frames of the codec
+    films(tmp_path / "classes", classes=("one", "two"))
+    planned = sm.plan(tmp_path / "classes", start=run).config.model  # which lacks the label that the run reads
+    assert planned.inputs == sm.load(run).config.inputs
+    assert planned.task.classes == ("one", "two")  # type: ignore[union-attr]
 
 
 def test_a_run_on_other_signals_is_refused(tmp_path: Path) -> None:

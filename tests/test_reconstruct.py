@@ -196,7 +196,7 @@ def test_what_is_not_there_can_be_asked_for() -> None:
 
 
 def test_hidden_rows_are_what_counts() -> None:
-    """Row by row and pixel by pixel, in evaluation of every example alike, whatever its batch mates."""
+    """Row by row and pixel by pixel; in evaluation others of each example, the same whatever its batch mates."""
     for elements in ((), ("image",)):
         model, (_, batch) = small(IMAGE, hidden=0.75, elements=elements), SENSES["image"]
         question = model.task.pose(model.inputs, batch)
@@ -205,6 +205,16 @@ def test_hidden_rows_are_what_counts() -> None:
         assert counts.shape == (3, 64 if elements else 16)
         alone = model.task.pose(model.inputs, {"image": batch["image"][1:2]})
         assert alone.target["image"].counts[0].equal(counts[1])
+        assert not counts[0].equal(counts[1])
+
+
+def test_padding_hides_no_other_rows() -> None:
+    """In evaluation: the same of a sound, however long its batch is."""
+    model, (_, batch) = small(SOUND, hidden=0.5), SENSES["audio"]
+    long = model.task.pose(model.inputs, batch).view["audio.hidden"]
+    short = {"audio": batch["audio"][1:2, :32], "audio.mask": batch["audio.mask"][1:2, :32]}
+    assert model.task.pose(model.inputs, short).view["audio.hidden"][0].equal(long[1, :4])
+    assert long.any(1).all()
 
 
 def test_weights_and_ranges() -> None:
@@ -223,6 +233,15 @@ def test_weights_and_ranges() -> None:
         metrics, type(answer)({"image": values}, answer.senses, answer.queries, model.inputs), question.target
     )
     assert float(metrics.compute()["psnr"]) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_of_several_signals_the_loss_tells_the_best_weights() -> None:
+    """Each of them counts, by its weight; of one signal alone its own metric tells."""
+    model = small(FUSION, weights={"audio": 5.0})
+    metrics = dict.fromkeys(model.task.metrics(), 1.0)
+    assert model.task.merit({**metrics, "loss": 2.0}) > model.task.merit({**metrics, "loss": 3.0, "video_psnr": 99.0})
+    alone = small(IMAGE).task
+    assert alone.merit({"psnr": 20.0, "loss": 3.0}) > alone.merit({"psnr": 19.0, "loss": 2.0})
 
 
 def test_in_float64() -> None:

@@ -65,6 +65,24 @@ def load(folder: str | Path) -> Model:
         InputError: there is no model, it is damaged, or it was written by a newer version.
     """
     folder = Path(folder)
+    config = read_config(folder)
+    weights = read_weights(folder / WEIGHTS)
+    model = Model(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
+        ) from None
+    return model.eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration of the model in a run folder or weights folder.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
     try:
@@ -73,17 +91,9 @@ def load(folder: str | Path) -> Model:
             raise ValueError(f"{CONFIG} names no format")
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
-    weights = read_weights(folder / WEIGHTS)
     if about["format"] > FORMAT:
         raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
-    model = Model(from_dict(ModelConfig, about.get("model"), where=str(folder / CONFIG)))
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
-        ) from None
-    return model.eval()
+    return from_dict(ModelConfig, about.get("model"), where=str(folder / CONFIG))
 
 
 def start_from(model: Model, folder: str | Path) -> None:

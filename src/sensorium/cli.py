@@ -248,7 +248,7 @@ def import_(
 
     Args:
         source: A folder or file of transformers' or of the authors', or a name on the Hugging Face hub.
-        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv or bytes.
+        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv, bytes, kinetics or flow.
         compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
         out: Folder for the model; runs/PRESET by default.
     """
@@ -512,15 +512,17 @@ def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _told(row: dict[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written."""
+    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written
+    and the classes of what is in them."""
     if "holes" in row:
         return [
             row["answer"],
             *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
         ]
-    scores = [f"{name} {score:.3f}" for name, score in row["scores"].items()]
-    written = not scores or "mean motion" in row["scores"]
-    return [*scores, *([", ".join(row["answer"])] if written else [])]
+    scores = row["scores"]
+    told = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
+    written = not scores or "mean motion" in scores
+    return [", ".join(row["answer"]), *told] if written and row["answer"] else told
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

@@ -10,9 +10,19 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from . import presets
-from .config import from_dict, override, read_yaml, record, to_dict
+from .checkpoints import read_config
+from .config import from_dict, override, record, to_dict
 from .core.perceiver import DecoderConfig
-from .data import DataConfig, Examples, Source, TargetConfig, find_description, open_source, read_description
+from .data import (
+    DataConfig,
+    Examples,
+    InputConfig,
+    Source,
+    TargetConfig,
+    find_description,
+    open_source,
+    read_description,
+)
 from .errors import InputError
 from .modalities import KINDS, FusionConfig, modality
 from .model import ModelConfig
@@ -88,21 +98,25 @@ def plan(
             target = replace(description.target, task=task)
         description = replace(description, target=target)
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
+    if task == "reconstruct" and presets.reads_labels(preset):
+        source = _labelled(source, fold=fold, seed=seed)
     source = source.only(presets.wanted(preset, source.kinds))
     train = source.splits["train"]
-    configs = {name: _measured(kind, train, name) for name, kind in source.kinds.items()}
+    configs = {name: _measured(kind, source.splits, name) for name, kind in source.kinds.items()}
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, decoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
+    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
+    inputs, encoder, decoder, recipe = presets.choose(
+        preset, measured, examples=len(train), minutes=minutes, everywhere=learned
+    )
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:
         recipe = replace(recipe, minutes=minutes, epochs=epochs)
     if start is not None:
-        began = _started(Path(start)).model
+        began = read_config(Path(start))
         _check_kinds(Path(start), began.inputs, source.kinds)
         inputs, encoder = began.inputs, began.encoder
-    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
     asked = _task(source) if learned is None else presets.choose_task(preset, learned, inputs)
     if not TASKS[asked.kind].per_example:
         decoder = decoder or DecoderConfig()
@@ -120,21 +134,39 @@ def plan(
     return Plan(source, config)
 
 
-def _started(run: Path) -> RunConfig:
-    """The configuration of a run that another one starts from."""
-    path = run / "config.yaml"
-    return from_dict(RunConfig, read_yaml(path), where=str(path))
+def _labelled(source: Source, *, fold: str | int | None, seed: int) -> Source:
+    """The same data with what their labels say as one more signal, where they say anything: the name of a film's
+    folder, or what stands in the column of a table that would be learned otherwise."""
+    described = source.description
+    column = described.target.column
+    has_labels = described.layout == "folders" or (described.layout == "table" and isinstance(column, str))
+    if not has_labels or "label" in source.kinds.values():
+        return source
+    inputs = {**(described.inputs or {}), "label": InputConfig(kind="label", column=column)}
+    labelled = open_source(source.path, description=replace(described, inputs=inputs), fold=fold, seed=seed)
+    if all(raw is None for part in labelled.splits.values() for raw in part.raws["label"]):
+        return source
+    return replace(labelled, warnings=tuple(dict.fromkeys((*source.warnings, *labelled.warnings))))
 
 
 def _check_kinds(run: Path, inputs: Any, kinds: Mapping[str, str]) -> None:
+    """The data must have the signals that a run reads, by name where they are several; some may be lacking then, as in
+    examples that lack them."""
     reads = {sense.name: sense.kind for sense in modality(inputs).senses}
-    if sorted(reads.values()) != sorted(kinds.values()) or (len(reads) > 1 and reads != kinds):
-        told = [" and ".join(sorted(each.values())) for each in (reads, kinds)]
+    alike = kinds.items() <= reads.items() if len(reads) > 1 else list(kinds.values()) == list(reads.values())
+    if not alike:
+        told = [
+            " and ".join(sorted(kind if kind == name else f"{kind} ({name})" for name, kind in each.items()))
+            for each in (reads, kinds)
+        ]
         raise InputError(f"{run}: it reads {told[0]}, the data is {told[1]}; start from a run on such data")
 
 
-def _measured(kind: str, train: Examples, name: str) -> Any:
-    """The configuration of one signal that fits the training examples."""
+def _measured(kind: str, splits: Mapping[str, Examples], name: str) -> Any:
+    """The configuration of one signal that fits the training examples; of labels all that occur."""
+    if kind == "label":
+        return KINDS[kind].measure([raw for part in splits.values() for raw in part.raws[name] if raw is not None])
+    train = splits["train"]
     raws = train.raws[name]
     there = [index for index in range(len(train)) if raws[index] is not None]
     if not there:

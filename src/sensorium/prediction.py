@@ -20,11 +20,13 @@ from .data import DataConfig, Examples, Samples, decode, open_files
 from .errors import InputError
 from .modalities.audio import Audio
 from .modalities.flows import write_colours, write_flow
+from .modalities.label import Label
 from .modalities.pair import Pair
 from .modalities.text import MASK, SPECIALS, text_of, with_holes
 from .modalities.video import Video
 from .model import Model
-from .report import flows, reconstructed
+from .report import flows, reconstruction
+from .report.evaluation import seen
 from .tasks import Fill, Flow, Reconstruct
 from .tasks.tiles import flow_of
 
@@ -39,12 +41,14 @@ def predict(
         files: signals of the kind the model was trained on; of tables and arrays every example is answered. Frames go
             two by two, or in folders, where their flow may be too.
         top: how many classes to name, best first; regression names every target.
+        batch_size: examples at a time, where answers are scores.
         out: the folder for what is written, where answers are signals or motion; ``reconstructed`` or ``flow`` in the
             run by default.
 
     Returns:
         a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
-        numbers, the text filled in, or the paths of what was written) and ``scores``; of a text also ``holes``.
+        numbers, the text filled in, or the paths of what was written) and ``scores``; of a text also ``holes``, of a
+        signal whose label the model says also ``label``, the likeliest classes.
 
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
@@ -54,20 +58,22 @@ def predict(
         return motions(model, examples, Path(run, "flow") if out is None else Path(out))
     samples = _decoded(model, examples)
     if isinstance(model.task, Reconstruct):
-        return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out))
+        return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out), top=top)
     return answers(model, samples, top=top, batch_size=batch_size)
 
 
-def reconstructions(model: Model, samples: Samples, folder: Path) -> list[dict[str, Any]]:
+def reconstructions(model: Model, samples: Samples, folder: Path, *, top: int = 3) -> list[dict[str, Any]]:
     """Each example as the model says it is, written to a folder: films (with their sound) as .mp4, pictures as .png,
-    sound as .wav, anything else as .npz; as :func:`predict` gives it."""
+    sound as .wav, anything else as .npz; what its label is is told. As :func:`predict` gives it."""
     folder.mkdir(parents=True, exist_ok=True)
-    senses = {sense.name: sense for sense in model.inputs.senses}
+    labels = [sense for sense in model.inputs.senses if isinstance(sense, Label)]
+    senses = {sense.name: sense for sense in model.inputs.senses if sense not in labels}
     rows = []
     for index in range(len(samples)):
         view = model.inputs.view(samples.batch([index]))
-        there = [sense.name for sense in model.inputs.senses_of(view, 0)]
-        signals = {name: signal[0] for name, signal in reconstructed(model, view).items() if name in there}
+        there = [sense.name for sense in model.inputs.senses_of(view, 0) if sense.name in senses]
+        said = reconstruction(model, view)
+        signals = {name: signal[0].cpu() for name, signal in said.completed.items() if name in there}
         stem = folder / f"{index + 1:04}-{Path(samples.names[index]).stem}"
         sounds = [
             name for name in there if isinstance(senses[name], Audio) and senses[name].config.representation == "raw"
@@ -81,7 +87,12 @@ def reconstructions(model: Model, samples: Samples, folder: Path) -> list[dict[s
             else:
                 one = stem if len(there) == 1 else stem.with_name(f"{stem.name}-{name}")
                 written.append(sense.write(signals[name], one))
-        rows.append({"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}})
+        row = {"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}}
+        for label in labels:
+            best = said.output[label.name][0, 0].softmax(-1).topk(min(top, label.config.classes))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            row["label"] = {label.classes[place]: score for place, score in pairs}
+        rows.append(row)
     return rows
 
 
@@ -177,10 +188,20 @@ def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 3
     return rows
 
 
+def posed(model: Model, samples: Samples, index: int) -> dict[str, Tensor]:
+    """An example as the model sees it when it is asked: a text with the holes that are written in it, another signal
+    with what the task hides of it."""
+    if isinstance(model.task, Fill):
+        name = model.inputs.name
+        return {name: with_holes(samples.batch([index])[name][0])[None]}
+    with torch.inference_mode():
+        return model.task.pose(model.inputs, seen(model, samples, [index])).view
+
+
 def _filled(model: Model, samples: Samples, index: int, top: int) -> dict[str, Any]:
     """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
     text = model.inputs
-    whole = with_holes(samples.batch([index])[text.name][0])
+    whole = posed(model, samples, index)[text.name][0]
     if len(whole) > text.rows:
         raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.rows:,}; shorten it")
     holes = (whole == MASK).nonzero()[:, 0]

@@ -126,9 +126,15 @@ def evaluate(
     if not imported:
         config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
-    description = config.data if dataset is None else read_description(Path(dataset))
-    if dataset is None and model.config.task.kind == "flow":  # learned of pictures, it may be judged by frames
-        description = replace(find_description(Path(data)), target=TargetConfig(task="flow"))
+    flows = model.config.task.kind == "flow"  # learned of pictures, it may be judged by frames
+    if dataset is not None:
+        description = read_description(Path(dataset))
+    else:
+        description = find_description(Path(data)) if imported or flows else config.data
+    if flows:
+        description = replace(description, target=TargetConfig(task="flow"))
+    elif imported and not model.task.classes:  # the signal itself was learned
+        description = replace(description, target=replace(description.target, task="none"))
     source = open_source(
         Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 from builders import shake
 from sensorium.core.positions import fourier_grid
 from sensorium.errors import InputError
+from sensorium.modalities.flows import write_flow
 from sensorium.modalities.pair import Pair, PairConfig
 
 
@@ -172,6 +173,11 @@ def test_files_and_arrays_are_read_alike(tmp_path: Path) -> None:
         sample = pair.read(raw)
         assert "pair.flow" not in sample
         assert np.array_equal(sample["pair"], wanted)
+    flow = np.random.default_rng(1).normal(size=(2, 8, 10)).astype(np.float32)
+    flow[:, 3] = np.nan
+    write_flow(flow, tmp_path / "it.flo")
+    for told in (flow, tmp_path / "it.flo", (tmp_path / "it.flo").read_bytes()):
+        assert np.array_equal(pair.read({"frames": paths, "flow": told})["pair.flow"], flow, equal_nan=True)
     written = np.asarray(Image.open(pair.write(torch.from_numpy(wanted) / 255, tmp_path / "both")))
     assert np.array_equal(written, np.concatenate(list(frames), axis=1))
 

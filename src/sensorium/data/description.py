@@ -23,7 +23,8 @@ class InputConfig:
 
     Attributes:
         kind: the kind of signal, as in ``KINDS``.
-        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file.
+        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file. In class
+            folders a ``label`` is the name of the folder.
         files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
     """
 

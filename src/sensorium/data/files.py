@@ -71,7 +71,7 @@ def _of_several(files: Sequence[Path], modality: Modality, description: DataConf
         sense.name: (description.inputs or {}).get(sense.name, InputConfig(kind=sense.kind, column=sense.name))
         for sense in modality.senses
     }
-    if description.layout == "table":
+    if description.layout == "table" and all(file.suffix.lower() in tables.SUFFIXES for file in files):
         parts = [_rows(file, modality, inputs) for file in files]
     elif description.layout == "arrays":
         listings = [list_path(file, description) for file in files]

@@ -38,7 +38,8 @@ def has_class_folders(root: Path) -> bool:
 
 def list_folders(root: Path, description: DataConfig) -> Listing:
     """Every example in a class folder, labelled with the name of the folder. An example is a file; where it has several
-    signals, it is the files of one name (``a.png`` and ``a.wav``), or a film with its sound.
+    signals, it is the files of one name (``a.png`` and ``a.wav``), or a film with its sound. An input of the kind
+    ``label`` is the name of the folder, too; files that lie in none lack it.
 
     Raises:
         InputError: no class folders, or files of several kinds in them that do not belong together.
@@ -53,7 +54,10 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     ]
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
-    inputs = description.inputs or _together([path for _, _, path in found])
+    given_inputs = description.inputs or {}
+    labels = {name: config for name, config in given_inputs.items() if config.kind == "label"}
+    inputs = {name: config for name, config in given_inputs.items() if name not in labels}
+    inputs = inputs or _together([path for _, _, path in found])
     several = len(inputs) > 1
     if several:
         inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
@@ -66,11 +70,15 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
             for _, _, path in found
             if path.suffix.lower() in kept and fnmatch(path.name, given.files or "*")
         }
+    inputs = {**inputs, **labels}
     places = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
     split_of_each = np.array([places[key][0] for key in examples])
     return Listing(
         kinds={name: str(config.kind) for name, config in inputs.items()},
-        raws={name: [signals.get(name) for signals in examples.values()] for name in inputs},
+        raws={
+            name: [places[key][1] or None if name in labels else signals.get(name) for key, signals in examples.items()]
+            for name in inputs
+        },
         names=[_called(root, key, signals) for key, signals in examples.items()],
         labels=np.array([places[key][1] for key in examples], dtype=object),
         given=split_of_each if split_of_each.any() else None,
@@ -201,8 +209,8 @@ def _holds_signals(folder: Path) -> bool:
 
 
 def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None) -> Iterator[tuple[str, Path]]:
-    if task in UNLABELLED:
-        return (("", path) for path in walk(folder))
+    if task in UNLABELLED:  # a folder may be its label, and need not
+        return ((next(iter(path.relative_to(folder).parts[:-1]), ""), path) for path in walk(folder))
     labels = visible_folders(folder)
     if not labels:
         what = f"the split {split!r} has" if split else "there are"

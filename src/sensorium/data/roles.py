@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
-from .columns import bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column
+from .columns import are_paths, bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column
 from .description import DataConfig, InputConfig, TargetConfig
 from .recognise import SPLIT_WORDS, TARGET_WORDS, any_sound, input_names
 
@@ -102,6 +102,8 @@ def _target(table: pa.Table, where: str, target: TargetConfig) -> tuple[TargetCo
     if (column := _by_name(table, TARGET_WORDS)) is not None:
         return replace(target, column=column), ()
     last = str(table.column_names[-1])
+    if target.task == "none" and is_text(table[last].type) and are_paths(first_values(table[last])):
+        return target, ()
     if not (is_number(table[last].type) or is_text(table[last].type)):
         raise InputError(
             f"{where}: which column is the target? (columns: {', '.join(table.column_names)}); "

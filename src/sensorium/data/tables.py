@@ -153,7 +153,8 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
     if is_bytes(column.type):
         return Cells(bytes_of(column))
-    if not is_text(column.type) or (config.kind == "text" and not are_paths(first_values(column))):
+    plain = config.kind == "label" or (config.kind == "text" and not are_paths(first_values(column)))
+    if plain or not is_text(column.type):
         return Cells(column)
     paths = [None if value is None else folder / value.replace("\\", "/") for value in column.to_pylist()]
     for name, path in zip(names, paths, strict=True):
@@ -163,6 +164,8 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
 
 
 def _labels(table: pa.Table, target: TargetConfig) -> np.ndarray:
+    if target.column is None:
+        return np.full(len(table), None)
     if isinstance(target.column, tuple):
         return np.stack([to_numpy(table[name]) for name in target.column], axis=1)
     return to_numpy(table[target.column])

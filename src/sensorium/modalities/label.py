@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arrays import ByteArray, Segment
 from ..config import record
 from ..errors import InputError, did_you_mean
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Elementwise, Raw, Sample
 
 
 @record
@@ -30,7 +30,7 @@ class LabelConfig:
     names: tuple[str, ...] = ()
 
 
-class Label(Modality):
+class Label(Elementwise):
     """A class: ``label`` is batch × 1, int64; negative where it is not known.
 
     >>> label = Label(LabelConfig(classes=2, names=("cat", "dog")))
@@ -49,6 +49,11 @@ class Label(Modality):
         if config.names and len(config.names) != config.classes:
             raise InputError(f"{self.name}: {len(config.names)} names for {config.classes} classes; give one each")
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes are called: their numbers, where they have no names."""
+        return self.config.names or tuple(map(str, range(self.config.classes)))
+
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
@@ -63,10 +68,9 @@ class Label(Modality):
         Raises:
             InputError: there is no such class.
         """
-        names = self.config.names or tuple(map(str, range(self.config.classes)))
-        if str(raw) not in names:
-            raise InputError(f"no class is called {str(raw)!r}; {did_you_mean(str(raw), names)}")
-        return {self.name: np.array([names.index(str(raw))])}
+        if str(raw) not in self.classes:
+            raise InputError(f"no class is called {str(raw)!r}; {did_you_mean(str(raw), self.classes)}")
+        return {self.name: np.array([self.classes.index(str(raw))])}
 
     # -- from batches -------------------------------------------------------------------------------------------
 
@@ -86,18 +90,6 @@ class Label(Modality):
     @property
     def rows(self) -> int:
         return 1
-
-    @property
-    def elements(self) -> int:
-        return 1
-
-    def unfold(self, signal: Tensor) -> Tensor:
-        """batch × 1 [× k], as it is."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × 1 × k, as it is."""
-        return rows
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
@@ -120,6 +112,6 @@ class Label(Modality):
         place = int(batch[self.name][index])
         warmth = 0.0 if heat is None else float(heat.reshape(-1)[0])
         axes.imshow([[warmth]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
-        told = self.config.names[place] if self.config.names and place >= 0 else str(place)
+        told = self.classes[place] if place >= 0 else "unknown"
         axes.text(0, 0, told, ha="center", va="center", parse_math=False)
         axes.set_axis_off()

@@ -102,9 +102,9 @@ class Pair(Modality):
         return PairConfig(size=(min(int(height), most[0]), min(int(width), most[1])))
 
     def read(self, raw: Raw) -> Sample:
-        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width}, without flow where
-        it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the bytes of a file or
-        an array, height × width [× 1, 3 or 4].
+        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it},
+        without flow where it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the
+        bytes of a file or an array, height × width [× 1, 3 or 4].
 
         Returns:
             of pairs uint8, 2 × 3 × stored height × stored width, and the flow, never resized: their middle, as

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..config import from_dict, read_yaml, record
 from ..core.perceiver import DecoderConfig, EncoderConfig
@@ -16,9 +16,11 @@ from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
 from ..tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig, TagConfig, TaskConfig
 from .auto import (
+    Everywhere,
     Facts,
     choose_decoder,
     choose_encoder,
+    choose_fill,
     choose_flow,
     choose_inputs,
     choose_recipe,
@@ -26,6 +28,7 @@ from .auto import (
 )
 
 FOLDER = Path(__file__).parent
+T = TypeVar("T")
 
 
 @record
@@ -84,7 +87,7 @@ def load(name: str) -> Preset:
 
 def wanted(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
     """The names of the signals that a preset reads: of films with sound the pictures alone, where it reads video. Where
-    it is not clear which, all of them.
+    it is not clear which, all of them. A label may be lacking.
 
     Args:
         name: a preset's name, or ``auto``.
@@ -95,13 +98,18 @@ def wanted(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
     """
     if name == "auto":
         return tuple(kinds)
-    reads = sorted(_kinds(load(name).inputs).values())
-    found = tuple(signal for signal, kind in kinds.items() if kind in reads)
-    return found if sorted(kinds[signal] for signal in found) == reads else tuple(kinds)
+    reads = _kinds(load(name).inputs)
+    found = {signal: kind for signal, kind in kinds.items() if kind in reads.values()}
+    return tuple(kinds if _ours(reads, found) is None else found)
+
+
+def reads_labels(name: str) -> bool:
+    """Whether a preset's signals have a label among them."""
+    return name != "auto" and "label" in _kinds(load(name).inputs).values()
 
 
 def choose(
-    name: str, measured: Any, *, examples: int, minutes: float | None
+    name: str, measured: Any, *, examples: int, minutes: float | None, everywhere: Everywhere | None = None
 ) -> tuple[ModalityConfig, EncoderConfig, DecoderConfig | None, RecipeConfig]:
     """Inputs, encoder, decoder and recipe for some data: a paper's, or ``auto``'s choice.
 
@@ -110,42 +118,69 @@ def choose(
         measured: the modality's configuration as measured on the data.
         examples: how many there are to train on.
         minutes: the time given; None: not said.
+        everywhere: what is asked of every place of the signal; None: it is asked about as a whole.
 
     Raises:
         InputError: no such preset, or it reads another kind of signal.
     """
     if name == "auto":
-        facts = Facts(examples=examples, minutes=minutes)
+        facts = Facts(examples, minutes, everywhere)
         inputs = choose_inputs(measured, facts)
-        return inputs, choose_encoder(inputs, facts), choose_decoder(inputs), choose_recipe(inputs, facts)
+        encoder = choose_encoder(inputs, facts)
+        return inputs, encoder, choose_decoder(encoder, facts), choose_recipe(inputs, facts)
     preset = load(name)
     reads, has = _kinds(preset.inputs), _kinds(measured)
-    if sorted(reads.values()) != sorted(has.values()):
+    ours = _ours(reads, has)
+    if ours is None:
         told = [" and ".join(sorted(kinds.values())) for kinds in (reads, has)]
         raise InputError(f"preset {name!r} reads {told[0]}, the data is {told[1]}; use --preset auto")
-    if not isinstance(preset.inputs, FusionConfig):
-        return preset.inputs, preset.encoder, preset.decoder, preset.recipe
-    # The paper's modalities under the names that the data gives them.
-    ours = dict(zip(sorted(reads, key=lambda one: reads[one]), sorted(has, key=lambda one: has[one]), strict=True))
-    inputs = replace(
-        preset.inputs,
-        modalities={ours[one]: config for one, config in preset.inputs.modalities.items()},
-        dropout={ours[one]: probability for one, probability in preset.inputs.dropout.items()},
-    )
+    inputs = preset.inputs
+    if isinstance(inputs, FusionConfig):
+        # The paper's modalities under the names that the data gives them, and the data's classes.
+        parts = {ours[one]: config for one, config in inputs.modalities.items()}
+        parts |= {one: measured.modalities[one] for one, kind in has.items() if kind == "label"}
+        inputs = replace(inputs, modalities=parts, dropout=_renamed(inputs.dropout, ours))
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
-def choose_task(
-    name: str, kind: Literal["reconstruct", "fill", "flow"], inputs: Any
-) -> FillConfig | FlowConfig | ReconstructConfig:
+def choose_task(name: str, kind: Everywhere, inputs: Any) -> FillConfig | FlowConfig | ReconstructConfig:
     """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
     if kind == "fill":
-        return FillConfig()
-    task = None if name == "auto" else load(name).task
+        return choose_fill(inputs) if name == "auto" else FillConfig()
+    preset = None if name == "auto" else load(name)
+    task = None if preset is None else preset.task
     if kind == "flow":
-        ours = choose_flow(inputs)
-        return replace(task, warps=task.warps or ours.warps) if isinstance(task, FlowConfig) else ours
-    return task if isinstance(task, ReconstructConfig) else choose_reconstruction(inputs)
+        flow = choose_flow(inputs)
+        return replace(task, warps=task.warps or flow.warps) if isinstance(task, FlowConfig) else flow
+    ours = None if preset is None else _ours(_kinds(preset.inputs), _kinds(inputs))
+    if ours is None or not isinstance(task, ReconstructConfig):
+        return choose_reconstruction(inputs)
+    return replace(
+        task,
+        hidden=_renamed(task.hidden, ours) if isinstance(task.hidden, dict) else task.hidden,
+        elements=tuple(ours[one] for one in task.elements),
+        asked=_renamed(task.asked, ours),
+        weights=_renamed(task.weights, ours),
+    )
+
+
+def _ours(reads: Mapping[str, str], has: Mapping[str, str]) -> dict[str, str] | None:
+    """The name that the data gives each signal of a preset, kind by kind; a label may be lacking and then keeps its own
+    name. None: they are not of the same kinds.
+
+    >>> _ours({"image": "image", "class": "label"}, {"photo": "image"})
+    {'image': 'photo', 'class': 'class'}
+    """
+    lacking = {one: one for one, kind in reads.items() if kind == "label" and kind not in has.values()}
+    theirs = sorted((kind, one) for one, kind in reads.items() if one not in lacking)
+    ours = sorted((kind, one) for one, kind in has.items())
+    if [kind for kind, _ in theirs] != [kind for kind, _ in ours]:
+        return None
+    return {one: name for (_, one), (_, name) in zip(theirs, ours, strict=True)} | lacking
+
+
+def _renamed(values: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
+    return {names[one]: value for one, value in values.items()}
 
 
 def _kinds(inputs: Any) -> dict[str, str]:
@@ -174,4 +209,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]
+__all__ = ["Everywhere", "Preset", "build", "choose", "choose_task", "load", "names"]

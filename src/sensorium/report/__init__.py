@@ -1,6 +1,16 @@
 """What a model is worth, in numbers (``report.json``) and on one page (``report.html``)."""
 
-from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, flows, reconstructed, shares
+from .evaluation import (
+    Evaluation,
+    Samples,
+    evaluate,
+    explain,
+    explain_reads,
+    flows,
+    reconstructed,
+    reconstruction,
+    shares,
+)
 from .page import write_report
 from .summary import wilson
 
@@ -12,6 +22,7 @@ __all__ = [
     "explain_reads",
     "flows",
     "reconstructed",
+    "reconstruction",
     "shares",
     "wilson",
     "write_report",

@@ -17,10 +17,12 @@ from ..errors import InputError
 from ..modalities import Batch, Signal
 from ..model import Model
 from ..tasks import Flow
+from ..tasks.reconstruct import Reconstruction
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
+MOST_EXAMPLES, MOST_ROWS = 64, 1 << 20  # answered at a time
 LOOKED_AT = 32  # examples that shares of attention are the mean of
 WEAKEST_PEAK = 2.0  # in units of uniform attention: what is hottest on a map must be at least this to be drawn as 1
 
@@ -71,7 +73,7 @@ def evaluate(
     samples: Samples,
     *,
     split: str = "test",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Ask a model about every example, in order, and compare with the targets where there are any. Where its modality
@@ -81,13 +83,14 @@ def evaluate(
 
     Args:
         split: which part of the data this is, for the record.
-        batch_size: examples at a time; the answer does not depend on it.
+        batch_size: examples at a time; the answer does not depend on it. None: as many as answers have room for.
         progress: called after each batch with how many examples are done, of how many.
 
     Raises:
         InputError: there are no examples.
     """
     total = len(samples)
+    batch_size = batch_size or max(1, min(MOST_EXAMPLES, MOST_ROWS // model.task.rows(model.inputs)))
     if not total:
         raise InputError(f"the {split} split has no examples; add some or name another split")
     scores: list[Tensor] = []
@@ -168,12 +171,16 @@ def shares(model: Model, batch: Batch) -> list[dict[str, Tensor]]:
         return [{name: piece.sum(1).cpu() for name, piece in array.split(weights).items()} for weights in reads]
 
 
+def reconstruction(model: Model, view: Batch) -> Reconstruction:
+    """What a model says of a view of some examples, asked as in an evaluation."""
+    with _evaluating(model):
+        return model(model.task.pose(model.inputs, _moved(model, view)).view)
+
+
 def reconstructed(model: Model, view: Batch) -> dict[str, Tensor]:
     """A view of some examples as the model says they are, where it was not shown what they are."""
-    with _evaluating(model):
-        question = model.task.pose(model.inputs, _moved(model, view))
-        answer = model(question.view)
-        return {**view, **{name: signal.cpu() for name, signal in answer.completed.items() if name in view}}
+    completed = reconstruction(model, view).completed
+    return {**view, **{name: signal.cpu() for name, signal in completed.items() if name in view}}
 
 
 def flows(model: Model, samples: Samples, index: int) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:

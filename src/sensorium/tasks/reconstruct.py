@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -21,6 +22,7 @@ from .base import Places, Question, Task
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
+LOOKED_AT = 64  # numbers of a signal, to tell examples apart
 LEAST_ERROR = 1e-10  # of a squared peak: what is off by less is off by nothing, 100 dB
 
 
@@ -239,10 +241,10 @@ class Reconstruct(Task):
         return Reconstruction(output, self._senses(inputs), queries, inputs)
 
     def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
-        """In evaluation all places are asked, and the same rows are hidden of every example."""
+        """In evaluation all places are asked, and which rows of an example are hidden depends on its signal alone."""
         view = {key: value for key, value in view.items() if key != "target"}
         hidden = {
-            sense.name: _lot(self._present(sense, view), self._share(sense.name), sense.rows, generator)
+            sense.name: self._lot(sense, view, generator)
             for sense in inputs.senses
             if sense.name in view and self._share(sense.name)
         }
@@ -287,6 +289,10 @@ class Reconstruct(Task):
         told = [name for names in self.told.values() for name in names]
         return MetricCollection({name: MeanMetric() for name in told}, compute_groups=False)
 
+    def merit(self, metrics: Mapping[str, float]) -> float:
+        """Of several senses the loss decides, which weighs them all as in training: their metrics have no mean."""
+        return super().merit(metrics) if len(self.told) == 1 else -metrics["loss"]
+
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
         for name, wanted in target.items():
             headline, *others = self.told[name]
@@ -319,6 +325,21 @@ class Reconstruct(Task):
         mask = mask if segment.mask is None else mask & segment.mask
         present = view.get(f"{sense.name}.present")
         return mask if present is None else mask & present[:, None]
+
+    def _lot(self, sense: Modality, view: Batch, generator: torch.Generator | None) -> Tensor:
+        """The rows that are hidden, drawn among those present: batch × rows, bool. Their number is rounded at random;
+        in evaluation up, and each example draws by itself."""
+        present = self._present(sense, view)
+        count, length = present.shape
+        if generator is None:
+            order = torch.stack([torch.rand(length, generator=own) for own in _generators(sense, view)])
+            bias = torch.full((count, 1), 1 - 1e-6)
+        else:
+            order = torch.rand(count, length, generator=generator)
+            bias = torch.rand(count, 1, generator=generator)
+        many = (present.sum(1, keepdim=True) * self._share(sense.name) + bias.to(present.device)).floor()
+        order = order.to(present.device).masked_fill(~present, 2.0)
+        return (order.argsort(1).argsort(1) < many) & present
 
     def _counts(self, sense: Modality, asked: Modality, view: Batch, hidden: Tensor | None) -> Tensor:
         """batch × places, bool: those that are hidden, of examples of which none is all; never what is not there."""
@@ -355,25 +376,15 @@ def _starts(sizes: list[int]) -> list[int]:
     return [sum(sizes[:place]) for place in range(len(sizes))]
 
 
-def _lot(present: Tensor, share: float, rows: int, generator: torch.Generator | None) -> Tensor:
-    """Rows drawn among those present: batch × rows, bool.
-
-    Args:
-        present: batch × rows, bool.
-        share: of those present, rounded at random.
-        rows: of an example of full length.
-        generator: None: up, and in the same order for every example, however long the batch is.
-    """
-    count, length = present.shape
-    if generator is None:
-        order = torch.rand(max(rows, length), generator=torch.Generator().manual_seed(0))[:length].expand(count, -1)
-        bias = torch.full((count, 1), 1 - 1e-6)
-    else:
-        order = torch.rand(count, length, generator=generator)
-        bias = torch.rand(count, 1, generator=generator)
-    many = (present.sum(1, keepdim=True) * share + bias.to(present.device)).floor()
-    order = order.to(present.device).masked_fill(~present, 2.0)
-    return (order.argsort(1).argsort(1) < many) & present
+def _generators(sense: Modality, view: Batch) -> Iterator[torch.Generator]:
+    """Of each example, one that depends on its signal alone: on a few of its numbers to two decimals, so that it is the
+    same however the batch was computed."""
+    signal, mask = view[sense.name], view.get(f"{sense.name}.mask")
+    for place, one in enumerate(signal):
+        numbers = (one if mask is None else one[mask[place]]).flatten()
+        some = numbers[:: max(1, len(numbers) // LOOKED_AT)].double().nan_to_num()
+        seed = zlib.crc32((100 * some).round().to(torch.int64).cpu().numpy().tobytes())
+        yield torch.Generator().manual_seed(seed)
 
 
 def _decibels(wanted: Wanted, found: Tensor) -> Tensor:
