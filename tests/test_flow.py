@@ -190,8 +190,8 @@ def test_single_pictures_become_pairs() -> None:
 def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(InputError, match="only pairs of frames show motion; the model reads image"):
         small(ImageConfig(size=(8, 8)))
-    for settings in ({"scale": 0.0}, {"asked": 0}):
-        with pytest.raises(InputError, match="scale and asked must be positive"):
+    for settings in ({"scale": 0.0}, {"asked": 0}, {"levels": 0}):
+        with pytest.raises(InputError, match="scale, asked and levels must be positive"):
             small(**settings)
     model = small()
     with pytest.raises(InputError, match=r"give pairs, or set task\.warps"):

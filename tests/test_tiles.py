@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium.tasks.tiles import tiled, tiles
+from sensorium.tasks.tiles import refined, tiled, tiles
 
 SIZES = [(64, 64), (65, 64), (108, 90), (384, 512), (97, 301)]
 
@@ -55,3 +55,28 @@ def test_bytes_are_read_as_floats() -> None:
     """And no gradient is kept."""
     frames = torch.randint(256, (2, 3, 30, 30), dtype=torch.uint8)
     torch.testing.assert_close(tiled(where, frames, (16, 16)), where(frames[None] / 255)[0])
+
+
+def nearly_still(frames: Tensor) -> Tensor:
+    """The motion to the right of pictures that grow brighter to the right, exact up to 2 pixels: batch × 2 × tile."""
+    slope = frames[:, 0, 0, :, 9:10] - frames[:, 0, 0, :, 8:9]
+    right = ((frames[:, 0, 0] - frames[:, 1, 0]) / slope).clamp(-2, 2)
+    return torch.stack([right, torch.zeros_like(right)], 1)
+
+
+@pytest.mark.parametrize(("levels", "found"), [(1, 2.0), (2, 6.0), (3, 9.0), (9, 9.0)])
+def test_what_is_left_of_large_motion_is_found_in_larger_frames(levels: int, found: float) -> None:
+    """9 pixels by one who sees 2: 2 · 2 + 2 = 6 with two sizes, all with three; no frame is less than a tile."""
+    place = torch.arange(160.0).expand(3, 80, 160)
+    frames = torch.stack([place, place - 9]) / 160
+    flow = refined(nearly_still, frames, (16, 16), levels=levels)
+    torch.testing.assert_close(flow[0, 30:50, 60:100], torch.full((20, 40), found), atol=0.05, rtol=0)
+    assert flow.shape == (2, 80, 160)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (16, 100), (10, 12)])
+def test_no_motion_stays_none_at_any_size(size: tuple[int, int]) -> None:
+    """Nothing is moved by going through odd sizes, nor asked of frames that are less than a tile."""
+    frames = torch.rand(1, 3, *size).expand(2, -1, -1, -1)
+    flow = refined(lambda some: (some[:, 0] - some[:, 1])[:, :2], frames, (16, 16), levels=3)
+    torch.testing.assert_close(flow, torch.zeros(2, *size), atol=1e-4, rtol=0)

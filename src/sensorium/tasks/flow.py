@@ -34,12 +34,15 @@ class FlowConfig:
             after it.
         asked: how many pixels of an example training asks for at a time; None: all. The paper does not say.
         warps: the motion that single pictures are given; None: the data are pairs.
+        levels: sizes at which whole frames are answered, each half the next one: motion too large for the model is
+            found in smaller frames, and what is left of it in larger ones. 1: only as they are, as in the paper.
     """
 
     kind: Literal["flow"] = "flow"
     scale: float = 0.2
     asked: int | None = None
     warps: WarpConfig | None = None
+    levels: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class Flow(Task):
         super().__init__(config, inputs=inputs, channels=channels)
         if not isinstance(inputs, Pair):
             raise InputError(f"flow: only pairs of frames show motion; the model reads {inputs.kind}")
-        if not config.scale > 0 or (config.asked is not None and config.asked < 1):
-            raise InputError("flow: scale and asked must be positive")
+        if not config.scale > 0 or config.levels < 1 or (config.asked is not None and config.asked < 1):
+            raise InputError("flow: scale, asked and levels must be positive")
         self.width = inputs.channels
 
     @property

@@ -1,4 +1,8 @@
-"""The flow of frames of any size, by a model of one size: tile by tile (Perceiver IO App. H)."""
+"""The flow of frames of any size, by a model of one size: tile by tile (Perceiver IO App. H), and from coarse to fine.
+
+A model that has learned motion of a few pixels finds that of many where frames are shrunk; in larger ones, of which the
+second is brought back by what is known already, it finds what is left (as in Brox et al. 2004; not in the paper).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from itertools import product
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..modalities.pixels import fitted, floats
@@ -18,14 +23,52 @@ def flow_of(model: Any, frames: Tensor, *, overlap: int = OVERLAP, chunk: int = 
     """The flow between two frames: 2 × height × width, in pixels.
 
     Args:
-        model: one whose task is flow (a ``Model``).
+        model: one whose task is flow (a ``Model``); its ``task.levels`` says at how many sizes frames are answered.
         frames: 2 × 3 × height × width, bytes or floats in [0, 1]; where they are smaller than what the model reads,
             they are continued by their last pixels.
         overlap: pixels that neighbouring tiles share, at most half a tile.
         chunk: tiles answered at a time.
     """
     name, tile = model.inputs.name, model.inputs.config.size
-    return tiled(lambda some: model({name: some}).flow, frames, tile, overlap=overlap, chunk=chunk)
+
+    def answer(some: Tensor) -> Tensor:
+        return model({name: some}).flow
+
+    return refined(answer, frames, tile, levels=model.task.config.levels, overlap=overlap, chunk=chunk)
+
+
+@torch.inference_mode()
+def refined(
+    answer: Callable[[Tensor], Tensor],
+    frames: Tensor,
+    tile: tuple[int, int],
+    *,
+    levels: int,
+    overlap: int = OVERLAP,
+    chunk: int = 8,
+) -> Tensor:
+    """The flow between two frames, from coarse to fine: 2 × height × width.
+
+    Args:
+        levels: sizes of frames, each half the next one, as far as a tile fits into them; 1: the frames as they are.
+        answer, frames, tile, overlap, chunk: see :func:`tiled`.
+    """
+    frames = floats(frames)
+    size = frames.shape[-2], frames.shape[-1]
+    sizes = [(size[0] >> level, size[1] >> level) for level in range(levels)]
+    smaller = [each for each in sizes[1:] if all(side >= part for side, part in zip(each, tile, strict=True))]
+    flow: Tensor | None = None
+    for each in reversed([size, *smaller]):
+        first, second = frames if each == size else F.interpolate(frames, each, mode="bilinear", antialias=True)
+        if flow is None:
+            flow = tiled(answer, torch.stack([first, second]), tile, overlap=overlap, chunk=chunk)
+            continue
+        grown = flow.new_tensor([each[1] / flow.shape[2], each[0] / flow.shape[1]])[:, None, None]
+        flow = F.interpolate(flow[None], each, mode="bilinear")[0] * grown
+        pair = torch.stack([first, _brought_back(second, flow)])
+        flow = flow + tiled(answer, pair, tile, overlap=overlap, chunk=chunk)
+    assert flow is not None
+    return flow
 
 
 @torch.inference_mode()
@@ -70,6 +113,15 @@ def tiles(size: tuple[int, int], tile: tuple[int, int], *, overlap: int = OVERLA
     """
     down, across = (_starts(whole, part, min(overlap, part // 2)) for whole, part in zip(size, tile, strict=True))
     return list(product(down, across))
+
+
+def _brought_back(second: Tensor, flow: Tensor) -> Tensor:
+    """The second frame read where each pixel of the first goes: 3 × height × width."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + flow[0]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[1]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)
+    return F.grid_sample(second[None], grid[None], padding_mode="border", align_corners=False)[0]
 
 
 def _starts(whole: int, part: int, overlap: int) -> list[int]:

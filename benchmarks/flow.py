@@ -1,0 +1,77 @@
+"""Optical flow learned from pictures alone, scored on made and on real pairs against predicting no motion.
+
+``python benchmarks/flow.py PICTURES --pairs PAIRS [--minutes 20] [--run RUN] [--out runs/flow]``
+
+PICTURES is a folder of pictures, of which ``sensorium train --task flow`` makes pairs whose motion is known; PAIRS has
+folders of ``frame1.png``, ``frame2.png`` and ``flow.flo``. An existing RUN is scored instead of a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sensorium import checkpoints, runs
+from sensorium.modalities.flows import colours, read_flow
+from sensorium.tasks.tiles import flow_of
+from sensorium.training import Quiet
+
+
+class Tell(Quiet):
+    """A line now and then."""
+
+    told = 0.0
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        if share >= self.told:
+            self.told = share + 0.05
+            print(f"{share:.0%}", *(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+
+
+def frames_in(folder: Path) -> torch.Tensor:
+    """2 × 3 × height × width, uint8."""
+    pictures = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def row(name: str, error: float, still: float) -> str:
+    """A line of the table."""
+    return f"| {name} | {still:.2f} | **{error:.2f}** | {error / still:.2f} |"
+
+
+def main() -> None:
+    """Train, score, draw, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/flow"))
+    options = parser.parse_args()
+    run = options.run or options.out
+    if options.run is None:
+        runs.train(options.pictures, out=run, task="flow", minutes=options.minutes, listener=Tell())
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    model, figures = checkpoints.load(run).eval(), report["metrics"]
+    print(f"\n{model.parameter_count():,} parameters, {report['train_seconds'] / 60:.1f} minutes of training\n")
+    print("| pairs | error of no motion (pixels) | end-point error | share |")
+    print("|---|---:|---:|---:|")
+    print(row(f"made of {report['samples']} pictures that were not trained on", figures["epe"], figures["still"]))
+    for folder in sorted(options.pairs.iterdir()) if options.pairs else []:
+        frames, true = frames_in(folder), read_flow(folder / "flow.flo")
+        found = flow_of(model, frames).numpy()
+        error, still = (float(np.nanmean(np.hypot(*(true - answer)))) for answer in (found, np.zeros_like(true)))
+        print(row(folder.name, error, still), flush=True)
+        largest = float(np.nanquantile(np.hypot(*true), 0.95))
+        beside = [frames[0].permute(1, 2, 0).numpy(), *(colours(flow, largest=largest) for flow in (found, true))]
+        options.out.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.concatenate(beside, axis=1)).save(options.out / f"{folder.name}.png")
+
+
+if __name__ == "__main__":
+    main()
