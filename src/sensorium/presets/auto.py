@@ -165,7 +165,7 @@ def choose_fill(inputs: Any) -> FillConfig:
 
 def choose_flow(inputs: Any) -> FlowConfig:
     """How motion is learned, and what is made up where pictures show none."""
-    return FlowConfig(scale=1.0, asked=256, warps=WarpConfig(motion=8.0))
+    return FlowConfig(scale=1.0, asked=256, warps=WarpConfig(motion=8.0), levels=4)
 
 
 def _image(measured: Any, facts: Facts) -> Any:
