@@ -412,6 +412,9 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     assert report["samples"] == 10
     assert 0 <= report["metrics"]["accuracy"] <= 1
     assert "taken in order" in (run / "report.html").read_text("utf-8")
+    planned = sm.plan(tmp_path / "data", start=run).config.model  # to go on from it
+    assert (planned.inputs, planned.encoder) == (sm.load(run).config.inputs, sm.load(run).config.encoder)
+    start_from(Model(planned), run)
 
 
 def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
