@@ -1,30 +1,30 @@
 """Hidden words of English, filled in byte by byte, against a 5-gram: accuracy and bits a byte.
 
-``python benchmarks/fill.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--out runs/fill]``
+``python benchmarks/fill.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--attention even]``
 
-Files are text; of a Parquet file it is the column ``text``. The 5-gram counts the same training bytes; it reads from
-left to right, once told every byte before a hidden one (which the model is not), and once with its own guesses there.
+The model and its recipe are ``auto``'s. Files are text; of a Parquet file it is the column ``text``. The 5-gram counts
+the same training bytes; it reads from left to right, once told every byte before a hidden one (which the model is not),
+and once with its own guesses there.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sensorium import checkpoints, report
-from sensorium.core.perceiver import DecoderConfig, EncoderConfig
+from sensorium import checkpoints, presets, report
 from sensorium.data import Examples, decode
 from sensorium.modalities import TextConfig
 from sensorium.modalities.text import MASK, SPECIALS
 from sensorium.model import Model, ModelConfig
 from sensorium.planning import RunConfig
-from sensorium.recipe import RecipeConfig
-from sensorium.tasks import IGNORED, FillConfig
+from sensorium.tasks import IGNORED
 from sensorium.training import Quiet, fit
 
 LENGTH = 256
@@ -114,24 +114,22 @@ def main() -> None:
     parser.add_argument("train", type=Path, nargs="+")
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--attention", choices=("placed", "even"), default="placed", help="where it starts")
     parser.add_argument("--out", type=Path, default=Path("runs/fill"))
     options = parser.parse_args()
     text = words(options.train)
+    cuts = windows(text)
+    inputs, encoder, decoder, recipe = presets.choose(
+        "auto", TextConfig(length=LENGTH), examples=len(cuts), minutes=options.minutes, everywhere="fill"
+    )
     model_config = ModelConfig(
-        inputs=TextConfig(length=LENGTH, channels=192, blank=0.0),
-        encoder=EncoderConfig(
-            latents=64, width=256, reads=(0,), processes=(0,), layers=6, read_heads=4, process_heads=8
-        ),
-        decoder=DecoderConfig(heads=4, value_channels=192, qk_channels=192, residual=False),
-        task=FillConfig(),
+        inputs=inputs, encoder=encoder, decoder=decoder, task=presets.choose_task("auto", "fill", inputs)
     )
-    recipe = RecipeConfig(
-        minutes=options.minutes, batch=32, optimizer="muon", learning_rate=2e-3, warmup=0.05, average=0.998
-    )
+    recipe = replace(recipe, epochs=None, attention=options.attention)
     torch.manual_seed(0)
     model = Model(model_config)
     print(f"{model.parameter_count():,} parameters; {len(text):,} bytes of training text", flush=True)
-    train, test = (decode(windows(each), [model.inputs]) for each in (text, words([options.test])))
+    train, test = (decode(each, [model.inputs]) for each in (cuts, windows(words([options.test]))))
     config = RunConfig(model=model_config, recipe=recipe)
     seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
     best = checkpoints.load(options.out)
@@ -148,8 +146,8 @@ def main() -> None:
     print("|---|---:|---:|")
     print(f"| the model | **{result.metrics['accuracy']:.1%}** | {result.metrics['bits_per_byte']:.2f} |")
     for told, name in (
-        (True, "a 5-gram, told the hidden bytes before"),
-        (False, "a 5-gram with its own guesses there"),
+        (True, "told the hidden bytes before"),
+        (False, "with its own guesses there"),
     ):
         right, bits, count = baseline(gram, batch, told=told)
         print(f"| a {ORDER}-gram, {name} | {right / count:.1%} | {bits / count:.2f} |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import sensorium as sm
 from builders import film
 from sensorium import explain
 from sensorium.cli import main
-from sensorium.core.perceiver import EncoderConfig
+from sensorium.core.perceiver import DecoderConfig, EncoderConfig
 from sensorium.errors import InputError
 from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
 from sensorium.modalities.table import Column
 from sensorium.model import Model, ModelConfig
+from sensorium.report import drawings, reconstructed
 from sensorium.report import explain as heat_of
-from sensorium.tasks import ClassifyConfig, RegressConfig, TagConfig
+from sensorium.report.summary import percent
+from sensorium.tasks import ClassifyConfig, FillConfig, ReconstructConfig, RegressConfig, TagConfig
 
 HOSTILE = "<b>&"
 TABLE = TableConfig(
@@ -38,12 +41,13 @@ VIDEO = VideoConfig(size=(16, 16), frames=4, rate=10.0, patch=(2, 8, 8))
 BOTH = FusionConfig(modalities={"audio": AUDIO, "video": VIDEO})
 
 
-def run_of(folder: Path, inputs: Any, *, task: Any = None, **changes: Any) -> Path:
+def run_of(folder: Path, inputs: Any, *, task: Any = None, decoder: Any = None, **changes: Any) -> Path:
     """A weights folder of a small model with random weights and two reads."""
     shape: dict[str, Any] = {"latents": 3, "width": 8, "reads": (0, 1), "processes": (0, 0), "layers": 1}
     encoder = EncoderConfig(**{**shape, "process_heads": 2, **changes})
     torch.manual_seed(0)
-    model = Model(ModelConfig(inputs=inputs, encoder=encoder, task=task or ClassifyConfig(classes=(HOSTILE, "b"))))
+    task = task or ClassifyConfig(classes=(HOSTILE, "b"))
+    model = Model(ModelConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=task))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -130,6 +134,43 @@ def test_what_a_read_does_not_look_at_is_cold(films: list[Path], tmp_path: Path)
     assert maps["0/read1/audio"].max() > 0
     assert maps["0/read2/video"].max() > 0
     assert explanation.rows[0]["shares"][0] == pytest.approx({"audio": 1.0, "video": 0.0})
+
+
+def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
+    """The whole of it and what each hole might be; the maps are of the text with its holes, a place for each."""
+    run = run_of(tmp_path / "run", TextConfig(length=12), task=FillConfig(), decoder=DecoderConfig())
+    (tmp_path / "note.txt").write_text("<b>[MASK]t[MASK]")
+    explanation = sm.explain_files(run, [tmp_path / "note.txt"])
+    (row,) = explanation.rows
+    assert row == sm.predict(run, [tmp_path / "note.txt"])[0]
+    page = explanation.page.read_text(encoding="utf-8")
+    assert f"<pre>{escape(row['answer'])}</pre>" in page
+    for number, hole in enumerate(row["holes"], start=1):
+        told = ", ".join(f"{escape(byte)} <b>{percent(score)}</b>" for byte, score in hole.items())
+        assert f'<th scope="row">Hole {number}</th><td>{told}</td>' in page
+    assert "Hole 3" not in page
+    assert maps_of(explanation)["0/read1/text"].shape == (6, 1)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.5])
+def test_a_reconstruction_is_drawn_beside_the_signal(hidden: float, tmp_path: Path) -> None:
+    """What is drawn is the report's; rows that are hidden were not read."""
+    clouds = [tmp_path / "a.xyz", tmp_path / "b.xyz"]
+    for seed, path in enumerate(clouds):
+        np.savetxt(path, np.random.default_rng(seed).normal(size=(12, 5)))
+    points = PointsConfig(points=12, features=2, mean=(0.0,) * 2, std=(1.0,) * 2)
+    run = run_of(tmp_path / "run", points, task=ReconstructConfig(hidden=hidden), decoder=DecoderConfig())
+    explanation = sm.explain_files(run, clouds)
+    page = explanation.page.read_text(encoding="utf-8")
+    assert page.count(">Reconstruction</figcaption>") == 2
+    model = sm.load(run)
+    view = {"points": torch.from_numpy(model.inputs.read(clouds[1])["points"])[None]}
+    drawn = drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=explain.SHARP)
+    assert f'src="{drawn}"' in page
+    posed = model.task.pose(model.inputs, view).view
+    unread = maps_of(explanation)["1/read1/points"] == 0
+    assert unread.sum() == 12 * hidden
+    assert unread[:, 0].tolist() == posed.get("points.hidden", torch.zeros(1, 12, dtype=torch.bool))[0].tolist()
 
 
 def test_the_page_needs_nothing_else_and_is_harmless(films: list[Path], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ LAYERS: dict[str, float] = {
     "core.queries": 2,
     "core.attention": 2.5,
     "core.perceiver": 3,
+    "core.places": 3.5,
     "modalities.base": 4,
     "modalities.spans": 4.3,
     "modalities.flows": 4.3,

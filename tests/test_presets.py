@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,10 +19,11 @@ from sensorium.config import to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import modality
 from sensorium.modalities.image import ImageConfig
+from sensorium.modalities.pair import PairConfig
 from sensorium.modalities.points import PointsConfig
 from sensorium.modalities.video import VideoConfig
 from sensorium.model import Model, ModelConfig
-from sensorium.presets.auto import Facts, choose_encoder, choose_inputs, choose_recipe
+from sensorium.presets.auto import Everywhere, Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
 from sensorium.recipe import optimizers, rate
 from sensorium.tasks import ClassifyConfig
 
@@ -48,6 +50,24 @@ def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
     assert video.rows <= 2048
     assert config.grid[1] * config.grid[2] <= 64
     assert config.size[0] <= min(side, 64)
+
+
+@given(height=st.integers(1, 400), width=st.integers(1, 500))
+def test_auto_fits_frames_of_any_size(height: int, width: int) -> None:
+    """At most 64 pixels a side, no larger than the frames, no band beyond Nyquist."""
+    config = choose_inputs(PairConfig(size=(height, width)), Facts(examples=1000, minutes=None))
+    assert config.size == (min(height, 64), min(width, 64))
+    assert config.bands <= max(1, max(config.size) // 2)
+
+
+@pytest.mark.parametrize("everywhere", [None, *get_args(Everywhere)])
+def test_auto_asks_for_places_with_queries_and_placed_attention(everywhere: Everywhere | None) -> None:
+    """Whoever asks for every place has a decoder whose heads divide its channels; nobody else has."""
+    facts = Facts(examples=1000, minutes=None, everywhere=everywhere)
+    encoder = choose_encoder(PointsConfig(), facts)
+    decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
+    assert (decoder is None) == (everywhere is None) == (recipe.attention == "even")
+    assert decoder is None or encoder.width % decoder.heads == 0
 
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))
@@ -83,6 +103,19 @@ def test_the_papers_recipes() -> None:
     modelnet = presets.load("perceiver-modelnet40").recipe
     assert {rate(modelnet, share) for share in (0.0, 0.5, 1.0)} == {1e-3}
     assert {presets.load(name).recipe.optimizer for name in presets.names()} == {"lamb"}
+
+
+@pytest.mark.parametrize("stem", ["fourier", "learned", "conv"])
+def test_the_recipe_of_perceiver_io(stem: str) -> None:
+    """Of ImageNet, by the authors' code (paper.md 4): flat at 2e-3 for half of the run, no warm-up, and what varies."""
+    preset = presets.load(f"perceiver-io-imagenet-{stem}")
+    recipe, image = preset.recipe, preset.inputs
+    assert [rate(recipe, share) for share in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
+    assert (recipe.epochs, recipe.batch, recipe.weight_decay, recipe.betas) == (110, 1024, 0.1, (0.9, 0.999))
+    assert (recipe.clip, recipe.smoothing, recipe.mixup, recipe.cutmix) == (10.0, 0.1, 0.2, 1.0)
+    assert (image.crop, image.flip, image.randaugment) == (0.08, 0.5, (4, 15))
+    assert preset.decoder is not None
+    assert preset.decoder.residual == (stem != "learned")
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,24 @@ from __future__ import annotations
 import copy
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from builders import normal, small_encoder
 from sensorium.core.perceiver import MeanDecoder
 from sensorium.core.positions import LearnedCodes
 from sensorium.errors import InputError
 from sensorium.lamb import Lamb
+from sensorium.modalities import Fusion, FusionConfig, SeriesConfig, TextConfig, VideoConfig
+from sensorium.modalities.image import Image, ImageConfig
+from sensorium.modalities.pixels import around_boxes
+from sensorium.modalities.series import Series
+from sensorium.modalities.text import Text
+from sensorium.modalities.video import Video
 from sensorium.recipe import RecipeConfig, average, mix, optimizers, rate
 
 SCHEDULES = ("cosine", "flat-cosine", "steps", "constant")
@@ -140,44 +147,115 @@ def test_what_does_not_learn_is_left_out() -> None:
     assert len(held) == len(list(model.parameters())) - 1
 
 
-@given(seed=st.integers(0, 999), alpha=st.sampled_from([0.2, 1.0]))
-def test_mixing_keeps_sums(seed: int, alpha: float) -> None:
-    """Each target still sums to 1, the batch's sums of pixels and of targets stay; nothing leaves its range."""
-    pictures = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    target = nn.functional.one_hot(torch.arange(6) % 4, 4).double()
-    batch, mixed = mix(
-        {"image": pictures, "other": target},
-        ["image"],
-        target,
-        alpha=alpha,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    torch.testing.assert_close(batch["image"].sum(0), pictures.sum(0))
-    torch.testing.assert_close(mixed.sum(0), target.sum(0))
-    torch.testing.assert_close(mixed.sum(1), torch.ones(6, dtype=torch.float64))
-    assert batch["image"].min() >= 0
-    assert batch["image"].max() <= 1
-    assert batch["other"] is target
+IMAGE = Image(ImageConfig(size=(8, 8), bands=2))
+VIDEO = Video(VideoConfig(size=(8, 12), patch=(2, 4, 4), frames=4, bands=2))
+ALPHAS = st.sampled_from([{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])
 
 
-def test_pictures_and_targets_are_mixed_alike() -> None:
-    """A picture that is its target stays its target; the draw is the generator's."""
-    target = torch.eye(8)
-    batch, mixed = mix({"x": target}, ["x"], target, alpha=1.0, generator=torch.Generator().manual_seed(3))
-    again, _ = mix({"x": target}, ["x"], target, alpha=1.0, generator=torch.Generator().manual_seed(3))
-    assert batch["x"].equal(mixed)
-    assert batch["x"].equal(again["x"])
-    assert not mixed.equal(target)
-    share = mixed.diagonal().min()
-    assert ((mixed == 0) | (mixed == 1) | torch.isclose(mixed, share) | torch.isclose(mixed, 1 - share)).all()
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-def test_examples_of_several_lengths_are_not_mixed() -> None:
-    batch = {"x": torch.zeros(2, 3), "x.mask": torch.ones(2, 3, dtype=torch.bool)}
-    mix(batch, ["x"], torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
-    batch["x.mask"][1, 2] = False
-    with pytest.raises(InputError, match="mixup"):
-        mix(batch, ["x"], torch.zeros(2, 2), alpha=1.0, generator=torch.Generator())
+def flat(inputs: Image | Video, count: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Examples whose pixels are their numbers, from 0, and these numbers as classes, in float64."""
+    shape = (3, 8, 8) if isinstance(inputs, Image) else (4, 3, 8, 12)
+    pixels = torch.arange(count).view(-1, *[1] * len(shape)).expand(count, *shape).double()
+    return {inputs.name: pixels}, torch.eye(count, dtype=torch.float64)
+
+
+@given(seed=st.integers(0, 999), alphas=ALPHAS, count=st.integers(1, 7), inputs=st.sampled_from([IMAGE, VIDEO]))
+def test_pictures_and_targets_are_mixed_alike(
+    seed: int, alphas: dict[str, float], count: int, inputs: Image | Video
+) -> None:
+    """Of two examples each, in shares that sum to 1 and are those of the pixels; the generator decides."""
+    batch, target = flat(inputs, count)
+    mixed, labels = mix({**batch, "other": target}, inputs, target, **alphas, generator=seeded(seed))
+    assert mixed["other"] is target
+    assert ((labels > 0).sum(1) <= 2).all()
+    torch.testing.assert_close(labels.sum(1), torch.ones(count, dtype=torch.float64))
+    torch.testing.assert_close(mixed[inputs.name].flatten(1).mean(1), labels @ torch.arange(count).double())
+    again, _ = mix(batch, inputs, target, **alphas, generator=seeded(seed))
+    assert mixed[inputs.name].equal(again[inputs.name])
+
+
+@given(seed=st.integers(0, 999), inputs=st.sampled_from([IMAGE, VIDEO]))
+def test_cutmix_takes_every_pixel_from_one_example(seed: int, inputs: Image | Video) -> None:
+    """Its share of them is its share of the target; what is of the other is a box, the same in every frame."""
+    batch, target = flat(inputs, 6)
+    mixed, labels = mix(batch, inputs, target, cutmix=1.0, generator=seeded(seed))
+    for number, (picture, label) in enumerate(zip(mixed[inputs.name], labels, strict=True)):
+        for example, share in enumerate(label):
+            torch.testing.assert_close((picture == example).double().mean(), share)
+        assert (picture == picture.reshape(-1, *picture.shape[-2:])[0]).all()
+        assert is_box(picture.reshape(-1, *picture.shape[-2:])[0] != number)
+
+
+@given(seed=st.integers(0, 999), size=st.tuples(st.integers(1, 30), st.integers(1, 30)))
+def test_boxes_leave_their_share(seed: int, size: tuple[int, int]) -> None:
+    """And more where they are over the border; what is drawn are boxes."""
+    share = torch.rand(20, generator=seeded(seed))
+    around = around_boxes(torch.rand(20, 3, *size), share, seeded(seed))
+    assert around.shape == (20, 1, *size)
+    assert (around.flatten(1).mean(1) >= share - 1e-6).all()
+    assert all(is_box(picture == 0) for picture in around[:, 0])
+    assert around_boxes(torch.rand(2, 3, *size), torch.ones(2), seeded(seed)).all()
+
+
+def test_boxes_are_those_of_the_authors() -> None:
+    """As wide as their share wants, where none is cut off; and as often at each pixel as by their own rule."""
+    size, share = 16, torch.rand(4000, generator=seeded(0))
+    around = around_boxes(torch.rand(4000, 1, size, size), share, seeded(1))[:, 0]
+    edges = torch.cat([around[:, 0], around[:, -1], around[:, :, 0], around[:, :, -1]], dim=1)
+    within = edges.all(1)
+    side = ((1 - share[within]).sqrt() * size).floor() // 2 * 2
+    torch.testing.assert_close((1 - around[within]).flatten(1).sum(1), side**2)
+    random = np.random.default_rng(0)
+    expected = np.ones((4000, size, size))
+    for picture, left in zip(expected, random.random(4000), strict=True):
+        y, x = random.integers(0, size, 2)
+        half = int(size * np.sqrt(1 - left)) // 2
+        picture[max(0, y - half) : y + half, max(0, x - half) : x + half] = 0
+    np.testing.assert_allclose(around.mean(0), expected.mean(0), atol=0.04)
+
+
+def is_box(inside: Tensor) -> bool:
+    """Whether the places (height × width, bool) are all those of some lines that touch, and columns that do."""
+    down, across = inside.any(1), inside.any(0)
+    touch = all(nn.functional.pad(line, (1, 1)).diff().sum() <= 2 for line in (down, across))
+    return touch and inside.equal(down[:, None] & across)
+
+
+def test_mixup_and_cutmix_have_half_of_the_batch_each() -> None:
+    """Mixup the first: its pictures stay flat, with shares of Beta(.2, .2); CutMix's hold whole numbers."""
+    batch, target = flat(IMAGE, 400)
+    mixed, labels = mix(batch, IMAGE, target, mixup=0.2, cutmix=1.0, generator=seeded(0))
+    pictures = mixed["image"].flatten(1)
+    assert (pictures[:200].std(1) < 1e-9).all()
+    assert (pictures[200:] == pictures[200:].round()).all()
+    assert (pictures[200:].std(1) > 0).float().mean() > 0.7
+    own = labels.diagonal()[:200]
+    assert len(own.unique()) > 190
+    assert ((own < 0.05) | (own > 0.95)).float().mean() == pytest.approx(0.62, abs=0.1)
+
+
+def test_what_cannot_be_mixed_is_refused() -> None:
+    """Examples of several lengths; names; answers that are signals; boxes of what is no picture: with the cure."""
+    target, generator = torch.zeros(2, 2), seeded(0)
+    ragged = {"video": torch.zeros(2, 4, 3, 8, 12), "video.mask": torch.ones(2, 4, dtype=torch.bool)}
+    mix(ragged, VIDEO, target, mixup=1.0, generator=generator)
+    ragged["video.mask"][1, 2] = False
+    with pytest.raises(InputError, match=r"one size.*set recipe\.mixup=0$"):
+        mix(ragged, VIDEO, target, mixup=1.0, generator=generator)
+    with pytest.raises(InputError, match=r"text holds names; set recipe\.mixup=0$"):
+        mix({"text": torch.zeros(2, 5, dtype=torch.int64)}, Text(TextConfig()), target, mixup=1.0, generator=generator)
+    with pytest.raises(InputError, match=r"answers; set recipe\.mixup=0 and recipe\.cutmix=0$"):
+        mix(flat(IMAGE, 2)[0], IMAGE, {}, mixup=1.0, cutmix=1.0, generator=generator)
+    series = Series(SeriesConfig(channels=1, length=5, mean=(0.0,), std=(1.0,)))
+    with pytest.raises(InputError, match=r"boxes out of pictures, and series is none; set recipe\.cutmix=0$"):
+        mix({"series": torch.zeros(2, 5, 1)}, series, target, cutmix=1.0, generator=generator)
+    both = Fusion(FusionConfig(modalities={"image": IMAGE.config, "video": VIDEO.config}))
+    with pytest.raises(InputError, match=r"fusion is none; set recipe\.cutmix=0$"):
+        mix(flat(IMAGE, 2)[0] | flat(VIDEO, 2)[0], both, target, cutmix=1.0, generator=generator)
 
 
 @given(decay=st.floats(0, 1), step=st.integers(0, 10**6))

@@ -243,6 +243,15 @@ def test_weights_and_ranges() -> None:
     assert float(metrics.compute()["psnr"]) == pytest.approx(20.0, abs=1e-3)
 
 
+def test_of_several_signals_the_loss_tells_the_best_weights() -> None:
+    """Each of them counts, by its weight; of one signal alone its own metric tells."""
+    model = small(FUSION, weights={"audio": 5.0})
+    metrics = dict.fromkeys(model.task.metrics(), 1.0)
+    assert model.task.merit({**metrics, "loss": 2.0}) > model.task.merit({**metrics, "loss": 3.0, "video_psnr": 99.0})
+    alone = small(IMAGE).task
+    assert alone.merit({"psnr": 20.0, "loss": 3.0}) > alone.merit({"psnr": 19.0, "loss": 2.0})
+
+
 def test_in_float64() -> None:
     model = small(FUSION, hidden=0.5, elements=("video",)).double()
     batch = {key: value.double() if value.is_floating_point() else value for key, value in together().items()}

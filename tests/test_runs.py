@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -14,8 +15,13 @@ import torch
 
 import sensorium as sm
 from sensorium import training
+from sensorium.core.perceiver import EncoderConfig
 from sensorium.errors import InputError
+from sensorium.modalities import ImageConfig
+from sensorium.modalities.stems import ConvolutionConfig
+from sensorium.model import ModelConfig
 from sensorium.runs import free_folder
+from sensorium.tasks import ClassifyConfig
 from sensorium.training import EpochBatches, Interrupted, Quiet
 
 SMALL = (
@@ -73,6 +79,7 @@ def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -
     again = sm.evaluate(out, series)
     assert again["metrics"]["accuracy"] == 1.0
     assert again["train_seconds"] == written["train_seconds"]
+    assert sm.evaluate(out, series, split="all")["samples"] == 48 + 16
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Path) -> None:
@@ -186,6 +193,21 @@ def test_faster_precision_is_one_of_the_two(series: Path) -> None:
     precision = training.faster_precision(model, {**batch, "target": torch.zeros(4)})
     assert precision in ("float32", "bfloat16")
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_measuring_precision_leaves_the_model_as_it_was() -> None:
+    """Its batch norms, too, which move with every pass in training."""
+    stem = ConvolutionConfig(channels=4)
+    encoder = EncoderConfig(latents=2, width=8, reads=(0,), processes=(0,), layers=1, process_heads=2)
+    inputs = ImageConfig(size=(8, 8), bands=2, stem=stem)
+    model = sm.Model(ModelConfig(inputs=inputs, encoder=encoder, task=ClassifyConfig(classes=("a", "b"))))
+    before = copy.deepcopy(model.state_dict())
+    batch = {"image": torch.rand(4, 3, 8, 8), "target": torch.tensor([0, 1, 0, 1])}
+    training.faster_precision(model, batch)
+    assert model.training
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    model(batch)
+    assert not all(value.equal(before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_paper_preset_keeps_its_recipe_and_takes_the_data_s_classes(series: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from builders import film
 from sensorium import presets
 from sensorium.cli import main
 from sensorium.errors import InputError
-from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, VideoConfig
+from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, VideoConfig, modality
 from sensorium.modalities.audio import AudioConfig
 from sensorium.presets.auto import Facts, choose_encoder, choose_inputs, choose_recipe
 from sensorium.recipe import mix
@@ -154,10 +154,11 @@ def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:
 
 def test_mixup_needs_examples_that_lack_nothing() -> None:
     batch = {"a": torch.rand(2, 3), "b": torch.rand(2, 3), "b.present": torch.tensor([True, False])}
-    how = {"alpha": 1.0, "generator": torch.Generator()}
+    inputs = modality(FusionConfig(modalities={"a": ImageConfig(), "b": VideoConfig()}))
     with pytest.raises(InputError, match=r"lack nothing; set recipe.mixup=0"):
-        mix(batch, ["a", "b"], torch.eye(2), **how)  # type: ignore[arg-type]
-    mixed, target = mix({**batch, "b.present": torch.ones(2).bool()}, ["a", "b"], torch.eye(2), **how)  # type: ignore[arg-type]
+        mix(batch, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
+    whole = {**batch, "b.present": torch.ones(2).bool()}
+    mixed, target = mix(whole, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
     torch.testing.assert_close(target @ batch["a"], mixed["a"])
     torch.testing.assert_close(target @ batch["b"], mixed["b"])
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,29 +24,58 @@ app = App(
 )
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the run, a.b=c; repeatable.")]
-Split = Annotated[str, Parameter(help="train, val or test.")]
+Split = Annotated[str, Parameter(help="train, val, test, or all of data that nothing was learned of.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What may be chosen of a run before it is one; the names are those of ``planning.plan``.
+
+    Attributes:
+        preset: "auto" or a paper's model; see "sensorium presets".
+        dataset: A dataset.yaml that describes the data.
+        fold: The fold to test on, where the data has folds.
+        minutes: Wall-clock limit of training.
+        epochs: Limit of passes over the training examples.
+    """
+
+    preset: str = "auto"
+    dataset: Path | None = None
+    fold: str | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    settings: Settings = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Training(Choices):
+    """What may be chosen of a run that is begun; the names are those of ``runs.train``.
+
+    Attributes:
+        out: Run folder; runs/NAME by default.
+        seed: Of everything random.
+        resume: Go on with the interrupted run in OUT.
+    """
+
+    out: Path | None = None
+    seed: int = 0
+    resume: bool = False
 
 
 @app.command
 def inspect(
     data: Path,
     *,
-    preset: str = "auto",
-    dataset: Path | None = None,
-    fold: str | None = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    settings: Settings = (),
+    task: Literal["classify", "tag", "regress", "flow", "reconstruct", "fill"] | None = None,
+    choices: Choices = Choices(),
 ) -> None:
     """Say what is in the data, what would be trained on it and for how long.
 
     Args:
         data: Folder or file.
-        preset: "auto" or a paper's model; see "sensorium presets".
-        dataset: A dataset.yaml that describes the data.
-        fold: The fold to test on, where the data has folds.
-        minutes: Wall-clock limit of training.
-        epochs: Limit of passes over the training examples.
+        task: What "sensorium train" or "sensorium pretrain" would be asked for.
     """
     from rich.console import Console
     from rich.table import Table
@@ -54,12 +84,13 @@ def inspect(
     from .model import Model
     from .planning import plan
 
-    planned = plan(data, preset=preset, dataset=dataset, fold=fold, minutes=minutes, epochs=epochs, settings=settings)
+    planned = plan(data, task=task, **vars(choices))
     source, config = planned.source, planned.config
     model = Model(config.model)
     console = Console(highlight=False, soft_wrap=True)
     kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
-    console.print(f"[bold]{data}[/]: {kinds}; {source.task}, {len(source.classes)} {_noun(source.task)}")
+    counted = f", {len(source.classes)} {_noun(source.task)}" if source.classes else ""
+    console.print(f"[bold]{data}[/]: {kinds}; {config.model.task.kind}{counted}")
     table = Table(box=None, pad_edge=False)
     for heading in ("split", "examples", "per class"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
@@ -67,7 +98,7 @@ def inspect(
         table.add_row(split, f"{len(examples):,}", _per_class(source.task, examples.targets))
     console.print(table)
     console.print(
-        f"would train: {preset}, {model.parameter_count():,} parameters; {model.inputs.rows:,} rows × "
+        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.rows:,} rows × "
         f"{model.inputs.channels} channels into {config.model.encoder.latents} latents × {config.model.encoder.width}"
     )
     if len(model.inputs.senses) > 1:
@@ -91,100 +122,43 @@ def inspect(
 def train(
     data: Path,
     *,
-    out: Path | None = None,
-    preset: str = "auto",
-    dataset: Path | None = None,
-    fold: str | None = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    settings: Settings = (),
-    seed: int = 0,
-    resume: bool = False,
+    task: Literal["classify", "tag", "regress", "flow"] | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    training: Training = Training(),
 ) -> None:
     """Train a model on the data and write a run folder with a report.
 
     Args:
         data: Folder or file.
-        out: Run folder; runs/NAME by default.
+        task: What is learned, where the data do not say; "flow" of pictures makes up motion.
         start: A run whose inputs and encoder are gone on with, such as one of "sensorium pretrain".
-        preset: "auto" or a paper's model; see "sensorium presets".
-        dataset: A dataset.yaml that describes the data.
-        fold: The fold to test on, where the data has folds.
-        minutes: Wall-clock limit of training.
-        epochs: Limit of passes over the training examples.
-        seed: Of everything random.
-        resume: Go on with the interrupted run in OUT.
     """
-    from . import runs
-
-    with _Display() as listener:
-        result = runs.train(
-            data,
-            out=out,
-            preset=preset,
-            start=start,
-            dataset=dataset,
-            fold=fold,
-            minutes=minutes,
-            epochs=epochs,
-            settings=settings,
-            seed=seed,
-            resume=resume,
-            listener=listener,
-        )
-    print(_headline(result))
-    print(f"report: {Path(result['folder']) / 'report.html'}")
+    _train(data, task=task, start=start, **vars(training))
 
 
 @app.command
 def pretrain(
     data: Path,
     *,
-    out: Path | None = None,
     task: Literal["reconstruct", "fill"] = "reconstruct",
-    preset: str = "auto",
-    dataset: Path | None = None,
-    fold: str | None = None,
-    minutes: float | None = None,
-    epochs: float | None = None,
-    settings: Settings = (),
-    seed: int = 0,
-    resume: bool = False,
+    training: Training = Training(),
 ) -> None:
     """Train a model on data without labels, by what is hidden of them, and write a run folder with a report.
+    Go on with "sensorium train DATA --from OUT".
 
     Args:
         data: Folder or file; labels are not looked at.
-        out: Run folder; runs/NAME by default. Go on with "sensorium train DATA --from OUT".
         task: Any signal's hidden rows, or the hidden words of texts.
-        preset: "auto" or a paper's model; see "sensorium presets".
-        dataset: A dataset.yaml that describes the data.
-        fold: The fold to test on, where the data has folds.
-        minutes: Wall-clock limit of training.
-        epochs: Limit of passes over the training examples.
-        seed: Of everything random.
-        resume: Go on with the interrupted run in OUT.
     """
+    _train(data, task=task, **vars(training))
+
+
+def _train(data: Path, **chosen: Any) -> None:
     from . import runs
 
     with _Display() as listener:
-        result = runs.train(
-            data,
-            out=out,
-            task=task,
-            preset=preset,
-            dataset=dataset,
-            fold=fold,
-            minutes=minutes,
-            epochs=epochs,
-            settings=settings,
-            seed=seed,
-            resume=resume,
-            listener=listener,
-        )
-    print(_headline(result))
-    print(f"report: {Path(result['folder']) / 'report.html'}")
+        result = runs.train(data, **chosen, listener=listener)
+    _tell(result)
 
 
 @app.command
@@ -210,8 +184,7 @@ def evaluate(
 
     with _Display() as listener:
         result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
-    print(_headline(result))
-    print(f"report: {Path(result['folder']) / 'report.html'}")
+    _tell(result)
 
 
 @app.command
@@ -225,7 +198,7 @@ def predict(
         files: One or more files.
         json: Print JSON lines.
         top: How many classes to name.
-        out: Folder for reconstructions, where answers are signals; RUN/reconstructed by default.
+        out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
     """
     from . import prediction
 
@@ -508,9 +481,11 @@ class _Display:
             self.console.print(f"  {self.text} {share:.0%}, {left:.0f} s left  {told}", markup=False)
 
 
-def _headline(result: dict[str, Any]) -> str:
+def _tell(result: dict[str, Any]) -> None:
+    """The figures of an evaluation, and where its report is."""
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
-    return f"{result['split']} ({result['samples']:,} examples): {figures}"
+    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
+    print(f"report: {Path(result['folder']) / 'report.html'}")
 
 
 def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
@@ -544,8 +519,10 @@ def _told(row: dict[str, Any]) -> list[str]:
             row["answer"],
             *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
         ]
-    told = [f"{name} {score:.3f}" for name, score in (row["scores"] | row.get("label", {})).items()]
-    return told if row["scores"] else [", ".join(row["answer"]), *told]
+    scores = row["scores"]
+    told = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
+    written = not scores or "mean motion" in scores
+    return [", ".join(row["answer"]), *told] if written and row["answer"] else told
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:

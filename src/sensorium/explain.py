@@ -15,13 +15,14 @@ from .checkpoints import replace_file, versions
 from .errors import InputError
 from .modalities import Batch, Signal
 from .model import Model
-from .prediction import answers, opened
-from .report import drawings, explain_reads, shares
-from .report.evaluation import one, seen
+from .prediction import answers, opened, posed
+from .report import drawings, explain_reads, reconstructed, shares
+from .report.evaluation import one
 from .report.gallery import LEGEND
 from .report.page import document, pictures, section
 from .report.summary import figure, percent
 from .report.tables import attention_shares
+from .tasks import Reconstruct
 
 PAGE, MAPS = "explanation.html", "maps.npz"
 MOST_DRAWN = 32  # examples on the page, and
@@ -35,8 +36,9 @@ class Explanation:
     """What came of explaining some files.
 
     Attributes:
-        rows: a dict an example, as :func:`predict` gives it; of a model of several senses also ``shares``: of each read
-            in turn the share of its attention that each sense got, by name, without those that the example lacks.
+        rows: a dict an example, as :func:`predict` gives it, but that reconstructions are on the page alone; of a model
+            of several senses also ``shares``: of each read in turn the share of its attention that each sense got, by
+            name, without those that the example lacks.
         page: where the page is.
         maps: where the arrays are.
         drawn: how many examples are on the page; ``rows`` and ``maps`` have all.
@@ -57,10 +59,11 @@ def explain_files(
 ) -> Explanation:
     """Answer files and show what was read: writes ``explanation.html`` and ``maps.npz``, each whole or not at all.
 
-    The page has the first examples, with the heat of their reads over the signal. The arrays are those of all examples
-    and reads: ``0/read1/video`` is the first example's map of the first read over its video, in the shape of that
-    signal with one channel, float32 in [0, 1] (see :func:`sensorium.report.explain`); a sense that an example lacks has
-    no map. ``files`` are the names of the examples, in order. Of a signal longer than the model's window, the maps show
+    The page has the first examples: the answer, written out or drawn, and the heat of the reads over what was read; of
+    signals that are asked for themselves that is without what the task hides. The arrays are those of all examples and
+    reads: ``0/read1/video`` is the first example's map of the first read over its video, in the shape of that signal
+    with one channel, float32 in [0, 1] (see :func:`sensorium.report.explain`); a sense that an example lacks has no
+    map. ``files`` are the names of the examples, in order. Of a signal longer than the model's window, the maps show
     the window in the middle; the answer is :func:`predict`'s, which may be the mean over several.
 
     Args:
@@ -87,7 +90,7 @@ def explain_files(
                 if progress is not None:
                     progress(index, len(rows))
                 # One at a time: the attention of a large model over a long signal fills a memory.
-                view = seen(model, samples, [index])
+                view = posed(model, samples, index)
                 maps = explain_reads(model, view)
                 there = [sense.name for sense in model.inputs.senses_of(view, 0)]
                 if len(model.inputs.senses) > 1:
@@ -130,14 +133,29 @@ def _head(examples: int, reads: int) -> str:
 
 
 def _example(model: Model, row: Mapping[str, Any], view: Batch, maps: Sequence[Signal]) -> str:
-    """The answer, the shares of the senses, the signal, and the heat of each read over it."""
-    told = figure if model.task.config.kind == "regress" else percent
-    scores = ", ".join(f"{escape(name)} <b>{told(score)}</b>" for name, score in row["scores"].items())
+    """The answer, the shares of the senses, the signal, what it is reconstructed as, and each read's heat over it."""
     table = ""
     if "shares" in row:
         table = attention_shares({name: [of_read[name] for of_read in row["shares"]] for name in row["shares"][0]})
     drawn = [("Signal", drawings.signal(model.inputs, view, 0, dpi=SHARP))]
+    if isinstance(model.task, Reconstruct):
+        drawn.append(("Reconstruction", drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=SHARP)))
     for read in np.linspace(0, len(maps) - 1, min(len(maps), MOST_READS)).astype(int).tolist():
         title = f"Read {read + 1} of {len(maps)}"
         drawn.append((title, drawings.signal(model.inputs, view, 0, one(maps[read], 0), dpi=SHARP)))
-    return f"<p>{scores}</p>{table}{pictures(drawn)}"
+    return f"{_answer(model, row)}{table}{pictures(drawn)}"
+
+
+def _answer(model: Model, row: Mapping[str, Any]) -> str:
+    """Classes or targets with their scores; or a text filled in, and what each of its holes might be."""
+    if "holes" not in row:
+        return f"<p>{_scores(row['scores'], percent if model.task.config.kind in ('classify', 'tag') else figure)}</p>"
+    holes = "".join(
+        f'<tr><th scope="row">Hole {number}</th><td>{_scores(hole, percent)}</td></tr>'
+        for number, hole in enumerate(row["holes"], start=1)
+    )
+    return f"<pre>{escape(row['answer'])}</pre><table><tbody>{holes}</tbody></table>"
+
+
+def _scores(scores: Mapping[str, float], told: Callable[[float], str]) -> str:
+    return ", ".join(f"{escape(name)} <b>{told(score)}</b>" for name, score in scores.items())

@@ -27,8 +27,9 @@ from .errors import InputError
 from .modalities import KINDS, FusionConfig, modality
 from .model import ModelConfig
 from .recipe import RecipeConfig
-from .tasks import ClassifyConfig, RegressConfig, TagConfig, TaskConfig
+from .tasks import TASKS, ClassifyConfig, RegressConfig, TagConfig, TaskConfig
 
+Labelled: TypeAlias = Literal["classify", "tag", "regress", "flow"]
 SelfSupervised: TypeAlias = Literal["reconstruct", "fill"]
 
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
@@ -63,7 +64,7 @@ def plan(
     data: str | Path,
     *,
     preset: str = "auto",
-    task: SelfSupervised | None = None,
+    task: Labelled | SelfSupervised | None = None,
     start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
@@ -77,7 +78,8 @@ def plan(
     Args:
         data: the folder or file.
         preset: ``auto``, or a paper's model.
-        task: what is learned of the signal itself, without labels; None: what the labels say.
+        task: what is learned: of the labels, of motion (``flow``), or of the signal itself (``reconstruct``, ``fill``);
+            None: what the data say.
         start: a run whose inputs and encoder are taken over, as they were configured.
         dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
         fold: the fold to test on, where the data has folds.
@@ -90,7 +92,11 @@ def plan(
     description = None if dataset is None else read_description(Path(dataset))
     if task is not None:
         description = description or find_description(Path(data))
-        description = replace(description, target=TargetConfig(task="none"))
+        if task == "reconstruct" or task == "fill":
+            target = TargetConfig(task="none")
+        else:
+            target = replace(description.target, task=task)
+        description = replace(description, target=target)
     source = open_source(Path(data), description=description, fold=fold, seed=seed)
     if task == "reconstruct" and presets.reads_labels(preset):
         source = _labelled(source, fold=fold, seed=seed)
@@ -99,7 +105,10 @@ def plan(
     configs = {name: _measured(kind, source.splits, name) for name, kind in source.kinds.items()}
     measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
     limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    inputs, encoder, decoder, recipe = presets.choose(preset, measured, examples=len(train), minutes=minutes)
+    learned = task if task == "reconstruct" or task == "fill" else "flow" if source.task == "flow" else None
+    inputs, encoder, decoder, recipe = presets.choose(
+        preset, measured, examples=len(train), minutes=minutes, everywhere=learned
+    )
     if limits is not None and preset == "auto" and epochs is None:
         recipe = replace(recipe, minutes=minutes)
     elif limits is not None:
@@ -108,8 +117,8 @@ def plan(
         began = read_config(Path(start))
         _check_kinds(Path(start), began.inputs, source.kinds)
         inputs, encoder = began.inputs, began.encoder
-    asked = _task(source) if task is None else presets.choose_task(preset, task, inputs)
-    if task is not None:
+    asked = _task(source) if learned is None else presets.choose_task(preset, learned, inputs)
+    if not TASKS[asked.kind].per_example:
         decoder = decoder or DecoderConfig()
     config = RunConfig(
         model=ModelConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=asked),
@@ -162,7 +171,8 @@ def _measured(kind: str, splits: Mapping[str, Examples], name: str) -> Any:
     there = [index for index in range(len(train)) if raws[index] is not None]
     if not there:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    every = max(1, len(there) // MEASURED) if isinstance(raws[there[0]], Path | bytes) else 1
+    in_files = kind == "pair" or isinstance(raws[there[0]], Path | bytes)
+    every = max(1, len(there) // MEASURED) if in_files else 1
     try:
         return KINDS[kind].measure([raws[index] for index in there[::every]])
     except InputError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,15 +16,19 @@ from .arrays import ByteArray, Segment
 from .config import from_dict, read_yaml
 from .core.queries import Queries
 from .core.rows import reading
-from .data import DataConfig, Samples, decode, open_files
+from .data import DataConfig, Examples, Samples, decode, open_files
 from .errors import InputError
 from .modalities.audio import Audio
+from .modalities.flows import write_colours, write_flow
 from .modalities.label import Label
+from .modalities.pair import Pair
 from .modalities.text import MASK, SPECIALS, text_of, with_holes
 from .modalities.video import Video
 from .model import Model
-from .report import reconstruction
-from .tasks import Fill, Reconstruct
+from .report import flows, reconstruction
+from .report.evaluation import seen
+from .tasks import Fill, Flow, Reconstruct
+from .tasks.tiles import flow_of
 
 
 def predict(
@@ -33,10 +38,12 @@ def predict(
 
     Args:
         run: a run or weights folder.
-        files: signals of the kind the model was trained on; of tables and arrays every example is answered.
+        files: signals of the kind the model was trained on; of tables and arrays every example is answered. Frames go
+            two by two, or in folders, where their flow may be too.
         top: how many classes to name, best first; regression names every target.
         batch_size: examples at a time, where answers are scores.
-        out: the folder for reconstructions, where answers are signals; ``reconstructed`` in the run by default.
+        out: the folder for what is written, where answers are signals or motion; ``reconstructed`` or ``flow`` in the
+            run by default.
 
     Returns:
         a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
@@ -46,7 +53,10 @@ def predict(
     Raises:
         InputError: no model there, or a file that cannot be read; all are read before anything is answered.
     """
-    model, samples = opened(run, files)
+    model, examples = _asked(run, files)
+    if isinstance(model.task, Flow):
+        return motions(model, examples, Path(run, "flow") if out is None else Path(out))
+    samples = _decoded(model, examples)
     if isinstance(model.task, Reconstruct):
         return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out), top=top)
     return answers(model, samples, top=top, batch_size=batch_size)
@@ -86,24 +96,73 @@ def reconstructions(model: Model, samples: Samples, folder: Path, *, top: int = 
     return rows
 
 
+def motions(model: Model, examples: Examples, folder: Path) -> list[dict[str, Any]]:
+    """The motion between the frames of each example, whole and however large they are, written to a folder: as .flo,
+    and in colours as .png; as :func:`predict` gives it. ``scores`` are its mean, and how far it is off where the true
+    one is known, in pixels."""
+    assert isinstance(model.inputs, Pair)
+    for raw, name in zip(examples.raws["pair"], examples.names, strict=True):
+        try:
+            model.inputs.whole(raw)  # all are read before anything is answered
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index, (raw, name) in enumerate(zip(examples.raws["pair"], examples.names, strict=True)):
+        frames, true = model.inputs.whole(raw)
+        found = flow_of(model, torch.from_numpy(frames)).numpy()
+        stem = f"{index + 1:04}-{Path(name.partition(' + ')[0]).stem}"
+        written = [folder / f"{stem}.flo", folder / f"{stem}.png"]
+        write_flow(found, written[0])
+        write_colours(found, written[1])
+        rows.append({"file": name, "answer": [str(path) for path in written], "scores": _figures(found, true)})
+    return rows
+
+
+def _moving(model: Model, samples: Samples, index: int) -> dict[str, Any]:
+    """How much moves in the middle of two frames."""
+    _, found, true = flows(model, samples, index)
+    figures = _figures(found.numpy(), None if true is None else true.numpy())
+    return {"file": samples.names[index], "answer": [], "scores": figures}
+
+
+def _figures(found: np.ndarray, true: np.ndarray | None) -> dict[str, float]:
+    """Of a field of motion its mean, and the mean distance from the true one where that is known: pixels."""
+    figures = {"mean motion": float(np.hypot(*found).mean())}
+    if true is not None and not np.isnan(true).all():
+        figures["end-point error"] = float(np.nanmean(np.hypot(*(found - true))))
+    return figures
+
+
 def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Samples]:
     """A run's model, and the examples in some files, read as the data that it was trained on.
 
     Raises:
         InputError: no model there, or a file that cannot be read.
     """
+    model, examples = _asked(run, files)
+    return model, _decoded(model, examples)
+
+
+def _asked(run: str | Path, files: Sequence[str | Path]) -> tuple[Model, Examples]:
     model = checkpoints.load(run)
-    examples = open_files([Path(file) for file in files], model.inputs, description=_description(Path(run)))
+    return model, open_files([Path(file) for file in files], model.inputs, description=_description(Path(run)))
+
+
+def _decoded(model: Model, examples: Examples) -> Samples:
     samples = decode(examples, [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
-    return model, samples
+    return samples
 
 
 def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
-    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals."""
+    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals, and of
+    frames what moves in their middle."""
     if isinstance(model.task, Fill):
         return [_filled(model, samples, index, top) for index in range(len(samples))]
+    if isinstance(model.task, Flow):
+        return [_moving(model, samples, index) for index in range(len(samples))]
     if not model.task.per_example:
         return [{"file": name, "answer": [], "scores": {}} for name in samples.names]
     names = model.task.classes
@@ -129,10 +188,20 @@ def answers(model: Model, samples: Samples, *, top: int = 3, batch_size: int = 3
     return rows
 
 
+def posed(model: Model, samples: Samples, index: int) -> dict[str, Tensor]:
+    """An example as the model sees it when it is asked: a text with the holes that are written in it, another signal
+    with what the task hides of it."""
+    if isinstance(model.task, Fill):
+        name = model.inputs.name
+        return {name: with_holes(samples.batch([index])[name][0])[None]}
+    with torch.inference_mode():
+        return model.task.pose(model.inputs, seen(model, samples, [index])).view
+
+
 def _filled(model: Model, samples: Samples, index: int, top: int) -> dict[str, Any]:
     """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
     text = model.inputs
-    whole = with_holes(samples.batch([index])[text.name][0])
+    whole = posed(model, samples, index)[text.name][0]
     if len(whole) > text.rows:
         raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.rows:,}; shorten it")
     holes = (whole == MASK).nonzero()[:, 0]

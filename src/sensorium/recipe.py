@@ -6,7 +6,6 @@ epochs and a number of minutes alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import cos, pi
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from .config import record
 from .errors import InputError
 from .lamb import Lamb
+from .modalities import Modality
 
 
 @record
@@ -37,9 +37,13 @@ class RecipeConfig:
         steps: shares of the run at which the ``steps`` schedule falls.
         clip: largest norm of the whole gradient; None: no clipping.
         smoothing: label smoothing.
-        mixup: alpha of the Beta distribution that mixes pairs of examples; 0: none.
+        mixup: alpha of the Beta distribution of the shares by which pairs of examples are added up; 0: none are.
+        cutmix: alpha of that of the shares that are left of pictures around a box of another picture; 1: uniform,
+            0: no boxes. With ``mixup``, each has half of every batch.
         drop_rows: share of the input rows left out of each training example.
         average: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
+        attention: where it starts: ``even``, as the papers' does, or ``placed``: every latent at its own place of the
+            signal's grid and every query at its own (:mod:`sensorium.core.places`), for tasks that ask for places.
         checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
         precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
     """
@@ -57,8 +61,10 @@ class RecipeConfig:
     clip: float | None = 1.0
     smoothing: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
     drop_rows: float = 0.0
     average: float = 0.0
+    attention: Literal["even", "placed"] = "even"
     checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -120,29 +126,64 @@ def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list
 
 
 def mix(
-    batch: dict[str, Tensor], names: Sequence[str], target: Any, *, alpha: float, generator: torch.Generator
+    batch: dict[str, Tensor],
+    inputs: Modality,
+    target: Any,
+    *,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    generator: torch.Generator,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Mixup: each example with the next one of a random order, by one share for the batch from Beta(alpha, alpha).
+    """Each example with another one, the next of a random order, and their targets alike.
+
+    Mixup adds a share of the one to the rest of the other; CutMix sets a box of the other into the one, and its share
+    is what is left around the box. Both have shares from Beta(alpha, alpha), one for each example. Where both are used,
+    Mixup has the first half of the batch and CutMix the other.
 
     Args:
         batch: a viewed batch in which nothing is masked: rows that one example lacks cannot be mixed.
-        names: the signals in it.
+        inputs: whose batch it is.
         target: batch × outputs, floats.
+        mixup, cutmix: alpha of each; 0: it is not used.
+        generator: what is random comes from it.
 
     Raises:
-        InputError: examples of different lengths, or that lack a signal; targets that are no such numbers.
+        InputError: examples of different lengths, or that lack a signal; targets or signals that are no such numbers;
+            CutMix of what is no picture.
     """
+    cure = " and ".join(f"recipe.{name}=0" for name, used in (("mixup", mixup), ("cutmix", cutmix)) if used)
     if not isinstance(target, Tensor) or not target.is_floating_point():
-        raise InputError("mixup mixes classes and numbers, not signals; set recipe.mixup=0")
-    for name in names:
-        for there in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
-            if there is not None and not bool(there.all()):
-                raise InputError("mixup needs examples of one size that lack nothing; set recipe.mixup=0")
+        raise InputError(f"mixing is of classes and numbers, not of signals as answers; set {cure}")
+    there = [sense.name for sense in inputs.senses if sense.name in batch]
+    for name in there:
+        if not batch[name].is_floating_point():
+            raise InputError(f"mixing is of numbers, and {name} holds names; set {cure}")
+        for present in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
+            if present is not None and not bool(present.all()):
+                raise InputError(f"mixing needs examples of one size that lack nothing; set {cure}")
+    count = len(target)
+    cut = torch.arange(count, device=target.device) >= (count // 2 if mixup and cutmix else count if mixup else 0)
     seed = int(torch.randint(2**31, (), generator=generator))
-    share = float(np.random.default_rng(seed).beta(alpha, alpha))
-    order = torch.randperm(len(target), generator=generator).to(target.device)
-    mixed = {name: share * batch[name] + (1 - share) * batch[name][order] for name in names if name in batch}
-    return {**batch, **mixed}, share * target + (1 - share) * target[order]
+    alpha = torch.where(cut, cutmix, mixup).cpu()
+    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha)).to(target)
+    order = torch.randperm(count, generator=generator).to(target.device)
+    around = None
+    if cutmix:
+        around = inputs.around_boxes(batch, share, generator)
+        share = torch.where(cut, around.flatten(1).mean(1), share)
+    mixed = {}
+    for name in there:
+        signal = batch[name]
+        weight = _along(share, signal)
+        if around is not None:
+            weight = torch.where(_along(cut, signal), around, weight)
+        mixed[name] = torch.lerp(signal[order], signal, weight.to(signal))
+    return {**batch, **mixed}, torch.lerp(target[order], target, share[:, None])
+
+
+def _along(values: Tensor, signal: Tensor) -> Tensor:
+    """One value for each example (batch,) in a shape that broadcasts to the signal's."""
+    return values.view(-1, *[1] * (signal.ndim - 1))
 
 
 @torch.no_grad()

@@ -12,12 +12,15 @@ import torch
 
 from . import checkpoints, report
 from .config import from_dict, read_yaml, to_dict, to_yaml
-from .data import Examples, Samples, decode, find_description, open_source, read_description
+from .data import Examples, Samples, TargetConfig, decode, find_description, open_source, read_description
 from .errors import InputError, did_you_mean
 from .model import Model
-from .planning import RunConfig, SelfSupervised, plan
+from .planning import Labelled, RunConfig, SelfSupervised, plan
 from .recipe import RecipeConfig
 from .training import LAST, Listener, Quiet, fit, read_history
+
+EVERY = "all"  # the name of all splits together
+MOST_ROWS = 2**22  # that an evaluation reads at a time
 
 
 def train(
@@ -25,7 +28,7 @@ def train(
     *,
     out: str | Path | None = None,
     preset: str = "auto",
-    task: SelfSupervised | None = None,
+    task: Labelled | SelfSupervised | None = None,
     start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
@@ -109,7 +112,8 @@ def evaluate(
             weights, as folders of ImageNet have, if there are as many.
         without: signals to take away from every example, by name, to see what the model makes of the others; the report
             then goes into a folder of its own in the run's, ``without-NAME``.
-        data, split, dataset, fold, listener: as for :func:`train`.
+        split: ``train``, ``val``, ``test``, or ``all`` of the data, where none of them was trained on.
+        data, dataset, fold, listener: as for :func:`train`.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, or other classes than the model has.
@@ -122,22 +126,26 @@ def evaluate(
     if not imported:
         config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
+    flows = model.config.task.kind == "flow"  # learned of pictures, it may be judged by frames
     if dataset is not None:
         description = read_description(Path(dataset))
     else:
-        description = find_description(Path(data)) if imported else config.data
-    if imported and not model.task.classes:  # the signal itself was learned
+        description = find_description(Path(data)) if imported or flows else config.data
+    if flows:
+        description = replace(description, target=TargetConfig(task="flow"))
+    elif imported and not model.task.classes:  # the signal itself was learned
         description = replace(description, target=replace(description.target, task="none"))
     source = open_source(
         Path(data), description=description, fold=config.fold if fold is None else fold, seed=config.seed
     )
-    if split not in source.splits:
-        raise InputError(f"--split {split}: there is none; {did_you_mean(split, source.splits)}")
+    parts = {**source.splits, EVERY: Examples.joined(list(source.splits.values()))}
+    if split not in parts:
+        raise InputError(f"--split {split}: there is none; {did_you_mean(split, parts)}")
     renamed = source.classes != model.task.classes
     if renamed and not (imported and len(source.classes) == len(model.task.classes)):
         raise InputError(f"{data}: its classes are not those the model was trained on")
     previous = json.loads((folder / "report.json").read_text()) if (folder / "report.json").exists() else {}
-    samples = _decode(source.splits[split].without(without), model, split, listener)
+    samples = _decode(parts[split].without(without), model, split, listener)
     return _report(
         folder.joinpath(*(["-".join(["without", *without])] if without else [])),
         model,
@@ -169,7 +177,11 @@ def _report(
 ) -> dict[str, Any]:
     listener.stage(f"evaluating on {split}")
     evaluation = report.evaluate(
-        model, samples, split=split, progress=lambda done, total: listener.progress(done / total, {})
+        model,
+        samples,
+        split=split,
+        batch_size=max(1, min(64, MOST_ROWS // model.inputs.rows)),
+        progress=lambda done, total: listener.progress(done / total, {}),
     )
     listener.stage("writing the report")
     result = report.write_report(

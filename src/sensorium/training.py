@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints, report
+from .core.places import place
 from .data import Samples
 from .errors import InputError
 from .model import Model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     pass
 
 LOOKS = 20  # evaluations on the validation split over a run
+PLACED = 8  # examples by which attention is placed
 WORKERS = 4  # processes that decode batches ahead
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -89,6 +91,8 @@ def fit(
     if len(train) and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
+    if recipe.attention == "placed" and config.start is None and not (folder / LAST).exists():
+        _place(model, train.batch(list(range(min(PLACED, len(train))))), config.seed)
     loggers: list[Logger] = []
     if _installed("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))
@@ -144,6 +148,7 @@ class EpochBatches(torch.utils.data.Sampler[list[int]]):
 
 def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:
     """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
+    model = copy.deepcopy(model)  # for a batch norm would count these passes
     # As in training: an evaluation may ask for more than gradients have room for.
     question = model.task.pose(model.inputs, model.inputs.view(batch), torch.Generator().manual_seed(0))
     times: dict[Literal["float32", "bfloat16"], float] = {}
@@ -161,6 +166,14 @@ def faster_precision(model: Model, batch: dict[str, Tensor]) -> Literal["float32
             times[precision] = min(times[precision], time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
     return min(times, key=lambda precision: times[precision])
+
+
+def _place(model: Model, batch: dict[str, Tensor], seed: int) -> None:
+    """Let attention start at places."""
+    generator = torch.Generator().manual_seed(seed)
+    question = model.task.pose(model.inputs, model.inputs.augment(batch, generator), generator)
+    with torch.no_grad():
+        place(model.encoder, model.decoder, model.embed(question.view), model.ask(question.view))
 
 
 def _module(
@@ -182,14 +195,15 @@ def _module(
             self.model = model
             self.mean = copy.deepcopy(model).requires_grad_(False) if recipe.average else model
             self.steps, self.seconds, self.looks = 0, 0.0, 0
-            self.best = -math.inf
+            self.best, self.headline = -math.inf, math.nan  # the merit of the weights that are kept, and their headline
             self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
             self.interrupted = False
 
         # -- state that a resumed run goes on with
 
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-            checkpoint["run"] = {name: getattr(self, name) for name in ("steps", "seconds", "looks", "best")}
+            names = ("steps", "seconds", "looks", "best", "headline")
+            checkpoint["run"] = {name: getattr(self, name) for name in names}
 
         def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             for name, value in checkpoint["run"].items():
@@ -226,9 +240,9 @@ def _module(
                 view = self.model.inputs.augment(batch, generator)
                 question = self.model.task.pose(self.model.inputs, view, generator)
                 view, target = question.view, question.target
-                if recipe.mixup:
-                    names = [sense.name for sense in self.model.inputs.senses]
-                    view, target = mix(view, names, target, alpha=recipe.mixup, generator=generator)
+                if recipe.mixup or recipe.cutmix:
+                    alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
+                    view, target = mix(view, self.model.inputs, target, **alphas, generator=generator)
             latents = self.model.encode(
                 view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )
@@ -263,7 +277,7 @@ def _module(
             figures = {
                 "loss": self.loss_sum / self.loss_count,
                 "training accuracy": self.right_sum / self.loss_count,
-                f"best {model.task.headline}": self.best,
+                f"best {model.task.headline}": self.headline,
             }
             listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
             done = share >= 1
@@ -285,12 +299,11 @@ def _module(
                 "learning_rate": rate(recipe, share),
             }
             self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
-            if val is not None:
-                metrics = report.evaluate(self.mean, val, split="val").metrics
-                row |= {f"val_{name}": value for name, value in metrics.items()}
-            score = row.get(f"val_{model.task.headline}", math.inf)
-            if not score < self.best:  # a score that is not a number has no better one
-                self.best = score
+            metrics = {} if val is None else report.evaluate(self.mean, val, split="val").metrics
+            row |= {f"val_{name}": value for name, value in metrics.items()}
+            merit = model.task.merit(metrics) if metrics else math.inf
+            if not merit < self.best:  # one that is not a number has no better one
+                self.best, self.headline = merit, metrics.get(model.task.headline, math.nan)
                 checkpoints.save(self.mean, folder)
             _append_history(folder, row)
             for logger in self.loggers:

@@ -556,7 +556,7 @@ def test_float32_at_the_size_of_imagenet(sharp: float, bound: float) -> None:
     array = array_of(Segment("image", photograph(), fourier_grid((224, 224), bands=64)))
     reader = Block(64, inputs=261, heads=1).requires_grad_(False)
     reader.attention.query.weight.mul_(sharp)
-    attention, norm, x = reader.attention, reader._norm, normal(1, 8, 64).float()
+    attention, norm, x = reader.attention, reader.rows_norm, normal(1, 8, 64).float()
     with reading("structured"):
         rows = Rows.of(array)
         query = attention.fold(x, norm)
@@ -596,7 +596,7 @@ def test_autocast_reads_grids_in_float32(masked: str) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rows = Rows.of(array_of(segment))
             result = reader(x, rows)
-            summed = rows.read(reader.attention.fold(x, reader._norm))
+            summed = rows.read(reader.attention.fold(x, reader.rows_norm))
     piece = rows.pieces[0]
     assert isinstance(piece, GridRows)
     assert piece.values.dtype == piece.scale.dtype == piece.codes.dtype == summed.dtype == torch.float32

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.config import from_dict, to_yaml
+from sensorium.errors import InputError
 from sensorium.modalities import KINDS, Modality
 
 matplotlib.use("Agg")
@@ -107,6 +108,20 @@ def test_reading_and_measuring_are_deterministic(signal: Any) -> None:
         assert one.keys() == other.keys()
         assert all(np.array_equal(one[key], other[key], equal_nan=one[key].dtype.kind == "f") for key in one)
         assert all(key == "it" or key.startswith("it.") for key in one)
+
+
+def test_boxes_are_cut_or_refused(signal: Any) -> None:
+    """Zeros and ones, of the examples' own, that broadcast to the signal; where there are none, a cure."""
+    modality, batch, _ = signal
+    view = modality.augment(batch, torch.Generator().manual_seed(0))
+    share = torch.tensor([0.0, 0.2, 0.5, 1.0])
+    if modality.kind not in ("image", "video"):
+        with pytest.raises(InputError, match=r"and it is none; set recipe.cutmix=0$"):
+            modality.around_boxes(view, share, torch.Generator())
+        return
+    around = modality.around_boxes(view, share, torch.Generator())
+    assert around.expand(view["it"].shape).unique().tolist() == [0, 1]
+    assert around[3].all()
 
 
 def test_embed_yields_what_it_declares(signal: Any) -> None:

@@ -83,7 +83,9 @@ def test_measure_sees_grey_and_sizes() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    """A size that is not whole patches; statistics of another number of channels; NaN pixels."""
+    """A patch of nothing; a size that is not whole patches; statistics of other channels; NaN pixels."""
+    with pytest.raises(InputError, match="positive"):
+        Image(ImageConfig(patch=(0, 1)))
     with pytest.raises(InputError, match="multiple of the patch"):
         Image(ImageConfig(size=(10, 10), patch=(3, 3)))
     with pytest.raises(InputError, match="1 values each"):

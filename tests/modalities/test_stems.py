@@ -57,6 +57,16 @@ def test_rows_are_put_back(geometry: str, size: tuple[int, int]) -> None:
     assert again[..., : whole[0], : whole[1]].equal(batch["image"][..., : whole[0], : whole[1]])
 
 
+@pytest.mark.parametrize("stem", [ConvolutionConfig(channels=4), PointwiseConfig(channels=4)])
+def test_where_rows_are_is_told_without_a_look(stem: ConvolutionConfig | PointwiseConfig) -> None:
+    """As ``embed`` has it, and the batch norm has not moved."""
+    image, batch = Image(ImageConfig(size=(9, 14), bands=3, stem=stem)), {"image": torch.rand(2, 3, 9, 14)}
+    before = {name: value.clone() for name, value in image.named_buffers()}
+    codes = image.positions(batch).dense()
+    assert all(value.equal(before[name]) for name, value in image.named_buffers())
+    torch.testing.assert_close(codes, image.embed(batch).dense()[..., -image.code_channels :])
+
+
 def test_learned_codes_are_projected() -> None:
     """conv(pixels) + bias, then linear(code): each 4 wide; all of it learns."""
     image = Image(ImageConfig(size=(3, 5), stem=PointwiseConfig(channels=4)))

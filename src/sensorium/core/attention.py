@@ -188,7 +188,7 @@ class Block(nn.Module):
 
     def fold(self, x: Float[Tensor, "one_or_batch n width"]) -> FoldedQuery:
         """The query of a read, before it meets any rows."""
-        return self.attention.fold(lowered(self.query_norm(x)), self._norm)
+        return self.attention.fold(lowered(self.query_norm(x)), self.rows_norm)
 
     def folding_parameters(self) -> list[Tensor]:
         """What ``fold`` depends on, beside the latents."""
@@ -196,7 +196,7 @@ class Block(nn.Module):
             *self.query_norm.parameters(),
             *self.attention.query.parameters(),
             self.attention.key.weight,
-            self._norm.weight,
+            self.rows_norm.weight,
         ]
 
     def folds(self, latents: int, rows: Rows) -> bool:
@@ -207,14 +207,14 @@ class Block(nn.Module):
 
     def weights(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows) -> Float[Tensor, "batch heads n rows"]:
         """The attention weights of a read: batch × heads × n × rows."""
-        return self.attention.weights(self.query_norm(x), rows, self._norm)
+        return self.attention.weights(self.query_norm(x), rows, self.rows_norm)
 
     def count(self) -> int:
         """The number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
-    def _norm(self) -> nn.LayerNorm:
+    def rows_norm(self) -> nn.LayerNorm:
         if self.input_norm is None:
             raise ValueError("a process has no rows to read")
         return self.input_norm
@@ -224,7 +224,7 @@ class Block(nn.Module):
         return self.attention(query, query)
 
     def _read(self, x: Tensor, rows: Rows, query: FoldedQuery | None, asked: Tensor | None) -> Tensor:
-        norm = self._norm
+        norm = self.rows_norm
         if self.folds(x.shape[1], rows):
             return self.attention.folded(query or self.fold(x), rows, norm, asked)
         spelled = rows.spelled

@@ -127,7 +127,7 @@ class Encoder(nn.Module):
             checkpointing: keep only what enters each block, and compute the rest anew in the backward pass: a third
                 more arithmetic, and memory for hundreds of layers.
         """
-        seen = Rows.seen(array, self._looks)
+        seen = Rows.seen(array, self.looks)
         # One latent array for the whole batch: the first read's queries do not depend on the example.
         latents, query = self.latents[None], self._first_query(seen)
         for step, rows in zip(self.steps(), seen, strict=True):
@@ -142,7 +142,7 @@ class Encoder(nn.Module):
     def weights(self, array: ByteArray) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
         """The attention weights of each read in turn: batch × heads × latents × rows, 0 where it does not look."""
         latents = self.latents[None].expand(array.batch, -1, -1)
-        for step, rows in zip(self.steps(), Rows.seen(array, self._looks), strict=True):
+        for step, rows in zip(self.steps(), Rows.seen(array, self.looks), strict=True):
             if step.read is not None:
                 weights = step.read.weights(latents, rows)
                 yield weights if self.config.look is None else _over(array, rows.array, weights)
@@ -159,7 +159,7 @@ class Encoder(nn.Module):
             )
 
     @property
-    def _looks(self) -> tuple[tuple[str, ...] | None, ...]:
+    def looks(self) -> tuple[tuple[str, ...] | None, ...]:
         """What each step looks at; one that reads nothing looks at everything."""
         return self.config.look or (None,) * len(self.config.reads)
 

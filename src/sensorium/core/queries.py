@@ -118,15 +118,21 @@ class LearnedQueries(nn.Module):
         count: how many.
         channels: of each.
         name: of the segment they are.
+        codes: count × any; what as many of their channels start as, where they ask for places; None: nothing.
 
     >>> LearnedQueries(7, 4)(5).dense().shape
     torch.Size([1, 5, 4])
     """
 
-    def __init__(self, count: int, channels: int, *, name: str = "answer") -> None:
+    def __init__(
+        self, count: int, channels: int, *, name: str = "answer", codes: Float[Tensor, "count _"] | None = None
+    ) -> None:
         super().__init__()
         self.name = name
-        self.table = nn.Parameter(truncated_normal(torch.empty(count, channels), 0.02))
+        table = truncated_normal(torch.empty(count, channels), 0.02)
+        if codes is not None:
+            table[:, : codes.shape[1]] = codes[:, :channels]
+        self.table = nn.Parameter(table)
 
     def forward(
         self,

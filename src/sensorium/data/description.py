@@ -9,8 +9,10 @@ from typing import Literal, get_args
 from ..config import from_dict, read_yaml, record
 
 SplitName = Literal["train", "val", "test"]
-TaskName = Literal["classify", "tag", "regress", "none"]
-LayoutName = Literal["folders", "table", "arrays", "ts", "audioset"]
+TaskName = Literal["classify", "tag", "regress", "flow", "none"]
+LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs"]
+
+UNLABELLED: tuple[TaskName, ...] = ("flow", "none")  # what is learned of signals whatever their labels are
 
 FILE_NAME = "dataset.yaml"
 
@@ -37,8 +39,9 @@ class TargetConfig:
 
     Attributes:
         column: the column (table) or key (arrays) that holds it; several numbers: several columns.
-        task: ``classify`` (one class each), ``tag`` (any number of classes each), ``regress`` (numbers) or
-            ``none``: there are no labels, or they do not matter, and the signal itself is learned.
+        task: ``classify`` (one class each), ``tag`` (any number of classes each), ``regress`` (numbers), ``flow`` (the
+            motion between two frames; of single pictures, motion that is made up) or ``none``: there are no labels, or
+            they do not matter, and the signal itself is learned.
         classes: the names of the classes in the order of their numbers, or a text file with one name per line.
     """
 
@@ -52,8 +55,8 @@ class DataConfig:
     """A description of a data set; whatever is left out is recognised from what is on disk.
 
     Attributes:
-        layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5), ``ts`` or
-            ``audioset`` (its published lists beside a folder of clips).
+        layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5), ``ts``,
+            ``audioset`` (its published lists beside a folder of clips) or ``pairs`` (two frames and their flow).
         inputs: the signals of an example, by name.
         target: what is to be learned.
         split: the column that says which split a row belongs to.
@@ -91,6 +94,6 @@ def read_description(path: Path) -> DataConfig:
 
 
 def find_description(data: Path) -> DataConfig:
-    """The ``dataset.yaml`` that lies in the data folder, or beside the data file, or an empty description."""
+    """The ``dataset.yaml`` that lies in the data folder, or beside the data file; else an empty description."""
     path = (data if data.is_dir() else data.parent) / FILE_NAME
     return read_description(path) if path.is_file() else DataConfig()

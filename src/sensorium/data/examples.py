@@ -91,6 +91,16 @@ class Examples:
             pick(self.names, indices),
         )
 
+    @staticmethod
+    def joined(parts: Sequence[Examples]) -> Examples:
+        """The examples of several splits of one data set, one after the other."""
+        known = [part.targets for part in parts if part.targets is not None]
+        return Examples(
+            {name: Rows([part.raws[name] for part in parts]) for name in parts[0].raws},
+            np.concatenate(known) if known else None,
+            Rows([part.names for part in parts]),
+        )
+
     def without(self, names: Sequence[str]) -> Examples:
         """The same examples as if they lacked some of their signals.
 

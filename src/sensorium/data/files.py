@@ -12,6 +12,7 @@ from . import array_files, tables
 from .description import DataConfig, InputConfig
 from .examples import Examples, Lines, Rows
 from .folders import by_stem
+from .pairs import open_pairs
 from .recognise import kind_of_suffix
 from .source import list_path
 
@@ -22,6 +23,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     A table (for a model that reads tables) has an example a line; columns that the model does not know, such as the
     target, are left out. ``.ts`` and ``.npz`` or ``.h5`` files laid out as for training have as many as they hold. Any
     other file is one example; where a model has several senses, files of one name (``a.png`` and ``a.wav``) are one.
+    For a model that reads pairs of frames, they are files two by two, or folders (:func:`open_pairs`).
 
     Args:
         files: paths of existing files.
@@ -31,6 +33,8 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     Raises:
         InputError: there is no such file, or it holds another kind of signal.
     """
+    if modality.kind == "pair":
+        return open_pairs(files)
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..modalities import KINDS
-from .description import DataConfig, InputConfig, TaskName, in_split_order
+from .description import UNLABELLED, DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
 from .recognise import (
     SPLIT_WORDS,
@@ -44,18 +44,13 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     Raises:
         InputError: no class folders, or files of several kinds in them that do not belong together.
     """
-    columns = [role for role in ("split", "fold", "group") if getattr(description, role) is not None]
-    if columns:
-        raise InputError(
-            f"{root}: class folders have no columns, so `{columns[0]}` means nothing; "
-            "list the files in a table beside them"
-        )
-    splits = description.splits or in_split_order(_split_folders(root))
+    check_no_columns(root, description, "class folders")
+    splits = description.splits or in_split_order(split_folders(root))
     folders = {str(split): folder for split, folder in splits.items()} if splits else {"": "."}
     found = [
         (split, label, path)
         for split, folder in folders.items()
-        for label, path in _labelled_files(root, _existing(root / folder), split, description.target.task)
+        for label, path in _labelled_files(root, existing(root / folder), split, description.target.task)
     ]
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
@@ -90,6 +85,15 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
     )
+
+
+def check_no_columns(root: Path, description: DataConfig, what: str) -> None:
+    """Refuse a description that speaks of columns, where there are files alone."""
+    columns = [role for role in ("split", "fold", "group") if getattr(description, role) is not None]
+    if columns:
+        raise InputError(
+            f"{root}: {what} have no columns, so `{columns[0]}` means nothing; list the files in a table beside them"
+        )
 
 
 def by_stem(paths: Iterable[Path], inputs: Mapping[str, InputConfig]) -> tuple[dict[Path, dict[str, Path]], list[Path]]:
@@ -160,27 +164,28 @@ def _several(
     return (
         inputs,
         examples,
-        (f"{len(others)} files belong to no input and were left out, for example {_relative(root, others[0])}",),
+        (f"{len(others)} files belong to no input and were left out, for example {relative(root, others[0])}",),
     )
 
 
 def _called(root: Path, key: Path, signals: Mapping[str, Path]) -> str:
     """What an example is called: its file, or what its files' names share."""
     paths = set(signals.values())
-    return _relative(root, paths.pop() if len(paths) == 1 else key)
+    return relative(root, paths.pop() if len(paths) == 1 else key)
 
 
-def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+def relative(root: Path, path: Path) -> str:
+    """What an example is called; the root itself by its own name."""
+    return root.name if path == root else path.relative_to(root).as_posix()
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; correct `splits` in the description")
     return folder
 
 
-def _split_folders(root: Path) -> dict[str, str]:
+def split_folders(root: Path) -> dict[str, str]:
     """Our name of each split folder, if there is one with training examples."""
     found = {SPLIT_WORDS[name.casefold()]: name for name in visible_folders(root) if name.casefold() in SPLIT_WORDS}
     return found if "train" in found else {}
@@ -204,7 +209,7 @@ def _holds_signals(folder: Path) -> bool:
 
 
 def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None) -> Iterator[tuple[str, Path]]:
-    if task == "none":  # a folder may be its label, and need not
+    if task in UNLABELLED:  # a folder may be its label, and need not
         return ((next(iter(path.relative_to(folder).parts[:-1]), ""), path) for path in walk(folder))
     labels = visible_folders(folder)
     if not labels:

@@ -12,10 +12,19 @@ from ..errors import InputError
 from . import array_files, tables
 from .array_files import list_arrays
 from .audioset import is_segments, list_audioset
-from .description import FILE_NAME, DataConfig, LayoutName, TargetConfig, TaskName, find_description
+from .description import (
+    FILE_NAME,
+    UNLABELLED,
+    DataConfig,
+    LayoutName,
+    TargetConfig,
+    TaskName,
+    find_description,
+)
 from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
+from .pairs import has_pairs, list_pairs
 from .recognise import class_names, read_names, visible_files
 from .roles import has_named_target
 from .splits import assign
@@ -38,7 +47,7 @@ class Source:
     Attributes:
         path: the folder or file.
         kinds: the kind of signal of each modality name.
-        task: ``classify``, ``tag``, ``regress`` or ``none``.
+        task: ``classify``, ``tag``, ``regress``, ``flow`` or ``none``.
         classes: the names of the classes (regress: of the numbers), in the order of the targets.
         splits: the examples of ``train``, ``test`` and, if there are enough, ``val``.
         description: everything inferred, as a ``dataset.yaml`` that would say the same.
@@ -69,7 +78,8 @@ class Source:
 def open_source(
     path: Path, *, description: DataConfig | None = None, fold: int | str | None = None, seed: int = 0
 ) -> Source:
-    """Find the examples of a data set: class folders, tables, arrays or ``.ts`` series; nothing is decoded.
+    """Find the examples of a data set: class folders, tables, arrays, ``.ts`` series or pairs of frames; nothing is
+    decoded.
 
     Args:
         path: a folder, or one table, array or ``.ts`` file.
@@ -83,13 +93,14 @@ def open_source(
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     root = path if path.is_dir() else path.parent
-    description = description or find_description(root)
+    description = description or find_description(path)
     listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)
+        listing = _as_frames(listing) if task == "flow" else listing
         splits = assign(
             len(listing.names),
             given=listing.given,
@@ -104,7 +115,7 @@ def open_source(
     everything = Examples(listing.raws, targets, listing.names)
     parts = {name: everything.select(indices) for name, indices in splits.indices.items()}
     leaks = find_leaks(parts) if set(listing.kinds.values()) != {"table"} else ()
-    target = replace(listing.description.target, task=task, classes=classes)
+    target = replace(listing.description.target, task=task, classes=classes or None)
     return Source(
         path=path,
         kinds=listing.kinds,
@@ -129,6 +140,8 @@ def list_path(path: Path, description: DataConfig) -> Listing:
         return list_folders(root, description)
     if layout == "audioset":
         return list_audioset(root, files, description)
+    if layout == "pairs":
+        return list_pairs(root, description)
     if not any(file.suffix.lower() in _SUFFIXES[layout] for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(_SUFFIXES[layout])}")
     readers: dict[str, Callable[[Path, list[Path], DataConfig], Listing]] = {
@@ -140,7 +153,8 @@ def list_path(path: Path, description: DataConfig) -> Listing:
 
 
 def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
-    """Which layout this is. Class folders come before loose files, unless a table beside them knows the labels."""
+    """Which layout this is. Flow comes before anything else, and class folders come before loose files, unless a table
+    beside them knows the labels."""
     if any(map(is_segments, files)):
         return "audioset"
     present = [
@@ -151,6 +165,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     speaks_of_columns = any(roles) or any(config.column for config in inputs)
     if any(config.files for config in inputs):
         return "folders"
+    if not speaks_of_columns and description.target.task in (None, "flow") and path.is_dir() and has_pairs(path):
+        return "pairs"
     if not speaks_of_columns and path.is_dir() and has_class_folders(path):
         knows = "table" in present and _knows_labels(files)
         return "table" if knows else "folders"
@@ -190,9 +206,21 @@ def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, 
 
 def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskName, tuple[str, ...], np.ndarray | None]:
     """The task, the classes, and the targets; of data that are learned without labels there are none."""
-    if target.task == "none":
-        return "none", (), None
-    return encode(listing.labels, listing.names, task=target.task, classes=_classes(root, listing, target))
+    task = target.task or ("flow" if listing.description.layout == "pairs" else None)
+    if task in UNLABELLED:
+        return task, (), None
+    if listing.description.layout == "pairs":
+        raise InputError(f"frames and flow have nothing to {task}; leave the task out")
+    return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
+
+
+def _as_frames(listing: Listing) -> Listing:
+    """Pictures as frames, of which the task makes pairs."""
+    (name, kind), *others = listing.kinds.items()
+    if others or kind not in ("pair", "image"):
+        told = " and ".join(listing.kinds.values())
+        raise InputError(f"flow is learned of pairs of frames or of pictures, this is {told}; name another task")
+    return replace(listing, kinds={"pair": "pair"}, raws={"pair": listing.raws[name]})
 
 
 def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, ...] | None:

@@ -102,6 +102,20 @@ class Modality(nn.Module, ABC):
         """A random view of a batch for training, the same shapes as ``view``; varies every example by itself."""
         return self.view(batch)
 
+    def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
+        """Where another example's signal stays out (CutMix): 0 in a random box of each example's signal, 1 around it;
+        in a shape that broadcasts to the signal's.
+
+        Args:
+            batch: as ``augment`` gives it.
+            share: (batch,), in [0, 1]: of an example, about, around its box.
+            generator: what is random comes from it.
+
+        Raises:
+            InputError: the signal has no boxes.
+        """
+        raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
+
     @abstractmethod
     def embed(self, batch: Batch) -> ByteArray:
         """A batch (as ``view`` or ``augment`` give it) as a byte array of one segment named ``self.name``."""
@@ -209,6 +223,22 @@ class Modality(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
+
+
+class Elementwise(Modality):
+    """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
+
+    @property
+    def elements(self) -> int:
+        return 1
+
+    def unfold(self, signal: Tensor) -> Tensor:
+        """batch × elements [× k], as it is."""
+        return signal if signal.ndim == 3 else signal[..., None]
+
+    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × elements × k, as it is."""
+        return rows
 
 
 def at_least_float32(rows: Tensor) -> Tensor:

@@ -94,6 +94,13 @@ def colours(flow: np.ndarray, *, largest: float | None = None) -> np.ndarray:
     return (255 * shade).round().astype(np.uint8)
 
 
+def write_colours(flow: np.ndarray, path: Path) -> None:
+    """The picture of flow as a file, such as a .png; arguments as of :func:`colours`."""
+    from PIL import Image as Pillow
+
+    Pillow.fromarray(colours(flow)).save(path)
+
+
 def _wheel() -> np.ndarray:
     """All hues, steps × 3, in [0, 1]: from each of six to the next, of which one channel rises or falls."""
     corners = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], float)

@@ -15,9 +15,9 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Raw, Sample
 from .pictures import fit, flattened, opened
-from .pixels import centre, fitted, floats, grid_codes, random_crop, stored_size
+from .pixels import Pixels, centre, fitted, floats, grid_codes, random_crop
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
@@ -54,7 +54,7 @@ class ImageConfig:
     randaugment: tuple[int, float] = (0, 0.0)
 
 
-class Image(Modality):
+class Image(Pixels):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
 
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
@@ -65,20 +65,11 @@ class Image(Modality):
     kind: ClassVar[str] = "image"
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
     config: ImageConfig
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if config.stem is not None and config.patch != (1, 1):
             raise InputError("image: a stem takes pixels, not patches; leave out one of them")
-        if any(side % patch for side, patch in zip(config.size, config.patch, strict=True)):
-            raise InputError(f"image: a size of {config.size} is not a multiple of the patch {config.patch}")
-        if len(config.mean) != config.channels or len(config.std) != config.channels:
-            raise InputError(f"image: mean and std need {config.channels} values each")
-        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        self.stored = stored_size(config.size)
         self.stem: Pointwise | Convolution | None = None
         if isinstance(config.stem, ConvolutionConfig):
             self.stem = Convolution(
@@ -151,11 +142,8 @@ class Image(Modality):
                 f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
             )
         images = (images - self.mean) / self.std
-        if self.stem is not None:
-            values, codes = self.stem(images)
-            return ByteArray((Segment(self.name, values, codes),))
-        values = self.unfold(images)
-        return ByteArray((Segment(self.name, values, self._codes(self._grid(images), values.device)),))
+        values = self.unfold(images) if self.stem is None else self.stem(images)
+        return ByteArray((Segment(self.name, values, self._codes(images)),))
 
     # -- rows and signal
 
@@ -200,28 +188,17 @@ class Image(Modality):
     def values(self) -> int:
         return self.elements * self.config.channels
 
-    @property
-    def peak(self) -> float:
-        return 1.0
-
     def finer(self) -> Image:
         return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
 
     def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
-        if self.stem is not None:
-            return super().positions(batch, spacing=spacing)
         images = batch[self.name]
-        grid = self._grid(images)
-        nothing = self.mean.new_zeros(len(images), grid[0] * grid[1], 0)
-        return Segment(self.name, nothing, self._codes(grid, images.device, spacing))
+        height, width = self._grid(images)
+        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._codes(images, spacing))
 
     def targets(self, batch: Batch) -> Tensor:
         """Normalised pixels, whatever a stem makes of them."""
         return self.unfold((floats(batch[self.name]) - self.mean) / self.std)
-
-    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × channels × height × width, in [0, 1]."""
-        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
 
     def write(self, signal: Tensor, stem: Path) -> Path:
         """A .png."""
@@ -259,15 +236,12 @@ class Image(Modality):
             return self.stem.grid(size)
         return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
 
-    def _target(self, images: Tensor) -> tuple[int, int]:
-        """What a view of stored pictures measures; pictures of another size are taken as they come."""
-        height, width = images.shape[-2:]
-        return self.config.size if (height, width) == self.stored else (height, width)
-
-    def _codes(self, grid: tuple[int, int], device: torch.device, spacing: Spacing = "linspace") -> GridCodes:
+    def _codes(self, images: Tensor, spacing: Spacing = "linspace") -> GridCodes:
+        if self.stem is not None:
+            return self.stem.codes(images)
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
+        return grid_codes(self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing)
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:

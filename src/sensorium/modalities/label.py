@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arrays import ByteArray, Segment
 from ..config import record
 from ..errors import InputError, did_you_mean
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Elementwise, Raw, Sample
 
 
 @record
@@ -30,7 +30,7 @@ class LabelConfig:
     names: tuple[str, ...] = ()
 
 
-class Label(Modality):
+class Label(Elementwise):
     """A class: ``label`` is batch × 1, int64; negative where it is not known.
 
     >>> label = Label(LabelConfig(classes=2, names=("cat", "dog")))
@@ -90,18 +90,6 @@ class Label(Modality):
     @property
     def rows(self) -> int:
         return 1
-
-    @property
-    def elements(self) -> int:
-        return 1
-
-    def unfold(self, signal: Tensor) -> Tensor:
-        """batch × 1 [× k], as it is."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × 1 × k, as it is."""
-        return rows
 
     # -- as an answer -------------------------------------------------------------------------------------------
 

@@ -116,22 +116,35 @@ class Pair(Modality):
         frames = _frames(raw)
         if len(frames) == 1:
             return {self.name: fit(flattened(opened(frames[0], least=4 * max(self.stored)), 3), self.stored)[None]}
-        pictures = [flattened(opened(frame), 3) for frame in frames]
-        size, other = map(_size, pictures)
-        if size != other:
-            raise InputError(f"frames of {_told(size)} and of {_told(other)} pixels; give two of one size")
+        pixels, flow = self.whole(raw)
+        size = (pixels.shape[-2], pixels.shape[-1])
         if any(side < least for side, least in zip(size, self.config.size, strict=True)):
             raise InputError(
                 f"frames of {_told(size)} pixels, the model reads {_told(self.config.size)}; "
                 "give larger ones, or train with a smaller model.inputs.size"
             )
-        pixels = np.stack([fit(picture, size) for picture in pictures])
         room = np.minimum(size, self.stored).astype(np.int16)
         sample = {self.name: self._middle(pixels, 0), f"{self.name}.room": room}
-        flow = raw.get("flow") if isinstance(raw, Mapping) else None
         if flow is not None:
-            sample[f"{self.name}.flow"] = self._middle(_flow(flow, size), np.nan)
+            sample[f"{self.name}.flow"] = self._middle(flow, np.nan)
         return sample
+
+    def whole(self, raw: Raw) -> tuple[np.ndarray, np.ndarray | None]:
+        """Two frames of any size, uint8, 2 × 3 × height × width, and their flow, float32, 2 × height × width, NaN where
+        it is unknown; None: nobody knows it.
+
+        Raises:
+            InputError: as for :meth:`read`; also a single picture.
+        """
+        frames = _frames(raw)
+        if len(frames) == 1:
+            raise InputError("a single picture shows no motion; give two")
+        pictures = [flattened(opened(frame), 3) for frame in frames]
+        size, other = map(_size, pictures)
+        if size != other:
+            raise InputError(f"frames of {_told(size)} and of {_told(other)} pixels; give two of one size")
+        flow = raw.get("flow") if isinstance(raw, Mapping) else None
+        return np.stack([fit(picture, size) for picture in pictures]), None if flow is None else _flow(flow, size)
 
     def _middle(self, signal: np.ndarray, blank: float) -> np.ndarray:
         """The middle of the stored size of … × height × width, with ``blank`` around what is smaller."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import log
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,53 @@ from torch import Tensor
 
 from ..arrays import GridCodes
 from ..core.positions import Spacing, fourier_grid
+from ..errors import InputError
+from .base import Batch, Modality
 from .spans import uniform
 
 LUMA = (0.299, 0.587, 0.114)
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
+
+
+class Pixels(Modality):
+    """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
+
+    Their configurations have ``size`` and ``patch``, which end with height and width, ``channels``, ``mean``, ``std``.
+
+    Attributes:
+        stored: height and width of what is kept of an example; views are taken from it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Any, *, name: str | None = None) -> None:
+        super().__init__(config, name=name)
+        if min(*config.size, *config.patch) < 1:
+            raise InputError(f"{self.name}: size and patch must be positive")
+        if any(side % patch for side, patch in zip(config.size, config.patch[-2:], strict=True)):
+            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.patch[-2:]}")
+        if len(config.mean) != config.channels or len(config.std) != config.channels:
+            raise InputError(f"{self.name}: mean and std need {config.channels} values each")
+        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
+        self.stored = stored_size(config.size)
+
+    def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
+        return around_boxes(batch[self.name], share, generator)
+
+    @property
+    def peak(self) -> float:
+        return 1.0
+
+    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
+        """The pixels, in [0, 1]."""
+        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+
+    def _target(self, pictures: Tensor) -> tuple[int, int]:
+        """What a view of stored pictures measures; pictures of another size are taken as they come."""
+        height, width = pictures.shape[-2:]
+        return self.config.size if (height, width) == self.stored else (height, width)
 
 
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -71,6 +115,37 @@ def random_crop(
     grid = F.affine_grid(theta, [count, 1, *size], align_corners=False)
     crops = F.grid_sample(flat, grid, align_corners=False, padding_mode="reflection")
     return crops.unflatten(1, pictures.shape[1:-2])
+
+
+def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
+    """0 in a random box of each picture, 1 around it: as Perceiver IO's authors draw the boxes of CutMix.
+
+    Args:
+        pictures: batch × … × height × width; what lies between (frames, channels) has one box.
+        share: (batch,), of a picture, around a box of its proportions. The box's middle is anywhere in the picture, and
+            what is over its border is cut off, so at least this share is left.
+        generator: what is random comes from it.
+
+    Returns:
+        float32, batch × 1 … × height × width.
+
+    >>> around_boxes(torch.rand(2, 3, 8, 8), torch.tensor([0.5, 1.0]), torch.Generator()).shape
+    torch.Size([2, 1, 8, 8])
+    """
+    size = torch.tensor(pictures.shape[-2:], device=pictures.device)[:, None]
+    middle = (uniform(pictures, (2, len(pictures)), 0, 1, generator) * size).floor()
+    half = ((1 - share.to(middle)).sqrt() * size).floor() // 2
+    down, across = (
+        (place >= low[:, None]) & (place < high[:, None])
+        for place, low, high in zip(
+            (torch.arange(side, device=middle.device) for side in pictures.shape[-2:]),
+            middle - half,
+            middle + half,
+            strict=True,
+        )
+    )
+    around = 1 - (down[:, :, None] & across[:, None, :]).float()
+    return around.view(len(pictures), *[1] * (pictures.ndim - 3), *pictures.shape[-2:])
 
 
 def recolour(video: Tensor, strength: float, pivot: float, generator: torch.Generator) -> Tensor:

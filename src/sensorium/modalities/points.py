@@ -16,7 +16,7 @@ from ..arrays import ByteArray, Segment
 from ..config import record
 from ..core.positions import fourier_channels, fourier_points
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Elementwise, Raw, Sample
 
 MOST_POINTS = 4096  # kept of a file; views take fewer
 
@@ -52,7 +52,7 @@ class PointsConfig:
     shift: float = 0.0
 
 
-class Points(Modality):
+class Points(Elementwise):
     """Point clouds: ``points`` is batch × points × (3 + features); ``points.mask`` batch × points where they differ.
 
     >>> points = Points(PointsConfig(points=6, bands=2))
@@ -144,16 +144,6 @@ class Points(Modality):
     @property
     def rows(self) -> int:
         return self.config.points
-
-    @property
-    def elements(self) -> int:
-        return 1
-
-    def unfold(self, signal: Tensor) -> Tensor:
-        return signal
-
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        return rows
 
     # -- as an answer
 

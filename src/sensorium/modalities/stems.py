@@ -69,16 +69,20 @@ class Pointwise(nn.Module):
         """Rows down and across of a picture of ``size``."""
         return size
 
-    def forward(self, images: Tensor) -> tuple[Tensor, GridCodes]:
-        """Normalised pictures to batch × rows × values, and their codes.
+    def codes(self, images: Tensor) -> GridCodes:
+        """Of the rows of pictures.
 
         Raises:
             InputError: pictures of another size.
         """
         if tuple(images.shape[-2:]) != self.size:
             raise InputError(f"image: {tuple(images.shape[-2:])} pixels; learned positions are of {self.size} only")
-        values = self.convolution(images).flatten(2).mT
-        return values, GridCodes((self.projection(self.places().tables[0]),))
+        return GridCodes((self.projection(self.places().tables[0]),))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised pictures to batch × rows × values."""
+        values: Tensor = self.convolution(images).flatten(2).mT
+        return values
 
 
 class Convolution(nn.Module):
@@ -119,13 +123,18 @@ class Convolution(nn.Module):
         halves = [(side - 1) // 2 + 1 for side in size]  # what the convolution leaves
         return (halves[0] - 3) // 2 + 1, (halves[1] - 3) // 2 + 1
 
-    def forward(self, images: Tensor) -> tuple[Tensor, GridCodes]:
-        """Normalised pictures to batch × rows × values, and their codes."""
+    def codes(self, images: Tensor) -> GridCodes:
+        """Of the rows of pictures; without a look at them, which would move the statistics of the batch norm."""
+        height, width = images.shape[-2:]
+        return grid_codes(self.grid((height, width)), self.bands, self.resolution, images.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised pictures to batch × rows × values."""
         same = self.config.geometry == "same"
         padded = _pad_same(images, 7, 0.0) if same else F.pad(images, (3, 3, 3, 3))
         rows = F.relu(self.norm(self.convolution(padded)))
         rows = F.max_pool2d(_pad_same(rows, 3, float("-inf")) if same else rows, 3, stride=2)
-        return rows.flatten(2).mT, grid_codes(tuple(rows.shape[-2:]), self.bands, self.resolution, rows.device)
+        return rows.flatten(2).mT
 
 
 def _pad_same(images: Tensor, kernel: int, value: float) -> Tensor:

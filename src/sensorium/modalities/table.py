@@ -16,7 +16,7 @@ from ..config import record
 from ..core.initialise import truncated_normal
 from ..core.positions import LearnedCodes
 from ..errors import InputError, did_you_mean
-from .base import Batch, Modality, Raw, Sample, at_least_float32, surprise
+from .base import Batch, Elementwise, Raw, Sample, at_least_float32, surprise
 from .spans import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
@@ -53,7 +53,7 @@ class TableConfig:
     blank: float = 0.1
 
 
-class Table(Modality):
+class Table(Elementwise):
     """A line of a table: a row per column. Gaps are not read.
 
     Batch keys: ``table``, float, batch × columns: the number as it is, or the place of the category; NaN is a gap.
@@ -171,18 +171,6 @@ class Table(Modality):
     @property
     def rows(self) -> int:
         return len(self.config.columns)
-
-    @property
-    def elements(self) -> int:
-        return 1
-
-    def unfold(self, signal: Tensor) -> Tensor:
-        """batch × columns [× k], as it is: a row is a column."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × columns × k, as it is."""
-        return rows
 
     # -- as an answer -------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from ..config import record
 from ..core.initialise import truncated_normal
 from ..core.positions import LearnedCodes, Spacing, fourier_channels, fourier_grid
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
+from .base import Batch, Elementwise, Raw, Sample
 from .spans import cut, lengths, uniform
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
@@ -46,7 +46,7 @@ class TextConfig:
     blank: float = 0.05
 
 
-class Text(Modality):
+class Text(Elementwise):
     """Text: the byte ``b`` is the number ``b + 6``; below are PAD 0, BOS 1, EOS 2, MASK 3, CLS 4, SEP 5.
 
     Batch keys: ``text``, integers, batch × bytes; ``text.mask``, batch × bytes, where texts differ in length.
@@ -133,18 +133,6 @@ class Text(Modality):
     @property
     def rows(self) -> int:
         return self.config.length
-
-    @property
-    def elements(self) -> int:
-        return 1
-
-    def unfold(self, signal: Tensor) -> Tensor:
-        """batch × bytes [× k], as it is: a row is a byte."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × bytes × k, as it is."""
-        return rows
 
     # -- as an answer -------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from ..arrays import ByteArray, GridCodes, Segment
 from ..config import record
 from ..core.positions import Spacing, fourier_channels
 from ..errors import Absent, InputError
-from .base import Batch, Modality, Raw, Sample, of_present
-from .pixels import centre, floats, grid_codes, random_crop, recolour, stored_size
+from .base import Batch, Raw, Sample, of_present
+from .pixels import Pixels, centre, floats, grid_codes, random_crop, recolour
 from .spans import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -82,7 +82,7 @@ class VideoConfig:
         return ceil(self.frames / frames), height // down, width // across
 
 
-class Video(Modality):
+class Video(Pixels):
     """Video: ``video`` is batch × frames × channels × height × width, floats in [0, 1] or uint8.
 
     ``video.mask``, batch × frames, where videos differ in length: what a short video lacks is not read, rather than
@@ -106,20 +106,11 @@ class Video(Modality):
     )
     ragged: ClassVar[bool] = True
     config: VideoConfig
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, config: VideoConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        if min(config.frames, config.clips, *config.size, *config.patch) < 1 or not config.rate > 0:
-            raise InputError(f"{self.name}: frames, clips, size, patch and rate must be positive")
-        if any(side % patch for side, patch in zip(config.size, config.patch[1:], strict=True)):
-            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.patch[1:]}")
-        if len(config.mean) != config.channels or len(config.std) != config.channels:
-            raise InputError(f"{self.name}: mean and std need {config.channels} values each")
-        self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        self.stored = stored_size(config.size)
+        if min(config.frames, config.clips) < 1 or not config.rate > 0:
+            raise InputError(f"{self.name}: frames, clips and rate must be positive")
         self.kept = max(config.frames, round(config.seconds * config.rate))
 
     # -- from files ---------------------------------------------------------------------------------------------
@@ -285,10 +276,6 @@ class Video(Modality):
     def code_channels(self) -> int:
         return fourier_channels(3, self.config.bands)
 
-    @property
-    def peak(self) -> float:
-        return 1.0
-
     def finer(self) -> Video:
         return Video(replace(self.config, patch=(1, 1, 1)), name=self.name)
 
@@ -303,10 +290,6 @@ class Video(Modality):
         times, *others = self._codes(tuple(space), video.device, spacing).tables
         nothing = self.mean.new_zeros(len(video), time * places, 0)
         return Segment(self.name, nothing, GridCodes((times[:time], *others)), mask=mask)
-
-    def restore(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × frames × channels × height × width, in [0, 1]."""
-        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
 
     def write(self, signal: Tensor, stem: Path, *, wave: Tensor | None = None, sound_rate: int = 48_000) -> Path:
         """A .mp4 that every browser plays, of an even number of pixels, with sound if there is any.
@@ -360,11 +343,6 @@ class Video(Modality):
         own = tuple(float(size) for size in self.config.grid)
         grid = (self.config.grid[0], *space)
         return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
-
-    def _target(self, video: Tensor) -> tuple[int, int]:
-        """What a view of stored frames measures; those of another size are taken as they come."""
-        height, width = video.shape[-2:]
-        return self.config.size if (height, width) == self.stored else (height, width)
 
     def _spare(self, batch: Batch) -> Tensor:
         """By how many frames each video is longer than a clip: int64, (batch,)."""

@@ -15,7 +15,17 @@ from ..modalities import FusionConfig, ModalityConfig
 from ..model import Model, ModelConfig
 from ..recipe import RecipeConfig
 from ..tasks import ClassifyConfig, FillConfig, FlowConfig, ReconstructConfig, TagConfig, TaskConfig
-from .auto import Facts, choose_encoder, choose_inputs, choose_recipe, choose_reconstruction
+from .auto import (
+    Everywhere,
+    Facts,
+    choose_decoder,
+    choose_encoder,
+    choose_fill,
+    choose_flow,
+    choose_inputs,
+    choose_recipe,
+    choose_reconstruction,
+)
 
 FOLDER = Path(__file__).parent
 T = TypeVar("T")
@@ -99,7 +109,7 @@ def reads_labels(name: str) -> bool:
 
 
 def choose(
-    name: str, measured: Any, *, examples: int, minutes: float | None
+    name: str, measured: Any, *, examples: int, minutes: float | None, everywhere: Everywhere | None = None
 ) -> tuple[ModalityConfig, EncoderConfig, DecoderConfig | None, RecipeConfig]:
     """Inputs, encoder, decoder and recipe for some data: a paper's, or ``auto``'s choice.
 
@@ -108,14 +118,16 @@ def choose(
         measured: the modality's configuration as measured on the data.
         examples: how many there are to train on.
         minutes: the time given; None: not said.
+        everywhere: what is asked of every place of the signal; None: it is asked about as a whole.
 
     Raises:
         InputError: no such preset, or it reads another kind of signal.
     """
     if name == "auto":
-        facts = Facts(examples=examples, minutes=minutes)
+        facts = Facts(examples, minutes, everywhere)
         inputs = choose_inputs(measured, facts)
-        return inputs, choose_encoder(inputs, facts), None, choose_recipe(inputs, facts)
+        encoder = choose_encoder(inputs, facts)
+        return inputs, encoder, choose_decoder(encoder, facts), choose_recipe(inputs, facts)
     preset = load(name)
     reads, has = _kinds(preset.inputs), _kinds(measured)
     ours = _ours(reads, has)
@@ -131,16 +143,15 @@ def choose(
     return inputs, preset.encoder, preset.decoder, preset.recipe
 
 
-def choose_task(
-    name: str, kind: Literal["reconstruct", "fill", "flow"], inputs: Any
-) -> FillConfig | FlowConfig | ReconstructConfig:
+def choose_task(name: str, kind: Everywhere, inputs: Any) -> FillConfig | FlowConfig | ReconstructConfig:
     """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
     if kind == "fill":
-        return FillConfig()
+        return choose_fill(inputs) if name == "auto" else FillConfig()
     preset = None if name == "auto" else load(name)
     task = None if preset is None else preset.task
     if kind == "flow":
-        return task if isinstance(task, FlowConfig) else FlowConfig()
+        flow = choose_flow(inputs)
+        return replace(task, warps=task.warps or flow.warps) if isinstance(task, FlowConfig) else flow
     ours = None if preset is None else _ours(_kinds(preset.inputs), _kinds(inputs))
     if ours is None or not isinstance(task, ReconstructConfig):
         return choose_reconstruction(inputs)
@@ -198,4 +209,4 @@ def build(config: str | Path | ModelConfig) -> Model:
     return Model(load(str(config)).model())
 
 
-__all__ = ["Preset", "build", "choose", "choose_task", "load", "names"]
+__all__ = ["Everywhere", "Preset", "build", "choose", "choose_task", "load", "names"]

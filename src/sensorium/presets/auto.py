@@ -8,16 +8,21 @@ video       at most 64 pixels a side: what a small machine can see often enough 
 bands       half the rows along an axis (their Nyquist frequency), at most 32
 model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
             four times, other signals twice: the paper reads pictures eight times, points and sound twice
-hurry       one step down that ladder where a minute has to do for more than 1,000 examples
+hurry       one step down that ladder where a minute has to do for more than 1,000 examples that have one answer each
 points      at most 1,024 are read; training leaves out half of them where there are more than 512 (and nothing else)
 several     signals of an example are each treated by their own rules and read together, as often as the one that is
             read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
 crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
             (digits, letters, spectra) are not; the colours of video are varied by a fifth
+pairs       a row per pixel of at most 64 × 64, with the 9 × 9 pixels around it in both frames; each pixel's motion is
+            added to what is asked of it
 hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
             other signals; 1,024 places of each are asked for at a time
+words       to fill in words, 256 bytes are read at a time, with Fourier codes of their places
+places      where every place of a signal is asked for (hidden parts, motion), attention starts at places, with several
+            heads: nothing else is learned before a query can find its place (docs/decisions/0009)
 epochs      100,000 examples' worth, at least 30 and at most 300 passes
-batch       64, 32 below 2,000 examples, 16 below 500
+batch       64, 32 below 2,000 examples, 16 below 500; 16 where every place of an example is asked for
 time        20 minutes unless said otherwise
 =========== ==================================================================================================
 """
@@ -26,12 +31,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from ..core.perceiver import EncoderConfig
+from ..core.perceiver import DecoderConfig, EncoderConfig
 from ..modalities import FusionConfig, modality
 from ..recipe import RecipeConfig
-from ..tasks import ReconstructConfig
+from ..tasks import FillConfig, FlowConfig, ReconstructConfig
+from ..tasks.warps import WarpConfig
 
 MINUTES = 20.0  # when nothing is said
 ROWS = 256  # of a picture
@@ -41,18 +47,30 @@ COLOUR = 0.2
 SEEN = 100_000  # examples a run sees, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
 MOST_BANDS = 32
+PAIR_SIDE, PAIR_WINDOW = 64, 9  # of frames whose motion is learned: pixels, and those around each that are read
+FILLED = 256  # bytes of a text in which words are filled in
 HIDDEN = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}
 ASKED = 1024  # places of a signal
 DROPOUT = 0.3  # of the signal with the most rows
 HURRIED = 1000  # examples for each minute, from which a smaller model learns more in the time
 
 
+Everywhere: TypeAlias = Literal["reconstruct", "fill", "flow"]
+
+
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at besides the signal's own shape."""
+    """What the rules look at besides the signal's own shape.
+
+    Attributes:
+        examples: to train on.
+        minutes: the time given; None: not said.
+        everywhere: what is asked of every place of the signal; None: the signal is asked about as a whole.
+    """
 
     examples: int
     minutes: float | None
+    everywhere: Everywhere | None = None
 
 
 def choose_inputs(measured: Any, facts: Facts) -> Any:
@@ -61,19 +79,19 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
         largest = max(parts, key=lambda name: modality(parts[name]).rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
-    rule = {"image": _image, "points": _points, "video": _video}.get(measured.kind)
+    rule = {"image": _image, "pair": _pair, "points": _points, "text": _text, "video": _video}.get(measured.kind)
     return measured if rule is None else rule(measured, facts)
 
 
 def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
     """The size of the model."""
     rung = next(place for place, (least, *_) in enumerate(LADDER) if facts.examples >= least)
-    if minutes(facts) * HURRIED < facts.examples:
+    if facts.everywhere is None and minutes(facts) * HURRIED < facts.examples:
         rung = min(rung + 1, len(LADDER) - 1)
     _, latents, width, layers = LADDER[rung]
     parts = inputs.modalities.values() if isinstance(inputs, FusionConfig) else [inputs]
     steps = max(4 if part.kind == "image" else 2 for part in parts)
-    return EncoderConfig(
+    encoder = EncoderConfig(
         latents=latents,
         width=width,
         reads=(0, *[1] * (steps - 1)),
@@ -81,6 +99,16 @@ def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
         layers=max(1, layers // steps),
         process_heads=width // 32,
     )
+    if facts.everywhere is None:
+        return encoder
+    return replace(encoder, read_heads=width // 32, qk_channels=width, value_channels=width)
+
+
+def choose_decoder(encoder: EncoderConfig, facts: Facts) -> DecoderConfig | None:
+    """How queries are answered; None: the mean of the latents is."""
+    if facts.everywhere is None:
+        return None
+    return DecoderConfig(heads=encoder.process_heads, residual=facts.everywhere != "fill")
 
 
 def minutes(facts: Facts) -> float:
@@ -90,15 +118,17 @@ def minutes(facts: Facts) -> float:
 
 def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
     """How it is trained."""
+    whole = facts.everywhere is None
     return RecipeConfig(
         epochs=float(min(300, max(30, SEEN // facts.examples))),
         minutes=minutes(facts),
-        batch=64 if facts.examples >= 2000 else 32 if facts.examples >= 500 else 16,
+        batch=64 if whole and facts.examples >= 2000 else 32 if whole and facts.examples >= 500 else 16,
         optimizer="muon",
         learning_rate=2e-3,
         weight_decay=0.05,
         warmup=0.05,
-        smoothing=0.1,
+        smoothing=0.1 if whole else 0.0,
+        attention="even" if whole else "placed",
         drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
         average=0.998,
     )
@@ -111,6 +141,16 @@ def choose_reconstruction(inputs: Any) -> ReconstructConfig:
         hidden={sense.name: HIDDEN.get(sense.kind, 0.5) for sense in senses},
         asked={sense.name: ASKED for sense in senses if sense.rows > ASKED},
     )
+
+
+def choose_fill(inputs: Any) -> FillConfig:
+    """How words are filled in: with logits of about 1 at the start."""
+    return FillConfig(scale=inputs.channels**-0.5)
+
+
+def choose_flow(inputs: Any) -> FlowConfig:
+    """How motion is learned, and what is made up where pictures show none."""
+    return FlowConfig(warps=WarpConfig())
 
 
 def _image(measured: Any, facts: Facts) -> Any:
@@ -141,6 +181,25 @@ def _video(measured: Any, facts: Facts) -> Any:
         flip=0.5,
         colour=COLOUR,
     )
+
+
+def _pair(measured: Any, facts: Facts) -> Any:
+    height, width = (min(PAIR_SIDE, side) for side in measured.size)
+    return replace(
+        measured,
+        size=(height, width),
+        window=(PAIR_WINDOW, PAIR_WINDOW),
+        bands=max(1, min(MOST_BANDS, max(height, width) // 2)),
+        flip=0.5,
+        colour=COLOUR,
+    )
+
+
+def _text(measured: Any, facts: Facts) -> Any:
+    if facts.everywhere != "fill":
+        return measured
+    length = min(FILLED, measured.length)
+    return replace(measured, length=length, positions="fourier", bands=max(1, length // 4), channels=192, blank=0.0)
 
 
 def _points(measured: Any, facts: Facts) -> Any:

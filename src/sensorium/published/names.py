@@ -101,6 +101,7 @@ def named(*rows: tuple[str, str, str, str]) -> tuple[Name, ...]:
 def turned(tensor: Tensor, turn: str, origin: Compat) -> Tensor:
     """A weight of some source as ours is.
 
+    >>> import torch
     >>> turned(torch.zeros(3, 5), "transposed", "jax").shape, turned(torch.zeros(3, 5), "transposed", "hf").shape
     (torch.Size([5, 3]), torch.Size([3, 5]))
     """

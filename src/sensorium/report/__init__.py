@@ -1,6 +1,16 @@
 """What a model is worth, in numbers (``report.json``) and on one page (``report.html``)."""
 
-from .evaluation import Evaluation, Samples, evaluate, explain, explain_reads, reconstructed, reconstruction, shares
+from .evaluation import (
+    Evaluation,
+    Samples,
+    evaluate,
+    explain,
+    explain_reads,
+    flows,
+    reconstructed,
+    reconstruction,
+    shares,
+)
 from .page import write_report
 from .summary import wilson
 
@@ -10,6 +20,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_reads",
+    "flows",
     "reconstructed",
     "reconstruction",
     "shares",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..modalities import Batch, Modality, Signal
+from ..modalities.flows import colours
 
 INK, ACCENT, SECOND, PALE = "#1d2430", "#2f6fde", "#e0703c", "#d9dee7"
 MOST_POINTS = 400  # of a curve
@@ -32,6 +33,17 @@ def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = N
     axes.yaxis.label.set_fontsize(7)
     # WebP: photographs as small as JPEG, and clean lines.
     return _uri(figure, "webp", dpi=dpi, pil_kwargs={"quality": 88})
+
+
+def motion(flow: np.ndarray, largest: float) -> str:
+    """A field of motion (2 × height × width) in colours, the strongest at ``largest`` pixels; as large as a signal."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.8, 2.1))
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.imshow(colours(flow, largest=largest))
+    return _uri(figure, "webp", dpi=110, pil_kwargs={"quality": 88})
 
 
 def curves(history: Sequence[Mapping[str, Any]], headline: str) -> list[tuple[str, str]]:

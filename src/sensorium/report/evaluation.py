@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..modalities import Batch, Signal
 from ..model import Model
+from ..tasks import Flow
 from ..tasks.reconstruct import Reconstruction
 
 if TYPE_CHECKING:
@@ -182,6 +183,16 @@ def reconstructed(model: Model, view: Batch) -> dict[str, Tensor]:
     return {**view, **{name: signal.cpu() for name, signal in completed.items() if name in view}}
 
 
+def flows(model: Model, samples: Samples, index: int) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """Of one example two frames, as a view, the motion that the model sees in them, and the true one: 2 × height ×
+    width, NaN where it is unknown; None: nobody knows it. On the CPU, for drawing."""
+    with _evaluating(model):
+        question = model.task.pose(model.inputs, _seen(model, samples.batch([index])))
+        found = model(question.view).flow[0].cpu()
+        true = None if question.target is None else question.target[0].mT.reshape(found.shape).cpu()
+        return {name: tensor.cpu() for name, tensor in question.view.items()}, found, true
+
+
 def mean_shares(model: Model, samples: Samples) -> dict[str, list[float]]:
     """The share of each sense's attention in each read: the mean over a few examples, evenly chosen."""
     chosen = np.linspace(0, len(samples) - 1, min(len(samples), LOOKED_AT)).astype(int).tolist()
@@ -204,11 +215,15 @@ def _each(signal: Signal, look: Callable[[Tensor], Tensor]) -> Signal:
 
 
 def seen(model: Model, samples: Samples, indices: Sequence[int]) -> dict[str, Tensor]:
-    """The examples at ``indices`` as the model sees them, on the CPU, for drawing."""
+    """The examples at ``indices`` as the model sees them, on the CPU, for drawing; single pictures whose motion is made
+    up as pairs."""
     with torch.inference_mode():
         batch = dict(samples.batch(list(indices)))
         batch.pop("target", None)
-        return {name: tensor.cpu() for name, tensor in _seen(model, batch).items()}
+        view = _seen(model, batch)
+        if isinstance(model.task, Flow):
+            view = model.task.pose(model.inputs, view).view
+        return {name: tensor.cpu() for name, tensor in view.items()}
 
 
 def _heat(weights: Tensor, mask: Tensor | None) -> Tensor:

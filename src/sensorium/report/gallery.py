@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..model import Model
-from ..tasks import Reconstruct
+from ..tasks import Flow, Reconstruct
 from . import drawings
-from .evaluation import Evaluation, Samples, explain_reads, one, reconstructed, seen
+from .evaluation import Evaluation, Samples, explain_reads, flows, one, reconstructed, seen
 from .summary import figure, percent
 
 SHOWN = 8  # examples of each sort
@@ -20,6 +20,10 @@ MOST_READS = 4  # of which it is shown
 LEGEND = (
     "How much each place was read, over all heads and latents: the stronger the colour, the more."
     " Half strength or less throughout is an even gaze."
+)
+MOTION = (
+    "Colours tell where to (right red, down yellow, left cyan, up violet), their strength how far, up to the largest"
+    " motion of the row; black is unknown."
 )
 MOST_NAMES = 3  # tags or targets in a caption
 TITLES = {
@@ -32,6 +36,8 @@ TITLES = {
 def examples(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     """Two galleries with captions: what was answered, how surely, and what it is."""
     kind = model.task.config.kind
+    if isinstance(model.task, Flow):
+        return _motions(model, samples)
     if not model.task.per_example:
         return _reconstructions(model, samples) if isinstance(model.task, Reconstruct) else ""
     right, wrong = _choose(model, evaluation)
@@ -54,6 +60,25 @@ def _reconstructions(model: Model, samples: Samples) -> str:
     return (
         f'<div class="scroll"><table class="gazes" style="{_shape(model)}"><thead><tr><th></th>'
         f'<th scope="col">Signal</th><th scope="col">Reconstruction</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _motions(model: Model, samples: Samples) -> str:
+    """A row per example: the first frame, the motion that the model sees, and the true one in the same colours."""
+    rows = []
+    for index in _evenly(list(range(len(samples))), SHOWN):
+        view, found, true = flows(model, samples, index)
+        known = [each.numpy() for each in (found, true) if each is not None]
+        largest = max(float(np.nanmax(np.hypot(*each), initial=0)) for each in known)
+        pictures = [drawings.signal(model.inputs, view, 0), *(drawings.motion(each, largest) for each in known)]
+        cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
+        told = f"<br>at most {figure(largest)} px"
+        rows.append(f'<tr><th scope="row">{escape(_short(samples.names[index]))}{told}</th>{cells}</tr>')
+    return (
+        f'<p class="soft">{MOTION}</p>'
+        f'<div class="scroll"><table class="gazes" style="{_shape(model)}"><thead><tr><th></th>'
+        f'<th scope="col">First frame</th><th scope="col">Answer</th><th scope="col">Truth</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -30,7 +30,9 @@ METRIC_NAMES = {
     "mae": "Mean absolute error",
     "rmse": "Root mean squared error",
     "psnr": "Peak signal-to-noise ratio, dB",
-    "explained": "Share of the error of the mean that is gone",
+    "explained": "Share of a constant answer's error that is gone",
+    "epe": "Mean end-point error, pixels",
+    "still": "That of answering no motion, pixels",
     "loss": "Loss",
 }
 

@@ -151,6 +151,11 @@ class Task(nn.Module, ABC):
     def metrics(self) -> MetricCollection:
         """Fresh metrics, for ``score``."""
 
+    def merit(self, metrics: Mapping[str, float]) -> float:
+        """How good weights are of which an evaluation gave these metrics, with ``loss``; larger is better. The best are
+        kept."""
+        return metrics[self.headline]
+
     @abstractmethod
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
         """Update metrics with a batch's answer and its question's target."""

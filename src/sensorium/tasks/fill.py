@@ -32,10 +32,13 @@ class FillConfig:
 
     Attributes:
         share: of the words that are hidden.
+        scale: of the logits, which meet embeddings of variance 1: the authors' is 1, with which a small model begins
+            by being very sure and wrong.
     """
 
     kind: Literal["fill"] = "fill"
     share: float = 0.15
+    scale: float = 1.0
 
 
 class Fill(Task):
@@ -49,12 +52,14 @@ class Fill(Task):
 
     headline = "accuracy"
     per_example = False
+    config: FillConfig
 
     def __init__(self, config: FillConfig, *, inputs: Modality, channels: int | None = None) -> None:
         super().__init__(config, inputs=inputs, channels=channels)
         if not isinstance(inputs, Text):
             raise InputError(f"fill: only bytes of text can be filled in; the model reads {inputs.kind}")
-        self.queries = LearnedQueries(inputs.config.length, inputs.config.channels)
+        codes = inputs.codes if inputs.config.positions == "fourier" else None
+        self.queries = LearnedQueries(inputs.config.length, inputs.config.channels, codes=codes)
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
 
     @property
@@ -73,7 +78,8 @@ class Fill(Task):
 
     def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Answer:
         assert isinstance(inputs, Text)
-        output = F.linear(rows, inputs.bytes.weight.to(rows.dtype), self.bias.to(rows.dtype))
+        scaled = self.config.scale * rows
+        output = F.linear(scaled, inputs.bytes.weight.to(rows.dtype), self.bias.to(rows.dtype))
         return Answer(output, output.float().softmax(-1))
 
     def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:

@@ -289,6 +289,10 @@ class Reconstruct(Task):
         told = [name for names in self.told.values() for name in names]
         return MetricCollection({name: MeanMetric() for name in told}, compute_groups=False)
 
+    def merit(self, metrics: Mapping[str, float]) -> float:
+        """Of several senses the loss decides, which weighs them all as in training: their metrics have no mean."""
+        return super().merit(metrics) if len(self.told) == 1 else -metrics["loss"]
+
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
         signals = answer.signals if any(wanted.sense.peak is not None for wanted in target.values()) else {}
         for name, wanted in target.items():
