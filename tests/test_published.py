@@ -25,6 +25,7 @@ from sensorium.checkpoints import read_weights, start_from
 from sensorium.cli import main
 from sensorium.config import from_dict, override, to_dict
 from sensorium.modalities import modality
+from sensorium.modalities.flows import read_flow, write_flow
 from sensorium.model import Model, ModelConfig
 from sensorium.published import CHECKPOINTS, import_published
 from sensorium.published.names import TURNS
@@ -412,6 +413,9 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     assert report["samples"] == 10
     assert 0 <= report["metrics"]["accuracy"] <= 1
     assert "taken in order" in (run / "report.html").read_text("utf-8")
+    planned = sm.plan(tmp_path / "data", start=run).config.model  # to go on from it
+    assert (planned.inputs, planned.encoder) == (sm.load(run).config.inputs, sm.load(run).config.encoder)
+    start_from(Model(planned), run)
 
 
 def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -438,6 +442,29 @@ def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.Capture
     planned = sm.plan(data, start=run).config
     assert planned.start == str(run)
     start_from(Model(planned.model), run)
+
+
+def test_frames_of_an_imported_model_of_motion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written as a field of motion of the whole frames, scored, and gone on from."""
+    theirs("flow").save_pretrained(tmp_path / "theirs")
+    run, data = tmp_path / "run", tmp_path / "data"
+    main(["import", str(tmp_path / "theirs"), "--out", str(run)])
+    for number in range(6):
+        (data / str(number)).mkdir(parents=True)
+        for frame in ("frame1.png", "frame2.png"):
+            pixels = np.random.default_rng(number).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(data / str(number) / frame)
+        write_flow(np.ones((2, 20, 30), np.float32), data / str(number) / "flow.flo")
+    capsys.readouterr()
+    main(["predict", str(run), str(data / "0" / "frame1.png"), str(data / "0" / "frame2.png"), "--json"])
+    (row,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert read_flow(Path(row["answer"][0])).shape == (2, 20, 30)
+    main(["evaluate", str(run), str(data)])
+    metrics = json.loads((run / "report.json").read_text())["metrics"]
+    assert metrics["still"] == pytest.approx(2**0.5)
+    planned = sm.plan(data, start=run).config.model
+    assert planned.task.kind == "flow"
+    start_from(Model(planned), run)
 
 
 def test_a_text_model_without_a_run_is_evaluated(tmp_path: Path) -> None:

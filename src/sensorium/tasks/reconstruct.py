@@ -35,7 +35,7 @@ class ReconstructConfig:
             name (0 of those not named); 0: it sees everything, and is asked for everything. In training the count is
             rounded at random, up or down, and up in evaluation: a single row with 0.5 is hidden half the time, and then
             always.
-        tokens: whether a learned token stands where a row is hidden, and one where a signal is lacking; no: nothing.
+        tokens: whether a learned token stands for each row that is hidden, and one for a signal that is lacking.
         elements: signals that are asked for element by element (pixel by pixel), not row by row (patch by patch).
         asked: how many places of a signal training asks for at a time, by name; all of those not named.
         weights: of the signals' losses, by name; 1 of those not named.
