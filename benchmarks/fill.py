@@ -25,22 +25,12 @@ from sensorium.modalities.text import MASK, SPECIALS
 from sensorium.model import Model, ModelConfig
 from sensorium.planning import RunConfig
 from sensorium.tasks import IGNORED
-from sensorium.training import Quiet, fit
+from sensorium.training import fit
+from telling import Tell
 
 LENGTH = 256
 ORDER = 5
 TESTED = 2000  # windows at most
-
-
-class Tell(Quiet):
-    """A line now and then."""
-
-    told = 0.0
-
-    def progress(self, share: float, figures: dict[str, float]) -> None:
-        if share >= self.told:
-            self.told = share + 0.05
-            print(f"{share:.0%}", *(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
 
 
 class NGram:

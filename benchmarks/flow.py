@@ -19,18 +19,7 @@ from PIL import Image
 from sensorium import checkpoints, runs
 from sensorium.modalities.flows import colours, read_flow
 from sensorium.tasks.tiles import flow_of
-from sensorium.training import Quiet
-
-
-class Tell(Quiet):
-    """A line now and then."""
-
-    told = 0.0
-
-    def progress(self, share: float, figures: dict[str, float]) -> None:
-        if share >= self.told:
-            self.told = share + 0.05
-            print(f"{share:.0%}", *(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+from telling import Tell
 
 
 def frames_in(folder: Path) -> torch.Tensor:
