@@ -16,7 +16,8 @@ crop, flip  training crops leave at least 0.6 of the area; colour pictures and a
             (digits, letters, spectra) are not; the colours of video are varied by a fifth
 pairs       a row per pixel of at most 32 × 32, with the 9 × 9 pixels around it in both frames; each pixel's motion is
             added to what is asked of it; a small model, for what moves a pixel is near it; 256 pixels are asked for at
-            a time; larger frames and motions are answered tile by tile, from coarse to fine
+            a time; made motion is of a quarter of a frame at most; larger frames are answered tile by tile, from coarse
+            to fine at four sizes
 hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
             other signals; 1,024 places of each are asked for at a time
 words       to fill in words, 256 bytes are read at a time, with Fourier codes of their places
@@ -165,7 +166,7 @@ def choose_fill(inputs: Any) -> FillConfig:
 
 def choose_flow(inputs: Any) -> FlowConfig:
     """How motion is learned, and what is made up where pictures show none."""
-    return FlowConfig(scale=1.0, asked=256, warps=WarpConfig(motion=8.0), levels=4)
+    return FlowConfig(scale=1.0, asked=256, warps=WarpConfig(motion=max(inputs.size) / 4), levels=4)
 
 
 def _image(measured: Any, facts: Facts) -> Any:
