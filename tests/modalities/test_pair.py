@@ -135,11 +135,19 @@ def test_colours_change_alike_and_only_when_asked() -> None:
     assert 0 <= some["pair"].min() <= some["pair"].max() <= 1
 
 
+@pytest.mark.parametrize("size", [(4, 5), (32, 64), (368, 496)])
+def test_more_is_kept_than_is_seen(size: tuple[int, int]) -> None:
+    """Of pairs and of pictures, so that training sees other parts each time."""
+    pair = Pair(PairConfig(size=size, bands=1))
+    assert all(kept > side for kept, side in zip(pair.stored, size, strict=True))
+    assert all(kept > side for kept, side in zip(pair.scene, size, strict=True))
+
+
 def test_single_pictures_are_passed_on() -> None:
-    """Fitted to the stored size, for a task to make pairs of; the model itself cannot read them."""
+    """Fitted to the size of a scene, for a task to make pairs of; the model itself cannot read them."""
     pair = Pair(PairConfig(size=(64, 70), flip=1.0, colour=0.5, bands=1))
     batch = batched(pair, [np.full((200, 100, 3), 9, np.uint8), np.full((30, 50), 200, np.uint8)])
-    assert batch["pair"].shape == (2, 1, 3, *pair.stored)
+    assert batch["pair"].shape == (2, 1, 3, *pair.scene)
     for view in (pair.view(batch), pair.augment(batch, seeded())):
         assert view.keys() == {"pair"}
         assert view["pair"].equal(batch["pair"])
@@ -163,7 +171,7 @@ def test_files_and_arrays_are_read_alike(tmp_path: Path) -> None:
     from PIL import Image
 
     pair = Pair(PairConfig(size=(8, 10), bands=1))
-    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (2, *pair.stored, 3), dtype=np.uint8)
     paths = [tmp_path / f"{place}.png" for place in range(2)]
     for path, frame in zip(paths, frames, strict=True):
         Image.fromarray(frame).save(path)
@@ -173,7 +181,7 @@ def test_files_and_arrays_are_read_alike(tmp_path: Path) -> None:
         sample = pair.read(raw)
         assert "pair.flow" not in sample
         assert np.array_equal(sample["pair"], wanted)
-    flow = np.random.default_rng(1).normal(size=(2, 8, 10)).astype(np.float32)
+    flow = np.random.default_rng(1).normal(size=(2, *pair.stored)).astype(np.float32)
     flow[:, 3] = np.nan
     write_flow(flow, tmp_path / "it.flo")
     for told in (flow, tmp_path / "it.flo", (tmp_path / "it.flo").read_bytes()):

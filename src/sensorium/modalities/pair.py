@@ -26,6 +26,7 @@ from .spans import uniform
 # What `measure` settles for.
 LARGEST_FRAME = (368, 496)  # the paper's
 LARGEST_SIDE = 224  # of single pictures
+LEAST_KEPT = 128  # pixels a side, of frames that have them: training sees other parts of them each time
 LEAST_SIDE = 72  # of single pictures, of which small frames are a part: shrunk to a frame they would show no texture
 
 
@@ -81,8 +82,9 @@ class Pair(Modality):
             raise InputError(f"{self.name}: size and channels must be positive")
         if any(side < 1 or side % 2 == 0 for side in config.window):
             raise InputError(f"{self.name}: a window of {config.window} has no middle; give odd numbers")
-        self.stored = stored_size(config.size)
-        self.scene = (max(LEAST_SIDE, self.stored[0]), max(LEAST_SIDE, self.stored[1]))
+        height, width = stored_size(config.size)
+        self.stored = max(LEAST_KEPT, height), max(LEAST_KEPT, width)
+        self.scene = max(LEAST_SIDE, height), max(LEAST_SIDE, width)
         self.linear = lecun(nn.Linear(2 * 3 * prod(config.window), config.channels))
 
     # -- from files
