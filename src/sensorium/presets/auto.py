@@ -21,9 +21,9 @@ pairs       a row per pixel of at most 32 × 32, with the 9 × 9 pixels around i
 hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
             other signals; 1,024 places of each are asked for at a time
 words       to fill in words, 256 bytes are read at a time, with Fourier codes of their places
-places      where every place of a signal is asked for (hidden parts, motion), attention starts at places, with several
-            heads: nothing else is learned before a query can find its place (docs/decisions/0009)
-epochs      100,000 examples' worth, at least 30 and at most 300 passes
+places      where the hidden places of a signal are asked for, attention starts at places, with several heads a read:
+            nothing else is learned before a query can find its place (docs/decisions/0009)
+epochs      100,000 examples' worth, at least 30 and at most 300 passes; of motion, as many as there is time for
 batch       64, 32 below 2,000 examples, 16 below 500; 16 where every place of an example is asked for
 time        20 minutes unless said otherwise
 =========== ==================================================================================================
