@@ -18,7 +18,7 @@ slow: setup
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml constraints.txt $(wildcard src/sensorium/kernels/*.c src/sensorium/kernels/*.h)
+.venv/ready: pyproject.toml constraints.txt $(wildcard src/sensorium/nn/ops/*.c src/sensorium/nn/ops/*.h)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium import checkpoints, presets, report
 from sensorium.data import Examples, decode
+from sensorium.inference.evaluation import evaluate_model
 from sensorium.modalities import TextConfig
 from sensorium.modalities.text import MASK, SPECIALS
-from sensorium.model import Model, ModelConfig
-from sensorium.planning import RunConfig
+from sensorium.models import checkpoints, presets
+from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.tasks import IGNORED
-from sensorium.training import fit
+from sensorium.training.loop import fit
+from sensorium.training.plan import RunConfig
 from telling import Tell
 
 LENGTH = 256
@@ -110,26 +111,26 @@ def main() -> None:
     text = words(options.train)
     cuts = windows(text)
     inputs, encoder, decoder, recipe = presets.choose(
-        "auto", TextConfig(length=LENGTH), examples=len(cuts), minutes=options.minutes, everywhere="fill"
+        "auto", TextConfig(length=LENGTH), examples=len(cuts), minutes=options.minutes, everywhere="mlm"
     )
-    model_config = ModelConfig(
-        inputs=inputs, encoder=encoder, decoder=decoder, task=presets.choose_task("auto", "fill", inputs)
+    model_config = PerceiverConfig(
+        inputs=inputs, encoder=encoder, decoder=decoder, task=presets.choose_task("auto", "mlm", inputs)
     )
-    recipe = replace(recipe, epochs=None, attention=options.attention)
+    recipe = replace(recipe, epochs=None, attention_init=options.attention)
     torch.manual_seed(0)
-    model = Model(model_config)
+    model = Perceiver(model_config)
     print(f"{model.parameter_count():,} parameters; {len(text):,} bytes of training text", flush=True)
     train, test = (decode(each, [model.inputs]) for each in (cuts, windows(words([options.test]))))
     config = RunConfig(model=model_config, recipe=recipe)
     seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
     best = checkpoints.load(options.out)
     chosen = list(range(0, len(test), max(1, len(test) // TESTED)))[:TESTED]
-    asked = [best.task.pose(best.inputs, test.batch([place])) for place in chosen]
+    asked = [best.task.prepare(best.inputs, test.batch([place])) for place in chosen]
     batch = {
-        "view": torch.cat([question.view["text"] for question in asked]),
-        "target": torch.cat([question.target for question in asked]),
+        "view": torch.cat([prepared.inputs["text"] for prepared in asked]),
+        "target": torch.cat([prepared.targets for prepared in asked]),
     }
-    result = report.evaluate(best, test, split="test")
+    result = evaluate_model(best, test, split="test")
     gram = NGram(text)
     print(f"\n{seconds / 60:.1f} minutes; {len(test):,} test passages, the 5-gram on {len(chosen):,} of them\n")
     print("| what | accuracy of hidden bytes | bits a hidden byte |")

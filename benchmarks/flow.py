@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium import checkpoints, runs
-from sensorium.modalities.flows import colours, read_flow
-from sensorium.modalities.pictures import fit, flattened, opened
+from sensorium.codecs.flow import colours, read_flow
+from sensorium.codecs.pictures import fit, flattened, opened
 from sensorium.modalities.pixels import floats
-from sensorium.planning import plan
+from sensorium.models import checkpoints
 from sensorium.tasks.tiles import flow_of
 from sensorium.tasks.warps import Made, WarpConfig, make
+from sensorium.training import runs
+from sensorium.training.plan import plan
 from telling import Tell
 
 SIDE, SCENE = 128, 224  # pixels of larger made frames, and of the pictures that they are made of

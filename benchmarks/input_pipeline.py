@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 
 from sensorium.data import decode
-from sensorium.model import Model
-from sensorium.planning import plan
-from sensorium.tasks import Question
+from sensorium.models.perceiver import Perceiver
+from sensorium.tasks import Prepared
+from sensorium.training.plan import plan
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
@@ -29,7 +29,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 def row(data: str) -> str:
     """One line of the table."""
     planned = plan(data)
-    model, batch = Model(planned.config.model), planned.config.recipe.batch
+    model, batch = Perceiver(planned.config.model), planned.config.recipe.batch_size
     train = planned.source.splits["train"]
     once, samples = timed(lambda: decode(train, [model.inputs]))
     generator = torch.Generator().manual_seed(0)
@@ -40,18 +40,18 @@ def row(data: str) -> str:
         gathered.append(spent)
         spent, view = timed(lambda raw=raw: model.inputs.augment(raw, generator))
         augmented.append(spent)
-        question = model.task.pose(model.inputs, view, generator)
-        stepped.append(timed(lambda question=question: step(model, question))[0])
+        prepared = model.task.prepare(model.inputs, view, generator)
+        stepped.append(timed(lambda prepared=prepared: step(model, prepared))[0])
     gather, augment, work = (statistics.median(times) for times in (gathered, augmented, stepped))
     share = (gather + augment) / (gather + augment + work)
     name = data.rstrip("/").rpartition("/")[2]
     return f"| `{name}` | {once / 1000:.1f} s | {gather:.1f} | {augment:.1f} | {work:.0f} | {share:.1%} |"
 
 
-def step(model: Model, question: Question) -> None:
+def step(model: Perceiver, prepared: Prepared) -> None:
     """Forward and backward in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.task.loss(model(question.view, question.where).output, question.target)
+        loss = model.task.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
     loss.backward()
     model.zero_grad()
 

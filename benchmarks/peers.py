@@ -25,15 +25,16 @@ import torch
 from torch import Tensor, nn
 
 from peers_report import write_report
-from sensorium import bench, presets
-from sensorium.arrays import ByteArray
-from sensorium.checkpoints import replace_file
-from sensorium.core.perceiver import Encoder, EncoderConfig
-from sensorium.core.rows import reading
 from sensorium.errors import InputError
-from sensorium.measuring import Cost, Job, Result, Work, measured_apart, race, refusal, serve
-from sensorium.modalities import Modality, modality
-from sensorium.published import CHECKPOINTS
+from sensorium.files import replace_file
+from sensorium.inference import bench
+from sensorium.inference.measuring import Cost, Job, Result, Work, measured_apart, race, refusal, serve
+from sensorium.modalities import Modality, build_modality
+from sensorium.models import presets
+from sensorium.models.published import CHECKPOINTS
+from sensorium.nn.byte_array import ByteArray
+from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.nn.rows import reading
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -48,13 +49,17 @@ TOLERANCE = 1e-4  # of answers that must agree, relative to the largest number
 def encoder_config(what: str) -> EncoderConfig:
     """The paper's ImageNet encoder, or the same with its first read only."""
     config = presets.load("perceiver-imagenet").encoder
-    return config if what == "eight reads" else replace(config, reads=(0, *[None] * (len(config.reads) - 1)))
+    return (
+        config
+        if what == "eight reads"
+        else replace(config, cross_attention=(0, *[None] * (len(config.cross_attention) - 1)))
+    )
 
 
 def prepare(job: Job) -> Work:
     """The encoder of a contender, and the picture."""
     torch.manual_seed(0)
-    inputs = modality(bench.model_config(job).inputs)
+    inputs = build_modality(bench.model_config(job).inputs)
     own = Encoder(encoder_config(job.what), channels=inputs.channels).eval()
     array = inputs.embed(bench.noise(inputs, job.size))
     small = inputs.embed(bench.noise(inputs, min(bench.WARM, job.size)))
@@ -78,20 +83,20 @@ def transformers(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tens
     config = own.config
     model = PerceiverModel(
         PerceiverConfig(
-            num_latents=config.latents,
-            d_latents=config.width,
+            num_latents=config.num_latents,
+            d_latents=config.latent_channels,
             d_model=channels,
-            num_blocks=len(config.processes),
-            num_self_attends_per_block=config.layers,
-            num_self_attention_heads=config.process_heads,
-            num_cross_attention_heads=config.read_heads,
-            self_attention_widening_factor=config.process_widening,
-            cross_attention_widening_factor=config.read_widening,
+            num_blocks=len(config.latent_transformer),
+            num_self_attends_per_block=config.num_layers,
+            num_self_attention_heads=config.num_self_attention_heads,
+            num_cross_attention_heads=config.num_cross_attention_heads,
+            self_attention_widening_factor=config.self_attention_mlp_ratio,
+            cross_attention_widening_factor=config.cross_attention_mlp_ratio,
             hidden_act="gelu_pytorch_tanh",
             attention_probs_dropout_prob=0.0,
         )
     ).eval()
-    table = CHECKPOINTS["fourier"].table(config.layers)
+    table = CHECKPOINTS["fourier"].table(config.num_layers)
     names = {row.hf: row.ours for row in table if row.ours.startswith("encoder.")}
     weights = {f"encoder.{name}": tensor for name, tensor in own.state_dict().items()}
     model.load_state_dict({theirs.removeprefix("perceiver."): weights[ours] for theirs, ours in names.items()})
@@ -109,14 +114,14 @@ def lucidrains(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tensor
         fourier_encode_data=False,  # it is given our rows, positions and all
         input_channels=channels,
         input_axis=1,
-        depth=len(config.reads),
-        self_per_cross_attn=config.layers,
-        num_latents=config.latents,
-        latent_dim=config.width,
-        cross_heads=config.read_heads,
-        latent_heads=config.process_heads,
+        depth=len(config.cross_attention),
+        self_per_cross_attn=config.num_layers,
+        num_latents=config.num_latents,
+        latent_dim=config.latent_channels,
+        cross_heads=config.num_cross_attention_heads,
+        latent_heads=config.num_self_attention_heads,
         cross_dim_head=channels,
-        latent_dim_head=config.width // config.process_heads,
+        latent_dim_head=config.latent_channels // config.num_self_attention_heads,
         weight_tie_layers=True,
         final_classifier_head=False,
     ).eval()
@@ -135,14 +140,14 @@ def difference(answer: Callable[[], Tensor], own: Encoder, array: ByteArray, pat
 
 def cost(job: Job, inputs: Modality) -> Cost:
     """What a contender will need; of the peers by what their sources spell out."""
-    config, rows = encoder_config(job.what), inputs.rows
+    config, rows = encoder_config(job.what), inputs.num_rows
     if job.contender in ("auto", "projected"):
         return bench.encoder_cost(config, inputs, path=job.contender, stage=job.stage)
     base = bench.encoder_cost(config, inputs, path="projected", stage=job.stage)
-    reads = sum(read is not None for read in config.reads)
+    reads = sum(read is not None for read in config.cross_attention)
     weights = 3 if job.stage == "forward" else reads + 2  # copies of latents × rows
     flop = base.flop * (2.5 if job.contender == "lucidrains" else 1)  # its MLPs are six times as large
-    return Cost(memory=base.memory + 4.0 * weights * rows * config.latents, flop=flop)
+    return Cost(memory=base.memory + 4.0 * weights * rows * config.num_latents, flop=flop)
 
 
 def keep(results: list[Result], surroundings: dict[str, str]) -> None:
@@ -166,7 +171,7 @@ def measured_here(sizes: tuple[int, ...], *, rounds: int, minutes: float) -> lis
             for stage in ("forward", "step"):
                 group = [Job(what, contender, size, stage) for contender in contenders]
                 print(group[0].title, flush=True)
-                inputs = modality(bench.model_config(group[0]).inputs)
+                inputs = build_modality(bench.model_config(group[0]).inputs)
                 found = race(
                     group,
                     rounds=rounds,

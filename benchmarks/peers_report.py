@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib import pyplot
 
-from sensorium.checkpoints import replace_file
+from sensorium.files import replace_file
 
 Row = dict[str, Any]  # as results.json holds it: a job, what was measured or why not, and the environment
 NAMES = {
@@ -22,7 +22,7 @@ STAGES = {"forward": "forward pass", "step": "training step, without the optimiz
 ABOUT = """# Against the peers
 
 Encoders of 512 latents of width 1024 that read the rows of a picture, 261 channels each (the paper's ImageNet model);
-one picture at a time, float32, on the CPU. Everyone starts from the measured values and one table of codes an axis;
+one picture at a time, float32, on the CPU. Everyone starts from the measured values and one table of positions an axis;
 spelling out the rows is part of the work of those who need them. Each measurement is a process of its own, contenders
 take turns, and the figures are medians over the rounds. Memory is that of the process at its highest, and in brackets
 how much of it came after building and warming up. "×" is how many times faster than the dense path. "Differs" is the

@@ -22,7 +22,7 @@ import transformers
 from torch import Tensor, nn
 
 import sensorium as sm
-from sensorium.published import CHECKPOINTS, import_published
+from sensorium.models.published import CHECKPOINTS, import_published
 
 TOLERANCE = 1e-5
 CLASSIFIER = {
@@ -101,7 +101,7 @@ def their_answers(name: str, model: nn.Module, batch: dict[str, Tensor]) -> list
     return [logits["audio"].reshape(1, -1, 16), logits["image"], logits["label"][:, None]]
 
 
-def our_answers(name: str, model: sm.Model, batch: dict[str, Tensor]) -> list[Tensor]:
+def our_answers(name: str, model: sm.Perceiver, batch: dict[str, Tensor]) -> list[Tensor]:
     """The same of ours."""
     if name != "kinetics":
         return [model(batch).output]

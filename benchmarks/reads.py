@@ -1,7 +1,7 @@
 """Two reads of a grid, from its parts against spelled out and folded; and a read of rows, in tiles against torch's.
 
 Interleaved medians, in milliseconds, of a forward pass and of forward + backward. The first table is where
-``core.rows.structure_pays`` has its numbers from.
+``core.num_rows.structure_pays`` has its numbers from.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sensorium.arrays import ByteArray, Segment
-from sensorium.core.attention import Block
-from sensorium.core.positions import fourier_points
-from sensorium.core.rows import Path, Rows, reading
-from sensorium.kernels import compiled, rows_read
-from sensorium.measuring import peak_memory
-from sensorium.modalities import AudioConfig, Fusion, FusionConfig, ImageConfig, VideoConfig, modality
+from sensorium.inference.measuring import peak_memory
+from sensorium.modalities import AudioConfig, Fusion, FusionConfig, ImageConfig, VideoConfig, build_modality
+from sensorium.nn.attention import Block
+from sensorium.nn.byte_array import ByteArray, Segment
+from sensorium.nn.ops import compiled, rows_read
+from sensorium.nn.positions import fourier_points
+from sensorium.nn.rows import Path, Rows, reading
 from small_attention import race
 
 # Examples, latents, width of the latents, side of the picture, of a patch, bands.
@@ -46,7 +46,7 @@ def grids() -> None:
     """The read of a grid, by size."""
     print("examples, latents | rows, channels, of them values | precision | structured, folded | with backward")
     for examples, latents, width, side, patch, bands in GRIDS:
-        image = modality(ImageConfig(size=(side, side), patch=(patch, patch), bands=bands))
+        image = build_modality(ImageConfig(size=(side, side), patch=(patch, patch), bands=bands))
         block = Block(width, inputs=image.channels, heads=1)
         block.mlp = nn.Sequential()
         start, batch = (
@@ -66,7 +66,7 @@ def grids() -> None:
             paths: tuple[Path, ...] = ("structured", "folded")
             told = [race({path: lambda p=path, b=b: run(p, b) for path in paths}, turns=5) for b in (False, True)]
             times = " | ".join(f"{each['structured']:.1f}, {each['folded']:.1f}" for each in told)
-            shape = f"{image.rows}, {image.channels}, {3 * patch * patch}"
+            shape = f"{image.num_rows}, {image.channels}, {3 * patch * patch}"
             print(f"{examples}, {latents} | {shape} | {str(precision).removeprefix('torch.')} | {times}", flush=True)
 
 
@@ -126,7 +126,9 @@ def measure(embed: Callable[[], ByteArray], *, latents: int, width: int) -> None
             result.sum().backward()
         seconds, peak = time.perf_counter() - start, peak_memory() / 1e9
         told = "with backward" if backward else "forward"
-        print(f"{array.rows:,} rows of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True)
+        print(
+            f"{array.num_rows:,} rows of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True
+        )
 
 
 if __name__ == "__main__":

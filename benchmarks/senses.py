@@ -1,6 +1,6 @@
-"""What each sense is worth: runs evaluated as they are and without each of their senses.
+"""What each modality is worth: runs evaluated as they are and without each of their modalities.
 
-``python benchmarks/senses.py DATA RUN...``
+``python benchmarks/modalities.py DATA RUN...``
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import sensorium as sm
 
 
 def main() -> None:
-    """Print a line a run and sense that is left: accuracy on the test split, of one kind of signal or of several."""
+    """Print a line a run and modality that is left: accuracy on the test split, of one kind of signal or of several."""
     data, *runs = map(Path, sys.argv[1:])
     print("| run | training leaves out | evaluated on | test examples | accuracy | 95 % interval |")
     print("|---|---|---|---|---|---|")
     for run in runs:
         model = sm.load(run)
-        senses = {sense.name for sense in model.inputs.senses}
+        modalities = {modality.name for modality in model.inputs.modalities}
         dropout = getattr(model.config.inputs, "dropout", {})
         left_out = ", ".join(f"{name} of {share:.0%}" for name, share in dropout.items() if share) or "nothing"
-        for without in [(), *((name,) for name in sorted(senses))] if len(senses) > 1 else [()]:
+        for without in [(), *((name,) for name in sorted(modalities))] if len(modalities) > 1 else [()]:
             report = sm.evaluate(run, data, without=without)
             low, high = report["accuracy_interval"]
             cells = (
                 f"`{run.name}`",
                 left_out,
-                " and ".join(sorted(senses.difference(without))),
+                " and ".join(sorted(modalities.difference(without))),
                 f"{report['samples']:,}",
                 f"**{report['metrics']['accuracy']:.1%}**",
                 f"{low:.1%} to {high:.1%}",

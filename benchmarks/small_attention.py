@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.core import attention
+from sensorium.nn import attention
 
 SHAPES = (
     (64, 8, 64, 32),

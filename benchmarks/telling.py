@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium.training import Quiet
+from sensorium.training.loop import Quiet
 
 
 class Tell(Quiet):

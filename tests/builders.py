@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sensorium.arrays import ByteArray, GridCodes, RowCodes, Segment
-from sensorium.core.perceiver import Encoder, EncoderConfig
+from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
+from sensorium.nn.perceiver import Encoder, EncoderConfig
 
 M = TypeVar("M", bound=nn.Module)
 MASKED = ("nothing", "some", "all of one example")
@@ -39,20 +39,20 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 
 
 def rows_of(values: Tensor, mask: Tensor | None = None) -> ByteArray:
-    """A byte array of one segment without codes: its rows are ``values``."""
+    """A byte array of one segment without positions: its rows are ``values``."""
     return ByteArray((Segment("rows", values, mask=mask),))
 
 
 def small_encoder(channels: int = 6, **changes: object) -> Encoder:
     """A shaken encoder with two reads of one set of weights."""
     shape: dict[str, object] = {
-        "latents": 3,
-        "width": 8,
-        "reads": (0, 1, 1),
-        "processes": (0, 0, None),
-        "layers": 1,
-        "read_heads": 1,
-        "process_heads": 2,
+        "num_latents": 3,
+        "latent_channels": 8,
+        "cross_attention": (0, 1, 1),
+        "latent_transformer": (0, 0, None),
+        "num_layers": 1,
+        "num_cross_attention_heads": 1,
+        "num_self_attention_heads": 2,
     }
     return shake(Encoder(EncoderConfig(**(shape | changes)), channels=channels))  # type: ignore[arg-type]
 
@@ -114,18 +114,21 @@ def grid_array(
     *,
     batch: int = 2,
     values: int = 3,
-    codes: int = 5,
-    marker: int = 0,
+    positions: int = 5,
+    modality_channels: int = 0,
     mask: Tensor | None = None,
     seed: int = 0,
 ) -> Segment:
-    """A grid with learned codes, which fill the same channels along each axis, and a marker: float64, all leaves."""
+    """A grid with learned positions, which fill the same channels along each axis, and a modality_embedding: float64,
+    all leaves."""
     rows = prod(shape)
     return Segment(
         f"grid {seed}",
         normal(batch, rows, values, seed=seed).requires_grad_(),
-        GridCodes(tuple(normal(size, codes, seed=seed + 1 + axis).requires_grad_() for axis, size in enumerate(shape))),
-        normal(marker, seed=seed + 10).requires_grad_() if marker else None,
+        GridPositions(
+            tuple(normal(size, positions, seed=seed + 1 + axis).requires_grad_() for axis, size in enumerate(shape))
+        ),
+        normal(modality_channels, seed=seed + 10).requires_grad_() if modality_channels else None,
         mask,
     )
 
@@ -134,11 +137,14 @@ def leaves(array: ByteArray) -> dict[str, Tensor]:
     """All that a byte array is made of and that has a gradient, by name."""
     found: dict[str, Tensor | None] = {}
     for segment in array.segments:
-        found[f"{segment.name}: values"], found[f"{segment.name}: marker"] = segment.values, segment.marker
-        tables = segment.codes.tables if isinstance(segment.codes, GridCodes) else ()
+        found[f"{segment.name}: values"], found[f"{segment.name}: modality_embedding"] = (
+            segment.values,
+            segment.modality_embedding,
+        )
+        tables = segment.positions.tables if isinstance(segment.positions, GridPositions) else ()
         found |= {f"{segment.name}: axis {axis}": table for axis, table in enumerate(tables)}
-        if isinstance(segment.codes, RowCodes):
-            found[f"{segment.name}: codes"] = segment.codes.table
+        if isinstance(segment.positions, PointPositions):
+            found[f"{segment.name}: positions"] = segment.positions.table
     return {name: tensor for name, tensor in found.items() if tensor is not None and tensor.requires_grad}
 
 

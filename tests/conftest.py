@@ -7,8 +7,14 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+# Not ``nn.ops``: torch reads the signatures of its operators, and takes no annotation of a shape.
+CHECKED = [
+    f"sensorium.nn.{name}"
+    for name in ("attention", "byte_array", "initialisation", "perceiver", "positions", "queries", "rows")
+]
+
 # Shapes are checked here only: every annotated call of these files, at no cost to users.
-install_import_hook(["sensorium.arrays", "sensorium.core"], "beartype.beartype")
+install_import_hook(CHECKED, "beartype.beartype")
 
 torch.set_num_threads(1)  # the sizes here are tiny, and the workers share the cores
 

@@ -97,7 +97,7 @@ def write(
     asked: Array | None = None,
 ) -> Array:
     """The decoder's cross-attend and its linear layer, where there is one; [C] wipes the sums of masked queries."""
-    inside = below(weights, "write")
+    inside = below(weights, "cross_attention")
     inputs = layer_norm(latents, below(inside, "input_norm"))
     query = layer_norm(queries, below(inside, "query_norm"))
     projections = below(inside, "attention")
@@ -133,10 +133,10 @@ def encode(
     x = np.repeat(weights["latents"][None], len(rows), axis=0)
     for reader, processor in zip(reads, processes, strict=True):
         if reader is not None:
-            x = read(x, rows, below(weights, f"reads.{reader}"), heads=read_heads, mask=mask)
+            x = read(x, rows, below(weights, f"cross_attention.{reader}"), heads=read_heads, mask=mask)
         if processor is not None:
             for layer in range(layers):
-                x = process(x, below(weights, f"processes.{processor}.{layer}"), heads=process_heads)
+                x = process(x, below(weights, f"latent_transformer.{processor}.{layer}"), heads=process_heads)
     return x
 
 

@@ -14,11 +14,18 @@ from PIL import Image
 
 import sensorium as sm
 from sensorium.cli import main
-from sensorium.planning import plan
+from sensorium.training.plan import plan
 
 SMALL = [
     text
-    for setting in ("latents=4", "width=8", "process_heads=2", "layers=1", "reads=[0]", "processes=[0]")
+    for setting in (
+        "num_latents=4",
+        "latent_channels=8",
+        "num_self_attention_heads=2",
+        "num_layers=1",
+        "cross_attention=[0]",
+        "latent_transformer=[0]",
+    )
     for text in ("--set", f"model.encoder.{setting}")
 ] + ["--set", "recipe.precision=float32", "--epochs", "1"]
 
@@ -209,7 +216,7 @@ def test_pictures_of_every_make_are_read(tmp_path: Path) -> None:
 
     paths = sorted(folder.iterdir())
     reader = KINDS["image"](KINDS["image"].measure(paths))
-    samples = {path.stem: reader.read(path)["image"] for path in paths}
+    samples = {path.stem: reader.load(path)["image"] for path in paths}
     assert len({sample.shape for sample in samples.values()}) == 1
     assert samples["deep"].max() > 240 > 200 > samples["deep"].mean()  # 16 bits are scaled, not cut
     assert samples["turned"][:, :2].mean() > 200 > 50 > samples["turned"][:, -2:].mean()
@@ -221,7 +228,7 @@ def test_wrong_channels_are_refused() -> None:
     from sensorium.modalities.image import ImageConfig
 
     with pytest.raises(sm.InputError, match="channels"):
-        KINDS["image"](ImageConfig(size=(8, 8))).read(np.zeros((8, 8, 5), np.uint8))
+        KINDS["image"](ImageConfig(size=(8, 8))).load(np.zeros((8, 8, 5), np.uint8))
     with pytest.raises(sm.InputError, match="expected batch"):
         KINDS["image"](ImageConfig(size=(8, 8))).embed({"image": torch.zeros(1, 4, 8, 8)})
 

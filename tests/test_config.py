@@ -79,7 +79,14 @@ def test_records_survive_yaml(cls: type, data: st.DataObject) -> None:
 def test_there_are_records() -> None:
     """The law above is about the parts of a model and the recipe too."""
     names = {cls.__name__ for cls in records()}
-    assert names >= {"EncoderConfig", "ImageConfig", "PointsConfig", "ClassifyConfig", "ModelConfig", "RecipeConfig"}
+    assert names >= {
+        "EncoderConfig",
+        "ImageConfig",
+        "PointsConfig",
+        "ClassifyConfig",
+        "PerceiverConfig",
+        "RecipeConfig",
+    }
 
 
 @pytest.mark.parametrize("cls", records(), ids=lambda cls: cls.__name__)

@@ -34,16 +34,13 @@ def test_every_verb_is_in_the_readme_and_every_verb_of_the_readme_exists() -> No
 
 
 def test_the_readme_s_tree_is_the_tree() -> None:
-    """Every file and package of the source is in the tree, and nothing else is."""
+    """Every room and file at the top of the source is in the tree, and nothing else is."""
     tree = README.split("src/sensorium/\n", 1)[1].split("benchmarks/", 1)[0]
-    told = {name.removesuffix("/") for name in re.findall(r"\w+\.py|(?<=── )\w+/", tree)}
+    named = {name.removesuffix("/") for name in re.findall(r"(?<=── )[\w.]+/?", tree)}
     source = ROOT / "src" / "sensorium"
-    there = {path.name for path in source.iterdir() if path.suffix == ".py" and path.name != "__init__.py"}
-    there |= {path.name for path in source.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    for package in ("core", "modalities", "tasks"):
-        there |= {path.name for path in (source / package).glob("*.py")}
-    assert there - told - {"__init__.py"} == set()
-    assert told - there - {"__init__.py"} == set()
+    assert named == {
+        path.name for path in source.iterdir() if path.name not in ("__init__.py", "__pycache__", "py.typed")
+    }
 
 
 def test_links_of_pages_lead_somewhere() -> None:

@@ -28,5 +28,5 @@ def test_examples_in_docstrings(name: str) -> None:
 def test_there_are_examples() -> None:
     """The runner finds the ones that are there."""
     finder = doctest.DocTestFinder()
-    tests = finder.find(importlib.import_module("sensorium.core.positions"))
+    tests = finder.find(importlib.import_module("sensorium.nn.positions"))
     assert sum(bool(test.examples) for test in tests) >= 2

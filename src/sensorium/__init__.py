@@ -9,43 +9,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .arrays import ByteArray, GridCodes, RowCodes, Segment
-    from .checkpoints import load, save
     from .errors import InputError
-    from .explain import explain_files
-    from .model import Model, ModelConfig
-    from .planning import plan
-    from .prediction import predict
-    from .presets import build
-    from .published import import_published
-    from .runs import evaluate, train
+    from .inference.predict import predict
+    from .models.checkpoints import load, save
+    from .models.perceiver import Perceiver, PerceiverConfig
+    from .models.presets import build
+    from .models.published import import_published
+    from .nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
+    from .report.explanation import explain_files
+    from .training.plan import plan
+    from .training.runs import evaluate, train
 
-_HOMES = {
-    "ByteArray": "arrays",
-    "GridCodes": "arrays",
-    "RowCodes": "arrays",
-    "Segment": "arrays",
+_MODULES = {
+    "ByteArray": "nn.byte_array",
+    "GridPositions": "nn.byte_array",
     "InputError": "errors",
-    "Model": "model",
-    "ModelConfig": "model",
-    "build": "presets",
-    "evaluate": "runs",
-    "explain_files": "explain",
-    "import_published": "published",
-    "load": "checkpoints",
-    "plan": "planning",
-    "predict": "prediction",
-    "save": "checkpoints",
-    "train": "runs",
+    "Perceiver": "models.perceiver",
+    "PerceiverConfig": "models.perceiver",
+    "PointPositions": "nn.byte_array",
+    "Segment": "nn.byte_array",
+    "build": "models.presets",
+    "evaluate": "training.runs",
+    "explain_files": "report.explanation",
+    "import_published": "models.published",
+    "load": "models.checkpoints",
+    "plan": "training.plan",
+    "predict": "inference.predict",
+    "save": "models.checkpoints",
+    "train": "training.runs",
 }
 
 __all__ = [
     "ByteArray",
-    "GridCodes",
+    "GridPositions",
     "InputError",
-    "Model",
-    "ModelConfig",
-    "RowCodes",
+    "Perceiver",
+    "PerceiverConfig",
+    "PointPositions",
     "Segment",
     "build",
     "evaluate",
@@ -60,6 +60,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

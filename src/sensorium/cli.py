@@ -68,7 +68,7 @@ class Training(Choices):
 def inspect(
     data: Path,
     *,
-    task: Literal["classify", "tag", "regress", "flow", "reconstruct", "fill"] | None = None,
+    task: Literal["classify", "tag", "regress", "flow", "reconstruct", "mlm"] | None = None,
     choices: Choices = Choices(),
 ) -> None:
     """Say what is in the data, what would be trained on it and for how long.
@@ -81,12 +81,12 @@ def inspect(
     from rich.table import Table
 
     from .config import to_yaml
-    from .model import Model
-    from .planning import plan
+    from .models.perceiver import Perceiver
+    from .training.plan import plan
 
     planned = plan(data, task=task, **vars(choices))
     source, config = planned.source, planned.config
-    model = Model(config.model)
+    model = Perceiver(config.model)
     console = Console(highlight=False, soft_wrap=True)
     kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
     counted = f", {len(source.classes)} {_noun(source.task)}" if source.classes else ""
@@ -98,15 +98,16 @@ def inspect(
         table.add_row(split, f"{len(examples):,}", _per_class(source.task, examples.targets))
     console.print(table)
     console.print(
-        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.rows:,} rows × "
-        f"{model.inputs.channels} channels into {config.model.encoder.latents} latents × {config.model.encoder.width}"
+        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
+        f"{model.inputs.channels} channels into "
+        f"{config.model.encoder.num_latents} latents × {config.model.encoder.latent_channels}"
     )
-    if len(model.inputs.senses) > 1:
+    if len(model.inputs.modalities) > 1:
         train = source.splits["train"]
-        for sense in model.inputs.senses:
-            lacking = sum(raw is None for raw in train.raws[sense.name])
+        for modality in model.inputs.modalities:
+            lacking = sum(raw is None for raw in train.raws[modality.name])
             missing = f"; {lacking:,} of {len(train):,} training examples lack it" if lacking else ""
-            console.print(f"  {sense.name}: {sense.rows:,} rows × {sense.channels} channels{missing}")
+            console.print(f"  {modality.name}: {modality.num_rows:,} rows × {modality.channels} channels{missing}")
     limits = [
         f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
         f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
@@ -140,7 +141,7 @@ def train(
 def pretrain(
     data: Path,
     *,
-    task: Literal["reconstruct", "fill"] = "reconstruct",
+    task: Literal["reconstruct", "mlm"] = "reconstruct",
     training: Training = Training(),
 ) -> None:
     """Train a model on data without labels, by what is hidden of them, and write a run folder with a report.
@@ -154,7 +155,7 @@ def pretrain(
 
 
 def _train(data: Path, **chosen: Any) -> None:
-    from . import runs
+    from .training import runs
 
     with _Display() as listener:
         result = runs.train(data, **chosen, listener=listener)
@@ -180,7 +181,7 @@ def evaluate(
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
     """
-    from . import runs
+    from .training import runs
 
     with _Display() as listener:
         result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
@@ -200,7 +201,7 @@ def predict(
         top: How many classes to name.
         out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
     """
-    from . import prediction
+    from .inference import predict as prediction
 
     rows = prediction.predict(run, files, top=top, out=out)
     if json:
@@ -220,7 +221,7 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
         out: Folder for explanation.html and maps.npz; RUN/explained by default.
         json: Print JSON lines.
     """
-    from .explain import explain_files
+    from .report.explanation import explain_files
 
     with _Display() as listener:
 
@@ -252,7 +253,7 @@ def import_(
         compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
         out: Folder for the model; runs/PRESET by default.
     """
-    from .published import import_published
+    from .models.published import import_published
 
     result = import_published(source, out=out, model=model, compat=compat)
     print(f"{result.checkpoint}: {result.parameters:,} parameters, {result.origin} weights, {result.compat} arithmetic")
@@ -268,9 +269,10 @@ def presets(*, json: bool = False) -> None:
     Args:
         json: Print JSON lines.
     """
-    from . import prediction
 
-    rows = prediction.preset_costs()
+    from .inference import costs
+
+    rows = costs.preset_costs()
     if json:
         for row in rows:
             print(json_module.dumps(row))
@@ -301,7 +303,7 @@ def doctor(*, json: bool = False) -> None:
     """
     from dataclasses import asdict
 
-    from .doctor import examine
+    from .inference.environment import examine
 
     facts = examine()
     if json:
@@ -343,8 +345,8 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    from . import bench as benchmark
-    from .measuring import ratios
+    from .inference import bench as benchmark
+    from .inference.measuring import ratios
 
     wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -388,7 +390,7 @@ def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
         out: Folder for the data and the runs.
         minutes: Wall-clock limit of each of the three trainings.
     """
-    from . import demonstration
+    from .training import demonstration
 
     with _Display() as listener:
         rows = demonstration.demo(out, minutes=minutes, listener=listener)
@@ -422,7 +424,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        from .training import Interrupted
+        from .training.loop import Interrupted
 
         if isinstance(error, Interrupted):
             print(f"stopped and saved; go on with the same command and --resume --out {error.out}", file=sys.stderr)
@@ -489,23 +491,23 @@ def _tell(result: dict[str, Any]) -> None:
 
 
 def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
-    """A table of answers, the best first; where there are several senses, with their shares of the last read."""
+    """A table of answers, the best first; where there are several modalities, with their shares of the last read."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     answers = max(len(_told(row)) for row in rows)
-    senses = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
+    modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
     for rank in range(answers):
         table.add_column("answer" if rank == 0 else "")
-    for name in senses:
+    for name in modalities:
         table.add_column(Text(f"{name} read"), justify="right")
     for row in rows:
         told = _told(row)
         shares = row.get("shares", [{}])[-1]
-        read = [f"{shares[name]:.1%}" if name in shares else "–" for name in senses]
+        read = [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
         table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
     width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
     Console(highlight=False, width=width).print(table)

@@ -69,8 +69,8 @@ def read_yaml(path: Path) -> Any:
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Plain values with ``a.b=c`` settings applied; the right side is read as YAML. Keys are checked by ``from_dict``.
 
-    >>> override({"encoder": {"width": 64}}, ["encoder.width=128", "seed=1"])
-    {'encoder': {'width': 128}, 'seed': 1}
+    >>> override({"encoder": {"latent_channels": 64}}, ["encoder.latent_channels=128", "seed=1"])
+    {'encoder': {'latent_channels': 128}, 'seed': 1}
     """
     result: dict[str, Any] = _copy(values)
     for setting in settings:

@@ -19,12 +19,12 @@ class InputError(Exception):
 class Absent(InputError):
     """Nothing is wrong with what was handed in, but it lacks this signal: the sound of a silent film.
 
-    Where a model has several senses, the others may do without; where it has one, this is bad input like any other.
+    Where a model has several modalities, the others may do without; where it has one, this is bad input like any other.
     """
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The closest known word as a question, or the list of all known words.
+    """The closest known word as a prepared, or the list of all known words.
 
     >>> did_you_mean("imagee", ["image", "audio"])
     "did you mean 'image'?"

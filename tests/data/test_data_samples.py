@@ -23,9 +23,9 @@ class Fake:
     def __init__(self, name: str, *, ragged: bool) -> None:
         self.name = name
         self.ragged = ragged
-        self.senses = (self,)
+        self.modalities = (self,)
 
-    def read(self, raw: Any) -> Sample:
+    def load(self, raw: Any) -> Sample:
         if raw < 0:
             raise InputError("the number is negative; take its absolute value")
         length = raw + 1 if self.ragged else 3
@@ -61,7 +61,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("indices", [[0], [1, 3], [3, 2, 1, 0], [2, 2]])
 def test_a_batch_is_the_collated_samples(samples: Samples, indices: list[int]) -> None:
     numbers = [[4, 0, 2, 1][index] for index in indices]
-    single = [{**SHAPE.read(number), **TRACK.read(number)} for number in numbers]
+    single = [{**SHAPE.load(number), **TRACK.load(number)} for number in numbers]
     expected = {**collate(single, ragged=["track"]), "target": torch.tensor(indices)}
     assert equal(samples.batch(indices), expected)
     assert equal(samples[indices], expected)
@@ -132,7 +132,7 @@ def test_examples_are_picked() -> None:
 
 def test_a_missing_file_is_set_aside_too() -> None:
     class Disk(Fake):
-        def read(self, raw: Path) -> Sample:
+        def load(self, raw: Path) -> Sample:
             return {"shape": np.frombuffer(raw.read_bytes(), np.uint8)}
 
     one = Examples({"shape": [Path("does not exist")]}, None, ["a.bin"])

@@ -43,7 +43,7 @@ def test_spectrogram_by_hand() -> None:
 
 def test_a_tone_sits_at_its_mel() -> None:
     audio = Audio(small())
-    mels = audio.read((TONE, RATE))["audio"]
+    mels = audio.load((TONE, RATE))["audio"]
     assert mels.dtype == np.float16
     assert mels.shape == (101, 64, 1)
     peak = int(mels[50, :, 0].argmax())
@@ -57,12 +57,12 @@ def test_formats_rates_and_channels_agree(tmp_path: Path, suffix: str, rate: int
     tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)[:, None].repeat(channels, 1) * 0.5
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, tone, rate)
-    mels = Audio(small()).read(path)["audio"]
+    mels = Audio(small()).load(path)["audio"]
     assert abs(len(mels) - 101) < 20  # mp3 pads
-    expected = Audio(small()).read((TONE, RATE))["audio"][50, :, 0]
+    expected = Audio(small()).load((TONE, RATE))["audio"][50, :, 0]
     assert mels[50, :, 0].argmax() == expected.argmax()
     assert abs(float(mels[50].max()) - float(expected.max())) < 0.5
-    assert np.array_equal(Audio(small()).read(path.read_bytes())["audio"], mels)
+    assert np.array_equal(Audio(small()).load(path.read_bytes())["audio"], mels)
 
 
 def test_sound_of_a_film(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_sound_of_a_film(tmp_path: Path) -> None:
         frame.rate = 44100
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             film.mux(packet)
-    mels = Audio(small()).read(path)["audio"]
-    assert mels[50, :, 0].argmax() == Audio(small()).read((TONE, RATE))["audio"][50, :, 0].argmax()
+    mels = Audio(small()).load(path)["audio"]
+    assert mels[50, :, 0].argmax() == Audio(small()).load((TONE, RATE))["audio"][50, :, 0].argmax()
 
 
 def test_integers_are_scaled() -> None:
@@ -90,12 +90,12 @@ def test_integers_are_scaled() -> None:
 def test_channels_may_be_kept() -> None:
     audio = Audio(small(channels=2, representation="raw", patch=(100, 1)))
     stereo = np.stack([TONE, -TONE], 1)
-    batch = audio.view({"audio": torch.from_numpy(audio.read(stereo)["audio"])[None]})
+    batch = audio.view({"audio": torch.from_numpy(audio.load(stereo)["audio"])[None]})
     assert batch["audio"].shape == (1, RATE, 2)
     assert audio.embed(batch).dense().shape == (1, 80, 200 + 9)
-    assert audio.read(TONE)["audio"].shape == (RATE, 2)
+    assert audio.load(TONE)["audio"].shape == (RATE, 2)
     with pytest.raises(InputError, match="3 channels"):
-        audio.read(np.zeros((100, 3), np.float32))
+        audio.load(np.zeros((100, 3), np.float32))
 
 
 def test_paper_raw() -> None:
@@ -103,7 +103,7 @@ def test_paper_raw() -> None:
     config = AudioConfig(rate=48_000, samples=61_440, representation="raw", patch=(128, 1))
     audio = Audio(config)
     array = audio.embed(audio.view({"audio": torch.zeros(1, 61_440)}))
-    assert (array.rows, array.segments[0].values.shape[2]) == (480, 128)
+    assert (array.num_rows, array.segments[0].values.shape[2]) == (480, 128)
 
 
 def test_view_takes_the_centre_and_waveforms() -> None:
@@ -118,10 +118,10 @@ def test_view_takes_the_centre_and_waveforms() -> None:
 def test_patches_of_time_and_mels(k: int) -> None:
     audio = Audio(small(patch=(3, 16)))
     signal = torch.arange(2 * 100 * 64 * k, dtype=torch.float32).view(2, 100, 64, k)
-    rows = audio.unfold(signal)
+    rows = audio.patchify(signal)
     assert rows.shape == (2, 34 * 4, 48 * k)
     assert torch.equal(rows[0, 5].view(3, 16, k), signal[0, 3:6, 16:32]), "row 5 is the second of the second time"
-    assert torch.equal(audio.fold(rows, {"audio": signal}), signal)
+    assert torch.equal(audio.unpatchify(rows, {"audio": signal}), signal)
     mask = torch.arange(100) < torch.tensor([[100], [4]])
     segment = audio.embed({"audio": signal[..., :1], "audio.mask": mask}).segments[0]
     assert segment.mask is not None
@@ -173,7 +173,7 @@ def test_measure() -> None:
 )
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        Audio(small()).read(raw)  # type: ignore[arg-type]
+        Audio(small()).load(raw)  # type: ignore[arg-type]
 
 
 def test_film_without_sound(tmp_path: Path) -> None:
@@ -188,14 +188,14 @@ def test_film_without_sound(tmp_path: Path) -> None:
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             film.mux(packet)
     with pytest.raises(Absent, match="no sound"):
-        Audio(small()).read(path)
+        Audio(small()).load(path)
 
 
 def test_empty_wav() -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros((0, 1)), 8000, format="WAV")
     with pytest.raises(InputError, match="no samples"):
-        Audio(small()).read(file.getvalue())
+        Audio(small()).load(file.getvalue())
 
 
 def test_mels_are_whole_patches() -> None:

@@ -65,7 +65,7 @@ def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor],
     raws = RAWS[request.param]()
     kind = KINDS[request.param]
     modality = kind(kind.measure(raws), name="it").eval()
-    return modality, collate(modality, [modality.read(raw) for raw in raws]), raws
+    return modality, collate(modality, [modality.load(raw) for raw in raws]), raws
 
 
 # The kinds whose examples may differ in length.
@@ -97,14 +97,18 @@ def test_config_survives_yaml(signal: Any) -> None:
     assert again.kind == modality.kind
     rebuilt = type(modality)(again, name="it")
     assert rebuilt.load_state_dict(modality.state_dict()).missing_keys == []
-    assert (rebuilt.rows, rebuilt.channels, rebuilt.elements) == (modality.rows, modality.channels, modality.elements)
+    assert (rebuilt.num_rows, rebuilt.channels, rebuilt.elements_per_row) == (
+        modality.num_rows,
+        modality.channels,
+        modality.elements_per_row,
+    )
 
 
 def test_reading_and_measuring_are_deterministic(signal: Any) -> None:
     modality, _, raws = signal
     assert type(modality).measure(raws) == modality.config
     for raw in raws:
-        one, other = modality.read(raw), modality.read(raw)
+        one, other = modality.load(raw), modality.load(raw)
         assert one.keys() == other.keys()
         assert all(np.array_equal(one[key], other[key], equal_nan=one[key].dtype.kind == "f") for key in one)
         assert all(key == "it" or key.startswith("it.") for key in one)
@@ -130,9 +134,9 @@ def test_embed_yields_what_it_declares(signal: Any) -> None:
     (segment,) = array.segments
     assert segment.name == "it"
     assert array.channels == modality.channels
-    assert array.dense().shape == (4, segment.rows, modality.channels)
-    assert segment.rows <= modality.rows
-    assert modality.ragged or segment.rows == modality.rows
+    assert array.dense().shape == (4, segment.num_rows, modality.channels)
+    assert segment.num_rows <= modality.num_rows
+    assert modality.ragged or segment.num_rows == modality.num_rows
     assert segment.dense().dtype == torch.float32
     assert array.dense().isfinite().all()
     assert array.mask is None or (array.mask.dtype == torch.bool and array.mask.any(1).all())
@@ -142,20 +146,20 @@ def test_embed_yields_what_it_declares(signal: Any) -> None:
 def test_fold_undoes_unfold(signal: Any, k: int) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
-    rows = modality.embed(view).rows
-    values = torch.arange(4 * rows * modality.elements * k, dtype=torch.float32).view(4, rows, -1)
-    folded = modality.fold(values, view)
-    assert torch.equal(modality.fold(modality.unfold(folded), view), folded)
+    rows = modality.embed(view).num_rows
+    values = torch.arange(4 * rows * modality.elements_per_row * k, dtype=torch.float32).view(4, rows, -1)
+    folded = modality.unpatchify(values, view)
+    assert torch.equal(modality.unpatchify(modality.patchify(folded), view), folded)
     whole = folded.numel() == values.numel()  # unless the last patch is part padding
-    assert not whole or torch.equal(modality.unfold(folded), values)
+    assert not whole or torch.equal(modality.patchify(folded), values)
 
 
 def test_unfold_gives_the_rows_of_the_signal(signal: Any) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
-    rows = modality.unfold(view["it"].float())
+    rows = modality.patchify(view["it"].float())
     assert rows.shape[:2] == modality.embed(view).segments[0].values.shape[:2]
-    folded = modality.fold(rows, view)
+    folded = modality.unpatchify(rows, view)
     assert torch.equal(folded.reshape(view["it"].shape).nan_to_num(-7.0), view["it"].float().nan_to_num(-7.0))
 
 
@@ -164,8 +168,8 @@ def test_padding_changes_no_present_row(signal: Any) -> None:
     modality, batch, raws = signal
     together = modality.embed(modality.view(batch))
     for index, raw in enumerate(raws):
-        alone = modality.embed(modality.view(collate(modality, [modality.read(raw)])))
-        kept = alone.rows
+        alone = modality.embed(modality.view(collate(modality, [modality.load(raw)])))
+        kept = alone.num_rows
         assert torch.allclose(together.dense()[index, :kept], alone.dense()[0], atol=1e-6)
         assert together.mask is None or not together.mask[index, kept:].any()
 
@@ -204,46 +208,46 @@ def test_augment(signal: Any) -> None:
 def test_spread_shares_each_weight_among_its_elements(signal: Any) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
-    weights = torch.rand(4, modality.embed(view).rows)
-    heat = modality.spread(weights, view)
-    if heat[0].numel() == weights.shape[1] * modality.elements:  # no patch is part padding
-        assert torch.allclose(heat.flatten(1).sum(1), weights.sum(1) * modality.elements)
+    weights = torch.rand(4, modality.embed(view).num_rows)
+    heat = modality.attention_map(weights, view)
+    if heat[0].numel() == weights.shape[1] * modality.elements_per_row:  # no patch is part padding
+        assert torch.allclose(heat.flatten(1).sum(1), weights.sum(1) * modality.elements_per_row)
     places = view["it"].shape
     assert heat.shape[0] == places[0]
-    assert torch.allclose(modality.spread(torch.ones_like(weights), view), torch.ones(()))
+    assert torch.allclose(modality.attention_map(torch.ones_like(weights), view), torch.ones(()))
 
 
 def test_positions_are_those_of_the_rows(signal: Any) -> None:
-    """To ask for rows is to name the codes that the encoder reads them by; where codes are added, those."""
+    """To ask for rows is to name the positions that the encoder reads them by; where positions are added, those."""
     modality, batch, _ = signal
     view = modality.view(batch)
     (segment,) = modality.embed(view).segments
-    where = modality.positions(view)
-    assert where.values.shape == (4, segment.rows, 0)
+    where = modality.query_segment(view)
+    assert where.values.shape == (4, segment.num_rows, 0)
     assert (where.mask is None) == (segment.mask is None) or where.mask.all()
     assert where.mask is None or segment.mask is None or where.mask.equal(segment.mask)
-    assert modality.code_channels == (0 if where.codes is None else where.codes.channels)
-    if segment.codes is not None:
-        assert where.codes.dense().equal(segment.codes.dense())
+    assert modality.position_channels == (0 if where.positions is None else where.positions.channels)
+    if segment.positions is not None:
+        assert where.positions.dense().equal(segment.positions.dense())
 
 
-@pytest.mark.parametrize("finer", [False, True])
-def test_the_signal_is_what_its_targets_say(signal: Any, finer: bool) -> None:
+@pytest.mark.parametrize("elementwise", [False, True])
+def test_the_signal_is_what_its_targets_say(signal: Any, elementwise: bool) -> None:
     """``restore`` undoes ``targets``, and the right answer is at no distance."""
     modality, batch, _ = signal
     view = modality.view(batch)
-    asked = modality.finer() if finer else modality
+    asked = modality.elementwise() if elementwise else modality
     targets = asked.targets(view)
-    assert targets.shape[:2] == (4, asked.positions(view).rows)
+    assert targets.shape[:2] == (4, asked.query_segment(view).num_rows)
     if modality.kind == "table":
         places = (targets.nan_to_num() + modality.first).long().masked_fill(modality.numeric, 0) + 1
-        rows = torch.nn.functional.one_hot(places, asked.values) * 50.0
+        rows = torch.nn.functional.one_hot(places, asked.value_channels) * 50.0
         rows[..., 0] = targets.nan_to_num()
     elif modality.categorical:
-        rows = torch.nn.functional.one_hot(targets.clamp(min=0), asked.values) * 50.0
+        rows = torch.nn.functional.one_hot(targets.clamp(min=0), asked.value_channels) * 50.0
     else:
         rows = targets.nan_to_num()
-    assert rows.shape[2] == asked.values
+    assert rows.shape[2] == asked.value_channels
     assert torch.allclose(asked.distance(rows, targets), torch.zeros(()), atol=1e-5)
     restored, mask = asked.restore(rows, view), view.get("it.mask")
     room = ~view["it"].float().isnan()
@@ -259,7 +263,7 @@ def test_draw(signal: Any, warm: bool) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
     figure, axes = plt.subplots()
-    heat = modality.spread(torch.rand(4, modality.embed(view).rows), view)[1] if warm else None
+    heat = modality.attention_map(torch.rand(4, modality.embed(view).num_rows), view)[1] if warm else None
     modality.draw(axes, view, 1, heat)
     figure.canvas.draw()
     plt.close(figure)

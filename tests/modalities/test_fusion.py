@@ -1,4 +1,4 @@
-"""Several signals as one: absent is masked, the order is free, sound keeps step with pictures, senses drop out."""
+"""Several signals as one: absent is masked, the order is free, sound keeps step with pictures, modalities drop out."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builders import gradients, normal, shake
-from sensorium.arrays import ByteArray
 from sensorium.config import from_dict, to_yaml
-from sensorium.core.perceiver import Encoder, EncoderConfig
-from sensorium.core.rows import reading
 from sensorium.errors import Absent, InputError
 from sensorium.modalities import (
     AudioConfig,
@@ -31,10 +28,13 @@ from sensorium.modalities import (
     TableConfig,
     TextConfig,
     VideoConfig,
-    modality,
+    build_modality,
 )
 from sensorium.modalities.table import Column
-from sensorium.model import Model, ModelConfig
+from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn.byte_array import ByteArray
+from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.nn.rows import reading
 from sensorium.tasks import ClassifyConfig
 
 matplotlib.use("Agg")
@@ -52,17 +52,24 @@ SENSES: dict[str, Any] = {
 CLIP = VideoConfig(frames=4, rate=10.0, size=(8, 8), patch=(2, 4, 4), bands=2, clips=3)
 WAVE = AudioConfig(rate=RATE, samples=3200, representation="raw", patch=(100, 1), bands=4, gain=0.0)
 MEL = AudioConfig(rate=RATE, samples=3200, window=200, hop=80, patch=(5, 64), speed=0.0, pitch=0.0, blank=0.0, gain=0.0)
-ENCODER = EncoderConfig(latents=3, width=8, reads=(0, 1), processes=(0, 1), layers=1, process_heads=2)
+ENCODER = EncoderConfig(
+    num_latents=3,
+    latent_channels=8,
+    cross_attention=(0, 1),
+    latent_transformer=(0, 1),
+    num_layers=1,
+    num_self_attention_heads=2,
+)
 
 
 def fusion(*names: str, **changes: Any) -> Fusion:
-    """Some of the senses, all random numbers in them shaken."""
+    """Some of the modalities, all random numbers in them shaken."""
     config = FusionConfig(modalities={name: SENSES[name] for name in names or SENSES}, **changes)
     return shake(Fusion(config)).eval()
 
 
 def batch_of(count: int = 3, seed: int = 0) -> dict[str, Tensor]:
-    """Random examples that have every sense."""
+    """Random examples that have every modality."""
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
@@ -79,7 +86,7 @@ def batch_of(count: int = 3, seed: int = 0) -> dict[str, Tensor]:
 
 
 def lacking(batch: dict[str, Tensor], name: str, *rows: int, garbage: float = float("nan")) -> dict[str, Tensor]:
-    """The batch without one sense of some examples; what stands in its place is garbage."""
+    """The batch without one modality of some examples; what stands in its place is garbage."""
     signal, present = batch[name].clone(), torch.ones(len(batch[name]), dtype=torch.bool)
     present[list(rows)] = False
     signal[list(rows)] = garbage if signal.is_floating_point() else 7  # type: ignore[assignment]
@@ -102,41 +109,41 @@ def test_audioset_has_the_papers_channels(representation: str) -> None:
     sound = AudioConfig(rate=48000, samples=61440, bands=64, **(raw if representation == "raw" else mel))  # type: ignore[arg-type]
     both = Fusion(FusionConfig(modalities={"video": VideoConfig(), "audio": sound}))
     assert both.channels == 487
-    assert both.markers["of_video"].shape == (4,)
-    assert both.rows == 12_544 + (480 if representation == "raw" else 4_800)
+    assert both.modality_embeddings["of_video"].shape == (4,)
+    assert both.num_rows == 12_544 + (480 if representation == "raw" else 4_800)
 
 
-@given(names=st.lists(st.sampled_from(sorted(SENSES)), min_size=1, unique=True), marker=st.integers(1, 9))
-def test_segments_have_one_width(names: list[str], marker: int) -> None:
-    """The widest sense and a marker; each sense keeps its own rows and gets what it lacks."""
-    it, batch = fusion(*names, marker=marker), batch_of()
+@given(names=st.lists(st.sampled_from(sorted(SENSES)), min_size=1, unique=True), modality_channels=st.integers(1, 9))
+def test_segments_have_one_width(names: list[str], modality_channels: int) -> None:
+    """The widest modality and a modality_embedding; each modality keeps its own rows and gets what it lacks."""
+    it, batch = fusion(*names, modality_channels=modality_channels), batch_of()
     array = it.embed(it.view(batch))
     assert [segment.name for segment in array.segments] == names
-    assert array.channels == it.channels == max(sense.channels for sense in it.senses) + marker
-    assert min(it.markers[f"of_{name}"].numel() for name in names) == marker
-    for segment, sense in zip(array.segments, it.senses, strict=True):
-        alone = sense.embed(sense.view(batch)).dense()
-        torch.testing.assert_close(segment.dense()[..., : sense.channels], alone, check_dtype=False)
-        code = it.markers[f"of_{sense.name}"].expand(3, segment.rows, -1)
-        torch.testing.assert_close(segment.dense()[..., sense.channels :], code, check_dtype=False)
+    assert array.channels == it.channels == max(modality.channels for modality in it.modalities) + modality_channels
+    assert min(it.modality_embeddings[f"of_{name}"].numel() for name in names) == modality_channels
+    for segment, modality in zip(array.segments, it.modalities, strict=True):
+        alone = modality.embed(modality.view(batch)).dense()
+        torch.testing.assert_close(segment.dense()[..., : modality.channels], alone, check_dtype=False)
+        code = it.modality_embeddings[f"of_{modality.name}"].expand(3, segment.num_rows, -1)
+        torch.testing.assert_close(segment.dense()[..., modality.channels :], code, check_dtype=False)
 
 
 def test_markers_start_as_the_papers_codes_do() -> None:
     """Truncated normal, 0.02."""
-    wide = Fusion(FusionConfig(modalities={"a": PICTURE}, marker=20_000)).markers["of_a"]
+    wide = Fusion(FusionConfig(modalities={"a": PICTURE}, modality_channels=20_000)).modality_embeddings["of_a"]
     assert float(wide.detach().std()) == pytest.approx(0.02, rel=0.15)
     assert float(wide.detach().abs().max()) <= 0.05
 
 
 def test_config_survives_yaml() -> None:
-    """Inside a model's configuration, senses in their order."""
+    """Inside a model's configuration, modalities in their order."""
     inputs = FusionConfig(modalities=SENSES, dropout={"left": 0.3})
-    config = ModelConfig(inputs=inputs, encoder=ENCODER, task=ClassifyConfig(classes=("a", "b")))
-    again = from_dict(ModelConfig, yaml.safe_load(to_yaml(config)))
+    config = PerceiverConfig(inputs=inputs, encoder=ENCODER, task=ClassifyConfig(classes=("a", "b")))
+    again = from_dict(PerceiverConfig, yaml.safe_load(to_yaml(config)))
     assert again == config
     assert isinstance(again.inputs, FusionConfig)
     assert list(again.inputs.modalities) == list(SENSES)
-    Model(again).load_state_dict(Model(config).state_dict())
+    Perceiver(again).load_state_dict(Perceiver(config).state_dict())
 
 
 # -- absent = masked --------------------------------------------------------------------------------------------------
@@ -207,7 +214,8 @@ def test_the_order_of_modalities_is_free(order: list[str]) -> None:
 
 
 def test_the_structured_read_of_a_fusion_is_the_dense_one() -> None:
-    """Forward and backward in float64, markers and learned codes too; two pictures, of which one is missing once."""
+    """Forward and backward in float64, modality_embeddings and learned positions too; two pictures, of which one is
+    missing once."""
     it = fusion()
     encoder = shake(Encoder(ENCODER, channels=it.channels))
     batch = lacking(batch_of(), "right", 1)
@@ -285,7 +293,7 @@ def test_sound_starts_where_the_clip_starts() -> None:
     assert starts[:4] == pytest.approx([0.4, 0.0, 0.4, 0.8])
     assert all(after > before for before, after in pairwise(starts[1:4]))
     spectra = Fusion(FusionConfig(modalities={"audio": MEL, "video": CLIP}))
-    heard = modality(MEL)._batch(batch)["audio"]  # type: ignore[operator]
+    heard = build_modality(MEL)._batch(batch)["audio"]  # type: ignore[operator]
     for view in spectra.views(batch):
         start = round(float(view["video.start"][0]) * RATE / 80)
         assert torch.equal(view["audio"][0], heard[0, start : start + 41])
@@ -324,15 +332,15 @@ def test_reading_tells_what_is_present() -> None:
     """None, no such name, and a file without the signal are absent; an example without anything is refused."""
     it = Fusion(FusionConfig(modalities={"words": SENSES["words"], "left": PICTURE}))
     picture = np.zeros((6, 6, 3), np.uint8)
-    whole = it.read({"words": "abc", "left": picture})
+    whole = it.load({"words": "abc", "left": picture})
     assert sorted(whole) == ["left", "left.present", "words", "words.present"]
     assert whole["words.present"]
     for raw in ({"left": picture}, {"left": picture, "words": None}):
-        sample = it.read(raw)
+        sample = it.load(raw)
         assert "words" not in sample
         assert not sample["words.present"]
     with pytest.raises(Absent, match="none of words, left; remove it"):
-        it.read({"words": None})
+        it.load({"words": None})
 
 
 def test_measure_leaves_absent_senses_out() -> None:
@@ -348,23 +356,23 @@ def test_measure_leaves_absent_senses_out() -> None:
 
 def test_fold_undoes_unfold_and_maps_are_apart() -> None:
     it, batch = fusion("left", "pulse"), batch_of()
-    rows = it.unfold({name: batch[name] for name in ("left", "pulse")})
-    folded = it.fold(rows, batch)
+    rows = it.patchify({name: batch[name] for name in ("left", "pulse")})
+    folded = it.unpatchify(rows, batch)
     assert all(torch.equal(folded[name], batch[name]) for name in ("left", "pulse"))
-    weights = torch.rand(3, it.embed(batch).rows)
-    maps = it.spread(weights, batch)
+    weights = torch.rand(3, it.embed(batch).num_rows)
+    maps = it.attention_map(weights, batch)
     assert {name: tuple(map_.shape) for name, map_ in maps.items()} == {"left": (3, 1, 6, 6), "pulse": (3, 6, 1)}
     assert torch.equal(maps["pulse"][..., 0], weights[:, 9:])
 
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_draw(warm: bool) -> None:
-    """Every sense that the example has, one below the other."""
+    """Every modality that the example has, one below the other."""
     import matplotlib.pyplot as plt
 
     it, batch = fusion().float(), singles(lacking(batch_of(), "left", 1))
     figure, axes = plt.subplots()
-    maps = it.spread(torch.rand(3, it.embed(batch).rows), batch)
+    maps = it.attention_map(torch.rand(3, it.embed(batch).num_rows), batch)
     it.draw(axes, batch, 1, {name: map_[1] for name, map_ in maps.items()} if warm else None)
     figure.canvas.draw()
     titles = [inner.get_title(loc="left") for inner in axes.child_axes]
@@ -379,7 +387,7 @@ def test_draw(warm: bool) -> None:
     ("changes", "told"),
     [
         ({"modalities": {}}, "at least one modality"),
-        ({"marker": 0}, "at least one channel"),
+        ({"modality_channels": 0}, "at least one channel"),
         ({"modalities": {"a.b": PICTURE}}, "cannot be called 'a.b'"),
         ({"modalities": {"target": PICTURE}}, "cannot be called 'target'"),
         ({"dropout": {"lefd": 0.3}}, "did you mean 'left'"),
@@ -401,7 +409,7 @@ def test_configurations_that_cannot_be(changes: dict[str, Any], told: str) -> No
 )
 def test_bad_raws(raw: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        fusion("left", "words").read(raw)
+        fusion("left", "words").load(raw)
 
 
 def test_a_batch_without_any_of_the_senses() -> None:
@@ -413,4 +421,4 @@ def test_a_misspelt_key_of_a_sense_is_told() -> None:
     values = {"kind": "fusion", "modalities": {"video": {"kind": "video", "frame": 3}}}
     config = {"inputs": values, "encoder": {}, "task": {"kind": "classify", "classes": ["a"]}}
     with pytest.raises(InputError, match=r"'inputs.modalities.video.frame'; did you mean 'frames'"):
-        from_dict(ModelConfig, config)
+        from_dict(PerceiverConfig, config)

@@ -19,7 +19,7 @@ def ramp(count: int = 3, channels: int = 3, side: int = 16) -> torch.Tensor:
 def test_the_papers_rows_are_pixel_values_then_the_code() -> None:
     """50,176 rows of 3 + 258 channels; the values are the normalised pixels in reading order."""
     image = Image(ImageConfig())
-    assert (image.rows, image.channels) == (50_176, 261)
+    assert (image.num_rows, image.channels) == (50_176, 261)
     small = Image(ImageConfig(size=(4, 4), bands=2))
     pictures = torch.rand(2, 3, 4, 4)
     row = small.embed({"image": pictures}).dense()[1, 4 * 2 + 3]
@@ -91,6 +91,6 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="1 values each"):
         Image(ImageConfig(size=(8, 8), channels=1))
     with pytest.raises(InputError, match="NaN"):
-        Image(ImageConfig(size=(8, 8))).read(np.full((8, 8, 3), np.nan))
+        Image(ImageConfig(size=(8, 8))).load(np.full((8, 8, 3), np.nan))
     with pytest.raises(InputError, match="whole patches"):
         Image(ImageConfig(size=(8, 8), patch=(2, 2))).embed({"image": torch.rand(1, 3, 7, 8)})

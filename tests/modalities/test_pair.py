@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builders import shake
-from sensorium.core.positions import fourier_grid
+from sensorium.codecs.flow import write_flow
 from sensorium.errors import InputError
-from sensorium.modalities.flows import write_flow
 from sensorium.modalities.pair import Pair, PairConfig
+from sensorium.nn.positions import fourier_grid
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -32,14 +32,14 @@ def places(height: int, width: int) -> dict[str, Any]:
 
 
 def batched(pair: Pair, raws: list[Any]) -> dict[str, Tensor]:
-    samples = [pair.read(raw) for raw in raws]
+    samples = [pair.load(raw) for raw in raws]
     return {key: torch.from_numpy(np.stack([sample[key] for sample in samples])) for key in samples[0]}
 
 
 def test_the_papers_rows() -> None:
     """182,528 of 64 + 258 channels."""
     pair = Pair(PairConfig())
-    assert (pair.rows, pair.channels, pair.linear.weight.shape) == (182_528, 322, (64, 54))
+    assert (pair.num_rows, pair.channels, pair.linear.weight.shape) == (182_528, 322, (64, 54))
 
 
 @pytest.mark.parametrize("window", [(1, 1), (3, 3), (5, 3)])
@@ -175,18 +175,18 @@ def test_files_and_arrays_are_read_alike(tmp_path: Path) -> None:
     paths = [tmp_path / f"{place}.png" for place in range(2)]
     for path, frame in zip(paths, frames, strict=True):
         Image.fromarray(frame).save(path)
-    wanted = pair.read({"frames": tuple(frames)})["pair"]
+    wanted = pair.load({"frames": tuple(frames)})["pair"]
     assert np.array_equal(wanted, frames.transpose(0, 3, 1, 2))
     for raw in (paths, tuple(path.read_bytes() for path in paths), {"frames": paths, "flow": None}):
-        sample = pair.read(raw)
+        sample = pair.load(raw)
         assert "pair.flow" not in sample
         assert np.array_equal(sample["pair"], wanted)
     flow = np.random.default_rng(1).normal(size=(2, *pair.stored)).astype(np.float32)
     flow[:, 3] = np.nan
     write_flow(flow, tmp_path / "it.flo")
     for told in (flow, tmp_path / "it.flo", (tmp_path / "it.flo").read_bytes()):
-        assert np.array_equal(pair.read({"frames": paths, "flow": told})["pair.flow"], flow, equal_nan=True)
-    written = np.asarray(Image.open(pair.write(torch.from_numpy(wanted) / 255, tmp_path / "both")))
+        assert np.array_equal(pair.load({"frames": paths, "flow": told})["pair.flow"], flow, equal_nan=True)
+    written = np.asarray(Image.open(pair.save(torch.from_numpy(wanted) / 255, tmp_path / "both")))
     assert np.array_equal(written, np.concatenate(list(frames), axis=1))
 
 
@@ -210,6 +210,6 @@ def test_what_does_not_fit_is_refused() -> None:
         ((b"", b""), "the file is empty"),
     ):
         with pytest.raises(InputError, match=told):
-            pair.read(raw)
+            pair.load(raw)
     with pytest.raises(InputError, match="expected batch × 2 × 3 × height × width"):
         pair.embed({"pair": torch.rand(1, 2, 1, 8, 10)})

@@ -27,7 +27,7 @@ def test_the_papers_rows() -> None:
 
 def test_reading_centres_and_scales() -> None:
     """Mean zero, the largest coordinate 1, whatever the unit and the place."""
-    cloud = Points(PointsConfig()).read(np.random.default_rng(0).normal(500, 30, (100, 3)))["points"]
+    cloud = Points(PointsConfig()).load(np.random.default_rng(0).normal(500, 30, (100, 3)))["points"]
     assert np.abs(cloud.mean(0)).max() < 1e-5
     assert np.abs(cloud).max() == pytest.approx(1)
 
@@ -87,9 +87,9 @@ def test_files_of_points_and_meshes_are_read(tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", values)
     trimesh.creation.box().export(tmp_path / "box.off")
     points = Points(PointsConfig())
-    text, array = (points.read(tmp_path / name)["points"] for name in ("scan.xyz", "scan.npy"))
+    text, array = (points.load(tmp_path / name)["points"] for name in ("scan.xyz", "scan.npy"))
     assert np.allclose(text, array, atol=1e-6)
-    first, second = (points.read(tmp_path / "box.off")["points"] for _ in range(2))
+    first, second = (points.load(tmp_path / "box.off")["points"] for _ in range(2))
     assert len(first) > 1000
     assert np.array_equal(first, second)
     assert (np.abs(first).max(1) > 0.95).all()  # on the box, not in it
@@ -109,4 +109,4 @@ def test_files_of_points_and_meshes_are_read(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_said(raw: object, word: str) -> None:
     """Each with its cure."""
     with pytest.raises(InputError, match=word):
-        Points(PointsConfig()).read(raw)  # type: ignore[arg-type]
+        Points(PointsConfig()).load(raw)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sensorium.errors import InputError
+from sensorium.modalities.sequences import resample
 from sensorium.modalities.series import Series, SeriesConfig
-from sensorium.modalities.spans import resample
 
 
 def small(**changes: object) -> Series:
@@ -34,11 +34,11 @@ def test_gaps() -> None:
 
 def test_patches_of_a_length_they_do_not_divide() -> None:
     series = small(patch=4)
-    assert (series.rows, series.channels) == (3, 8 + 7)
+    assert (series.num_rows, series.channels) == (3, 8 + 7)
     signal = torch.randn(2, 9, 2)
-    rows = series.unfold(signal)
+    rows = series.patchify(signal)
     assert rows.shape == (2, 3, 8)
-    assert torch.equal(series.fold(rows, {"series": signal}), signal)
+    assert torch.equal(series.unpatchify(rows, {"series": signal}), signal)
     mask = torch.arange(9) < torch.tensor([[9], [4]])
     segment = series.embed({"series": signal, "series.mask": mask}).segments[0]
     assert segment.mask is not None
@@ -67,9 +67,9 @@ def test_times_from_files_to_batches() -> None:
     raws = [(np.random.randn(n, 2), 1.7e9 + np.arange(n) * 0.5) for n in (5, 9)]
     config = Series.measure(raws)
     assert config.span == 4.0
-    assert Series(config).read(raws[1])["series.times"].tolist() == [i * 0.5 for i in range(9)]
+    assert Series(config).load(raws[1])["series.times"].tolist() == [i * 0.5 for i in range(9)]
     with pytest.raises(InputError, match="no times"):
-        Series(config).read(raws[0][0])
+        Series(config).load(raws[0][0])
     with pytest.raises(InputError, match="give all or none"):
         Series.measure([raws[0], raws[1][0]])
 
@@ -88,14 +88,14 @@ def test_measure() -> None:
 def test_text_files(tmp_path: Path, header: str, delimiter: str) -> None:
     path = tmp_path / "one.csv"
     path.write_text((header + "1,2\n3,\n5,6\n").replace(",", delimiter))
-    values = small().read(path)["series"]
+    values = small().load(path)["series"]
     assert np.array_equal(values, np.array([[1, 2], [3, np.nan], [5, 6]], np.float32), equal_nan=True)
 
 
 def test_npy_files() -> None:
     file = io.BytesIO()
     np.save(file, np.arange(6.0).reshape(3, 2))
-    assert small().read(file.getvalue())["series"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert small().load(file.getvalue())["series"].tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_augment_stays_inside_the_series() -> None:
@@ -133,4 +133,4 @@ def test_resample_at_the_steps_is_the_signal() -> None:
 )
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        small().read(raw)  # type: ignore[arg-type]
+        small().load(raw)  # type: ignore[arg-type]

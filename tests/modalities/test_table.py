@@ -28,7 +28,7 @@ def test_measure() -> None:
 
 
 def test_read() -> None:
-    read = table().read
+    read = table().load
     assert np.array_equal(read(LINES[1])["table"], np.array([50, 0, np.nan], np.float32), equal_nan=True)
     assert np.array_equal(read(["30", "Rome", None])["table"], read(LINES[0])["table"], equal_nan=True)
     assert np.isnan(read({"age": 1.0, "city": "Atlantis"})["table"]).tolist() == [False, True, True]
@@ -36,7 +36,7 @@ def test_read() -> None:
 
 def test_rows_are_columns_and_gaps_are_masked() -> None:
     both = table()
-    batch = {"table": torch.from_numpy(np.stack([both.read(line)["table"] for line in LINES]))}
+    batch = {"table": torch.from_numpy(np.stack([both.load(line)["table"] for line in LINES]))}
     segment = both.embed(batch).segments[0]
     assert segment.mask is not None
     assert segment.mask.tolist() == [[True, True, False], [True, True, False], [False, False, False]]
@@ -74,4 +74,4 @@ def test_augment_leaves_categories_whole() -> None:
 )
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        table().read(raw)  # type: ignore[arg-type]
+        table().load(raw)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ def test_bytes_are_lossless(tmp_path: Path) -> None:
     path = tmp_path / "any.txt"
     path.write_bytes(every)
     for raw in (every, path):
-        numbers = text.read(raw)["text"]
+        numbers = text.load(raw)["text"]
         assert numbers.tolist() == [byte + 6 for byte in every]
         assert text_of(torch.from_numpy(numbers)).encode(errors="surrogateescape") == every
     assert VOCABULARY == 262
@@ -27,13 +27,13 @@ def test_bytes_are_lossless(tmp_path: Path) -> None:
 def test_embedding_is_the_papers() -> None:
     torch.manual_seed(0)
     text = Text(TextConfig(length=2048, channels=768))
-    assert text.bytes.weight.shape == (262, 768)
-    assert text.bytes.weight.abs().max() <= 2
-    assert text.places.table.shape == (2048, 768)
-    assert text.places.table.abs().max() <= 0.04
+    assert text.byte_embedding.weight.shape == (262, 768)
+    assert text.byte_embedding.weight.abs().max() <= 2
+    assert text.position_embedding.table.shape == (2048, 768)
+    assert text.position_embedding.table.abs().max() <= 0.04
     numbers = torch.tensor([[6, 7]])
     dense = text.embed({"text": numbers}).dense()
-    assert torch.equal(dense[0], text.bytes.weight[6:8] + text.places.table[:2])
+    assert torch.equal(dense[0], text.byte_embedding.weight[6:8] + text.position_embedding.table[:2])
 
 
 def test_fourier_positions_are_joined() -> None:
@@ -70,4 +70,4 @@ def test_measure() -> None:
 )
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        Text(TextConfig(length=4, channels=4)).read(raw)  # type: ignore[arg-type]
+        Text(TextConfig(length=4, channels=4)).load(raw)  # type: ignore[arg-type]

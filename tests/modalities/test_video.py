@@ -1,4 +1,5 @@
-"""Video: files of every sort, clips and their times, patches, codes, augmentations, bad files; films are made here."""
+"""Video: files of every sort, clips and their times, patches, positions, augmentations, bad files; films are made
+here."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium.core.positions import fourier_grid
 from sensorium.errors import Absent, InputError
 from sensorium.modalities.audio import Audio, AudioConfig
 from sensorium.modalities.video import Video, VideoConfig
+from sensorium.nn.positions import fourier_grid
 
 RANDOM = np.random.default_rng(0)
 LOSSLESS = {
@@ -84,7 +85,7 @@ def write(
 
 def read(path: Path | bytes, **changes: object) -> np.ndarray:
     """frames × channels × height × width."""
-    return Video(small(**changes)).read(path)["video"]
+    return Video(small(**changes)).load(path)["video"]
 
 
 def first(frames: np.ndarray) -> np.ndarray:
@@ -104,7 +105,7 @@ def test_frames_are_the_files(tmp_path: Path, suffix: str) -> None:
     assert values.dtype == np.uint8
     assert np.array_equal(values, first(frames))
     assert np.array_equal(read(path.read_bytes()), values)
-    assert np.array_equal(Video(small()).read(frames)["video"], values)
+    assert np.array_equal(Video(small()).load(frames)["video"], values)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_rates_are_met_by_leaving_out_and_repeating(tmp_path: Path, rate: float,
     frames = pictures(5)
     path = write(tmp_path / "film.mkv", frames)
     assert np.array_equal(read(path, rate=rate), first(frames)[expected])
-    assert np.array_equal(Video(small(rate=rate)).read((frames, 10))["video"], first(frames)[expected])
+    assert np.array_equal(Video(small(rate=rate)).load((frames, 10))["video"], first(frames)[expected])
 
 
 def test_times_in_whole_milliseconds_lose_no_frame(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_odd_sizes_and_grey(tmp_path: Path) -> None:
     grey = write(tmp_path / "grey.mkv", list(frames[..., 0]), pixels="gray")
     config = Video.measure([grey, grey])
     assert (config.channels, config.mean[1:]) == (1, ())
-    one = Video(replace(config, size=(17, 31), patch=(1, 1, 1))).read(grey)["video"]
+    one = Video(replace(config, size=(17, 31), patch=(1, 1, 1))).load(grey)["video"]
     assert np.array_equal(one[:, 0], frames[..., 0])
     three = read(grey, size=(17, 31), patch=(1, 1, 1))
     assert np.abs(three.astype(int) - one).max() <= 2
@@ -194,7 +195,7 @@ def test_odd_sizes_and_grey(tmp_path: Path) -> None:
     luma = (frames @ np.array([0.299, 0.587, 0.114]))[:, None]
     values = read(path, size=(17, 31), patch=(1, 1, 1), **half)
     assert np.abs(values - luma).max() < 4
-    assert np.array_equal(Video(small(**half)).read(pictures(3)[..., :1])["video"].shape, (3, 1, 16, 24))
+    assert np.array_equal(Video(small(**half)).load(pictures(3)[..., :1])["video"].shape, (3, 1, 16, 24))
 
 
 def test_no_more_than_so_many_seconds_are_kept(tmp_path: Path) -> None:
@@ -224,21 +225,23 @@ def test_measure(tmp_path: Path) -> None:
     frames = np.zeros((500, 300, 300, 1), np.uint8)
     config = Video.measure([(frames, 50)])
     assert (config.rate, config.frames, config.size, config.std) == (8.3333, 84, (112, 112), (0.02,))
-    assert Video(config).rows <= 4096
+    assert Video(config).num_rows <= 4096
     config = Video.measure([pictures(20), pictures(50), pictures(90), pictures(30)])
     assert (config.rate, config.frames) == (25.0, 90), "whole where they fit, the longest too"
     assert Video.measure([np.zeros((1, 1, 1, 3))]).patch == (1, 1, 1)
 
 
-# -- rows and codes ---------------------------------------------------------------------------------------------------
+# -- rows and positions
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_papers_rows() -> None:
-    """Raw: 16 × 224 × 224 rows of a pixel. AudioSet: 12,544 rows of 384 values, 483 channels (and 4 of the marker)."""
+    """Raw: 16 × 224 × 224 rows of a pixel. AudioSet: 12,544 rows of 384 values, 483 channels (and 4 of the
+    modality_embedding)."""
     raw = Video(VideoConfig(frames=16, patch=(1, 1, 1), bands=32))
-    assert (raw.rows, raw.channels, raw.elements) == (802_816, 3 + 195, 1)
+    assert (raw.num_rows, raw.channels, raw.elements_per_row) == (802_816, 3 + 195, 1)
     paper = Video(VideoConfig())
-    assert (paper.rows, paper.channels) == (12_544, 384 + 99)
+    assert (paper.num_rows, paper.channels) == (12_544, 384 + 99)
     assert Video(VideoConfig(frames=16, patch=(1, 4, 4), bands=32)).channels == 243
 
 
@@ -247,22 +250,22 @@ def test_patches_go_over_time_then_height_then_width(k: int) -> None:
     """Rows and, within a row, pixels; channels side by side."""
     video = Video(small())
     signal = torch.arange(2.0 * 8 * k * 16 * 24).view(2, 8, k, 16, 24)
-    rows = video.unfold(signal)
+    rows = video.patchify(signal)
     assert rows.shape == (2, 4 * 4 * 6, 32 * k)
     time, down, across = 3, 1, 5
     patch = signal[1, 6:8, :, 4:8, 20:24]
     assert torch.equal(rows[1, (time * 4 + down) * 6 + across], patch.permute(0, 2, 3, 1).flatten())
-    assert torch.equal(video.fold(rows, {"video": signal}), signal)
+    assert torch.equal(video.unpatchify(rows, {"video": signal}), signal)
 
 
 def test_single_pixels_are_rows() -> None:
-    """1 × 1 × 1: the values are the normalised pixels in reading order, the codes those of the grid."""
+    """1 × 1 × 1: the values are the normalised pixels in reading order, the positions those of the grid."""
     video = Video(small(frames=3, size=(4, 5), patch=(1, 1, 1)))
     frames = torch.rand(2, 3, 3, 4, 5)
     (segment,) = video.embed({"video": frames}).segments
     mean, std = (torch.tensor(each)[:, None, None] for each in (video.config.mean, video.config.std))
     assert torch.allclose(segment.values[1, (2 * 4 + 3) * 5 + 1], ((frames[1, 2] - mean) / std)[:, 3, 1])
-    assert segment.rows == video.rows == 60
+    assert segment.num_rows == video.num_rows == 60
 
 
 @pytest.mark.parametrize("resolution", [None, (4.0, 20.0, 30.0)])
@@ -270,8 +273,8 @@ def test_codes_are_the_grids(resolution: tuple[float, float, float] | None) -> N
     """Of time, height and width; a short video has the first ones of a clip's."""
     video = Video(small(resolution=resolution))
     expected = fourier_grid((4, 4, 6), bands=3, resolution=resolution)
-    whole = video.embed({"video": torch.rand(1, 8, 3, 16, 24)}).segments[0].codes
-    short = video.embed({"video": torch.rand(1, 5, 3, 16, 24)}).segments[0].codes
+    whole = video.embed({"video": torch.rand(1, 8, 3, 16, 24)}).segments[0].positions
+    short = video.embed({"video": torch.rand(1, 5, 3, 16, 24)}).segments[0].positions
     assert whole is not None
     assert torch.equal(whole.dense(), expected.dense())
     assert short is not None
@@ -362,7 +365,7 @@ def test_the_view_is_the_centre_of_what_is_stored() -> None:
     assert torch.equal(video.view({"video": stored})["video"], stored[..., 4:68, 4:68] / 255)
     own = torch.rand(1, 1, 3, 32, 40)
     assert torch.equal(video.view({"video": own})["video"], own)
-    assert video.embed({"video": own}).rows == 80
+    assert video.embed({"video": own}).num_rows == 80
 
 
 def test_all_frames_of_a_clip_are_varied_alike() -> None:
@@ -419,7 +422,7 @@ def test_sound_and_pictures_of_a_film_start_together(
     flash = read(path, frames=10)[:, 0, 0, 0].argmax() / 10
     assert flash == 0.6
     for raw in (path, path.read_bytes()):
-        heard = HEARING.read(raw)["audio"]
+        heard = HEARING.load(raw)["audio"]
         assert heard[:, 0].argmax() / 8000 == pytest.approx(0.6, abs=0.001)
         assert len(heard) == 8000 + 8 * (sound_at - pictures_at)
 
@@ -433,7 +436,7 @@ def test_compressed_sound_and_pictures_start_together(tmp_path: Path) -> None:
     how = {"codec": "libx264", "pixels": "yuv420p", "sound_codec": "aac"}
     path = write(tmp_path / "film.mp4", frames, sound=(wave, 0), **how)  # type: ignore[arg-type]
     assert read(path, size=(32, 32), frames=30)[:, 0].mean((1, 2)).argmax() == 15
-    heard = HEARING.read(path)["audio"]
+    heard = HEARING.load(path)["audio"]
     assert np.abs(heard[:, 0]).argmax() == pytest.approx(12000, abs=16)
 
 
@@ -441,17 +444,17 @@ def test_sound_of_damaged_films(tmp_path: Path) -> None:
     """What comes before the damage; sound long after the pictures; sound coded in a way nobody knows."""
     wave = RANDOM.uniform(-0.5, 0.5, 16000).astype(np.float32)
     data = write(tmp_path / "film.mkv", [], sound=(wave, 0)).read_bytes()
-    assert len(HEARING.read(data)["audio"]) == 16000
+    assert len(HEARING.load(data)["audio"]) == 16000
     film = write(tmp_path / "film.mkv", pictures(2), sound=(wave, 0)).read_bytes()
-    assert 0 < len(HEARING.read(film[:20_000])["audio"]) < 16000
+    assert 0 < len(HEARING.load(film[:20_000])["audio"]) < 16000
     with pytest.raises(InputError, match="times are broken"):
-        HEARING.read(write(tmp_path / "late.mkv", pictures(2), sound=(wave, 700_000)))
+        HEARING.load(write(tmp_path / "late.mkv", pictures(2), sound=(wave, 700_000)))
     with pytest.raises(InputError, match="not known"):
-        HEARING.read(film.replace(b"A_PCM/INT/LIT", b"A_PCM/XXX/LIT"))
+        HEARING.load(film.replace(b"A_PCM/INT/LIT", b"A_PCM/XXX/LIT"))
 
 
 def test_absent_pictures_can_be_told_from_bad_ones(tmp_path: Path) -> None:
-    """Sound alone lacks a sense; it is bad input to a model of video."""
+    """Sound alone lacks a modality; it is bad input to a model of video."""
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as film:
         track: Any = film.add_stream("aac", rate=8000, layout="mono")

@@ -2,8 +2,8 @@
 
 from .description import DataConfig, InputConfig, TargetConfig, find_description, read_description
 from .examples import Examples
-from .files import open_files
 from .samples import Samples, collate, decode
+from .single_files import open_files
 from .source import Source, open_source
 
 __all__ = [

@@ -117,15 +117,15 @@ class Examples:
 
     def given_to(self, modality: Modality) -> Examples:
         """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or
-        where it has several senses a mapping from their names.
+        where it has several modalities a mapping from their names.
 
         Raises:
             InputError: a signal that the model does not have.
         """
-        if modality.senses == (modality,):
+        if modality.modalities == (modality,):
             only = modality.name if modality.name in self.raws else next(iter(self.raws))
             return Examples({modality.name: self.raws[only]}, self.targets, self.names)
-        names = [sense.name for sense in modality.senses]
+        names = [modality.name for modality in modality.modalities]
         for name in self.raws:
             if name not in names:
                 raise InputError(f"the data has {name!r}, which the model does not read; {did_you_mean(name, names)}")

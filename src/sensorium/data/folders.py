@@ -15,14 +15,7 @@ from ..errors import InputError
 from ..modalities import KINDS
 from .description import UNLABELLED, DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
-from .recognise import (
-    SPLIT_WORDS,
-    any_sound,
-    check_kind,
-    is_hidden,
-    kind_of_suffix,
-    visible_folders,
-)
+from .recognise import SPLIT_WORDS, any_sound, check_kind, is_hidden, kind_of_suffix, visible_folders
 
 _FILM = InputConfig(kind="video")
 

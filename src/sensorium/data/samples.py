@@ -88,7 +88,7 @@ def decode(
     if not total:
         raise InputError("there are no examples to decode")
     read = _Reader(examples, tuple(modalities))
-    ragged = tuple(sense.name for modality in modalities for sense in modality.senses if sense.ragged)
+    ragged = tuple(modality.name for modality in modalities for modality in modality.modalities if modality.ragged)
     budget = memory() // 3 if budget is None else budget
     probe = [outcome for outcome in read.many(_evenly(total, _PROBED)) if not isinstance(outcome, str)]
     keep = _bytes(probe) / max(1, len(probe)) * total <= budget
@@ -155,7 +155,7 @@ class _Reader:
         sample: Sample = {}
         try:
             for modality in self.modalities:
-                sample.update(modality.read(self.examples.raws[modality.name][row]))
+                sample.update(modality.load(self.examples.raws[modality.name][row]))
         except (InputError, OSError) as error:
             return f"{self.examples.names[row]}: {error}"
         return sample

@@ -12,15 +12,7 @@ from ..errors import InputError
 from . import array_files, tables
 from .array_files import list_arrays
 from .audioset import is_segments, list_audioset
-from .description import (
-    FILE_NAME,
-    UNLABELLED,
-    DataConfig,
-    LayoutName,
-    TargetConfig,
-    TaskName,
-    find_description,
-)
+from .description import FILE_NAME, UNLABELLED, DataConfig, LayoutName, TargetConfig, TaskName, find_description
 from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import pydantic
 
+from ..codecs.raw import Raw
 from .audio import AudioConfig
-from .base import Batch, Modality, Raw, Sample, Signal
+from .base import Batch, Modality, Sample, Signal
 from .fusion import Fusion, FusionConfig
 from .image import ImageConfig
-from .kinds import KINDS, SenseConfig
+from .kinds import KINDS, SingleConfig
 from .label import LabelConfig
 from .pair import PairConfig
 from .points import PointsConfig
@@ -19,10 +20,10 @@ from .table import TableConfig
 from .text import TextConfig
 from .video import VideoConfig, has_sound
 
-ModalityConfig = Annotated[SenseConfig | FusionConfig, pydantic.Field(discriminator="kind")]
+ModalityConfig = Annotated[SingleConfig | FusionConfig, pydantic.Field(discriminator="kind")]
 
 
-def modality(config: Any, *, name: str | None = None) -> Modality:
+def build_modality(config: Any, *, name: str | None = None) -> Modality:
     """The modality that a configuration describes: one of :data:`KINDS`, or a fusion of several."""
     return (Fusion if isinstance(config, FusionConfig) else KINDS[config.kind])(config, name=name)
 
@@ -41,12 +42,12 @@ __all__ = [
     "PointsConfig",
     "Raw",
     "Sample",
-    "SenseConfig",
     "SeriesConfig",
     "Signal",
+    "SingleConfig",
     "TableConfig",
     "TextConfig",
     "VideoConfig",
+    "build_modality",
     "has_sound",
-    "modality",
 ]

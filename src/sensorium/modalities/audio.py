@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Size, Tensor
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..codecs.raw import Raw, file_bytes
 from ..config import record
-from ..core.positions import Spacing, fourier_channels, fourier_grid
 from ..errors import Absent, InputError
-from .base import Batch, Modality, Raw, Sample, at_least_float32, file_bytes, of_present
-from .spans import cut, lengths, resample, uniform
+from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.positions import Spacing, fourier_channels, fourier_grid
+from .base import Batch, Modality, Sample, at_least_float32, of_present
+from .sequences import cut, lengths, resample, uniform
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the reading time and two of 64 mels
 LONGEST_SECONDS = 10  # AudioSet's clip
@@ -91,7 +92,7 @@ class AudioConfig:
 
 
 class Audio(Modality):
-    """Sound as rows of samples or of spectrogram patches, time first, with Fourier codes of (time[, frequency]).
+    """Sound as rows of samples or of spectrogram patches, time first, with Fourier features of (time[, frequency]).
 
     Batch keys: ``audio``, float, batch × spectra × mels × channels (the log-mel spectrogram) or, raw, batch × samples ×
     channels; ``audio.mask``, batch × spectra or samples, where clips differ in length. ``view`` also takes a plain
@@ -100,7 +101,7 @@ class Audio(Modality):
     ``audio.start``, batch, in seconds: where it is given (and not NaN), ``view`` and ``augment`` take the window that
     begins there (the last whole one, if it is later), and ``augment`` does not shift it: it keeps step with pictures.
 
-    The spectrogram is made once, in ``read``: then gain is a sum, and shift, speed and pitch are readings of it.
+    The spectrogram is made once, in ``load``: then gain is a sum, and shift, speed and pitch are readings of it.
 
     >>> audio = Audio(AudioConfig(rate=8000, samples=8000, window=200, hop=80))
     >>> audio.embed(audio.view({"audio": torch.zeros(2, 8000)})).dense().shape
@@ -111,8 +112,8 @@ class Audio(Modality):
     suffixes: ClassVar[tuple[str, ...]] = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff", ".au", ".m4a")
     ragged: ClassVar[bool] = True
     config: AudioConfig
-    codes0: Tensor
-    codes1: Tensor
+    positions0: Tensor
+    positions1: Tensor
 
     def __init__(self, config: AudioConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -121,7 +122,7 @@ class Audio(Modality):
         self.flat = config.representation == "raw"
         shape = config.grid[:1] if self.flat else config.grid
         for axis, table in enumerate(fourier_grid(shape, bands=config.bands, resolution=config.resolution).tables):
-            self.register_buffer(f"codes{axis}", table, persistent=False)
+            self.register_buffer(f"positions{axis}", table, persistent=False)
         self.fft = 2 ** (config.window - 1).bit_length()
         self.filters = mel_filters(config.rate, self.fft, config.mels)
 
@@ -148,10 +149,10 @@ class Audio(Modality):
         patch = (max(1, round(samples / hop / 256)), AudioConfig.mels)
         config = AudioConfig(rate=rate, samples=samples, window=window, hop=hop, patch=patch)
         reader = cls(config)
-        mels = np.concatenate([reader.read(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
+        mels = np.concatenate([reader.load(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
         return replace(config, mean=round(float(mels.mean()), 4), std=max(round(float(mels.std()), 4), 0.01))
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """One clip, whole: a path, the bytes of a file, an array (samples [× channels]) at the configured rate, or an
         (array, rate) pair; integers are scaled to [-1, 1]. The sound of a film starts when its pictures start.
 
@@ -252,7 +253,7 @@ class Audio(Modality):
             signal = (signal - self.config.mean) / self.config.std
         if mask is not None:
             signal = signal * mask.view(*mask.shape, *[1] * (signal.ndim - 2))
-        return ByteArray((replace(self.positions(batch), values=self.unfold(signal)),))
+        return ByteArray((replace(self.query_segment(batch), values=self.patchify(signal)),))
 
     def _start(self, batch: Batch, start: Tensor) -> Tensor:
         """At which step each window starts: where the batch says, else at ``start`` (batch,)."""
@@ -276,17 +277,17 @@ class Audio(Modality):
 
     @property
     def channels(self) -> int:
-        return self.elements * self.config.channels + fourier_channels(1 if self.flat else 2, self.config.bands)
+        return self.elements_per_row * self.config.channels + fourier_channels(1 if self.flat else 2, self.config.bands)
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return self.config.grid[0] * self.config.grid[1]
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         return self.config.patch[0] * self.config.patch[1]
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         """batch × steps [× mels] × k as batch × rows × (elements · k), silence after the last step."""
         if self.flat:
             signal = signal[:, :, None]
@@ -295,7 +296,7 @@ class Audio(Modality):
         cells = signal.unflatten(2, (height, mels)).unflatten(1, (-1, steps))  # batch, time, steps, height, mels, k
         return cells.transpose(2, 3).flatten(3).flatten(1, 2)
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × k."""
         (steps, mels), (_, height) = self.config.patch, self.config.grid
         cells = rows.unflatten(2, (steps, mels, -1)).unflatten(1, (-1, height)).transpose(2, 3)
@@ -305,43 +306,43 @@ class Audio(Modality):
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return fourier_channels(1 if self.flat else 2, self.config.bands)
 
     @property
-    def peak(self) -> float | None:
+    def value_range(self) -> float | None:
         """Samples are in [-1, 1]; spectra have no range."""
         return 2.0 if self.flat else None
 
-    def finer(self) -> Audio:
+    def elementwise(self) -> Audio:
         return Audio(replace(self.config, patch=(1, 1)), name=self.name)
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         signal, mask = batch[self.name], batch.get(f"{self.name}.mask")
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % self.config.patch[0])).unflatten(1, (-1, self.config.patch[0]))
             mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
-        first, *others = self._codes(spacing).tables
-        codes = GridCodes((first[: ceil(signal.shape[1] / self.config.patch[0])], *others))
-        nothing = self.codes0.new_zeros(len(signal), Size(codes.shape).numel(), 0)
-        return Segment(self.name, nothing, codes, mask=mask)
+        first, *others = self._positions(spacing).tables
+        positions = GridPositions((first[: ceil(signal.shape[1] / self.config.patch[0])], *others))
+        nothing = self.positions0.new_zeros(len(signal), Size(positions.shape).numel(), 0)
+        return Segment(self.name, nothing, positions, mask=mask)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × channels: samples in [-1, 1], or the logarithm of mels."""
-        signal = self.fold(rows, batch)
+        signal = self.unpatchify(rows, batch)
         return signal.clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
 
-    def _codes(self, spacing: Spacing) -> GridCodes:
+    def _positions(self, spacing: Spacing) -> GridPositions:
         if spacing == "linspace":
-            return GridCodes((self.codes0,) if self.flat else (self.codes0, self.codes1))
+            return GridPositions((self.positions0,) if self.flat else (self.positions0, self.positions1))
         shape = self.config.grid[:1] if self.flat else self.config.grid
-        codes = fourier_grid(shape, bands=self.config.bands, resolution=self.config.resolution, spacing=spacing)
-        return GridCodes(tuple(table.to(self.codes0.device) for table in codes.tables))
+        positions = fourier_grid(shape, bands=self.config.bands, resolution=self.config.resolution, spacing=spacing)
+        return GridPositions(tuple(table.to(self.positions0.device) for table in positions.tables))
 
-    def write(self, signal: Tensor, stem: Path) -> Path:
+    def save(self, signal: Tensor, stem: Path) -> Path:
         """A .wav; spectra, from which no sound can be had, as any signal."""
         if not self.flat:
-            return super().write(signal, stem)
+            return super().save(signal, stem)
         import soundfile
 
         path = stem.with_name(f"{stem.name}.wav")
@@ -376,7 +377,7 @@ def decode(raw: Raw, rate: int = AudioConfig.rate) -> tuple[np.ndarray, int]:
     """A clip as float32, samples × channels, and its rate (``rate`` for a bare array).
 
     Raises:
-        InputError: as :meth:`Audio.read`.
+        InputError: as :meth:`Audio.load`.
     """
     if isinstance(raw, np.ndarray):
         wave = raw

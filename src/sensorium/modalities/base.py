@@ -21,16 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import ByteArray, Segment
-from ..core.positions import Spacing
+from ..codecs.raw import Raw
 from ..errors import Absent, InputError
+from ..nn.byte_array import ByteArray, Segment
+from ..nn.positions import Spacing
 
 T = TypeVar("T")
 
-Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 Sample: TypeAlias = dict[str, np.ndarray]
 Batch: TypeAlias = Mapping[str, Tensor]
-Signal: TypeAlias = Any  # a tensor; of several senses, a dict of them by name
+Signal: TypeAlias = Any  # a tensor; of several modalities, a dict of them by name
 
 
 class Modality(nn.Module, ABC):
@@ -55,13 +55,13 @@ class Modality(nn.Module, ABC):
         self.name = name or self.kind
 
     @property
-    def senses(self) -> tuple[Modality, ...]:
+    def modalities(self) -> tuple[Modality, ...]:
         """The kinds of signal in it, one by one: itself, or the parts of a fusion. Each has its own keys in a batch."""
         return (self,)
 
-    def senses_of(self, batch: Batch, index: int) -> tuple[Modality, ...]:
-        """Those of the senses that example ``index`` of a batch has."""
-        return self.senses
+    def present_modalities(self, batch: Batch, index: int) -> tuple[Modality, ...]:
+        """Those of the modalities that example ``index`` of a batch has."""
+        return self.modalities
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Modality(nn.Module, ABC):
         """
 
     @abstractmethod
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """One example, decoded: deterministic, and small enough to be kept in memory (uint8 stays uint8).
 
         Args:
@@ -129,55 +129,55 @@ class Modality(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         """The number of rows of an example of the configured size (the largest one where it varies)."""
 
     @property
     @abstractmethod
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         """How many places of the signal one row covers: the volume of a patch, 1 where there are none."""
 
     @abstractmethod
-    def unfold(self, signal: Signal) -> Signal:
+    def patchify(self, signal: Signal) -> Signal:
         """The signal (batch × its own shape) cut into rows: batch × rows × (elements · channels of the signal)."""
 
     @abstractmethod
-    def fold(self, rows: Signal, batch: Batch) -> Signal:
+    def unpatchify(self, rows: Signal, batch: Batch) -> Signal:
         """Rows (batch × rows × (elements · k)) put back into the shape the signal has in ``batch``, with k channels.
 
-        ``fold(unfold(x)) == x``: it undoes the unfolding for any k.
+        ``fold(patchify(x)) == x``: it undoes the unfolding for any k.
         """
 
-    def spread(self, weights: Tensor, batch: Batch) -> Signal:
+    def attention_map(self, weights: Tensor, batch: Batch) -> Signal:
         """One number per row (batch × rows) spread over the places each row covers: a map in the signal's shape."""
-        return self.fold(weights[..., None].expand(-1, -1, self.elements), batch)
+        return self.unpatchify(weights[..., None].expand(-1, -1, self.elements_per_row), batch)
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
     @abstractmethod
-    def code_channels(self) -> int:
-        """The channels of a row's position code; 0: its rows have none."""
+    def position_channels(self) -> int:
+        """The channels of a row's position encoding; 0: its rows have none."""
 
     @property
-    def values(self) -> int:
+    def value_channels(self) -> int:
         """How many numbers answer what a row holds: as many as it has, or one for each class."""
-        return self.channels - self.code_channels
+        return self.channels - self.position_channels
 
     @property
-    def peak(self) -> float | None:
+    def value_range(self) -> float | None:
         """The range of the signal, from its least value to its largest; None: it has no fixed one."""
         return None
 
-    def finer(self) -> Modality:
+    def elementwise(self) -> Modality:
         """The same signal, a row for each of its elements: to ask for each by itself."""
         return self
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
-        """Where the rows of a batch are, to ask for them: their codes and their mask, without values.
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        """Where the rows of a batch are, to ask for them: their positions and their mask, without values.
 
         Args:
-            spacing: of the codes of a grid; learned codes and those of coordinates are what they are.
+            spacing: of the positions of a grid; learned positions and those of coordinates are what they are.
         """
         (segment,) = self.embed(batch).segments
         return replace(segment, values=segment.values[..., :0])
@@ -200,7 +200,7 @@ class Modality(nn.Module, ABC):
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """Answers (batch × rows × values) as the signal: in its own units, and in the shape it has in ``batch``."""
 
-    def write(self, signal: Tensor, stem: Path) -> Path:
+    def save(self, signal: Tensor, stem: Path) -> Path:
         """One example of the signal, as ``restore`` gives it, as a file that people can open, else as a .npz array.
 
         Args:
@@ -222,21 +222,21 @@ class Modality(nn.Module, ABC):
         """
 
     def extra_repr(self) -> str:
-        return f"name={self.name!r}, rows={self.rows}, channels={self.channels}"
+        return f"name={self.name!r}, rows={self.num_rows}, channels={self.channels}"
 
 
 class Elementwise(Modality):
     """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         return 1
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         """batch × elements [× k], as it is."""
         return signal if signal.ndim == 3 else signal[..., None]
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × elements × k, as it is."""
         return rows
 
@@ -271,19 +271,3 @@ def of_present(look: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
     if absent is not None and not results:
         raise absent
     return results
-
-
-def file_bytes(raw: str | bytes | Path) -> bytes:
-    """The bytes of a file, by path or as they are.
-
-    Raises:
-        InputError: it cannot be read, or is empty.
-    """
-    if not isinstance(raw, bytes):
-        try:
-            raw = Path(raw).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
-    if not raw:
-        raise InputError("the file is empty; copy it again or remove it")
-    return raw

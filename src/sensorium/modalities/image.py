@@ -1,4 +1,4 @@
-"""Pictures: patches of pixels (of one pixel in the paper) with Fourier codes, or what a stem makes of them."""
+"""Pictures: patches of pixels (of one pixel in the paper) with Fourier features, or what a stem makes of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..codecs.pictures import fit, flattened, opened
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
-from .base import Batch, Raw, Sample
-from .pictures import fit, flattened, opened
-from .pixels import Pixels, centre, fitted, floats, grid_codes, random_crop
+from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.positions import Spacing, fourier_channels
+from .base import Batch, Sample
+from .pixels import Pixels, centre, fitted, floats, grid_positions, random_crop
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
@@ -97,7 +98,7 @@ class Image(Pixels):
         half = (0.5,) * (1 if grey else 3)
         config = ImageConfig(size=(side, side), channels=1 if grey else 3, mean=half, std=half)
         reader = cls(config)
-        some = np.stack([reader.read(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
+        some = np.stack([reader.load(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
         mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
         return ImageConfig(
             size=config.size,
@@ -106,7 +107,7 @@ class Image(Pixels):
             std=tuple(round(max(float(value), 0.02), 4) for value in std),
         )
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """uint8, channels × stored height × stored width: the centre of the picture, a little larger than ``size``
         where that is 64 or more (256 for 224), so that training crops have room."""
         picture = opened(raw, least=4 * LARGEST_SIDE)
@@ -142,8 +143,8 @@ class Image(Pixels):
                 f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
             )
         images = (images - self.mean) / self.std
-        values = self.unfold(images) if self.stem is None else self.stem(images)
-        return ByteArray((Segment(self.name, values, self._codes(images)),))
+        values = self.patchify(images) if self.stem is None else self.stem(images)
+        return ByteArray((Segment(self.name, values, self._positions(images)),))
 
     # -- rows and signal
 
@@ -151,25 +152,25 @@ class Image(Pixels):
     def channels(self) -> int:
         if self.stem is not None:
             return self.stem.channels
-        return self.elements * self.config.channels + fourier_channels(2, self.config.bands)
+        return self.elements_per_row * self.config.channels + fourier_channels(2, self.config.bands)
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         down, across = self._rows_of(self.config.size)
         return down * across
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         return self._patch[0] * self._patch[1]
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         batch, channels = signal.shape[:2]
         (height, width), (down, across) = self._grid(signal), self._patch
         signal = fitted(signal, (height * down, width * across))
         patches = signal.reshape(batch, channels, height, down, width, across)
         return patches.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, down * across * channels)
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         images = batch[self.name]
         (height, width), (down, across) = self._grid(images), self._patch
         patches = rows.reshape(rows.shape[0], height, width, down, across, -1)
@@ -179,28 +180,28 @@ class Image(Pixels):
     # -- as an answer
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         if self.config.stem is not None:
             return self.channels - self.config.stem.channels
         return fourier_channels(2, self.config.bands)
 
     @property
-    def values(self) -> int:
-        return self.elements * self.config.channels
+    def value_channels(self) -> int:
+        return self.elements_per_row * self.config.channels
 
-    def finer(self) -> Image:
+    def elementwise(self) -> Image:
         return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._codes(images, spacing))
+        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._positions(images, spacing))
 
     def targets(self, batch: Batch) -> Tensor:
         """Normalised pixels, whatever a stem makes of them."""
-        return self.unfold((floats(batch[self.name]) - self.mean) / self.std)
+        return self.patchify((floats(batch[self.name]) - self.mean) / self.std)
 
-    def write(self, signal: Tensor, stem: Path) -> Path:
+    def save(self, signal: Tensor, stem: Path) -> Path:
         """A .png."""
         from PIL import Image as Pillow
 
@@ -236,12 +237,14 @@ class Image(Pixels):
             return self.stem.grid(size)
         return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
 
-    def _codes(self, images: Tensor, spacing: Spacing = "linspace") -> GridCodes:
+    def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions:
         if self.stem is not None:
-            return self.stem.codes(images)
+            return self.stem.positions(images)
         down, across = self.config.patch
         own = (self.config.size[0] / down, self.config.size[1] / across)
-        return grid_codes(self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing)
+        return grid_positions(
+            self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing
+        )
 
 
 def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:

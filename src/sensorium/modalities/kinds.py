@@ -29,7 +29,7 @@ KINDS: dict[str, type[Modality]] = {
     "label": Label,
 }
 
-SenseConfig = Annotated[
+SingleConfig = Annotated[
     ImageConfig
     | AudioConfig
     | VideoConfig

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arrays import ByteArray, Segment
+from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError, did_you_mean
-from .base import Batch, Elementwise, Raw, Sample
+from ..nn.byte_array import ByteArray, Segment
+from .base import Batch, Elementwise, Sample
 
 
 @record
@@ -34,7 +35,7 @@ class Label(Elementwise):
     """A class: ``label`` is batch × 1, int64; negative where it is not known.
 
     >>> label = Label(LabelConfig(classes=2, names=("cat", "dog")))
-    >>> label.read("dog")["label"]
+    >>> label.load("dog")["label"]
     array([1])
     >>> label.embed({"label": torch.tensor([[1]])}).dense()
     tensor([[[0., 1.]]])
@@ -62,7 +63,7 @@ class Label(Elementwise):
         names = tuple(sorted({str(raw) for raw in raws}))
         return LabelConfig(classes=len(names), names=names)
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """int64, (1,): the place of a class, by its name, or its number where classes have no names.
 
         Raises:
@@ -88,13 +89,13 @@ class Label(Elementwise):
         return self.config.classes
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return 1
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return 0
 
     def targets(self, batch: Batch) -> Tensor:

@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..codecs.flow import read_flow
+from ..codecs.pictures import fit, flattened, opened
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.initialise import lecun
-from ..core.positions import Spacing, fourier_channels
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample
-from .flows import read_flow
-from .pictures import fit, flattened, opened
-from .pixels import centre, floats, grid_codes, recolour, stored_size
-from .spans import uniform
+from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.initialisation import lecun
+from ..nn.positions import Spacing, fourier_channels
+from .base import Batch, Modality, Sample
+from .pixels import centre, floats, grid_positions, recolour, stored_size
+from .sequences import uniform
 
 # What `measure` settles for.
 LARGEST_FRAME = (368, 496)  # the paper's
@@ -37,7 +38,7 @@ class PairConfig:
     Attributes:
         size: height and width in pixels.
         window: height and width of what a row holds of each frame, odd: the pixel and those around it.
-        channels: of a row, before its Fourier code.
+        channels: of a row, before its Fourier features.
         bands: Fourier bands per axis.
         resolution: per axis, twice the highest Fourier frequency; None: ``size``.
         flip: probability of mirroring left and right in training, and of mirroring up and down.
@@ -105,7 +106,7 @@ class Pair(Modality):
         most = (LARGEST_SIDE, LARGEST_SIDE) if count == 1 else LARGEST_FRAME
         return PairConfig(size=(min(int(height), most[0]), min(int(width), most[1])))
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it},
         without flow where it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the
         bytes of a file or an array, height × width [× 1, 3 or 4].
@@ -138,7 +139,7 @@ class Pair(Modality):
         it is unknown; None: nobody knows it.
 
         Raises:
-            InputError: as for :meth:`read`; also a single picture.
+            InputError: as for :meth:`load`; also a single picture.
         """
         frames = _frames(raw)
         if len(frames) == 1:
@@ -207,60 +208,60 @@ class Pair(Modality):
         kernel = self.linear.weight.unflatten(1, (2, down, across, 3)).permute(0, 1, 4, 2, 3).flatten(1, 2)
         pixels = (2 * floats(frames) - 1).to(kernel.dtype).flatten(1, 2)
         values = F.conv2d(pixels, kernel, self.linear.bias, padding=(down // 2, across // 2)).flatten(2).mT
-        return ByteArray((Segment(self.name, values, self._codes(frames)),))
+        return ByteArray((Segment(self.name, values, self._positions(frames)),))
 
     # -- rows and signal
 
     @property
     def channels(self) -> int:
-        return self.config.channels + self.code_channels
+        return self.config.channels + self.position_channels
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return prod(self.config.size)
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         """A row is a pixel of both frames."""
         return 2
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         """batch × 2 × k × height × width as batch × rows × (2 · k)."""
         return signal.flatten(3).permute(0, 3, 1, 2).flatten(2)
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × 2 × k × height × width."""
         return rows.unflatten(2, (2, -1)).permute(0, 2, 3, 1).unflatten(3, batch[self.name].shape[-2:])
 
     # -- as an answer
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return fourier_channels(2, self.config.bands)
 
     @property
-    def values(self) -> int:
+    def value_channels(self) -> int:
         """The colours of a pixel in both frames."""
         return 6
 
     @property
-    def peak(self) -> float:
+    def value_range(self) -> float:
         return 1.0
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
-        codes = self._codes(batch[self.name], spacing)
-        nothing = self.linear.weight.new_zeros(len(batch[self.name]), prod(codes.shape), 0)
-        return Segment(self.name, nothing, codes)
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        positions = self._positions(batch[self.name], spacing)
+        nothing = self.linear.weight.new_zeros(len(batch[self.name]), prod(positions.shape), 0)
+        return Segment(self.name, nothing, positions)
 
     def targets(self, batch: Batch) -> Tensor:
         """The pixels themselves, from -1 to 1, whatever the linear layer makes of those around them."""
-        return self.unfold(2 * floats(batch[self.name]) - 1)
+        return self.patchify(2 * floats(batch[self.name]) - 1)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × 2 × 3 × height × width, in [0, 1]."""
-        return ((self.fold(rows, batch) + 1) / 2).clamp(0, 1)
+        return ((self.unpatchify(rows, batch) + 1) / 2).clamp(0, 1)
 
-    def write(self, signal: Tensor, stem: Path) -> Path:
+    def save(self, signal: Tensor, stem: Path) -> Path:
         """A .png, the frames side by side."""
         from PIL import Image as Pillow
 
@@ -289,10 +290,10 @@ class Pair(Modality):
     def _without_room(self, batch: Batch) -> dict[str, Tensor]:
         return {key: value for key, value in batch.items() if key != f"{self.name}.room"}
 
-    def _codes(self, frames: Tensor, spacing: Spacing = "linspace") -> GridCodes:
+    def _positions(self, frames: Tensor, spacing: Spacing = "linspace") -> GridPositions:
         height, width = frames.shape[-2:]
         own = (float(self.config.size[0]), float(self.config.size[1]))
-        return grid_codes(
+        return grid_positions(
             (height, width), self.config.bands, self.config.resolution or own, self.linear.weight.device, spacing
         )
 

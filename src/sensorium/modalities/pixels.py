@@ -1,4 +1,4 @@
-"""What pictures share, still or moving: their size on disk and in the model, crops, and the codes of their grid."""
+"""What pictures share, still or moving: their size on disk and in the model, crops, and the positions of their grid."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arrays import GridCodes
-from ..core.positions import Spacing, fourier_grid
 from ..errors import InputError
+from ..nn.byte_array import GridPositions
+from ..nn.positions import Spacing, fourier_grid
 from .base import Batch, Modality
-from .spans import uniform
+from .sequences import uniform
 
 LUMA = (0.299, 0.587, 0.114)
 ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
@@ -48,12 +48,12 @@ class Pixels(Modality):
         return around_boxes(batch[self.name], share, generator)
 
     @property
-    def peak(self) -> float:
+    def value_range(self) -> float:
         return 1.0
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """The pixels, in [0, 1]."""
-        return (self.fold(rows, batch) * self.std + self.mean).clamp(0, 1)
+        return (self.unpatchify(rows, batch) * self.std + self.mean).clamp(0, 1)
 
     def _target(self, pictures: Tensor) -> tuple[int, int]:
         """What a view of stored pictures measures; pictures of another size are taken as they come."""
@@ -176,13 +176,13 @@ def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def grid_codes(
+def grid_positions(
     grid: tuple[int, ...],
     bands: int,
     resolution: tuple[float, ...],
     device: torch.device,
     spacing: Spacing = "linspace",
-) -> GridCodes:
-    """Fourier codes of a grid of rows; they do not depend on the batch and are made once for each shape."""
-    codes = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
-    return GridCodes(tuple(table.to(device) for table in codes.tables))
+) -> GridPositions:
+    """Fourier features of a grid of rows; they do not depend on the batch and are made once for each shape."""
+    positions = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
+    return GridPositions(tuple(table.to(device) for table in positions.tables))

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import ByteArray, Segment
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.positions import fourier_channels, fourier_points
 from ..errors import InputError
-from .base import Batch, Elementwise, Raw, Sample
+from ..nn.byte_array import ByteArray, Segment
+from ..nn.positions import fourier_channels, fourier_points
+from .base import Batch, Elementwise, Sample
 
 MOST_POINTS = 4096  # kept of a file; views take fewer
 
@@ -88,7 +89,7 @@ class Points(Elementwise):
             std=tuple(round(max(float(value), 1e-6), 6) for value in features.std(0)),
         )
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """float32, points × (3 + features), centred and scaled into [-1, 1]; at most 4,096 points of a cloud."""
         cloud = _cloud(raw)
         if cloud.shape[1] != 3 + self.config.features:
@@ -132,8 +133,8 @@ class Points(Elementwise):
                 f"{self.name}: expected batch × points × {3 + self.config.features}, got {tuple(cloud.shape)}"
             )
         values = (cloud[..., 3:] - self.mean) / self.std
-        codes = fourier_points(cloud[..., :3], bands=self.config.bands, resolution=(self.config.resolution,) * 3)
-        return ByteArray((Segment(self.name, values.float(), codes, mask=batch.get(f"{self.name}.mask")),))
+        positions = fourier_points(cloud[..., :3], bands=self.config.bands, resolution=(self.config.resolution,) * 3)
+        return ByteArray((Segment(self.name, values.float(), positions, mask=batch.get(f"{self.name}.mask")),))
 
     # -- rows and signal
 
@@ -142,13 +143,13 @@ class Points(Elementwise):
         return self.config.features + fourier_channels(3, self.config.bands)
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return self.config.points
 
     # -- as an answer
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return fourier_channels(3, self.config.bands)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:

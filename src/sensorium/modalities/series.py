@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arrays import ByteArray, GridCodes, RowCodes, Segment
+from ..codecs.raw import Raw, file_bytes
 from ..config import record
-from ..core.positions import fourier_channels, fourier_grid, fourier_points
 from ..errors import InputError
-from .base import Batch, Modality, Raw, Sample, file_bytes
-from .spans import cut, lengths, resample, uniform
+from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
+from ..nn.positions import fourier_channels, fourier_grid, fourier_points
+from .base import Batch, Modality, Sample
+from .sequences import cut, lengths, resample, uniform
 
 MOST_ROWS = 512  # of one step each; longer series get rows of several steps
 
@@ -60,7 +61,7 @@ class SeriesConfig:
 
 
 class Series(Modality):
-    """A series as rows of ``patch`` steps, with Fourier codes of time.
+    """A series as rows of ``patch`` steps, with Fourier features of time.
 
     Time is told in units of the configured length (or span), so padding changes no row that is present. NaN is a gap:
     0 after normalising, and a step without any measurement is not read at all.
@@ -79,7 +80,7 @@ class Series(Modality):
     config: SeriesConfig
     mean: Tensor
     std: Tensor
-    codes: Tensor
+    positions: Tensor
 
     def __init__(self, config: SeriesConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -87,9 +88,9 @@ class Series(Modality):
             raise InputError(f"{self.name}: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
-        self.resolution = (config.resolution or float(self.rows),)
-        codes = fourier_grid((self.rows,), bands=config.bands, resolution=self.resolution)
-        self.register_buffer("codes", codes.tables[0], persistent=False)
+        self.resolution = (config.resolution or float(self.num_rows),)
+        positions = fourier_grid((self.num_rows,), bands=config.bands, resolution=self.resolution)
+        self.register_buffer("positions", positions.tables[0], persistent=False)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class Series(Modality):
             span=None if spans[0] is None else max(span for span in spans if span is not None),
         )
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """One series, whole: an array (steps [× channels]), a pair of it and its times (steps), or a .csv or .npy file.
 
         Returns:
@@ -178,17 +179,17 @@ class Series(Modality):
         gaps, mask = signal.isnan(), batch.get(f"{self.name}.mask")
         if mask is not None:
             gaps = gaps | ~mask[..., None]
-        values = self.unfold(signal.masked_fill(gaps, 0.0))
+        values = self.patchify(signal.masked_fill(gaps, 0.0))
         present = ~gaps.all(-1, keepdim=True)  # batch × steps × 1
-        codes: GridCodes | RowCodes = GridCodes((self.codes[: values.shape[1]],))
+        positions: GridPositions | PointPositions = GridPositions((self.positions[: values.shape[1]],))
         if self.config.span is not None:
             # A row is where its present steps are on average.
-            weight = self.unfold(present.float())
-            times = (self.unfold(batch[f"{self.name}.times"].float()[..., None]) * weight).sum(2, keepdim=True)
+            weight = self.patchify(present.float())
+            times = (self.patchify(batch[f"{self.name}.times"].float()[..., None]) * weight).sum(2, keepdim=True)
             place = times / weight.sum(2, keepdim=True).clamp(min=1) / max(self.config.span, 1e-9) * 2 - 1
-            codes = fourier_points(place, bands=self.config.bands, resolution=self.resolution)
-        rows = self.unfold(present).any(2)
-        return ByteArray((Segment(self.name, values, codes, mask=rows),))
+            positions = fourier_points(place, bands=self.config.bands, resolution=self.resolution)
+        rows = self.patchify(present).any(2)
+        return ByteArray((Segment(self.name, values, positions, mask=rows),))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
@@ -197,38 +198,38 @@ class Series(Modality):
         return self.config.patch * self.config.channels + fourier_channels(1, self.config.bands)
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return ceil(self.config.length / self.config.patch)
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         return self.config.patch
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         """batch × steps × k as batch × rows × (patch · k), zeros after the last step."""
         padded = F.pad(signal, (0, 0, 0, -signal.shape[1] % self.config.patch))
         return padded.unflatten(1, (-1, self.config.patch)).flatten(2)
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps × k."""
         return rows.unflatten(2, (self.config.patch, -1)).flatten(1, 2)[:, : batch[self.name].shape[1]]
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return fourier_channels(1, self.config.bands)
 
-    def finer(self) -> Series:
+    def elementwise(self) -> Series:
         return Series(replace(self.config, patch=1), name=self.name)
 
     def targets(self, batch: Batch) -> Tensor:
         """Normalised measurements; gaps are NaN."""
-        return self.unfold((batch[self.name].float() - self.mean) / self.std)
+        return self.patchify((batch[self.name].float() - self.mean) / self.std)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps × channels, in the units of the series."""
-        return self.fold(rows, batch) * self.std + self.mean
+        return self.unpatchify(rows, batch) * self.std + self.mean
 
     # -- for people ---------------------------------------------------------------------------------------------
 

@@ -8,17 +8,17 @@ import pydantic
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import GridCodes
 from ..config import record
-from ..core.initialise import lecun
-from ..core.positions import LearnedCodes, fourier_channels
 from ..errors import InputError
-from .pixels import grid_codes
+from ..nn.byte_array import GridPositions
+from ..nn.initialisation import lecun
+from ..nn.positions import LearnedPositions, fourier_channels
+from .pixels import grid_positions
 
 
 @record
 class PointwiseConfig:
-    """A row per pixel, projected, and a learned code for each place, projected too.
+    """A row per pixel, projected, and a learned position for each place, projected too.
 
     Attributes:
         channels: of the projected pixel, and of its code.
@@ -33,7 +33,7 @@ class ConvolutionConfig:
     """A convolution of 7 × 7 and a pooling of 3 × 3, each of stride 2: a row for every 4 × 4 pixels.
 
     Attributes:
-        channels: of a row, before its Fourier code.
+        channels: of a row, before its Fourier features.
         geometry: ``same`` is the authors', 56 × 56 rows of 224 × 224 pixels; ``symmetric`` is that of ``transformers``,
             which pads evenly and does not pad the pooling: 55 × 55.
     """
@@ -47,12 +47,12 @@ StemConfig: TypeAlias = Annotated[PointwiseConfig | ConvolutionConfig, pydantic.
 
 
 class Pointwise(nn.Module):
-    """Pixels and learned codes, each through a linear layer of its own.
+    """Pixels and learned positions, each through a linear layer of its own.
 
     Args:
         config: how wide.
         pixels: channels of a pixel.
-        size: height and width of all pictures: a learned code knows no others.
+        size: height and width of all pictures: a learned position knows no others.
     """
 
     patch: ClassVar[tuple[int, int]] = (1, 1)
@@ -62,14 +62,14 @@ class Pointwise(nn.Module):
         self.size = size
         self.channels = 2 * config.channels
         self.convolution = lecun(nn.Conv2d(pixels, config.channels, 1))
-        self.places = LearnedCodes(size[0] * size[1], config.channels)
+        self.position_embedding = LearnedPositions(size[0] * size[1], config.channels)
         self.projection = lecun(nn.Linear(config.channels, config.channels))
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows down and across of a picture of ``size``."""
         return size
 
-    def codes(self, images: Tensor) -> GridCodes:
+    def positions(self, images: Tensor) -> GridPositions:
         """Of the rows of pictures.
 
         Raises:
@@ -77,7 +77,7 @@ class Pointwise(nn.Module):
         """
         if tuple(images.shape[-2:]) != self.size:
             raise InputError(f"image: {tuple(images.shape[-2:])} pixels; learned positions are of {self.size} only")
-        return GridCodes((self.projection(self.places().tables[0]),))
+        return GridPositions((self.projection(self.position_embedding().tables[0]),))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised pictures to batch × rows × values."""
@@ -86,12 +86,12 @@ class Pointwise(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution, a batch norm and a pooling, then Fourier codes of what is left of the grid.
+    """A convolution, a batch norm and a pooling, then Fourier features of what is left of the grid.
 
     Args:
         config: how wide, and where the borders are.
         pixels: channels of a pixel.
-        size: height and width of a picture, by which the codes' highest frequency is set.
+        size: height and width of a picture, by which the positions' highest frequency is set.
         bands: Fourier bands per axis.
         resolution: per axis, twice the highest Fourier frequency; None: the number of rows along it.
     """
@@ -123,10 +123,10 @@ class Convolution(nn.Module):
         halves = [(side - 1) // 2 + 1 for side in size]  # what the convolution leaves
         return (halves[0] - 3) // 2 + 1, (halves[1] - 3) // 2 + 1
 
-    def codes(self, images: Tensor) -> GridCodes:
+    def positions(self, images: Tensor) -> GridPositions:
         """Of the rows of pictures; without a look at them, which would move the statistics of the batch norm."""
         height, width = images.shape[-2:]
-        return grid_codes(self.grid((height, width)), self.bands, self.resolution, images.device)
+        return grid_positions(self.grid((height, width)), self.bands, self.resolution, images.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised pictures to batch × rows × values."""

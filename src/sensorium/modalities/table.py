@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import ByteArray, Segment
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.initialise import truncated_normal
-from ..core.positions import LearnedCodes
 from ..errors import InputError, did_you_mean
-from .base import Batch, Elementwise, Raw, Sample, at_least_float32, surprise
-from .spans import uniform
+from ..nn.byte_array import ByteArray, Segment
+from ..nn.initialisation import truncated_normal
+from ..nn.positions import LearnedPositions
+from .base import Batch, Elementwise, Sample, at_least_float32, surprise
+from .sequences import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 SHOWN = 16  # columns in a drawing
@@ -60,7 +61,7 @@ class Table(Elementwise):
 
     >>> columns = (Column(name="age", mean=40.0, std=10.0), Column(name="city", kind="category", categories=("Rome",)))
     >>> table = Table(TableConfig(columns=columns, channels=8))
-    >>> table.read({"age": "31", "city": "Rome"})["table"]
+    >>> table.load({"age": "31", "city": "Rome"})["table"]
     array([31.,  0.], dtype=float32)
     >>> table.embed({"table": torch.tensor([[31.0, 0.0]])}).dense().shape
     torch.Size([1, 2, 16])
@@ -89,7 +90,7 @@ class Table(Elementwise):
         self.directions = nn.Parameter(truncated_normal(torch.empty(len(columns), config.channels), 1.0))
         self.categories = nn.Embedding(max(1, sum(sizes)), config.channels)
         truncated_normal(self.categories.weight, 1.0)
-        self.codes = LearnedCodes(len(columns), config.channels)
+        self.positions = LearnedPositions(len(columns), config.channels)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ class Table(Elementwise):
             columns.append(Column(name=name, mean=float(f"{numbers.mean():.6g}"), std=std))
         return TableConfig(columns=tuple(columns))
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """One line: values in the order of the columns, or by name; names that are missing are gaps, as are None, NaN,
         empty texts and categories never seen before.
 
@@ -160,7 +161,7 @@ class Table(Elementwise):
         places = torch.where(self.numeric, 0, table.long() + self.first)
         values = torch.where(self.numeric[:, None], numbers, self.categories(places))
         values = values * present[..., None]
-        return ByteArray((Segment(self.name, values, self.codes(), mask=present),))
+        return ByteArray((Segment(self.name, values, self.positions(), mask=present),))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
@@ -169,17 +170,17 @@ class Table(Elementwise):
         return 2 * self.config.channels
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return len(self.config.columns)
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return self.config.channels
 
     @property
-    def values(self) -> int:
+    def value_channels(self) -> int:
         """A number, and every category of every column."""
         return 1 + len(self.categories.weight)
 
@@ -201,7 +202,7 @@ class Table(Elementwise):
         return torch.where(self.numeric, rows[..., 0] * self.std + self.mean, categories.to(rows.dtype))
 
     def _of_columns(self, rows: Tensor) -> Tensor:
-        """The scores of each column's own categories; those of the others are out of the question."""
+        """The scores of each column's own categories; those of the others are out of the prepared."""
         column = torch.arange(len(self.first), device=rows.device)
         of = torch.bucketize(torch.arange(rows.shape[-1] - 1, device=rows.device), self.first, right=True)
         others = F.one_hot(of - 1, len(column)).T == 0

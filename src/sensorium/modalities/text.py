@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.initialise import truncated_normal
-from ..core.positions import LearnedCodes, Spacing, fourier_channels, fourier_grid
 from ..errors import InputError
-from .base import Batch, Elementwise, Raw, Sample
-from .spans import cut, lengths, uniform
+from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.initialisation import truncated_normal
+from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
+from .base import Batch, Elementwise, Sample
+from .sequences import cut, lengths, uniform
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
@@ -33,7 +34,7 @@ class TextConfig:
     Attributes:
         length: the bytes the model sees at once.
         channels: the width of a byte's embedding.
-        positions: learned codes are added to the embedding, as in the paper; Fourier codes are joined to it.
+        positions: learned positions are added to the embedding, as in the paper; Fourier features are joined to it.
         bands: Fourier bands.
         blank: training hides this share of the bytes.
     """
@@ -52,7 +53,7 @@ class Text(Elementwise):
     Batch keys: ``text``, integers, batch × bytes; ``text.mask``, batch × bytes, where texts differ in length.
 
     >>> text = Text(TextConfig(length=8, channels=16))
-    >>> text.read("Hé")["text"]
+    >>> text.load("Hé")["text"]
     array([ 78, 201, 175], dtype=int16)
     >>> text.embed({"text": torch.tensor([[78, 201, 175]])}).dense().shape
     torch.Size([1, 3, 16])
@@ -63,17 +64,17 @@ class Text(Elementwise):
     ragged: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
     config: TextConfig
-    codes: Tensor
+    positions: Tensor
 
     def __init__(self, config: TextConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        self.bytes = nn.Embedding(VOCABULARY, config.channels)
-        truncated_normal(self.bytes.weight, 1.0)
+        self.byte_embedding = nn.Embedding(VOCABULARY, config.channels)
+        truncated_normal(self.byte_embedding.weight, 1.0)
         if config.positions == "learned":
-            self.places = LearnedCodes(config.length, config.channels)
+            self.position_embedding = LearnedPositions(config.length, config.channels)
         else:
-            codes = fourier_grid((config.length,), bands=config.bands)
-            self.register_buffer("codes", codes.tables[0], persistent=False)
+            positions = fourier_grid((config.length,), bands=config.bands)
+            self.register_buffer("positions", positions.tables[0], persistent=False)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class Text(Elementwise):
         length = np.quantile([len(_bytes(raw)) for raw in raws], 0.95)
         return TextConfig(length=min(LONGEST, int(np.ceil(length))))
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """A text (str), its bytes, or the path of a file; bytes that are not UTF-8 stay what they are.
 
         Returns:
@@ -115,12 +116,12 @@ class Text(Elementwise):
 
     def embed(self, batch: Batch) -> ByteArray:
         """A row a byte: its embedding, with the code of its place."""
-        values = self.bytes(batch[self.name].long())
+        values = self.byte_embedding(batch[self.name].long())
         mask = batch.get(f"{self.name}.mask")
         if self.config.positions == "learned":
-            values = values + self.places(values.shape[1]).dense()
+            values = values + self.position_embedding(values.shape[1]).dense()
             return ByteArray((Segment(self.name, values, mask=mask),))
-        return ByteArray((Segment(self.name, values, GridCodes((self.codes[: values.shape[1]],)), mask=mask),))
+        return ByteArray((Segment(self.name, values, GridPositions((self.positions[: values.shape[1]],)), mask=mask),))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
@@ -131,24 +132,28 @@ class Text(Elementwise):
         )
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         return self.config.length
 
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return self.config.channels if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
 
     @property
-    def values(self) -> int:
+    def value_channels(self) -> int:
         return VOCABULARY
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         count, length = batch[self.name].shape
-        codes = self.places(length) if self.config.positions == "learned" else GridCodes((self.codes[:length],))
-        nothing = self.bytes.weight.new_zeros(count, length, 0)
-        return Segment(self.name, nothing, codes, mask=batch.get(f"{self.name}.mask"))
+        positions = (
+            self.position_embedding(length)
+            if self.config.positions == "learned"
+            else GridPositions((self.positions[:length],))
+        )
+        nothing = self.byte_embedding.weight.new_zeros(count, length, 0)
+        return Segment(self.name, nothing, positions, mask=batch.get(f"{self.name}.mask"))
 
     def targets(self, batch: Batch) -> Tensor:
         """The bytes' numbers; what was hidden before is not known."""

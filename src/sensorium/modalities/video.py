@@ -1,4 +1,4 @@
-"""Video: patches of space and time (one pixel each is raw video), Fourier codes over time, height and width."""
+"""Video: patches of space and time (one pixel each is raw video), Fourier features over time, height and width."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arrays import ByteArray, GridCodes, Segment
+from ..codecs.raw import Raw
 from ..config import record
-from ..core.positions import Spacing, fourier_channels
 from ..errors import Absent, InputError
-from .base import Batch, Raw, Sample, of_present
-from .pixels import Pixels, centre, floats, grid_codes, random_crop, recolour
-from .spans import cut, lengths, uniform
+from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.positions import Spacing, fourier_channels
+from .base import Batch, Sample, of_present
+from .pixels import Pixels, centre, floats, grid_positions, random_crop, recolour
+from .sequences import cut, lengths, uniform
 
 # What `measure` settles for.
 LARGEST_SIDE = 112
@@ -148,7 +149,7 @@ class Video(Pixels):
             std=half,
         )
         reader = cls(replace(config, frames=1, seconds=1.0))
-        some = [reader.read(raw)["video"][..., ::4, ::4] for raw, _ in found[:: max(1, len(found) // 16)]]
+        some = [reader.load(raw)["video"][..., ::4, ::4] for raw, _ in found[:: max(1, len(found) // 16)]]
         pixels = np.concatenate([video.transpose(1, 0, 2, 3).reshape(config.channels, -1) for video in some], axis=1)
         mean, std = pixels.mean(1) / 255, pixels.std(1) / 255
         return replace(
@@ -157,7 +158,7 @@ class Video(Pixels):
             std=tuple(round(max(float(value), 0.02), 4) for value in std),
         )
 
-    def read(self, raw: Raw) -> Sample:
+    def load(self, raw: Raw) -> Sample:
         """The first ``seconds`` of a video: a path, the bytes of a file, an array (frames × height × width [× 1 or 3])
         at the configured rate, or an (array, rate) pair.
 
@@ -230,33 +231,33 @@ class Video(Pixels):
             )
         steps = self.config.patch[0]
         # Normalised after unfolding, as one pass: -mean/std + pixel · 1/std.
-        scale = (1 / self.std).flatten().repeat(self.elements)
-        values = torch.addcmul(-self.mean.flatten().repeat(self.elements) * scale, self.unfold(video), scale)
+        scale = (1 / self.std).flatten().repeat(self.elements_per_row)
+        values = torch.addcmul(-self.mean.flatten().repeat(self.elements_per_row) * scale, self.patchify(video), scale)
         if mask is None and video.shape[1] % steps:
             mask = video.new_ones(video.shape[:2], dtype=torch.bool)  # for what fills up the last patch
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
             cells = values.view(len(values), mask.shape[1], -1, steps, values.shape[2] // steps)
             cells.masked_fill_(~mask[:, :, None, :, None], 0.0)
-        return ByteArray((replace(self.positions(batch), values=values),))
+        return ByteArray((replace(self.query_segment(batch), values=values),))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
     @property
     def channels(self) -> int:
-        return self.elements * self.config.channels + fourier_channels(3, self.config.bands)
+        return self.elements_per_row * self.config.channels + fourier_channels(3, self.config.bands)
 
     @property
-    def rows(self) -> int:
+    def num_rows(self) -> int:
         time, down, across = self.config.grid
         return time * down * across
 
     @property
-    def elements(self) -> int:
+    def elements_per_row(self) -> int:
         frames, height, width = self.config.patch
         return frames * height * width
 
-    def unfold(self, signal: Tensor) -> Tensor:
+    def patchify(self, signal: Tensor) -> Tensor:
         """batch × frames × k × height × width as batch × rows × (elements · k), zeros after the last frame."""
         frames, height, width = self.config.patch
         if missing := -signal.shape[1] % frames:
@@ -264,7 +265,7 @@ class Video(Pixels):
         cells = signal.unflatten(4, (-1, width)).unflatten(3, (-1, height)).unflatten(1, (-1, frames))
         return cells.permute(0, 1, 4, 6, 2, 5, 7, 3).flatten(4).flatten(1, 3)
 
-    def fold(self, rows: Tensor, batch: Batch) -> Tensor:
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × frames × k × height × width."""
         cells = rows.unflatten(2, (*self.config.patch, -1)).unflatten(1, self._grid(batch[self.name]))
         signal = cells.permute(0, 1, 4, 7, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(1, 2)
@@ -273,25 +274,25 @@ class Video(Pixels):
     # -- as an answer -------------------------------------------------------------------------------------------
 
     @property
-    def code_channels(self) -> int:
+    def position_channels(self) -> int:
         return fourier_channels(3, self.config.bands)
 
-    def finer(self) -> Video:
+    def elementwise(self) -> Video:
         return Video(replace(self.config, patch=(1, 1, 1)), name=self.name)
 
-    def positions(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         video, mask = batch[self.name], batch.get(f"{self.name}.mask")
         time, *space = self._grid(video)
         steps, places = self.config.patch[0], space[0] * space[1]
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
             mask = mask.any(2).repeat_interleave(places, dim=1)
-        # Time is told in units of a clip, so a short video's codes are the first ones of a whole clip.
-        times, *others = self._codes(tuple(space), video.device, spacing).tables
+        # Time is told in units of a clip, so a short video's positions are the first ones of a whole clip.
+        times, *others = self._positions(tuple(space), video.device, spacing).tables
         nothing = self.mean.new_zeros(len(video), time * places, 0)
-        return Segment(self.name, nothing, GridCodes((times[:time], *others)), mask=mask)
+        return Segment(self.name, nothing, GridPositions((times[:time], *others)), mask=mask)
 
-    def write(self, signal: Tensor, stem: Path, *, wave: Tensor | None = None, sound_rate: int = 48_000) -> Path:
+    def save(self, signal: Tensor, stem: Path, *, wave: Tensor | None = None, sound_rate: int = 48_000) -> Path:
         """A .mp4 that every browser plays, of an even number of pixels, with sound if there is any.
 
         Args:
@@ -339,10 +340,10 @@ class Video(Pixels):
         frames, height, width = self.config.patch
         return ceil(video.shape[1] / frames), video.shape[-2] // height, video.shape[-1] // width
 
-    def _codes(self, space: tuple[int, ...], device: torch.device, spacing: Spacing) -> GridCodes:
+    def _positions(self, space: tuple[int, ...], device: torch.device, spacing: Spacing) -> GridPositions:
         own = tuple(float(size) for size in self.config.grid)
         grid = (self.config.grid[0], *space)
-        return grid_codes(grid, self.config.bands, self.config.resolution or own, device, spacing)
+        return grid_positions(grid, self.config.bands, self.config.resolution or own, device, spacing)
 
     def _spare(self, batch: Batch) -> Tensor:
         """By how many frames each video is longer than a clip: int64, (batch,)."""

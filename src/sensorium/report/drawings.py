@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..codecs.flow import colours
 from ..modalities import Batch, Modality, Signal
-from ..modalities.flows import colours
 
 INK, ACCENT, SECOND, PALE = "#1d2430", "#2f6fde", "#e0703c", "#d9dee7"
 MOST_POINTS = 400  # of a curve
@@ -20,11 +20,11 @@ MOST_DOTS = 3000  # of a scatter
 
 
 def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = None, *, dpi: int = 110) -> str:
-    """One example of a viewed batch, with heat over it if given; several senses one below the other. It is 2.8 inches
-    wide, so ``dpi`` says how large."""
+    """One example of a viewed batch, with heat over it if given; several modalities one below the other. It is 2.8
+    inches wide, so ``dpi`` says how large."""
     from matplotlib.figure import Figure
 
-    count = len(modality.senses)
+    count = len(modality.modalities)
     figure = Figure(figsize=(2.8, 2.1 if count == 1 else 1.9 * count))
     axes = figure.add_subplot()
     axes.tick_params(labelsize=7)
@@ -46,16 +46,17 @@ def motion(flow: np.ndarray, largest: float) -> str:
     return _uri(figure, "webp", dpi=110, pil_kwargs={"quality": 88})
 
 
-def curves(history: Sequence[Mapping[str, Any]], headline: str) -> list[tuple[str, str]]:
-    """What went on in training: (title, picture) for the loss, the headline metric and the learning rate, if known."""
+def curves(history: Sequence[Mapping[str, Any]], primary_metric: str) -> list[tuple[str, str]]:
+    """What went on in training: (title, picture) for the loss, the primary_metric metric and the learning rate, if
+    known."""
     clock = next((key for key in ("seconds", "progress", "step") if len(_points(history, key, key)[0]) > 1), None)
-    panels = {"Loss": "loss", headline: headline, "Learning rate": "learning_rate"}
+    panels = {"Loss": "loss", primary_metric: primary_metric, "Learning rate": "learning_rate"}
     drawn = []
     for title, key in panels.items():
         lines = {name: _points(history, clock, name) for name in (key, f"val_{key}")} if clock else {}
         lines = {name: line for name, line in lines.items() if len(line[0]) > 1}
         if clock and lines:
-            drawn.append((title, _curve(lines, clock, share=title == headline)))
+            drawn.append((title, _curve(lines, clock, share=title == primary_metric)))
     return drawn
 
 
@@ -93,7 +94,13 @@ def _curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], clock: str, *, sh
             axes.plot(across / scale, values, color=colour, alpha=0.22, linewidth=0.8)
         marker = "o" if len(values) <= 40 and held_out else ""
         axes.plot(
-            across / scale, _running_mean(values, window), color=colour, linewidth=1.8, label=label, marker=marker, ms=3
+            across / scale,
+            _running_mean(values, window),
+            color=colour,
+            linewidth=1.8,
+            label=label,
+            marker=marker,
+            ms=3,
         )
     if share and all(values.min() >= 0 and values.max() <= 1 for _, values in lines.values()):
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..model import Model
+from ..data import Samples
+from ..inference.evaluation import Evaluation, explain_reads, flows, one, reconstructed, seen
+from ..models.perceiver import Perceiver
 from ..tasks import Flow, Reconstruct
 from . import drawings
-from .evaluation import Evaluation, Samples, explain_reads, flows, one, reconstructed, seen
 from .summary import figure, percent
 
 SHOWN = 8  # examples of each sort
@@ -33,7 +34,7 @@ TITLES = {
 }
 
 
-def examples(model: Model, samples: Samples, evaluation: Evaluation) -> str:
+def examples(model: Perceiver, samples: Samples, evaluation: Evaluation) -> str:
     """Two galleries with captions: what was answered, how surely, and what it is."""
     kind = model.task.config.kind
     if isinstance(model.task, Flow):
@@ -48,7 +49,7 @@ def examples(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     )
 
 
-def _reconstructions(model: Model, samples: Samples) -> str:
+def _reconstructions(model: Perceiver, samples: Samples) -> str:
     """A row per example: the signal, and what the model says it is where it was hidden."""
     chosen = _evenly(list(range(len(samples))), SHOWN)
     rows = []
@@ -64,7 +65,7 @@ def _reconstructions(model: Model, samples: Samples) -> str:
     )
 
 
-def _motions(model: Model, samples: Samples) -> str:
+def _motions(model: Perceiver, samples: Samples) -> str:
     """A row per example: the first frame, the motion that the model sees, and the true one in the same colours."""
     rows = []
     for index in _evenly(list(range(len(samples))), SHOWN):
@@ -78,12 +79,12 @@ def _motions(model: Model, samples: Samples) -> str:
     return (
         f'<p class="soft">{MOTION}</p>'
         f'<div class="scroll"><table class="gazes" style="{_shape(model)}"><thead><tr><th></th>'
-        f'<th scope="col">First frame</th><th scope="col">Answer</th><th scope="col">Truth</th></tr></thead>'
+        f'<th scope="col">First frame</th><th scope="col">Prediction</th><th scope="col">Truth</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
+def gazes(model: Perceiver, samples: Samples, evaluation: Evaluation) -> str:
     """A row per example: the signal, then the heat of the first and last read and distinct ones between."""
     if model.task.per_example:
         right, wrong = _choose(model, evaluation)
@@ -104,7 +105,7 @@ def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
         name = escape(_short(samples.names[index]))
         told = _caption(model, evaluation, index) if model.task.per_example else name
         rows.append(f'<tr><th scope="row">{told}</th>{cells}</tr>')
-    count = len([number for number in model.config.encoder.reads if number is not None])
+    count = len([number for number in model.config.encoder.cross_attention if number is not None])
     head = "".join(f'<th scope="col">Read {read + 1} of {count}</th>' for read in reads)
     return (
         f'<p class="soft">{LEGEND}</p>'
@@ -113,7 +114,7 @@ def gazes(model: Model, samples: Samples, evaluation: Evaluation) -> str:
     )
 
 
-def _gallery(model: Model, samples: Samples, evaluation: Evaluation, chosen: Sequence[int], verdict: str) -> str:
+def _gallery(model: Perceiver, samples: Samples, evaluation: Evaluation, chosen: Sequence[int], verdict: str) -> str:
     batch = seen(model, samples, chosen)
     figures = [
         f'<figure class="{verdict}"><img src="{drawings.signal(model.inputs, batch, place)}" alt="">'
@@ -126,7 +127,7 @@ def _gallery(model: Model, samples: Samples, evaluation: Evaluation, chosen: Seq
     return f'<div class="gallery{wide}" style="{_shape(model)}">{"".join(figures)}</div>'
 
 
-def _choose(model: Model, evaluation: Evaluation) -> tuple[list[int], list[int]]:
+def _choose(model: Perceiver, evaluation: Evaluation) -> tuple[list[int], list[int]]:
     """Examples that are right, evenly over the targets, and the worst of the others, the worst first."""
     scores, targets = evaluation.scores, evaluation.targets
     assert targets is not None
@@ -142,7 +143,7 @@ def _choose(model: Model, evaluation: Evaluation) -> tuple[list[int], list[int]]
     return _evenly(order[right[order]].tolist(), SHOWN), worst[~right[worst]][:SHOWN].tolist()
 
 
-def _caption(model: Model, evaluation: Evaluation, index: int) -> str:
+def _caption(model: Perceiver, evaluation: Evaluation, index: int) -> str:
     """What was answered, and what it is where that differs."""
     assert evaluation.targets is not None
     classes, score = model.task.config.classes, evaluation.scores[index]
@@ -171,9 +172,9 @@ def _short(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _distinct_reads(model: Model) -> list[int]:
+def _distinct_reads(model: Perceiver) -> list[int]:
     """The first read with each set of weights, and the last read: at most a few, evenly."""
-    numbers = [number for number in model.config.encoder.reads if number is not None]
+    numbers = [number for number in model.config.encoder.cross_attention if number is not None]
     if not numbers:
         return []
     return _evenly(sorted({numbers.index(number) for number in numbers} | {len(numbers) - 1}), MOST_READS)
@@ -183,12 +184,12 @@ def _evenly(items: list[int], count: int) -> list[int]:
     return [items[place] for place in np.linspace(0, len(items) - 1, min(len(items), count)).astype(int)]
 
 
-def _is_square(model: Model) -> bool:
+def _is_square(model: Perceiver) -> bool:
     """Whether signals are drawn as pictures rather than as curves or lines of text."""
     return model.inputs.kind in ("image", "points")
 
 
-def _shape(model: Model) -> str:
-    count = len(model.inputs.senses)
+def _shape(model: Perceiver) -> str:
+    count = len(model.inputs.modalities)
     wide = "--shape:4/3" if count == 1 else f"--shape:28/{19 * count}"
     return "--shape:1;--cell:140px" if _is_square(model) else f"{wide};--cell:220px"

@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from ..checkpoints import replace_file
+from ..data import Samples
 from ..errors import InputError
-from ..model import Model
+from ..files import replace_file
+from ..inference.evaluation import Evaluation
+from ..models.perceiver import Perceiver
 from . import drawings, gallery, tables
-from .evaluation import Evaluation, Samples
 from .style import STYLE
 from .summary import amount, collect, duration, figure, percent
 
@@ -40,7 +41,7 @@ METRIC_NAMES = {
 def write_report(
     folder: Path,
     *,
-    model: Model,
+    model: Perceiver,
     samples: Samples,
     evaluation: Evaluation,
     config: dict[str, Any],
@@ -58,7 +59,7 @@ def write_report(
         train_seconds: how long that took.
         seed: of the run.
         history: what training logged, in order; of the keys ``seconds``, ``progress``, ``step``, ``loss``,
-            ``learning_rate``, the headline metric and ``val_…`` those present are drawn.
+            ``learning_rate``, the primary_metric metric and ``val_…`` those present are drawn.
         warnings: what the user should know, a line each.
 
     Returns:
@@ -91,7 +92,7 @@ def _json(report: Mapping[str, Any]) -> str:
 def _page(
     name: str,
     report: Mapping[str, Any],
-    model: Model,
+    model: Perceiver,
     samples: Samples,
     evaluation: Evaluation,
     history: Sequence[Mapping[str, Any]],
@@ -152,9 +153,9 @@ def section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>\n" if content else ""
 
 
-def _headline(report: Mapping[str, Any], model: Model) -> str:
+def _headline(report: Mapping[str, Any], model: Perceiver) -> str:
     """A row of cards: the metric by which models are compared, and what it took."""
-    name = report["headline"]
+    name = report["primary_metric"]
     value = report["metrics"][name]
     note = METRIC_NAMES.get(name, name)
     if report["task"] == "classify":
@@ -166,7 +167,7 @@ def _headline(report: Mapping[str, Any], model: Model) -> str:
         {"classify": "classes", "tag": "tags", "regress": "targets"}.get(report["task"]),
     )
     if what is None:
-        count, what = model.task.rows(model.inputs), "places of an example, asked for one by one"
+        count, what = model.task.num_queries(model.inputs), "places of an example, asked for one by one"
     cards = [
         (_metric(name, value), note),
         (f"{report['samples']:,}", f"examples, {report['split']} split"),
@@ -178,39 +179,40 @@ def _headline(report: Mapping[str, Any], model: Model) -> str:
     return f'<div class="cards">{told}</div>'
 
 
-def _trained(report: Mapping[str, Any], model: Model) -> str:
+def _trained(report: Mapping[str, Any], model: Perceiver) -> str:
     """The way of the data through the model."""
     encoder = model.config.encoder
-    reads = [number for number in encoder.reads if number is not None]
-    processes = [number for number in encoder.processes if number is not None]
+    reads = [number for number in encoder.cross_attention if number is not None]
+    processes = [number for number in encoder.latent_transformer if number is not None]
     up_to = "up to " if model.inputs.ragged else ""
     steps = [
         (
-            " + ".join(sense.name for sense in model.inputs.senses),
-            f"{up_to}{model.inputs.rows:,} rows × {model.inputs.channels:,} channels",
+            " + ".join(modality.name for modality in model.inputs.modalities),
+            f"{up_to}{model.inputs.num_rows:,} rows × {model.inputs.channels:,} channels",
         ),
-        (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.read_heads, 'head')}"),
-        ("latents", f"{encoder.latents:,} × {encoder.width:,}"),
+        (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.num_cross_attention_heads, 'head')}"),
+        ("latents", f"{encoder.num_latents:,} × {encoder.latent_channels:,}"),
         (
             _times(len(processes), "process", "processes"),
-            f"{_weights(processes)}, {_times(encoder.layers, 'layer')}, {_times(encoder.process_heads, 'head')}",
+            f"{_weights(processes)}, {_times(encoder.num_layers, 'layer')}, "
+            f"{_times(encoder.num_self_attention_heads, 'head')}",
         ),
-        (report["task"], f"{len(report['classes']) or model.task.rows(model.inputs):,} outputs"),
+        (report["task"], f"{len(report['classes']) or model.task.num_queries(model.inputs):,} outputs"),
     ]
     told = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in steps)
     return f'<ol class="path">{told}</ol>'
 
 
-def _curves(history: Sequence[Mapping[str, Any]], model: Model) -> str:
-    name = model.task.headline
+def _curves(history: Sequence[Mapping[str, Any]], model: Perceiver) -> str:
+    name = model.task.primary_metric
     return pictures((METRIC_NAMES.get(title, title), picture) for title, picture in drawings.curves(history, name))
 
 
 def _shares(report: Mapping[str, Any]) -> str:
-    """How much of the attention each sense got; nothing where there is but one."""
+    """How much of the attention each modality got; nothing where there is but one."""
     if "attention_shares" not in report:
         return ""
-    told = "The share of the attention that each sense got; an example that lacks one gives it none."
+    told = "The share of the attention that each modality got; an example that lacks one gives it none."
     return f'<p class="soft">{told}</p>{tables.attention_shares(report["attention_shares"])}'
 
 

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoints import versions
-from ..model import Model
-from .evaluation import Evaluation, Samples, mean_shares
+from ..data import Samples
+from ..inference.environment import versions
+from ..inference.evaluation import Evaluation, mean_shares
+from ..models.perceiver import Perceiver
 
 WORST = 20  # confusions that are listed
 
 
 def collect(
-    model: Model,
+    model: Perceiver,
     samples: Samples,
     evaluation: Evaluation,
     *,
@@ -35,7 +36,7 @@ def collect(
         "task": kind,
         "split": evaluation.split,
         "samples": evaluation.samples,
-        "headline": model.task.headline,
+        "primary_metric": model.task.primary_metric,
         "metrics": evaluation.metrics,
         "parameters": model.parameter_count(),
         "train_seconds": round(train_seconds, 3),
@@ -55,7 +56,7 @@ def collect(
         score = _tag_scores if kind == "tag" else _target_scores
         targets = targets.reshape(scores.shape)
         report["per_class"] = {name: score(scores[:, k], targets[:, k]) for k, name in enumerate(classes)}
-    if len(model.inputs.senses) > 1:
+    if len(model.inputs.modalities) > 1:
         report["attention_shares"] = mean_shares(model, samples)
     report |= {
         "set_aside": list(samples.set_aside),

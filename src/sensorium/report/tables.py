@@ -42,7 +42,7 @@ def per_class(report: Mapping[str, Any]) -> str:
 
 
 def attention_shares(told: Mapping[str, Sequence[float]]) -> str:
-    """How much of each read's attention went to which sense: for each sense by name, its share of every read."""
+    """How much of each read's attention went to which modality: for each modality by name, its share of every read."""
     count = len(next(iter(told.values())))
     head = "".join(f'<th class="number" scope="col">Read {read} of {count}</th>' for read in range(1, count + 1))
     rows = "".join(
@@ -52,7 +52,7 @@ def attention_shares(told: Mapping[str, Sequence[float]]) -> str:
         for name, of_reads in told.items()
     )
     return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">Sense</th>{head}</tr></thead>'
+        f'<div class="scroll"><table><thead><tr><th scope="col">Modality</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

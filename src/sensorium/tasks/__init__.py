@@ -7,24 +7,24 @@ from typing import Annotated, Any
 import pydantic
 
 from ..modalities import Modality
-from .base import Answer, Question, Task
-from .fill import IGNORED, Fill, FillConfig
-from .flow import Flow, FlowAnswer, FlowConfig
+from .base import Prediction, Prepared, Task
+from .flow import Flow, FlowConfig, FlowPrediction
+from .mlm import IGNORED, MLM, MLMConfig
 from .named import Classify, ClassifyConfig, Regress, RegressConfig, Tag, TagConfig
 from .reconstruct import Reconstruct, ReconstructConfig, Reconstruction
 
 __all__ = [
     "IGNORED",
+    "MLM",
     "TASKS",
-    "Answer",
     "Classify",
     "ClassifyConfig",
-    "Fill",
-    "FillConfig",
     "Flow",
-    "FlowAnswer",
     "FlowConfig",
-    "Question",
+    "FlowPrediction",
+    "MLMConfig",
+    "Prediction",
+    "Prepared",
     "Reconstruct",
     "ReconstructConfig",
     "Reconstruction",
@@ -34,11 +34,11 @@ __all__ = [
     "TagConfig",
     "Task",
     "TaskConfig",
-    "task",
+    "build_task",
 ]
 
 TaskConfig = Annotated[
-    ClassifyConfig | TagConfig | RegressConfig | FillConfig | ReconstructConfig | FlowConfig,
+    ClassifyConfig | TagConfig | RegressConfig | MLMConfig | ReconstructConfig | FlowConfig,
     pydantic.Field(discriminator="kind"),
 ]
 
@@ -46,12 +46,12 @@ TASKS: dict[str, type[Task]] = {
     "classify": Classify,
     "tag": Tag,
     "regress": Regress,
-    "fill": Fill,
+    "mlm": MLM,
     "reconstruct": Reconstruct,
     "flow": Flow,
 }
 
 
-def task(config: Any, *, inputs: Modality, channels: int | None = None) -> Task:
+def build_task(config: Any, *, inputs: Modality, channels: int | None = None) -> Task:
     """The task that a configuration describes; arguments as of :class:`Task`."""
     return TASKS[config.kind](config, inputs=inputs, channels=channels)

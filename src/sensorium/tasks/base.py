@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..arrays import ByteArray
-from ..core.queries import Queries
 from ..modalities import Batch, Modality
+from ..nn.byte_array import ByteArray
+from ..nn.queries import Queries
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a model says of a batch.
 
     Attributes:
@@ -33,18 +33,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question:
+class Prepared:
     """A batch that a model is asked about, and what would be right.
 
     Attributes:
-        view: what the model sees.
-        target: the right answer, as ``Task.loss`` takes it; None: nobody knows.
-        where: the output rows that are asked, int64; None: all.
+        inputs: what the model sees.
+        targets: the right answer, as ``Task.loss`` takes it; None: it is not known.
+        query_indices: the output rows that are asked for, int64; None: all.
     """
 
-    view: dict[str, Tensor]
-    target: Any
-    where: Tensor | None = None
+    inputs: dict[str, Tensor]
+    targets: Any
+    query_indices: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Places(Queries):
 
 
 class Task(nn.Module, ABC):
-    """A question with an answer that can be scored. What it learns for itself (queries, a bias) it owns.
+    """A prepared with an answer that can be scored. What it learns for itself (queries, a bias) it owns.
 
     Args:
         config: what is asked.
@@ -68,13 +68,13 @@ class Task(nn.Module, ABC):
             mean of the latents is asked.
 
     Attributes:
-        headline: the metric by which models are compared; larger is better.
+        primary_metric: the metric by which models are compared; larger is better.
         per_example: whether an answer has one row of scores for each example, which a report can table; False: it is a
             signal.
         start: how the decoder's last linear layer starts.
     """
 
-    headline: str
+    primary_metric: str
     per_example: ClassVar[bool] = True
     start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
@@ -104,11 +104,11 @@ class Task(nn.Module, ABC):
         """Channels of a row of the decoder's output; None: those of the queries."""
 
     @abstractmethod
-    def rows(self, inputs: Modality) -> int:
+    def num_queries(self, inputs: Modality) -> int:
         """How many output rows an example of the configured size has: what ``where`` may ask for."""
 
     @abstractmethod
-    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
+    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
         """The queries for a viewed batch; None: the mean of the latents is asked.
 
         Args:
@@ -116,7 +116,7 @@ class Task(nn.Module, ABC):
         """
 
     @abstractmethod
-    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Any:
+    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Any:
         """The decoder's output, read.
 
         Args:
@@ -131,19 +131,21 @@ class Task(nn.Module, ABC):
     # -- being right
 
     @abstractmethod
-    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+    def prepare(
+        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
+    ) -> Prepared:
         """What to ask in training and evaluation, of a view that still has the batch's ``target``, if there is one.
         Where the signal is its own target, parts of it are hidden here.
 
         Args:
-            generator: of what is random; None, in evaluation: the question depends on the example alone.
+            generator: of what is random; None, in evaluation: the prepared depends on the example alone.
         """
 
     @abstractmethod
     def loss(self, output: Any, target: Any, *, smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch: an answer's ``output`` against a question's ``target``."""
+        """The mean loss of a batch: an answer's ``output`` against a prepared's ``target``."""
 
-    def agreement(self, output: Any, target: Any) -> float:
+    def training_accuracy(self, output: Any, target: Any) -> float:
         """The share of a training batch that is right, for a glance; NaN where right and wrong do not apply."""
         return nan
 
@@ -151,11 +153,11 @@ class Task(nn.Module, ABC):
     def metrics(self) -> MetricCollection:
         """Fresh metrics, for ``score``."""
 
-    def merit(self, metrics: Mapping[str, float]) -> float:
+    def selection_score(self, metrics: Mapping[str, float]) -> float:
         """How good weights are of which an evaluation gave these metrics, with ``loss``; larger is better. The best are
         kept."""
-        return metrics[self.headline]
+        return metrics[self.primary_metric]
 
     @abstractmethod
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
-        """Update metrics with a batch's answer and its question's target."""
+        """Update metrics with a batch's answer and its prepared's target."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ..config import record
-from ..core.queries import Queries
 from ..errors import InputError
 from ..modalities import Modality
 from ..modalities.base import at_least_float32
 from ..modalities.pair import Pair
 from ..modalities.pixels import floats
-from .base import Places, Question, Task
+from ..nn.queries import Queries
+from .base import Places, Prepared, Task
 from .warps import WarpConfig, make
 
 if TYPE_CHECKING:
@@ -32,21 +32,22 @@ class FlowConfig:
     Attributes:
         scale: pixels that the decoder's 1 stands for. The authors divide by 100 in the decoder and multiply by 20
             after it.
-        asked: how many pixels of an example training asks for at a time; None: all. The paper does not say.
+        num_queries: how many pixels of an example training asks for at a time; None: all. The paper does not say.
         warps: the motion that single pictures are given; None: the data are pairs.
-        levels: sizes at which whole frames are answered, each half the next one: motion too large for the model is
-            found in smaller frames, and what is left of it in larger ones. 1: only as they are, as in the paper.
+        pyramid_levels: sizes at which whole frames are answered, each half the next one: motion too large for the
+            model is found in smaller frames, and what is left of it in larger ones. 1: only as they are, as in the
+            paper.
     """
 
     kind: Literal["flow"] = "flow"
     scale: float = 0.2
-    asked: int | None = None
+    num_queries: int | None = None
     warps: WarpConfig | None = None
-    levels: int = 1
+    pyramid_levels: int = 1
 
 
 @dataclass(frozen=True)
-class FlowAnswer:
+class FlowPrediction:
     """What a model says moves.
 
     Attributes:
@@ -68,7 +69,7 @@ class FlowAnswer:
         """
         if self.queries.where is not None:
             raise InputError("flow: a field of motion needs all of its pixels; ask without where")
-        return self.inputs.fold(self.output, self.queries.view).squeeze(2)
+        return self.inputs.unpatchify(self.output, self.queries.view).squeeze(2)
 
     @property
     def scores(self) -> Tensor:
@@ -84,15 +85,15 @@ class Flow(Task):
     Raises:
         InputError: the model does not read pairs, or a scale or count that is none.
 
-    >>> from sensorium.modalities import PairConfig, modality
-    >>> pair = modality(PairConfig(size=(4, 6), bands=2))
-    >>> task = Flow(FlowConfig(asked=5), inputs=pair)
+    >>> from sensorium.modalities import PairConfig, build_modality
+    >>> pair = build_modality(PairConfig(size=(4, 6), bands=2))
+    >>> task = Flow(FlowConfig(num_queries=5), inputs=pair)
     >>> view = {"pair": torch.rand(3, 2, 3, 4, 6), "pair.flow": torch.zeros(3, 2, 4, 6)}
-    >>> task.ask(pair, view).count, task.pose(pair, view, torch.Generator()).target.shape
+    >>> task.queries(pair, view).count, task.prepare(pair, view, torch.Generator()).targets.shape
     (24, torch.Size([3, 5, 2]))
     """
 
-    headline = "explained"
+    primary_metric = "explained"
     per_example = False
     start: ClassVar[Literal["lecun", "zeros"]] = "zeros"
     config: FlowConfig
@@ -101,7 +102,11 @@ class Flow(Task):
         super().__init__(config, inputs=inputs, channels=channels)
         if not isinstance(inputs, Pair):
             raise InputError(f"flow: only pairs of frames show motion; the model reads {inputs.kind}")
-        if not config.scale > 0 or config.levels < 1 or (config.asked is not None and config.asked < 1):
+        if (
+            not config.scale > 0
+            or config.pyramid_levels < 1
+            or (config.num_queries is not None and config.num_queries < 1)
+        ):
             raise InputError("flow: scale, asked and levels must be positive")
         self.width = inputs.channels
 
@@ -113,22 +118,24 @@ class Flow(Task):
     def outputs(self) -> int:
         return 2
 
-    def rows(self, inputs: Modality) -> int:
-        return inputs.rows
+    def num_queries(self, inputs: Modality) -> int:
+        return inputs.num_rows
 
     # -- asking
 
-    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Places:
+    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Places:
         """A pixel's query is the row that the encoder reads of it."""
         return Places(inputs.embed(batch), where, batch)
 
-    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> FlowAnswer:
+    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> FlowPrediction:
         assert isinstance(queries, Places)
-        return FlowAnswer(at_least_float32(rows) * self.config.scale, queries, inputs)
+        return FlowPrediction(at_least_float32(rows) * self.config.scale, queries, inputs)
 
     # -- being right
 
-    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+    def prepare(
+        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
+    ) -> Prepared:
         """The target is batch × pixels asked × 2, NaN where the motion is unknown. Training asks for some pixels, the
         same ones of all examples; evaluation for all. Single pictures become pairs: other ones each time in training,
         in evaluation those that depend on the picture alone.
@@ -145,11 +152,11 @@ class Flow(Task):
             view[inputs.name], flow = made.frames, made.flow
         target = None if flow is None else flow.flatten(2).mT
         pixels = view[inputs.name].shape[-2:].numel()
-        fewer = self.config.asked
+        fewer = self.config.num_queries
         if generator is None or fewer is None or fewer >= pixels:
-            return Question(view, target)
+            return Prepared(view, target)
         where = torch.randperm(pixels, generator=generator)[:fewer].sort().values.to(view[inputs.name].device)
-        return Question(view, None if target is None else target[:, where], where)
+        return Prepared(view, None if target is None else target[:, where], where)
 
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         known, error = _errors(output, target)
@@ -162,7 +169,7 @@ class Flow(Task):
 
         return MetricCollection({name: MeanMetric() for name in ("explained", "epe", "still")}, compute_groups=False)
 
-    def score(self, metrics: MetricCollection, answer: FlowAnswer, target: Tensor) -> None:
+    def score(self, metrics: MetricCollection, answer: FlowPrediction, target: Tensor) -> None:
         known, error = _errors(answer.output, target)
         count = known.sum()
         if not count:

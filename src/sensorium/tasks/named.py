@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from ..core.queries import LearnedQueries, Queries
 from ..modalities import Modality
-from .base import Answer, Question, Task
+from ..nn.queries import LearnedQueries, Queries
+from .base import Prediction, Prepared, Task
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -50,32 +50,34 @@ class Named(Task):
 
     def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
         super().__init__(config, inputs=inputs, channels=channels)
-        self.queries = None if channels is None else LearnedQueries(1, channels)
+        self.learned_queries = None if channels is None else LearnedQueries(1, channels)
 
     @property
     def query_channels(self) -> int | None:
-        return None if self.queries is None else self.queries.table.shape[1]
+        return None if self.learned_queries is None else self.learned_queries.table.shape[1]
 
     @property
     def outputs(self) -> int:
         return len(self.config.classes)
 
-    def rows(self, inputs: Modality) -> int:
+    def num_queries(self, inputs: Modality) -> int:
         return 1
 
-    def ask(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
-        return None if self.queries is None else self.queries(where=where)
+    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
+        return None if self.learned_queries is None else self.learned_queries(where=where)
 
-    def answer(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Answer:
+    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Prediction:
         return self.read(rows.squeeze(1))
 
-    def pose(self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Question:
+    def prepare(
+        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
+    ) -> Prepared:
         view = dict(view)
         target = view.pop("target", None)
-        return Question(view, None if target is None else self.spell_out(target))
+        return Prepared(view, None if target is None else self.spell_out(target))
 
     @abstractmethod
-    def read(self, output: Tensor) -> Answer:
+    def read(self, output: Tensor) -> Prediction:
         """batch × outputs, as the decoder gives it, read."""
 
     @abstractmethod
@@ -86,7 +88,7 @@ class Named(Task):
 class Classify(Named):
     """Cross-entropy; accuracy."""
 
-    headline = "accuracy"
+    primary_metric = "accuracy"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return F.one_hot(target.long(), self.outputs).float()
@@ -94,10 +96,10 @@ class Classify(Named):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=smoothing)
 
-    def read(self, output: Tensor) -> Answer:
-        return Answer(output, output.float().softmax(-1))
+    def read(self, output: Tensor) -> Prediction:
+        return Prediction(output, output.float().softmax(-1))
 
-    def agreement(self, output: Tensor, target: Tensor) -> float:
+    def training_accuracy(self, output: Tensor, target: Tensor) -> float:
         return (output.argmax(-1) == target.argmax(-1)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
@@ -114,14 +116,14 @@ class Classify(Named):
             metrics["accuracy_top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
         metrics.update(answer.scores, target.argmax(-1))
 
 
 class Tag(Named):
     """Sigmoid cross-entropy for each class; mean average precision over classes."""
 
-    headline = "mAP"
+    primary_metric = "mAP"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float()
@@ -129,10 +131,10 @@ class Tag(Named):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.binary_cross_entropy_with_logits(output.float(), target * (1 - smoothing) + smoothing / 2)
 
-    def read(self, output: Tensor) -> Answer:
-        return Answer(output, output.float().sigmoid())
+    def read(self, output: Tensor) -> Prediction:
+        return Prediction(output, output.float().sigmoid())
 
-    def agreement(self, output: Tensor, target: Tensor) -> float:
+    def training_accuracy(self, output: Tensor, target: Tensor) -> float:
         return ((output > 0) == (target > 0.5)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
@@ -145,14 +147,14 @@ class Tag(Named):
         }
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
         metrics.update(answer.scores, target.long())
 
 
 class Regress(Named):
     """Squared error of standardised targets; coefficient of determination."""
 
-    headline = "r2"
+    primary_metric = "r2"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float().reshape(len(target), self.outputs)
@@ -160,8 +162,8 @@ class Regress(Named):
     def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
         return F.mse_loss(output.float(), (target - self._mean(output)) / self._std(output))
 
-    def read(self, output: Tensor) -> Answer:
-        return Answer(output, output.float() * self._std(output) + self._mean(output))
+    def read(self, output: Tensor) -> Prediction:
+        return Prediction(output, output.float() * self._std(output) + self._mean(output))
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
@@ -170,7 +172,7 @@ class Regress(Named):
         metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Answer, target: Tensor) -> None:
+    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
         metrics.update(answer.scores, target)
 
     def _mean(self, like: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def flow_of(model: Any, frames: Tensor, *, overlap: int = OVERLAP, chunk: int = 
     """The flow between two frames: 2 × height × width, in pixels.
 
     Args:
-        model: one whose task is flow (a ``Model``); its ``task.levels`` says at how many sizes frames are answered.
+        model: one whose task is flow (a ``Perceiver``); its ``task.levels`` says at how many sizes frames are answered.
         frames: 2 × 3 × height × width, bytes or floats in [0, 1]; where they are smaller than what the model reads,
             they are continued by their last pixels.
         overlap: pixels that neighbouring tiles share, at most half a tile.
@@ -34,7 +34,7 @@ def flow_of(model: Any, frames: Tensor, *, overlap: int = OVERLAP, chunk: int = 
     def answer(some: Tensor) -> Tensor:
         return model({name: some}).flow
 
-    return refined(answer, frames, tile, levels=model.task.config.levels, overlap=overlap, chunk=chunk)
+    return refined(answer, frames, tile, levels=model.task.config.pyramid_levels, overlap=overlap, chunk=chunk)
 
 
 @torch.inference_mode()

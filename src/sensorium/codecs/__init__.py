@@ -1,0 +1,1 @@
+"""Files to arrays and arrays to files: one door for each foreign library."""

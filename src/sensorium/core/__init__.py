@@ -1,1 +1,0 @@
-"""The papers, and only the papers."""

@@ -1,0 +1,1 @@
+"""A trained model and data to numbers and files: evaluate, predict, costs."""

@@ -1,0 +1,1 @@
+"""The Perceiver as a whole model, presets, ``auto``, published weights and checkpoints."""

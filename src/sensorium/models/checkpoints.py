@@ -1,0 +1,100 @@
+"""Weights on disk: safetensors beside the model's configuration. Never pickles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from ..config import from_dict, to_dict
+from ..errors import InputError
+from ..files import replace_file
+from .perceiver import Perceiver, PerceiverConfig
+
+FORMAT = 1  # of the folder; raised when an older reader could misread it
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save(model: Perceiver, folder: Path) -> None:
+    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def write(path: Path) -> None:
+        try:
+            save_file(weights, str(path))
+        except SafetensorError as error:  # a full disk too
+            raise OSError(str(error)) from None
+
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    about = {"format": FORMAT, "model": to_dict(model.config)}
+    replace_file(folder / WEIGHTS, write)
+    text = json.dumps(about, indent=2, ensure_ascii=False)
+    replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
+
+
+def load(folder: str | Path) -> Perceiver:
+    """The model in a run folder or weights folder, in evaluation mode.
+
+    Raises:
+        InputError: there is no model, it is damaged, or it was written by a newer version.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    weights = read_weights(folder / WEIGHTS)
+    model = Perceiver(config)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
+        ) from None
+    return model.eval()
+
+
+def read_config(folder: Path) -> PerceiverConfig:
+    """The configuration of the model in a run folder or weights folder.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
+    try:
+        about = json.loads((folder / CONFIG).read_text("utf-8"))
+        if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+            raise ValueError(f"{CONFIG} names no format")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
+    if about["format"] > FORMAT:
+        raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
+    return from_dict(PerceiverConfig, about.get("model"), where=str(folder / CONFIG))
+
+
+def start_from(model: Perceiver, folder: str | Path) -> None:
+    """Give a model the inputs and the encoder of the one in ``folder``; its task and decoder stay as they are.
+
+    Raises:
+        InputError: there is no model, or its inputs or encoder are not configured alike.
+    """
+    other = load(folder)
+    if (other.config.inputs, other.config.encoder) != (model.config.inputs, model.config.encoder):
+        raise InputError(f"{folder}: its inputs or encoder are not configured as this run's; do not change them")
+    model.inputs.load_state_dict(other.inputs.state_dict())
+    model.encoder.load_state_dict(other.encoder.state_dict())
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file, by name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: the weights are damaged ({error}); copy or train them again") from None

@@ -1,0 +1,1 @@
+"""The papers: byte array, positions, attention, encoder, decoder."""

@@ -1,0 +1,214 @@
+"""The byte array: what an encoder reads, as a description rather than a matrix.
+
+A :class:`ByteArray` is a tuple of segments, one a modality. ``dense()`` spells it out as batch × rows × channels:
+that is its meaning, and what every test compares with. A read may compute the same answer from the parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GridPositions:
+    """Position positions of the rows of a grid (rows in ``ij`` order): a row's code is the sum of its axes' positions.
+
+    Fourier features fit because each axis fills only its own channels; learned ones because one table is a 1-axis grid.
+
+    Attributes:
+        tables: one float tensor per axis, size of the axis × channels.
+    """
+
+    tables: tuple[Float[Tensor, "_ channels"], ...]
+
+    @property
+    def channels(self) -> int:
+        return self.tables[0].shape[-1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis; their product is the number of rows."""
+        return tuple(table.shape[0] for table in self.tables)
+
+    @property
+    def joined(self) -> Float[Tensor, "entries channels"]:
+        """One axis' table after the other."""
+        return torch.cat(self.tables)
+
+    def dense(self) -> Float[Tensor, "rows channels"]:
+        """rows × channels."""
+        total = self.tables[0]
+        for table in self.tables[1:]:
+            total = (total[:, None] + table[None]).flatten(0, 1)
+        return total
+
+    def at(self, index: Int[Tensor, "*places"]) -> Float[Tensor, "*places channels"]:
+        """The positions of the rows at ``index``: no other is spelled out."""
+        places = torch.unravel_index(index, self.shape)
+        total = self.tables[0][places[0]]
+        for table, place in zip(self.tables[1:], places[1:], strict=True):
+            total = total + table[place]
+        return total
+
+
+@dataclass(frozen=True)
+class PointPositions:
+    """Position positions given row by row: points, irregular times, kept rows.
+
+    Attributes:
+        table: batch × rows × channels, float.
+    """
+
+    table: Float[Tensor, "batch rows channels"]
+
+    @property
+    def channels(self) -> int:
+        return self.table.shape[-1]
+
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
+        """batch × rows × channels."""
+        return self.table
+
+    def at(self, index: Int[Tensor, " kept"]) -> Float[Tensor, "batch kept channels"]:
+        """The positions of the rows at ``index``, the same rows of every example."""
+        return self.table[:, index]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The rows of one modality. A row is [values, code, modality_embedding]; this order is the papers'.
+
+    Attributes:
+        name: the modality's name.
+        values: batch × rows × value channels, float; measured values (there may be 0 channels).
+        positions: position encodings, or None.
+        modality_embedding: channels; the learned modality code, which also fills up to the common width. None: no
+            modality_embedding.
+        mask: batch × rows, bool, True = present. None: every row is present.
+    """
+
+    name: str
+    values: Float[Tensor, "batch rows value_channels"]
+    positions: GridPositions | PointPositions | None = None
+    modality_embedding: Float[Tensor, " channels"] | None = None
+    mask: Bool[Tensor, "batch rows"] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.positions, GridPositions) and prod(self.positions.shape) != self.num_rows:
+            raise ValueError(f"{self.name}: a grid of {self.positions.shape} does not have {self.num_rows} rows")
+
+    @property
+    def num_rows(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def channels(self) -> int:
+        code = 0 if self.positions is None else self.positions.channels
+        modality_embedding = 0 if self.modality_embedding is None else self.modality_embedding.shape[0]
+        return self.values.shape[2] + code + modality_embedding
+
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
+        """batch × rows × channels."""
+        return self._spelled(self.values, None if self.positions is None else self.positions.dense())
+
+    def at(self, index: Int[Tensor, " kept"]) -> Float[Tensor, "batch kept channels"]:
+        """``dense()[:, index]``, without spelling out the others."""
+        return self._spelled(self.values[:, index], None if self.positions is None else self.positions.at(index))
+
+    def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
+        """The rows at ``index`` (batch × kept, int64) only; a row keeps its code."""
+
+        def take(rows: Tensor) -> Tensor:
+            return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
+
+        positions = self.positions
+        if isinstance(positions, GridPositions):
+            positions = PointPositions(positions.at(index))
+        elif isinstance(positions, PointPositions):
+            positions = PointPositions(take(positions.table))
+        mask = None if self.mask is None else self.mask.gather(1, index)
+        return replace(self, values=take(self.values), positions=positions, mask=mask)
+
+    def _spelled(self, values: Tensor, positions: Tensor | None) -> Tensor:
+        batch, rows, _ = values.shape
+        parts = [values]
+        if positions is not None:
+            parts.append(positions.to(values.dtype).expand(batch, rows, -1))
+        if self.modality_embedding is not None:
+            parts.append(self.modality_embedding.to(values.dtype).expand(batch, rows, -1))
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+@dataclass(frozen=True)
+class ByteArray:
+    """The papers' byte array, M × C, a batch of them: segments one after the other along the rows.
+
+    >>> positions = GridPositions((torch.eye(2), torch.zeros(3, 2)))
+    >>> array = ByteArray((Segment("image", torch.zeros(4, 6, 3), positions),))
+    >>> array.dense().shape
+    torch.Size([4, 6, 5])
+    """
+
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        widths = {segment.name: segment.channels for segment in self.segments}
+        if len(set(widths.values())) > 1:
+            raise ValueError(f"segments must have one width, got {widths}")
+
+    @property
+    def batch(self) -> int:
+        return self.segments[0].values.shape[0]
+
+    @property
+    def num_rows(self) -> int:
+        return sum(segment.num_rows for segment in self.segments)
+
+    @property
+    def channels(self) -> int:
+        return self.segments[0].channels
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch rows"] | None:
+        """batch × rows, bool, True = present; None when every row is present."""
+        if all(segment.mask is None for segment in self.segments):
+            return None
+        return torch.cat([_mask(segment) for segment in self.segments], dim=1)
+
+    def dense(self) -> Float[Tensor, "batch rows channels"]:
+        """The matrix this array describes: batch × rows × channels."""
+        parts = [segment.dense() for segment in self.segments]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def split(self, rows: Shaped[Tensor, "batch rows ..."]) -> dict[str, Tensor]:
+        """Something given per row (batch × rows × …) as one piece per segment, by name."""
+        pieces = rows.split([segment.num_rows for segment in self.segments], dim=1)
+        return {segment.name: piece for segment, piece in zip(self.segments, pieces, strict=True)}
+
+    def drop_rows(self, fraction: float, *, generator: torch.Generator | None = None) -> ByteArray:
+        """Each segment without a random ``fraction`` of its rows, drawn per example; positions stay with their rows."""
+        segments = []
+        for segment in self.segments:
+            kept = max(1, round(segment.num_rows * (1 - fraction)))
+            if kept >= segment.num_rows:
+                segments.append(segment)
+                continue
+            order = torch.rand(self.batch, segment.num_rows, generator=generator).to(segment.values.device)
+            segments.append(segment.keep(order.topk(kept, dim=1, sorted=False).indices))
+        return ByteArray(tuple(segments))
+
+
+def join(arrays: list[ByteArray]) -> ByteArray:
+    """Several byte arrays of one width as one: their segments in order."""
+    return ByteArray(tuple(segment for array in arrays for segment in array.segments))
+
+
+def _mask(segment: Segment) -> Tensor:
+    if segment.mask is not None:
+        return segment.mask
+    return torch.ones(segment.values.shape[:2], dtype=torch.bool, device=segment.values.device)

@@ -1,0 +1,35 @@
+"""How weights start (Perceiver App. C and the authors' code)."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+M = TypeVar("M", nn.Linear, nn.Conv2d)
+
+# A normal truncated at two standard deviations has 0.8796 of the untruncated standard deviation.
+TRUNCATION = 0.87962566103423978
+
+
+def truncated_normal(tensor: Tensor, std: float) -> Tensor:
+    """MLM with a normal of ``std`` truncated at two standard deviations; returns the tensor."""
+    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
+
+
+def fan_in(linear: nn.Linear) -> nn.Linear:
+    """Variance scaling: true standard deviation sqrt(1 / inputs) after truncation, biases zero."""
+    truncated_normal(linear.weight, sqrt(1 / linear.in_features) / TRUNCATION)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def lecun(linear: M) -> M:
+    """Plain linears and convolutions, outside attention and MLP: as :func:`fan_in`, without the correction for the
+    truncation."""
+    truncated_normal(linear.weight, sqrt(1 / linear.weight[0].numel()))
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear

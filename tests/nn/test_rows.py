@@ -1,0 +1,754 @@
+"""The rows of a byte array: one read, four ways to compute it, and what none of them may depend on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path as File
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import reference
+from builders import (
+    MASKED,
+    arrays,
+    distance,
+    grid_array,
+    largest_allocation,
+    leaves,
+    mask_of,
+    normal,
+    rows_of,
+    shake,
+    small_encoder,
+)
+from sensorium.nn import rows as rows_module
+from sensorium.nn.attention import Block
+from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
+from sensorium.nn.ops import compiled
+from sensorium.nn.ops import fallback as twin
+from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.nn.positions import fourier_grid
+from sensorium.nn.rows import FoldedQuery, GridRows, Path, Read, Rows, SpelledRows, merge, reading
+
+PATHS: tuple[Path, ...] = ("projected", "folded", "structured", "auto")
+EXACT = {"rtol": 1e-9, "atol": 1e-10}
+HERE = File(__file__).parent
+WIDTH = 12  # channels of the byte arrays here
+
+
+def block(heads: int = 1, channels: int = WIDTH) -> Block:
+    return shake(Block(8, inputs=channels, heads=heads))
+
+
+def array_of(*segments: Segment) -> ByteArray:
+    return ByteArray(segments)
+
+
+def read(reader: Block, x: Tensor, array: ByteArray, path: Path) -> Tensor:
+    with reading(path):
+        return reader(x, Rows.of(array))
+
+
+def slopes(reader: Block, x: Tensor, array: ByteArray, path: Path) -> dict[str, Tensor]:
+    """The answer and the slopes of a cost: of all parameters, of the latents and of all the array is made of."""
+    x = x.clone().requires_grad_()
+    sources = dict(reader.named_parameters()) | {"latents": x} | leaves(array)
+    result = read(reader, x, array, path)
+    cost = (result * normal(*result.shape, seed=31).to(result.dtype)).sum() + result.square().sum()
+    found = torch.autograd.grad(cost, list(sources.values()), materialize_grads=True)
+    return {"answer": result.detach()} | dict(zip(sources, found, strict=True))
+
+
+def paper(reader: Block, x: Tensor, array: ByteArray, heads: int = 1) -> np.ndarray:
+    mask = None if array.mask is None else array.mask.numpy()
+    return reference.read(x.numpy(), array.dense().detach().numpy(), arrays(reader), heads=heads, mask=mask)
+
+
+# -- arrays of every kind
+
+
+def fourier(shape: tuple[int, ...], batch: int, values: int, mask: Tensor | None, seed: int) -> Segment:
+    """A grid whose axes have channels of their own; a modality_embedding fills up to WIDTH."""
+    count = int(np.prod(shape))
+    positions = fourier_grid(shape, bands=1)
+    return Segment(
+        f"fourier {seed}",
+        normal(batch, count, values, seed=seed).requires_grad_(),
+        GridPositions(tuple(table.double().requires_grad_() for table in positions.tables)),
+        normal(WIDTH - values - positions.channels, seed=seed + 1).requires_grad_(),
+        mask,
+    )
+
+
+def learned(shape: tuple[int, ...], batch: int, values: int, mask: Tensor | None, seed: int) -> Segment:
+    """A grid whose axes share all channels of their positions, with a modality_embedding or without."""
+    modality_embedding = seed % 3
+    return grid_array(
+        shape,
+        batch=batch,
+        values=values,
+        positions=WIDTH - values - modality_embedding,
+        modality_channels=modality_embedding,
+        mask=mask,
+        seed=seed,
+    )
+
+
+def points(count: int, batch: int, values: int, mask: Tensor | None, seed: int) -> Segment:
+    positions = PointPositions(normal(batch, count, WIDTH - values, seed=seed + 1).requires_grad_())
+    return Segment(f"points {seed}", normal(batch, count, values, seed=seed).requires_grad_(), positions, None, mask)
+
+
+def plain(count: int, batch: int, mask: Tensor | None, seed: int) -> Segment:
+    modality_embedding = normal(4, seed=seed + 1).requires_grad_()
+    return Segment(
+        f"plain {seed}", normal(batch, count, WIDTH - 4, seed=seed).requires_grad_(), None, modality_embedding, mask
+    )
+
+
+shapes = st.one_of(
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+    st.tuples(st.integers(1, 4)),
+)
+
+
+@st.composite
+def segments(draw: st.DrawFn, batch: int, seed: int) -> Segment:
+    kind = draw(st.sampled_from(["fourier", "learned", "learned", "points", "plain", "empty"]))
+    shape = draw(shapes) if kind in ("fourier", "learned") else (0 if kind == "empty" else draw(st.integers(1, 5)),)
+    values = draw(st.integers(0, 3))
+    mask = mask_of(batch, int(np.prod(shape)), draw(st.sampled_from(MASKED)), seed)
+    if kind == "fourier":
+        return fourier(shape, batch, values, mask, seed)
+    if kind == "learned":
+        return learned(shape, batch, values, mask, seed)
+    if kind == "points":
+        return points(shape[0], batch, values, mask, seed)
+    return plain(shape[0], batch, mask, seed)
+
+
+@st.composite
+def byte_arrays(draw: st.DrawFn) -> ByteArray:
+    """Up to four segments of any kind; masks of each, so that an example may have no row at all."""
+    batch = draw(st.integers(1, 3))
+    return ByteArray(tuple(draw(segments(batch, 100 * number)) for number in range(1, draw(st.integers(1, 4)) + 1)))
+
+
+def picture(masked: str = "nothing", batch: int = 2) -> ByteArray:
+    return array_of(fourier((3, 5), batch, 3, mask_of(batch, 15, masked), 3))
+
+
+def video(masked: str = "nothing", batch: int = 2) -> ByteArray:
+    return array_of(learned((2, 3, 4), batch, 3, mask_of(batch, 24, masked), 4))
+
+
+def codes_only(masked: str = "nothing", batch: int = 2) -> ByteArray:
+    return array_of(learned((3, 5), batch, 0, mask_of(batch, 15, masked), 5))
+
+
+def everything(masked: str = "nothing", batch: int = 2) -> ByteArray:
+    """Two grids, points, a grid of one axis, rows without positions, and a grid without rows."""
+    counts = (15, 12, 4, 6, 3, 0)
+    masks = [mask_of(batch, count, masked, seed) for seed, count in enumerate(counts)]
+    return array_of(
+        fourier((3, 5), batch, 3, masks[0], 10),
+        learned((2, 3, 2), batch, 1, masks[1], 20),
+        points(4, batch, 2, masks[2], 30),
+        learned((6,), batch, 2, masks[3], 40),
+        plain(3, batch, masks[4], 50),
+        learned((0, 4), batch, 2, masks[5], 61),
+    )
+
+
+KINDS = {"picture": picture, "video": video, "positions only": codes_only, "everything": everything}
+
+
+# -- one answer, four paths
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3])
+@pytest.mark.parametrize("masked", MASKED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_path_is_the_papers_read(kind: str, masked: str, heads: int) -> None:
+    """In float64, for latents shared by the batch and latents of each example's own."""
+    array, reader = KINDS[kind](masked), block(heads)
+    for x in (normal(1, 3, 8), normal(2, 3, 8)):
+        expected = paper(reader, x, array, heads)
+        for path in PATHS:
+            np.testing.assert_allclose(read(reader, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
+
+
+@settings(max_examples=40)
+@given(array=byte_arrays(), heads=st.sampled_from([1, 2]), latents=st.integers(1, 4), shared=st.booleans())
+def test_all_slopes_are_one_on_every_path(array: ByteArray, heads: int, latents: int, shared: bool) -> None:
+    """Of parameters, latents, values, each axis' positions, points' positions and modality_embeddings: for any
+    array."""
+    reader, x = block(heads), normal(1 if shared else array.batch, latents, 8)
+    projected = slopes(reader, x, array, "projected")
+    for path in ("folded", "structured"):
+        found = slopes(reader, x, array, path)
+        for name, expected in projected.items():
+            torch.testing.assert_close(found[name], expected, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_codes_that_overlap_need_their_products() -> None:
+    """The test above can fail: axes whose positions share channels have cross terms in Σ x²."""
+    segment = video().segments[0]
+    assert isinstance(segment.positions, GridPositions)
+    dense = SpelledRows.of(array_of(segment)).normalised[..., :WIDTH].detach()
+    scale = GridRows.of(segment).scale.detach()
+    expected = 1 / (segment.dense().var(-1, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(scale, expected.detach(), **EXACT)
+    alone = sum(np.ix_(*(table.detach().square().sum(-1).numpy() for table in segment.positions.tables)))
+    together = segment.positions.dense().square().sum(-1).detach()
+    assert (torch.from_numpy(alone).flatten() - together).abs().max() > 1
+    torch.testing.assert_close(dense.mean(-1), torch.zeros_like(dense[..., 0]), **EXACT)
+
+
+def test_statistics_are_those_of_the_layer_norm() -> None:
+    """s · values and s · mean of every row; zeros in masked rows."""
+    array = picture("some")
+    segment = array.segments[0]
+    parts, dense = GridRows.of(segment), segment.dense().detach()
+    scale = (dense.var(-1, correction=0) + 1e-5).rsqrt() * segment.mask
+    torch.testing.assert_close(parts.scale.detach(), scale, **EXACT)
+    torch.testing.assert_close(parts.values[:, -1].detach(), scale * dense.mean(-1), **EXACT)
+    torch.testing.assert_close(parts.values[:, :-1].detach(), scale[:, None] * dense[..., :3].mT, **EXACT)
+    assert parts.shape == (3, 5)
+
+
+@pytest.mark.parametrize("kind", ["picture", "video", "everything"])
+def test_a_piece_reads_what_spelled_rows_read(kind: str) -> None:
+    """Sums of normalised rows and their log-sum, up to what is constant over the rows: pieces can merge."""
+    for segment in KINDS[kind]("some").segments:
+        if not isinstance(segment.positions, GridPositions) or len(segment.positions.shape) < 2 or not segment.num_rows:
+            continue
+        query = FoldedQuery(normal(1, 2, 3, WIDTH))
+        parts, spelled = GridRows.of(segment).read(query), SpelledRows.of(array_of(segment)).read(query)
+        torch.testing.assert_close(parts.sums, spelled.sums, **EXACT)
+        torch.testing.assert_close(parts.log_sum, spelled.log_sum, **EXACT)
+
+
+@pytest.mark.parametrize("masked", MASKED)
+def test_gradcheck_of_merged_pieces(masked: str) -> None:
+    """Two grids and points read apart and merged: every slope of query, values, positions and modality_embedding."""
+    made = [
+        grid_array((2, 3), values=2, positions=2, modality_channels=1, mask=mask_of(2, 6, masked, 1), seed=1),
+        grid_array((2, 2, 2), values=1, positions=4, mask=mask_of(2, 8, masked, 2), seed=2),
+        Segment("points", normal(2, 3, 5, seed=3).requires_grad_(), mask=mask_of(2, 3, masked, 3)),
+    ]
+
+    def run(query: Tensor, *_: Tensor) -> Tensor:
+        folded = FoldedQuery(query)
+        grids = [replace(segment, positions=GridPositions(segment.positions.tables)) for segment in made[:2]]
+        pieces = [*(GridRows.of(segment) for segment in grids), SpelledRows.of(array_of(made[2]))]
+        return merge([piece.read(folded) for piece in pieces])
+
+    sources = [tensor for segment in made for tensor in leaves(array_of(segment)).values()]
+    assert len(sources) == 3 + 1 + 3 + 1 + 1
+    query = normal(1, 2, 2, 5).requires_grad_()
+    assert torch.autograd.gradcheck(run, (query, *sources), fast_mode=True)
+
+
+def test_merged_reads_are_one_softmax() -> None:
+    """However the rows are divided; pieces far apart in their logits do not overflow."""
+    table, query = normal(2, 9, 8), normal(2, 1, 3, 8)
+    for factor in (1.0, 300.0):
+        folded = FoldedQuery(query * factor)
+        whole = SpelledRows(table, 8, None).read(folded)
+        for cuts in ((4, 5), (1, 7, 1), (9, 0)):
+            pieces = [SpelledRows(part, 8, None).read(folded) for part in table.split(cuts, dim=1)]
+            torch.testing.assert_close(merge(pieces), whole.sums, **EXACT)
+
+
+def test_reads_of_nothing_merge_to_nothing() -> None:
+    """Zeros, and slopes that are numbers."""
+    sums = torch.zeros(1, 1, 2, 3, requires_grad=True)
+    nothing = torch.full((1, 1, 2), float("-inf"), requires_grad=True)
+    result = merge([Read(sums, nothing), Read(sums, nothing)])
+    assert not result.any()
+    result.sum().backward()
+    assert nothing.grad is not None
+    assert nothing.grad.isfinite().all()
+
+
+# -- which path is taken
+
+
+def test_the_path_is_taken_when_rows_are_made() -> None:
+    """All reads of a forward pass go one way, whatever is said later."""
+    with reading("structured"):
+        rows = Rows.of(picture())
+    with reading("projected"):
+        assert rows.path == "structured"
+        assert [type(piece) for piece in rows.pieces] == [GridRows]
+        assert Rows.of(picture()).path == "projected"
+    assert Rows.of(picture()).path == "auto"
+
+
+def test_only_grids_are_read_from_their_parts() -> None:
+    """Grids of two axes or more that have a row; all the rest is spelled out once, in one piece."""
+    array = everything()
+    with reading("structured"):
+        rows = Rows.of(array)
+    assert rows.structured
+    assert [type(piece) for piece in rows.pieces] == [GridRows, GridRows, SpelledRows]
+    rest = rows.pieces[-1]
+    assert isinstance(rest, SpelledRows)
+    assert rest.normalised.shape == (2, 4 + 6 + 3, 16)
+    with reading("folded"):
+        assert not Rows.of(array).structured
+        assert [type(piece) for piece in Rows.of(array).pieces] == [SpelledRows]
+
+
+def test_a_structured_read_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture alone is never spelled out; only its attention map needs its rows."""
+
+    def dense(self: object) -> Tensor:
+        raise AssertionError("spelled out")
+
+    for kind in (ByteArray, Segment, GridPositions):
+        monkeypatch.setattr(kind, "dense", dense)
+    reader, array = block(), picture("some")
+    result = read(reader, normal(1, 3, 8), array, "structured")
+    result.sum().backward()
+    with pytest.raises(AssertionError, match="spelled out"):
+        read(reader, normal(1, 3, 8), array, "folded")
+
+
+def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a weight costs decides: a wide row of few values is worth it, a narrow or measured one is not."""
+
+    def structured(values: int, positions: int, dtype: torch.dtype = torch.float32) -> bool:
+        tables = (torch.zeros(3, positions, dtype=dtype), torch.zeros(4, positions, dtype=dtype))
+        segment = Segment("grid", torch.zeros(1, 12, values, dtype=dtype), GridPositions(tables))
+        return Rows.of(array_of(segment)).structured
+
+    monkeypatch.setattr(rows_module, "compiled_name", lambda: "vectors")
+    assert structured(3, 258)
+    assert not structured(3, 2)
+    assert not structured(3, 30, torch.float64)
+    monkeypatch.setattr(rows_module, "compiled_name", lambda: None)
+    assert structured(3, 258)
+    assert not structured(3, 30)
+
+
+# -- what is kept between reads
+
+
+def test_grids_that_share_codes_are_read_apart() -> None:
+    """The same positions after three values and after one: their channels begin elsewhere."""
+    shared = grid_array((3, 4), positions=6, seed=1).positions
+    array = array_of(
+        Segment("colour", normal(2, 12, 3), shared, normal(3, seed=5)),
+        Segment("depth", normal(2, 12, 1, seed=6), shared, normal(5, seed=7)),
+    )
+    reader, x = block(2), normal(1, 3, 8)
+    for path in PATHS:
+        expected = paper(reader, x, array, 2)
+        np.testing.assert_allclose(read(reader, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
+
+
+def test_codes_seen_without_slopes_have_slopes_later() -> None:
+    """A look at an array under no_grad or inference_mode, as between two epochs, takes nothing from training."""
+    reader, x = block(), normal(1, 3, 8)
+    expected = slopes(reader, x, video(), "structured")
+    for quiet in (torch.no_grad, torch.inference_mode):
+        array = video()
+        with quiet():
+            read(reader, x, array, "structured")
+        torch.testing.assert_close(slopes(reader, x, array, "structured"), expected)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
+def test_codes_kept_from_inference_serve_training(quiet: type, path: Path) -> None:
+    """A modality makes the positions of a picture once: if that was in a validation, training reads them all the
+    same."""
+    model, pixels = wide_encoder(), normal(2, 24, 3).float()
+    with quiet():
+        array = array_of(Segment("image", pixels.clone(), fourier_grid((4, 6), bands=8)))
+        with reading(path):
+            model(array)
+    with reading(path):
+        model(array_of(replace(array.segments[0], values=pixels))).sum().backward()
+    assert model.latents.grad is not None
+
+
+def test_codes_that_change_are_read_anew() -> None:
+    """A step of an optimiser changes learned positions in place: an array made of them says so."""
+    reader, x, array = block(), normal(1, 3, 8), video()
+    read(reader, x, array, "structured")
+    with torch.no_grad():
+        for table in array.segments[0].positions.tables:
+            table.mul_(-0.5)
+    expected = read(reader, x, array, "projected")
+    torch.testing.assert_close(read(reader, x, array, "structured"), expected, **EXACT)
+
+
+def test_a_kept_query_keeps_no_codes_for_ever() -> None:
+    """Learned positions are another tensor in every call; what inference keeps must not grow with their number."""
+    encoder, sizes = small_encoder(WIDTH), []
+    with torch.no_grad(), reading("structured"):
+        for _ in range(6):
+            encoder(video())
+            sizes.append(_held(encoder))
+    assert sizes[1:] == sizes[1:2] * 5
+
+
+def _held(encoder: Encoder) -> int:
+    """How many numbers an encoder holds beside its parameters."""
+    seen: dict[int, int] = {}
+
+    def walk(thing: object) -> None:
+        if isinstance(thing, Tensor):
+            seen[id(thing)] = thing.numel()
+        elif isinstance(thing, dict):
+            walk(list(thing.values()))
+        elif isinstance(thing, (list, tuple)):
+            for part in thing:
+                walk(part)
+        elif isinstance(thing, FoldedQuery):
+            walk(list(vars(thing).values()))
+
+    walk([value for name, value in vars(encoder).items() if name not in ("_parameters", "_buffers", "_modules")])
+    return sum(seen.values())
+
+
+@pytest.mark.parametrize("path", ["folded", "structured"])
+def test_a_kept_query_follows_its_parameters(path: Path) -> None:
+    """In inference the first query is computed once. Any change of any parameter, however it is made, shows."""
+    encoder, array = small_encoder(WIDTH, cross_attention=(0, 1), latent_transformer=(0, None)), picture("some")
+    with reading(path), torch.no_grad():
+        encoder(array)
+        for name, parameter in encoder.named_parameters():
+            parameter.data.view(-1)[0] += 0.5  # past autograd's version counters
+            fresh = small_encoder(WIDTH, cross_attention=(0, 1), latent_transformer=(0, None))
+            fresh.load_state_dict(encoder.state_dict())
+            assert encoder(array).equal(fresh(array)), name
+
+
+def test_a_kept_query_is_of_one_precision() -> None:
+    """With autocast, without it, and with it again: each answers as if it had been the first."""
+    array = array_of(Segment("image", normal(2, 24, 3).float(), fourier_grid((4, 6), bands=8)))
+
+    def answer(encoder: Encoder, lowered: bool) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lowered):
+            return encoder(array)
+
+    encoder = wide_encoder()
+    with torch.no_grad(), reading("structured"):
+        for lowered in (False, True, False, True):
+            assert answer(encoder, lowered).equal(answer(wide_encoder(), lowered))
+
+
+def test_what_inference_keeps_serves_training() -> None:
+    """Slopes after an inference are those without one."""
+    found = []
+    for quiet in (None, torch.no_grad, torch.inference_mode):
+        encoder, array = small_encoder(WIDTH), video()
+        with reading("structured"):
+            if quiet is not None:
+                with quiet():
+                    encoder(video())
+            encoder(array).square().sum().backward()
+        found.append([parameter.grad for parameter in encoder.parameters()])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
+# -- what does not matter
+
+
+@pytest.mark.parametrize("bad", [0.0, -1e3, 1e30, float("inf"), float("nan")])
+def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
+    """Whatever they hold, the answer and all slopes stay, and no slope reaches them."""
+    reader, x, found = block(2), normal(1, 3, 8), []
+    segment = video("all of one example").segments[0]
+    assert segment.mask is not None
+    for filling in (0.0, bad):
+        values = segment.values.detach().masked_fill(~segment.mask[..., None], filling).requires_grad_()
+        found.append(slopes(reader, x, array_of(replace(segment, values=values)), "structured"))
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, msg=lambda m, n=name: f"{n}: {m}", **EXACT)
+    reached = found[1][f"{segment.name}: values"]
+    assert not reached[~segment.mask].any()
+    assert reached[segment.mask].abs().sum(-1).all(), "present rows are read"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(order=st.permutations(range(6)))
+@settings(max_examples=10)
+def test_the_order_of_segments_is_free(path: Path, order: list[int]) -> None:
+    reader, x, array = block(2), normal(1, 3, 8), everything("some")
+    moved = ByteArray(tuple(array.segments[place] for place in order))
+    torch.testing.assert_close(read(reader, x, moved, path), read(reader, x, array, path), **EXACT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("path", PATHS)
+def test_batch_mates_do_not_matter(path: Path, kind: str) -> None:
+    reader, x, array = block(2), normal(1, 3, 8), KINDS[kind]("all of one example", batch=3)
+    together = read(reader, x, array, path)
+    for number in range(3):
+        alone = ByteArray(tuple(_one(segment, number) for segment in array.segments))
+        torch.testing.assert_close(together[number : number + 1], read(reader, x, alone, path), **EXACT)
+
+
+def _one(segment: Segment, number: int) -> Segment:
+    at = slice(number, number + 1)
+    positions = (
+        PointPositions(segment.positions.table[at])
+        if isinstance(segment.positions, PointPositions)
+        else segment.positions
+    )
+    return replace(
+        segment, values=segment.values[at], positions=positions, mask=None if segment.mask is None else segment.mask[at]
+    )
+
+
+@pytest.mark.parametrize("absent", range(5))
+@pytest.mark.parametrize("path", PATHS)
+def test_an_absent_segment_is_as_if_it_were_not_there(path: Path, absent: int) -> None:
+    """In one example; the other one reads it."""
+    reader, x, array = block(2), normal(1, 3, 8), everything()
+    mask = torch.tensor([[True], [False]]).expand(2, array.segments[absent].num_rows)
+    without = ByteArray(tuple(part for number, part in enumerate(array.segments) if number != absent))
+    masked = ByteArray(
+        tuple(replace(part, mask=mask) if number == absent else part for number, part in enumerate(array.segments))
+    )
+    result = read(reader, x, masked, path)
+    torch.testing.assert_close(result[:1], read(reader, x, array, path)[:1], **EXACT)
+    torch.testing.assert_close(result[1:], read(reader, x, without, path)[1:], **EXACT)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_to_read_gives_numbers(path: Path) -> None:
+    """Every row of every segment masked: the answer of an empty array, and finite slopes."""
+    reader, x, array = block(2), normal(1, 3, 8), everything()
+    blind = ByteArray(
+        tuple(replace(part, mask=torch.zeros(2, part.num_rows, dtype=torch.bool)) for part in array.segments)
+    )
+    empty = rows_of(normal(2, 0, WIDTH))
+    found, expected = slopes(reader, x, blind, path), slopes(reader, x, empty, path)
+    assert all(slope.isfinite().all() for slope in found.values())
+    assert not any(found[name].any() for name in leaves(blind))
+    torch.testing.assert_close(found["answer"], expected["answer"], **EXACT)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_empty_batch_is_answered(path: Path) -> None:
+    array = picture("some", batch=1)
+    nobody = array_of(replace(array.segments[0], values=torch.zeros(0, 15, 3).double(), mask=torch.ones(0, 15) > 0))
+    assert read(block(), normal(1, 3, 8), nobody, path).shape == (0, 3, 8)
+
+
+# -- precision
+
+
+def photograph(batch: int = 1, side: int = 224) -> Tensor:
+    """Normalised pixels of something smooth with noise on it, batch × rows × 3: a range from -2.1 to 2.6."""
+    place = torch.linspace(0, 1, side)
+    waves = torch.stack([(6 * place[:, None] * (k + 1) + k + 4 * place[None]).sin() for k in range(3)], -1)
+    pixels = (waves * 90 + 128 + 12 * normal(batch, side, side, 3).float()).clamp(0, 255) / 255
+    pixels = (pixels - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    return pixels.flatten(1, 2)
+
+
+@pytest.mark.parametrize(("sharp", "bound"), [(1.0, 1e-6), (30.0, 5e-6)])
+def test_float32_at_the_size_of_imagenet(sharp: float, bound: float) -> None:
+    """Summed rows and the whole attention are those of a dense read in float64.
+
+    With weights as they start: within 1e-6. With logits of up to 140, of which one row gets all: their own rounding
+    costs every float32 read 2e-6 to 4e-6 here, the projected one more than this one.
+    """
+    array = array_of(Segment("image", photograph(), fourier_grid((224, 224), bands=64)))
+    reader = Block(64, inputs=261, heads=1).requires_grad_(False)
+    reader.attention.query.weight.mul_(sharp)
+    attention, norm, x = reader.attention, reader.rows_norm, normal(1, 8, 64).float()
+    with reading("structured"):
+        rows = Rows.of(array)
+        query = attention.fold(x, norm)
+        result, answer = rows.read(query), attention.folded(query, rows, norm)
+    dense = array.dense().double()
+    normalised = (dense - dense.mean(-1, keepdim=True)) / (dense.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    del dense
+    exact = (query.query.double() @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
+    assert distance(result, exact) < bound
+    reader.double()
+    exact_query = attention.fold(x.double(), norm).query
+    summed = (exact_query @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
+    expected = attention.out(nn.functional.linear(summed[:, 0], attention.value.weight, attention.value.bias))
+    assert distance(answer, expected) < bound
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_values_far_from_zero_keep_their_statistics(offset: float) -> None:
+    """Pixels of 10,000 and small differences: deviation and mean in float32 are those of float64."""
+    values = offset + normal(2, 120, 3).float()
+    segment = Segment("image", values, fourier_grid((10, 12), bands=4), normal(6, seed=4).float())
+    parts, dense = GridRows.of(segment), segment.dense().double()
+    assert distance(parts.scale, (dense.var(-1, correction=0) + 1e-5).rsqrt()) < 1e-6
+    query = normal(1, 1, 4, segment.channels).float()
+    normalised = nn.functional.layer_norm(dense, (segment.channels,), eps=1e-5)
+    exact = (query.double() @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
+    assert distance(parts.read(FoldedQuery(query)).sums, exact) < 1e-5
+
+
+@pytest.mark.parametrize("masked", MASKED)
+def test_autocast_reads_grids_in_float32(masked: str) -> None:
+    """Within 1e-2 of float32, with positions, statistics and weights of float32; slopes are float32 and finite."""
+    segment = Segment("image", normal(2, 99, 3).float(), fourier_grid((9, 11), bands=8), mask=mask_of(2, 99, masked))
+    reader, x = Block(64, inputs=segment.channels, heads=1), normal(1, 8, 64).float()
+    with reading("structured"):
+        exact = reader(x, Rows.of(array_of(segment))).detach()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rows = Rows.of(array_of(segment))
+            result = reader(x, rows)
+            summed = rows.read(reader.attention.fold(x, reader.rows_norm))
+    piece = rows.pieces[0]
+    assert isinstance(piece, GridRows)
+    assert piece.values.dtype == piece.scale.dtype == piece.positions.dtype == summed.dtype == torch.float32
+    assert distance(result, exact) < 1e-2
+    assert not result.detach().float().equal(exact), "autocast was in force"
+    result.float().square().sum().backward()
+    for name, parameter in reader.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.dtype == torch.float32, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_pixels_of_sixteen_bits_are_read_in_float32() -> None:
+    """Values given in bfloat16 are taken as they are; everything after is float32."""
+    values = normal(1, 99, 3).bfloat16()
+    positions, query = fourier_grid((9, 11), bands=8), normal(1, 1, 4, 37).float()
+    low, full = (
+        GridRows.of(Segment("image", given, positions)).read(FoldedQuery(query)) for given in (values, values.float())
+    )
+    assert low.sums.equal(full.sums)
+
+
+# -- memory
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_read_never_holds_latents_by_rows(built: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward: no allocation beyond the array's own values and the operator's tile."""
+    if not built:
+        monkeypatch.setattr(compiled, "library", None)
+    elif compiled.library is None:
+        pytest.skip("no compiled pass is built here")
+    monkeypatch.setattr(twin, "TILE", 4096)
+    reader, x = Block(16, inputs=37, heads=1), normal(1, 64, 16).float()
+    array = array_of(Segment("image", normal(1, 6000, 3).float().requires_grad_(), fourier_grid((60, 100), bands=8)))
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        read(reader, x, array, "structured").sum().backward()
+    largest = largest_allocation(profile) / 4
+    assert 6000 * 3 <= largest <= 6000 * 4 < 6000 * 37 / 5, "floats at once; a row has 37, a weight for each is 64"
+
+
+# -- without data, exported, compiled
+
+
+def wide_encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(
+        EncoderConfig(
+            num_latents=3, latent_channels=8, cross_attention=(0, 0), latent_transformer=(None, 0), num_layers=1
+        ),
+        channels=37,
+    )
+
+
+class Picture(nn.Module):
+    """Pixels to latents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = wide_encoder()
+        for axis, table in enumerate(fourier_grid((4, 6), bands=8).tables):
+            self.register_buffer(f"axis_{axis}", table)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        positions = GridPositions((self.axis_0, self.axis_1))
+        return self.encoder(ByteArray((Segment("image", pixels, positions),)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_shapes_without_data(path: Path) -> None:
+    """On the meta device, forward and backward."""
+    with torch.device("meta"):
+        model, pixels = Picture(), torch.empty(2, 24, 3)
+    with reading(path):
+        latents = model.to("meta")(pixels)
+    assert latents.shape == (2, 3, 8)
+    assert latents.device.type == "meta"
+    latents.sum().backward()
+    assert model.encoder.latents.grad is not None
+
+
+@pytest.mark.parametrize("path", ["structured", "folded"])
+def test_an_exported_program_has_the_operator(path: Path) -> None:
+    """torch.export: the same answers, and the read is one operator in the graph.
+
+    With fixed sizes, as the annotations that are checked in tests know no symbolic ones.
+    """
+    model, pixels = Picture(), normal(2, 24, 3).float()
+    with reading(path):
+        program = torch.export.export(model, (pixels,))
+        more = normal(2, 24, 3, seed=7).float()
+        torch.testing.assert_close(program.module()(more), model(more))
+    operators = {
+        str(node.target)
+        for graph in program.graph_module.modules()
+        if isinstance(graph, torch.fx.GraphModule)
+        for node in graph.graph.nodes
+    }
+    expected = {"structured": "sensorium.grid_read.default", "folded": "sensorium.rows_read.default"}[path]
+    assert {name for name in operators if name.startswith("sensorium.")} == {expected}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["structured", "folded"])
+def test_a_compiled_encoder_is_the_encoder(path: Path) -> None:
+    """torch.compile: answers and slopes. In a process of its own, for it cannot look through the checks of shapes."""
+    script = f"""
+import sys, torch
+sys.path[:0] = {[str(place) for place in (HERE, HERE.parent)]}
+from test_rows import Picture, normal, reading
+model, pixels = Picture(), normal(2, 24, 3).float()
+with reading({path!r}):
+    expected = model(pixels)
+    expected.square().sum().backward()
+    slopes = {{name: parameter.grad for name, parameter in model.named_parameters()}}
+    model.zero_grad()
+    result = torch.compile(model)(pixels)
+    result.square().sum().backward()
+torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+for name, parameter in model.named_parameters():
+    torch.testing.assert_close(parameter.grad, slopes[name], rtol=1e-3, atol=1e-5)
+print("the same")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "the same", done.stderr[-3000:]
+
+
+def test_a_whole_encoder_is_one_on_every_path() -> None:
+    """Two reads of shared weights and one of its own, in turn with processes: latents and all slopes."""
+    encoder, array = small_encoder(WIDTH), everything("some")
+    found = []
+    for path in PATHS:
+        with reading(path):
+            latents = encoder(array)
+        sources = [*encoder.parameters(), *leaves(array).values()]
+        found.append([latents, *torch.autograd.grad(latents.square().sum(), sources, materialize_grads=True)])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-7, atol=1e-8)

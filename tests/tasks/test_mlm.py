@@ -1,0 +1,152 @@
+"""Filling in hidden bytes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import sensorium as sm
+from sensorium.cli import main
+from sensorium.errors import InputError
+from sensorium.modalities import ImageConfig, TextConfig
+from sensorium.modalities.text import MASK, Text
+from sensorium.models import checkpoints
+from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.tasks import IGNORED, MLMConfig
+
+TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")
+ENCODER = EncoderConfig(
+    num_latents=4,
+    latent_channels=16,
+    cross_attention=(0,),
+    latent_transformer=(0,),
+    num_layers=1,
+    num_self_attention_heads=2,
+)
+
+
+def small() -> Perceiver:
+    inputs = TextConfig(length=30, channels=8)
+    return Perceiver(
+        PerceiverConfig(inputs=inputs, encoder=ENCODER, decoder=DecoderConfig(query_residual=False), task=MLMConfig())
+    )
+
+
+def batch_of(*texts: str) -> dict[str, torch.Tensor]:
+    rows = [torch.tensor(list(text.encode())) + 6 for text in texts]
+    numbers = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows])
+    return {"text": numbers, "text.mask": torch.arange(numbers.shape[1]) < lengths[:, None]}
+
+
+def words_hidden(text: str, hidden: torch.Tensor) -> list[bool]:
+    """Of each word, whether all of its bytes are hidden; none may be in part, and no space."""
+    told, place = [], 0
+    for piece in text.replace("\n", " ").split(" "):
+        part = hidden[place : place + len(piece)]
+        assert part.all() or not part.any()
+        told += [bool(part.all())] if piece else []
+        assert not hidden[place + len(piece) : place + len(piece) + 1].any()
+        place += len(piece) + 1
+    return told
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_whole_words_are_hidden(seed: int | None) -> None:
+    """At least one of each text; the target is the byte there, and nothing where nothing is hidden."""
+    model, batch = small(), batch_of(*TEXTS)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    prepared = model.task.prepare(model.inputs, batch, generator)
+    hidden = prepared.targets != IGNORED
+    assert prepared.targets[hidden].equal(batch["text"][hidden])
+    assert prepared.inputs["text"].equal(batch["text"].masked_fill(hidden, MASK))
+    for place, text in enumerate(TEXTS):
+        assert any(words_hidden(text, hidden[place, : len(text)]))
+        assert not hidden[place, len(text) :].any()
+
+
+def test_the_share_is_what_it_says() -> None:
+    """15 % of many words."""
+    model, text = small(), "a " * 4000
+    hidden = model.task.prepare(model.inputs, batch_of(text), torch.Generator().manual_seed(0)).targets != IGNORED
+    assert float(hidden[:, ::2].float().mean()) == pytest.approx(0.15, abs=0.02)
+
+
+def test_an_evaluation_asks_the_same_whoever_else_is_asked() -> None:
+    model = small()
+    together = model.task.prepare(model.inputs, batch_of(*TEXTS)).targets
+    for place, text in enumerate(TEXTS):
+        alone = model.task.prepare(model.inputs, batch_of(text)).targets
+        assert alone[0].equal(together[place, : len(text)])
+
+
+def test_answers_are_tied_to_the_embedding() -> None:
+    """rows · embeddingᵀ + bias; the embedding is registered once."""
+    model, rows = small(), torch.randn(2, 5, 8)
+    torch.nn.init.normal_(model.task.bias)
+    output = model.task.predict(model.inputs, rows, None).output
+    assert isinstance(model.inputs, Text)
+    torch.testing.assert_close(output, rows @ model.inputs.byte_embedding.weight.T + model.task.bias)
+    names = [name for name, _ in model.named_parameters() if name.endswith("byte_embedding.weight")]
+    assert names == ["inputs.byte_embedding.weight"]
+
+
+def test_the_loss_is_of_hidden_bytes_and_trains_everything() -> None:
+    model, batch = small(), batch_of(*TEXTS)
+    prepared = model.task.prepare(model.inputs, batch)
+    answer = model(prepared.inputs, prepared.query_indices)
+    assert answer.output.shape == (3, 25, 262)
+    loss = model.task.loss(answer.output, prepared.targets)
+    hidden = prepared.targets != IGNORED
+    logs = answer.scores[hidden].gather(1, prepared.targets[hidden][:, None]).log()
+    assert float(loss.detach()) == pytest.approx(-float(logs.mean()), rel=1e-4)
+    loss.backward()
+    idle = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    assert all(name.endswith("key.bias") for name in idle)  # constant over the rows: it drops out of every softmax
+    metrics = model.task.metrics()
+    model.task.score(metrics, answer, prepared.targets)
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found["bits_per_byte"] == pytest.approx(float(loss.detach()) / math.log(2), rel=1e-4)
+    assert found["accuracy"] == pytest.approx(model.task.training_accuracy(answer.output, prepared.targets))
+    nothing = torch.full_like(prepared.targets, IGNORED)
+    assert float(model.task.loss(answer.output.detach(), nothing)) == 0.0
+
+
+def test_some_bytes_may_be_asked() -> None:
+    model, batch, where = small().eval(), batch_of(*TEXTS), torch.tensor([3, 0])
+    torch.testing.assert_close(model(batch, where).output, model(batch).output[:, where], rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_be_filled_in_is_refused() -> None:
+    with pytest.raises(InputError, match="only bytes of text"):
+        Perceiver(
+            PerceiverConfig(inputs=ImageConfig(size=(4, 4)), encoder=ENCODER, decoder=DecoderConfig(), task=MLMConfig())
+        )
+    with pytest.raises(InputError, match="'mlm' asks queries; give the model a decoder"):
+        Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ENCODER, task=MLMConfig()))
+    with pytest.raises(InputError, match=r"this model answers queries; give it those of model.queries"):
+        small().decode(torch.zeros(1, 4, 16))
+
+
+def test_holes_of_a_text_are_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte for each [MASK], what else it might be, and nothing else changed; wrong files get a line."""
+    model = small()
+    checkpoints.save(model, tmp_path / "run")
+    texts = {"holes": "a [MASK][MASK]é[MASK].", "whole": "nothing hidden", "long": "word " * 20 + "[MASK]"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    (row,) = sm.predict(tmp_path / "run", [tmp_path / "holes.txt"], top=2)
+    numbers = torch.tensor([[*b"a ", -3, -3, *"é".encode(), -3, *b"."]]) + 6
+    wanted = model.eval()({"text": numbers}).scores[0, [2, 3, 6], 6:]
+    assert [len(hole) for hole in row["holes"]] == [2, 2, 2]
+    assert [max(hole.values()) for hole in row["holes"]] == pytest.approx(wanted.amax(1).tolist())
+    assert row["answer"].startswith("a ")
+    main(["predict", str(tmp_path / "run"), str(tmp_path / "holes.txt")])
+    assert "holes.txt" in capsys.readouterr().out
+    for name, told in (("whole", "nothing is to be filled in; write"), ("long", "101 bytes, the model reads 30")):
+        with pytest.raises(InputError, match=told):
+            sm.predict(tmp_path / "run", [tmp_path / f"{name}.txt"])

@@ -1,0 +1,228 @@
+"""A run folder from data to report: training, resuming, evaluating, predicting."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sensorium as sm
+from sensorium.errors import InputError
+from sensorium.modalities import ImageConfig
+from sensorium.modalities.stems import ConvolutionConfig
+from sensorium.models.perceiver import PerceiverConfig
+from sensorium.nn.perceiver import EncoderConfig
+from sensorium.tasks import ClassifyConfig
+from sensorium.training import loop as training
+from sensorium.training.loop import EpochBatches, Interrupted, Quiet
+from sensorium.training.runs import free_folder
+
+SMALL = (
+    "model.encoder.num_latents=8",
+    "model.encoder.latent_channels=16",
+    "model.encoder.num_self_attention_heads=2",
+    "model.encoder.num_layers=1",
+    "recipe.precision=float32",
+    "recipe.batch_size=8",
+)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Two kinds of short series that differ in sign, as an array file."""
+    random = np.random.default_rng(0)
+    labels = np.arange(64) % 2
+    values = random.normal(0, 0.3, (64, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    np.savez(folder / "signs.npz", x_train=values[:48], y_train=labels[:48], x_test=values[48:], y_test=labels[48:])
+    return folder
+
+
+class Listening(Quiet):
+    """Counts steps, and does something at one of them."""
+
+    def __init__(self, *, at: int = -1, do: Callable[[], None] = lambda: None) -> None:
+        self.steps, self.at, self.do = 0, at, do
+        self.stages: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        if self.stages[-1] == "training":
+            self.steps += 1
+            if self.steps == self.at:
+                self.do()
+
+
+def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -> None:
+    """Training learns, and leaves configuration, weights, curves and reports; the API reads them back."""
+    out = tmp_path / "run"
+    result = sm.train(series, out=out, epochs=20, settings=SMALL)
+    names = {path.name for path in out.iterdir()}
+    assert {"config.yaml", "config.json", "model.safetensors", "metrics.csv", "report.json", "report.html"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    written = json.loads((out / "report.json").read_text())
+    assert written["metrics"]["accuracy"] == result["metrics"]["accuracy"] == 1.0
+    assert written["samples"] == 16
+    assert written["split"] == "test"
+    model = sm.load(out)
+    assert model.parameter_count() == written["parameters"]
+    again = sm.evaluate(out, series)
+    assert again["metrics"]["accuracy"] == 1.0
+    assert again["train_seconds"] == written["train_seconds"]
+    assert sm.evaluate(out, series, split="all")["samples"] == 48 + 16
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Path) -> None:
+    """A run stopped by a signal in the middle of an epoch and resumed ends with the very same weights."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    sm.train(series, out=whole, epochs=4, settings=SMALL)
+    stopper = Listening(at=9, do=lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        sm.train(series, out=parts, epochs=4, settings=SMALL, listener=stopper)
+    assert stopper.steps == 9
+    rest = Listening()
+    sm.train(series, out=parts, resume=True, listener=rest)
+    assert rest.steps == 4 * 6 - 9
+    for name, tensor in sm.load(whole).state_dict().items():
+        assert torch.equal(tensor, sm.load(parts).state_dict()[name]), name
+
+
+def test_same_seed_same_weights(series: Path, tmp_path: Path) -> None:
+    """Two runs with one seed agree bit for bit; another seed does not."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    for out, seed in ((first, 1), (second, 1), (third, 2)):
+        sm.train(series, out=out, epochs=1, settings=SMALL, seed=seed)
+    weights = [(out / "model.safetensors").read_bytes() for out in (first, second, third)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_minutes_end_the_run(series: Path, tmp_path: Path) -> None:
+    """A run of no minutes takes one step, and still leaves a whole run folder."""
+    listener = Listening()
+    result = sm.train(series, out=tmp_path / "run", minutes=1e-9, settings=SMALL, listener=listener)
+    assert listener.steps == 1
+    assert result["samples"] == 16
+
+
+def test_every_optimizer_learns(series: Path, tmp_path: Path) -> None:
+    """AdamW, Muon and LAMB all separate two signs."""
+    for optimizer in ("adamw", "muon", "lamb"):
+        settings = (*SMALL, f"recipe.optimizer={optimizer}", "recipe.learning_rate=1e-2")
+        assert sm.train(series, out=tmp_path / optimizer, epochs=15, settings=settings)["metrics"]["accuracy"] >= 0.9
+
+
+def test_a_finished_run_is_not_overwritten(series: Path, tmp_path: Path) -> None:
+    """Training into a run folder again, or resuming a finished run, is refused with the cure."""
+    out = tmp_path / "run"
+    sm.train(series, out=out, epochs=1, settings=SMALL)
+    before = (out / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="--resume or choose another --out"):
+        sm.train(series, out=out, epochs=1, settings=SMALL)
+    with pytest.raises(InputError, match="finished"):
+        sm.train(series, out=out, resume=True)
+    with pytest.raises(InputError, match="nothing to resume"):
+        sm.train(series, out=tmp_path / "empty", resume=True)
+    assert (out / "model.safetensors").read_bytes() == before
+    assert free_folder(out) == tmp_path / "run-2"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN never reaches the kept weights."""
+    monkeypatch.setattr(
+        "sensorium.tasks.Classify.loss", lambda self, output, target, smoothing=0.0: output.sum() * torch.nan
+    )
+    with pytest.raises(InputError, match=r"recipe\.learning_rate"):
+        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_said_before_training(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only or full disk costs no training time."""
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    listener = Listening()
+    with pytest.raises(InputError, match="No space left on device"):
+        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL, listener=listener)
+    assert "training" not in listener.stages
+
+
+def test_data_larger_than_memory_trains_the_same(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples decoded batch by batch, in other processes, give the very weights that samples in memory give."""
+    sm.train(series, out=tmp_path / "memory", epochs=2, settings=SMALL)
+    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
+    sm.train(series, out=tmp_path / "lazy", epochs=2, settings=SMALL)
+    names = ("memory", "lazy")
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in names)
+    assert first == second
+
+
+def test_epoch_batches_are_a_partition_that_depends_on_seed_and_epoch_only() -> None:
+    """Every example is drawn at most once an epoch, all but a short rest are."""
+    batches = EpochBatches(10, 3, seed=1)
+    first = list(batches)
+    assert len(batches) == len(first) == 3
+    drawn = [index for batch in first for index in batch]
+    assert len(set(drawn)) == 9
+    assert list(batches) == first
+    batches.set_epoch(1)
+    assert list(batches) != first
+
+
+def test_faster_precision_is_one_of_the_two(series: Path) -> None:
+    """It measures, leaves no gradients, and names a precision."""
+    planned = sm.plan(series, settings=SMALL)
+    model = sm.Perceiver(planned.config.model)
+    batch = {"series": torch.rand(4, 12, 2), "series.mask": torch.ones(4, 12, dtype=torch.bool)}
+    precision = training.faster_precision(model, {**batch, "target": torch.zeros(4)})
+    assert precision in ("float32", "bfloat16")
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_measuring_precision_leaves_the_model_as_it_was() -> None:
+    """Its batch norms, too, which move with every pass in training."""
+    stem = ConvolutionConfig(channels=4)
+    encoder = EncoderConfig(
+        num_latents=2,
+        latent_channels=8,
+        cross_attention=(0,),
+        latent_transformer=(0,),
+        num_layers=1,
+        num_self_attention_heads=2,
+    )
+    inputs = ImageConfig(size=(8, 8), bands=2, stem=stem)
+    model = sm.Perceiver(PerceiverConfig(inputs=inputs, encoder=encoder, task=ClassifyConfig(classes=("a", "b"))))
+    before = copy.deepcopy(model.state_dict())
+    batch = {"image": torch.rand(4, 3, 8, 8), "target": torch.tensor([0, 1, 0, 1])}
+    training.faster_precision(model, batch)
+    assert model.training
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    model(batch)
+    assert not all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_paper_preset_keeps_its_recipe_and_takes_the_data_s_classes(series: Path, tmp_path: Path) -> None:
+    """A preset of another kind of signal is refused; one of the same keeps its values but for what is said."""
+    with pytest.raises(InputError, match="reads image, the data is series"):
+        sm.plan(series, preset="perceiver-imagenet")
+    np.savez(tmp_path / "clouds.npz", x=np.random.default_rng(0).normal(size=(20, 30, 3)), y=np.arange(20) % 2)
+    planned = sm.plan(tmp_path / "clouds.npz", preset="perceiver-modelnet40", epochs=1)
+    assert planned.config.recipe.optimizer == "lamb"
+    assert planned.config.recipe.epochs == 1
+    assert len(planned.config.model.task.classes) == 2
