@@ -8,10 +8,12 @@ import pydantic
 
 from ..modalities import Modality
 from .base import Prediction, Prepared, Task
+from .classify import Classify, ClassifyConfig
 from .flow import Flow, FlowConfig, FlowPrediction
 from .mlm import IGNORED, MLM, MLMConfig
-from .named import Classify, ClassifyConfig, Regress, RegressConfig, Tag, TagConfig
 from .reconstruct import Reconstruct, ReconstructConfig, Reconstruction
+from .regress import Regress, RegressConfig
+from .tag import Tag, TagConfig
 
 __all__ = [
     "IGNORED",

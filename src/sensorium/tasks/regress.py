@@ -1,0 +1,57 @@
+"""Numbers for each example."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import record
+from .base import Prediction
+from .labels import LabelTask
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
+
+
+@record
+class RegressConfig:
+    """Numbers for each example; ``mean`` and ``std`` are of the training targets, in their own units."""
+
+    kind: Literal["regress"] = "regress"
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Regress(LabelTask):
+    """Squared error of standardised targets; coefficient of determination."""
+
+    primary_metric = "r2"
+
+    def spell_out(self, target: Tensor) -> Tensor:
+        return target.float().reshape(len(target), self.outputs)
+
+    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
+        return F.mse_loss(output.float(), (target - self._mean(output)) / self._std(output))
+
+    def read(self, output: Tensor) -> Prediction:
+        return Prediction(output, output.float() * self._std(output) + self._mean(output))
+
+    def metrics(self) -> MetricCollection:
+        from torchmetrics import MetricCollection
+        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+
+        metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
+        return MetricCollection(metrics)
+
+    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
+        metrics.update(answer.scores, target)
+
+    def _mean(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.config.mean, device=like.device)
+
+    def _std(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.config.std, device=like.device)
