@@ -42,7 +42,9 @@ def segment(axes: Any, x: float, y: float, colour: str, rows: int, widths: tuple
     for row in range(rows):
         left = x
         for width, shade in zip(widths, (colour, POSITION, MODALITY), strict=True):
-            axes.add_patch(Rectangle((left, y - 0.2 * row), width, 0.17, facecolor=shade, edgecolor=PAPER, linewidth=0.8))
+            axes.add_patch(
+                Rectangle((left, y - 0.2 * row), width, 0.17, facecolor=shade, edgecolor=PAPER, linewidth=0.8)
+            )
             left += width
 
 
