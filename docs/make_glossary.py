@@ -19,8 +19,8 @@ TABLE, PAGE = DOCS / "glossary.yaml", DOCS / "glossary.md"
 HEAD = """# Glossary
 
 One name for each thing, and it is the one that the papers, torch, `transformers` or `timm` use. This page is made from
-[glossary.yaml](glossary.yaml) by `python docs/make_glossary.py`; change the table, not the page. `tests/test_glossary.py` checks that
-every name exists and that no retired word is left as an identifier.
+[glossary.yaml](glossary.yaml) by `python docs/make_glossary.py`; change the table, not the page.
+`tests/test_glossary.py` checks that every name exists and that no retired word is left as an identifier.
 
 | thing | in the code | where | the field's term | retired |
 |---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""Documentation that runs: the Python and the commands of its pages, the names of all commands, and the README's tree."""
+"""Documentation that runs: the Python and the commands of its pages, the commands' names, and the README's tree."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
     return re.findall(rf"^```({'|'.join(languages)})\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
 
 
-# Pages of docs/extending are executed by tests/test_extending.py, in processes of their own.
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.parent.name != "extending"], ids=lambda page: page.name
-)
+# Pages of docs/extending are executed by tests/test_extending.py, which trains what they add.
+EXECUTED = [page for page in PAGES if page.parent.name != "extending"]
+
+
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
 def test_code_of_pages_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block of a page runs, and so does every ``$ sensorium …`` of its consoles, one after the other in an
     empty folder."""

@@ -1,4 +1,4 @@
-"""The glossary and the code agree: every name is in the code, no retired word is an identifier, the page is the table."""
+"""The glossary and the code agree: every name exists, no retired word is an identifier, the page is the table's."""
 
 from __future__ import annotations
 
