@@ -89,7 +89,7 @@ def test_one_file_and_one_registration_are_enough(
     }[toy]
     result = sm.train(data, out=run, epochs=20, settings=(*settings, *RECIPE))
     assert result["metrics"]["accuracy"] > 0.9
-    assert f'kind: {name}' in (run / "config.yaml").read_text("utf-8")
+    assert f"kind: {name}" in (run / "config.yaml").read_text("utf-8")
     report = json.loads((run / "report.json").read_text("utf-8"))
     assert report["metrics"]["accuracy"] == result["metrics"]["accuracy"]
     assert len((run / "report.html").read_text("utf-8")) > 10_000
