@@ -16,12 +16,12 @@ import pytest
 import sensorium as sm
 from sensorium.cli import main
 from sensorium.modalities import KINDS
-from sensorium.models.backbones import BACKBONES
+from sensorium.models import backbones
 from sensorium.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "extending"
-TOYS = {"modality": ("thermometer", KINDS), "task": ("trend", TASKS), "backbone": ("pooled", BACKBONES)}
+TOYS = {"modality": ("thermometer", KINDS), "task": ("trend", TASKS), "backbone": ("pooled", backbones.BACKBONES)}
 SMALL = (
     "model.encoder.num_latents=4",
     "model.encoder.latent_channels=16",
