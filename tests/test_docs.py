@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -25,17 +26,27 @@ EXECUTED = [page for page in PAGES if page.parent.name != "extending"]
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)
-def test_code_of_pages_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_pages_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every Python block of a page runs, and so does every ``$ sensorium …`` of its consoles, one after the other in an
-    empty folder."""
+    empty folder. A command prints each line that the page shows below it, up to the numbers in it."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for language, text in blocks(page, "python", "console"):
         if language == "python":
             exec(compile(text, str(page), "exec"), names)
-        else:
-            for command in re.findall(r"^\$ sensorium (.*)$", text, flags=re.M):
-                main(shlex.split(command))
+            continue
+        for command, shown in re.findall(r"^\$ sensorium (.*)\n((?:(?!\$).*\n)*)", text, flags=re.M):
+            capsys.readouterr()
+            main(shlex.split(command))
+            printed = without_numbers(capsys.readouterr().out)
+            assert without_numbers(shown.replace("…\n", "")) <= printed, command
+
+
+def without_numbers(text: str) -> set[str]:
+    """The lines of a text with # for each number and one space for several."""
+    return {re.sub(r"\d[\d.,]*", "#", " ".join(line.split())) for line in text.splitlines()}
 
 
 def test_every_verb_is_in_the_readme_and_every_verb_of_the_readme_exists() -> None:
@@ -62,6 +73,18 @@ def test_every_option_that_a_page_types_exists() -> None:
             if verb in app:
                 known = {name for argument in app[verb].assemble_argument_collection() for name in argument.names}
                 assert set(re.findall(r"(?<!\S)--[a-z]+", rest)) <= known | {"--json"}, f"{page.name}: {verb} {rest}"
+
+
+def test_every_setting_that_a_page_types_exists() -> None:
+    """``recipe.name`` and ``model.encoder.name`` are fields of the recipe and of the encoder."""
+    from sensorium.models.perceiver import EncoderConfig
+    from sensorium.models.recipe import RecipeConfig
+
+    for page in (page for page in PAGES if page.name != "CHANGELOG.md"):  # which has the old names, too
+        text = page.read_text(encoding="utf-8")
+        for prefix, record in ((r"\brecipe", RecipeConfig), (r"\bmodel\.encoder", EncoderConfig)):
+            typed = set(re.findall(rf"{prefix}\.(\w+)(?==)", text))
+            assert typed <= {field.name for field in dataclasses.fields(record)}, page.name
 
 
 def test_links_of_pages_lead_somewhere() -> None:
