@@ -180,7 +180,7 @@ class OptaxLamb:
         return p - self.rate * ratio * update
 
 
-def grid_read(
+def grid_attention(
     query: Array, tables: Array, values: Array, scale: Array, mask: Array | None, shape: Sequence[int]
 ) -> tuple[Array, Array, Array]:
     """Sums, marginals and log-sum of a softmax over a grid, with a logit for every latent and row.
@@ -201,7 +201,7 @@ def grid_read(
     return sums, marginals, log_sum
 
 
-def rows_read(query: Array, rows: Array, mask: Array | None) -> tuple[Array, Array]:
+def row_attention(query: Array, rows: Array, mask: Array | None) -> tuple[Array, Array]:
     """Sums and log-sum of a softmax over rows that are keys and values at once."""
     shares, log_sum = shares_of((query @ rows.swapaxes(-1, -2))[:, None], mask)
     return shares[:, 0] @ rows, log_sum[:, 0]

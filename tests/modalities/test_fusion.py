@@ -13,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sensorium.nn.rows import reading
 from torch import Tensor
 
 from builders import gradients, normal, shake
@@ -32,9 +33,8 @@ from sensorium.modalities import (
 )
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import Encoder, EncoderConfig
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import reading
 from sensorium.tasks import ClassifyConfig
 
 matplotlib.use("Agg")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from builders import gradients, normal, small_encoder
 from sensorium.config import from_dict, to_dict
 from sensorium.errors import InputError
+from sensorium.nn import attention_path, Encoder, EncoderConfig
+from sensorium.nn.ops import AttentionInputs, AttentionPath, DenseRows, StructuredRows
 from sensorium.nn.byte_array import ByteArray, GridPositions, Segment
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import GridRows, Path, Rows, SpelledRows, reading
 
 EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11}
 NAMES = ("sound", "picture", "line")
-PATHS = pytest.mark.parametrize("path", get_args(Path))
+PATHS = pytest.mark.parametrize("path", get_args(AttentionPath))
 LOOKS = st.one_of(st.none(), st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple))
 
 
@@ -49,7 +49,7 @@ def array_of(*names: str, absent: tuple[str, ...] = ()) -> ByteArray:
 
 @PATHS
 @pytest.mark.parametrize("name", NAMES)
-def test_looking_is_reading_an_array_of_these_segments_alone(name: str, path: Path) -> None:
+def test_looking_is_reading_an_array_of_these_segments_alone(name: str, path: AttentionPath) -> None:
     with reading(path):
         looking = small_encoder(attends_to=((name,),) * 3)(array_of())
         alone = small_encoder()(array_of(name))
@@ -58,7 +58,7 @@ def test_looking_is_reading_an_array_of_these_segments_alone(name: str, path: Pa
 
 @PATHS
 @given(looks=st.tuples(LOOKS, LOOKS, LOOKS), lacks=st.sets(st.sampled_from(NAMES)))
-def test_each_read_sees_what_it_looks_at(path: Path, looks: Any, lacks: set[str]) -> None:
+def test_each_read_sees_what_it_looks_at(path: AttentionPath, looks: Any, lacks: set[str]) -> None:
     """Step by step: the latents after a read of an array that holds nothing else. Forward and backward."""
     array = array_of(absent=tuple(lacks))
     looking, plain = small_encoder(attends_to=looks), small_encoder()
@@ -67,9 +67,9 @@ def test_each_read_sees_what_it_looks_at(path: Path, looks: Any, lacks: set[str]
         latents = plain.latents[None]
         for step, look in zip(plain.steps(), looks, strict=True):
             some = tuple(segment for segment in array.segments if look is None or segment.name in look)
-            assert step.read is not None
-            latents = step.read(latents, Rows.of(ByteArray(some)))
-            for block in step.process or ():
+            assert step.cross_attention is not None
+            latents = step.attend(latents, AttentionInputs(ByteArray(some)))
+            for block in step.latent_transformer or ():
                 latents = block(latents)
     torch.testing.assert_close(found, latents, **EXACT)
     cost = normal(*found.shape, seed=9)
@@ -105,7 +105,7 @@ def test_weights_stay_with_their_rows() -> None:
 
 
 @PATHS
-def test_an_example_without_the_sense_reads_nothing(path: Path) -> None:
+def test_an_example_without_the_sense_reads_nothing(path: AttentionPath) -> None:
     """What the latents get is what any read of nothing gives: no row's, and no NaN."""
     encoder = small_encoder(attends_to=(("sound",),) * 3)
     array = array_of(absent=("sound",))
@@ -115,22 +115,22 @@ def test_an_example_without_the_sense_reads_nothing(path: Path) -> None:
     torch.testing.assert_close(latents[1], nothing[1], **EXACT)
     assert latents.isfinite().all()
     latents.sum().backward()
-    assert all(slope.isfinite().all() for slope in gradients(encoder).values())
+    assert all(gradient.isfinite().all() for gradient in gradients(encoder).values())
     assert all(weights[1].sum() == 0 for weights in encoder.weights(array))
 
 
 def test_pieces_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many reads look at a segment, in whatever company: its rows are normalised once in a forward pass."""
     made: list[str] = []
-    spelled, grid = SpelledRows.of, GridRows.of
-    monkeypatch.setattr(SpelledRows, "of", lambda array: made.extend(s.name for s in array.segments) or spelled(array))
-    monkeypatch.setattr(GridRows, "of", lambda segment: made.append(segment.name) or grid(segment))
+    spelled, grid = DenseRows.of, StructuredRows.of
+    monkeypatch.setattr(DenseRows, "of", lambda array: made.extend(s.name for s in array.segments) or spelled(array))
+    monkeypatch.setattr(StructuredRows, "of", lambda segment: made.append(segment.name) or grid(segment))
     encoder = small_encoder(
         cross_attention=(0, 1, 1, 1, 1),
         latent_transformer=(0,) * 5,
         attends_to=(("sound",), ("picture", "line"), None, ("sound", "line"), ("picture",)),
     )
-    paths: tuple[Literal["structured", "folded", "projected"], ...] = ("structured", "folded", "projected")
+    paths: tuple[Literal["structured", "absorbed", "projected"], ...] = ("structured", "absorbed", "projected")
     for path in paths:
         made.clear()
         with reading(path):
@@ -140,10 +140,10 @@ def test_pieces_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reads_that_look_at_the_same_share_it() -> None:
     """One view for one look; without any look nothing is split at all."""
-    one, two, three = Rows.seen(array_of(), (("sound",), None, ("sound",)))
+    one, two, three = AttentionInputs.select(array_of(), (("sound",), None, ("sound",)))
     assert one is three
     assert two.array.num_rows == 13
-    alike = Rows.seen(array_of(), (None, None))
+    alike = AttentionInputs.select(array_of(), (None, None))
     assert alike[0] is alike[1]
     assert not alike[0].parts
 

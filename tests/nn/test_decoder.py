@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 import reference
 from builders import arrays, gradients, normal, shake, small_encoder
 from sensorium.errors import InputError
-from sensorium.nn.attention import Block
+from sensorium.nn import Decoder, DecoderConfig
+from sensorium.nn.attention import SelfAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.perceiver import Decoder, DecoderConfig
 from sensorium.nn.queries import LearnedQueries, Queries
-from sensorium.nn.rows import reading
 
 LATENTS = normal(2, 5, 8)
 
@@ -39,7 +38,7 @@ def asked(count: int = 7, *, batch: int = 2, masked: bool = False, seed: int = 1
     masked=st.booleans(),
     outputs=st.sampled_from([None, 3]),
     channels=st.sampled_from([(None, None), (4, None), (4, 10)]),
-    path=st.sampled_from(["auto", "projected", "folded"]),
+    path=st.sampled_from(["auto", "projected", "absorbed"]),
 )
 def test_a_decoder_is_the_papers(
     heads: int, residual: bool, masked: bool, outputs: int | None, channels: tuple[int | None, int | None], path: str
@@ -75,7 +74,7 @@ def test_chunks_subsets_and_single_queries_are_the_whole(seed: int, chunk: int, 
 
 
 def test_many_queries_are_chunked_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sensorium.nn.perceiver.CHUNK", 3)
+    monkeypatch.setattr("sensorium.nn.decoder.CHUNK", 3)
     decoder, sizes = small_decoder(), []
     decoder.cross_attention.register_forward_pre_hook(lambda _, arguments: sizes.append(arguments[0].shape[1]))
     decoder(LATENTS, asked())
@@ -85,7 +84,7 @@ def test_many_queries_are_chunked_without_gradients(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_masked_query_reads_nothing() -> None:
-    """Its answer depends on nothing but itself, and sends no slope to the latents."""
+    """Its answer depends on nothing but itself, and sends no gradient to the latents."""
     decoder, queries = small_decoder(), asked(masked=True)
     assert queries.mask is not None
     latents = LATENTS.clone().requires_grad_()
@@ -120,7 +119,7 @@ def test_heads_start_as_they_are_told() -> None:
     assert Decoder(DecoderConfig(), width=8, channels=6, outputs=3).linear.weight.all()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("path", ["projected", "folded"])
+@pytest.mark.parametrize("path", ["projected", "absorbed"])
 def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
     """As in the byte model: reads by several heads, of fewer query and more value channels than there are rows'."""
     encoder = small_encoder(
@@ -144,7 +143,7 @@ def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
 
 def test_gelu_is_the_authors_or_exact() -> None:
     x = normal(1, 2, 8)
-    tanh, erf = (shake(Block(8, heads=1, gelu=gelu)) for gelu in ("tanh", "erf"))  # type: ignore[arg-type]
+    tanh, erf = (shake(SelfAttention(8, num_heads=1, gelu=gelu)) for gelu in ("tanh", "erf"))  # type: ignore[arg-type]
     for block, approximate in ((tanh, "tanh"), (erf, "none")):
         assert block.mlp[1](x).equal(torch.nn.functional.gelu(x, approximate=approximate))
 

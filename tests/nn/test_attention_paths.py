@@ -28,36 +28,35 @@ from builders import (
     shake,
     small_encoder,
 )
-from sensorium.nn import rows as rows_module
-from sensorium.nn.attention import Block
+from sensorium.nn import Encoder, EncoderConfig
+from sensorium.nn.ops import AbsorbedQuery, AttentionInputs, AttentionPath, DenseRows, StructuredRows
+from sensorium.nn.attention import CrossAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from sensorium.nn.ops import compiled
-from sensorium.nn.ops import fallback as twin
-from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.nn.ops import fallback
 from sensorium.nn.positions import fourier_grid
-from sensorium.nn.rows import FoldedQuery, GridRows, Path, Read, Rows, SpelledRows, merge, reading
 
-PATHS: tuple[Path, ...] = ("projected", "folded", "structured", "auto")
+PATHS: tuple[AttentionPath, ...] = ("projected", "absorbed", "structured", "auto")
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 HERE = File(__file__).parent
 WIDTH = 12  # channels of the byte arrays here
 
 
-def block(heads: int = 1, channels: int = WIDTH) -> Block:
-    return shake(Block(8, inputs=channels, heads=heads))
+def block(heads: int = 1, channels: int = WIDTH) -> CrossAttention:
+    return shake(CrossAttention(8, input_channels=channels, num_heads=heads))
 
 
 def array_of(*segments: Segment) -> ByteArray:
     return ByteArray(segments)
 
 
-def read(reader: Block, x: Tensor, array: ByteArray, path: Path) -> Tensor:
+def read(reader: CrossAttention, x: Tensor, array: ByteArray, path: AttentionPath) -> Tensor:
     with reading(path):
-        return reader(x, Rows.of(array))
+        return reader(x, AttentionInputs(array))
 
 
-def slopes(reader: Block, x: Tensor, array: ByteArray, path: Path) -> dict[str, Tensor]:
-    """The answer and the slopes of a cost: of all parameters, of the latents and of all the array is made of."""
+def grads(reader: CrossAttention, x: Tensor, array: ByteArray, path: AttentionPath) -> dict[str, Tensor]:
+    """The answer and the grads of a cost: of all parameters, of the latents and of all the array is made of."""
     x = x.clone().requires_grad_()
     sources = dict(reader.named_parameters()) | {"latents": x} | leaves(array)
     result = read(reader, x, array, path)
@@ -66,7 +65,7 @@ def slopes(reader: Block, x: Tensor, array: ByteArray, path: Path) -> dict[str, 
     return {"answer": result.detach()} | dict(zip(sources, found, strict=True))
 
 
-def paper(reader: Block, x: Tensor, array: ByteArray, heads: int = 1) -> np.ndarray:
+def paper(reader: CrossAttention, x: Tensor, array: ByteArray, heads: int = 1) -> np.ndarray:
     mask = None if array.mask is None else array.mask.numpy()
     return reference.read(x.numpy(), array.dense().detach().numpy(), arrays(reader), heads=heads, mask=mask)
 
@@ -192,9 +191,9 @@ def test_all_slopes_are_one_on_every_path(array: ByteArray, heads: int, latents:
     """Of parameters, latents, values, each axis' positions, points' positions and modality_embeddings: for any
     array."""
     reader, x = block(heads), normal(1 if shared else array.batch, latents, 8)
-    projected = slopes(reader, x, array, "projected")
-    for path in ("folded", "structured"):
-        found = slopes(reader, x, array, path)
+    projected = grads(reader, x, array, "projected")
+    for path in ("absorbed", "structured"):
+        found = grads(reader, x, array, path)
         for name, expected in projected.items():
             torch.testing.assert_close(found[name], expected, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
@@ -203,8 +202,8 @@ def test_codes_that_overlap_need_their_products() -> None:
     """The test above can fail: axes whose positions share channels have cross terms in Σ x²."""
     segment = video().segments[0]
     assert isinstance(segment.positions, GridPositions)
-    dense = SpelledRows.of(array_of(segment)).normalised[..., :WIDTH].detach()
-    scale = GridRows.of(segment).scale.detach()
+    dense = DenseRows.of(array_of(segment)).normalised[..., :WIDTH].detach()
+    scale = StructuredRows.of(segment).scale.detach()
     expected = 1 / (segment.dense().var(-1, correction=0) + 1e-5).sqrt()
     torch.testing.assert_close(scale, expected.detach(), **EXACT)
     alone = sum(np.ix_(*(table.detach().square().sum(-1).numpy() for table in segment.positions.tables)))
@@ -217,7 +216,7 @@ def test_statistics_are_those_of_the_layer_norm() -> None:
     """s · values and s · mean of every row; zeros in masked rows."""
     array = picture("some")
     segment = array.segments[0]
-    parts, dense = GridRows.of(segment), segment.dense().detach()
+    parts, dense = StructuredRows.of(segment), segment.dense().detach()
     scale = (dense.var(-1, correction=0) + 1e-5).rsqrt() * segment.mask
     torch.testing.assert_close(parts.scale.detach(), scale, **EXACT)
     torch.testing.assert_close(parts.values[:, -1].detach(), scale * dense.mean(-1), **EXACT)
@@ -231,15 +230,15 @@ def test_a_piece_reads_what_spelled_rows_read(kind: str) -> None:
     for segment in KINDS[kind]("some").segments:
         if not isinstance(segment.positions, GridPositions) or len(segment.positions.shape) < 2 or not segment.num_rows:
             continue
-        query = FoldedQuery(normal(1, 2, 3, WIDTH))
-        parts, spelled = GridRows.of(segment).read(query), SpelledRows.of(array_of(segment)).read(query)
+        query = AbsorbedQuery(normal(1, 2, 3, WIDTH))
+        parts, spelled = StructuredRows.of(segment).attend(query), DenseRows.of(array_of(segment)).attend(query)
         torch.testing.assert_close(parts.sums, spelled.sums, **EXACT)
         torch.testing.assert_close(parts.log_sum, spelled.log_sum, **EXACT)
 
 
 @pytest.mark.parametrize("masked", MASKED)
 def test_gradcheck_of_merged_pieces(masked: str) -> None:
-    """Two grids and points read apart and merged: every slope of query, values, positions and modality_embedding."""
+    """Two grids and points read apart and merged: every gradient of query, values, positions and modality_embedding."""
     made = [
         grid_array((2, 3), values=2, positions=2, modality_channels=1, mask=mask_of(2, 6, masked, 1), seed=1),
         grid_array((2, 2, 2), values=1, positions=4, mask=mask_of(2, 8, masked, 2), seed=2),
@@ -247,10 +246,10 @@ def test_gradcheck_of_merged_pieces(masked: str) -> None:
     ]
 
     def run(query: Tensor, *_: Tensor) -> Tensor:
-        folded = FoldedQuery(query)
+        absorbed = AbsorbedQuery(query)
         grids = [replace(segment, positions=GridPositions(segment.positions.tables)) for segment in made[:2]]
-        pieces = [*(GridRows.of(segment) for segment in grids), SpelledRows.of(array_of(made[2]))]
-        return merge([piece.read(folded) for piece in pieces])
+        pieces = [*(StructuredRows.of(segment) for segment in grids), DenseRows.of(array_of(made[2]))]
+        return merge([piece.attend(absorbed) for piece in pieces])
 
     sources = [tensor for segment in made for tensor in leaves(array_of(segment)).values()]
     assert len(sources) == 3 + 1 + 3 + 1 + 1
@@ -262,15 +261,15 @@ def test_merged_reads_are_one_softmax() -> None:
     """However the rows are divided; pieces far apart in their logits do not overflow."""
     table, query = normal(2, 9, 8), normal(2, 1, 3, 8)
     for factor in (1.0, 300.0):
-        folded = FoldedQuery(query * factor)
-        whole = SpelledRows(table, 8, None).read(folded)
+        absorbed = AbsorbedQuery(query * factor)
+        whole = DenseRows(table, 8, None).attend(absorbed)
         for cuts in ((4, 5), (1, 7, 1), (9, 0)):
-            pieces = [SpelledRows(part, 8, None).read(folded) for part in table.split(cuts, dim=1)]
+            pieces = [DenseRows(part, 8, None).attend(absorbed) for part in table.split(cuts, dim=1)]
             torch.testing.assert_close(merge(pieces), whole.sums, **EXACT)
 
 
 def test_reads_of_nothing_merge_to_nothing() -> None:
-    """Zeros, and slopes that are numbers."""
+    """Zeros, and grads that are numbers."""
     sums = torch.zeros(1, 1, 2, 3, requires_grad=True)
     nothing = torch.full((1, 1, 2), float("-inf"), requires_grad=True)
     result = merge([Read(sums, nothing), Read(sums, nothing)])
@@ -286,42 +285,42 @@ def test_reads_of_nothing_merge_to_nothing() -> None:
 def test_the_path_is_taken_when_rows_are_made() -> None:
     """All reads of a forward pass go one way, whatever is said later."""
     with reading("structured"):
-        rows = Rows.of(picture())
+        rows = AttentionInputs(picture())
     with reading("projected"):
         assert rows.path == "structured"
-        assert [type(piece) for piece in rows.pieces] == [GridRows]
-        assert Rows.of(picture()).path == "projected"
-    assert Rows.of(picture()).path == "auto"
+        assert [type(piece) for piece in rows.pieces] == [StructuredRows]
+        assert AttentionInputs(picture()).path == "projected"
+    assert AttentionInputs(picture()).path == "auto"
 
 
 def test_only_grids_are_read_from_their_parts() -> None:
-    """Grids of two axes or more that have a row; all the rest is spelled out once, in one piece."""
+    """Grids of two axes or more that have a row; all the rest is built once, in one piece."""
     array = everything()
     with reading("structured"):
-        rows = Rows.of(array)
+        rows = AttentionInputs(array)
     assert rows.structured
-    assert [type(piece) for piece in rows.pieces] == [GridRows, GridRows, SpelledRows]
+    assert [type(piece) for piece in rows.pieces] == [StructuredRows, StructuredRows, DenseRows]
     rest = rows.pieces[-1]
-    assert isinstance(rest, SpelledRows)
+    assert isinstance(rest, DenseRows)
     assert rest.normalised.shape == (2, 4 + 6 + 3, 16)
-    with reading("folded"):
-        assert not Rows.of(array).structured
-        assert [type(piece) for piece in Rows.of(array).pieces] == [SpelledRows]
+    with reading("absorbed"):
+        assert not AttentionInputs(array).structured
+        assert [type(piece) for piece in AttentionInputs(array).pieces] == [DenseRows]
 
 
 def test_a_structured_read_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture alone is never spelled out; only its attention map needs its rows."""
+    """A picture alone is never built; only its attention map needs its rows."""
 
     def dense(self: object) -> Tensor:
-        raise AssertionError("spelled out")
+        raise AssertionError("built")
 
     for kind in (ByteArray, Segment, GridPositions):
         monkeypatch.setattr(kind, "dense", dense)
     reader, array = block(), picture("some")
     result = read(reader, normal(1, 3, 8), array, "structured")
     result.sum().backward()
-    with pytest.raises(AssertionError, match="spelled out"):
-        read(reader, normal(1, 3, 8), array, "folded")
+    with pytest.raises(AssertionError, match="built"):
+        read(reader, normal(1, 3, 8), array, "absorbed")
 
 
 def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +329,7 @@ def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch)
     def structured(values: int, positions: int, dtype: torch.dtype = torch.float32) -> bool:
         tables = (torch.zeros(3, positions, dtype=dtype), torch.zeros(4, positions, dtype=dtype))
         segment = Segment("grid", torch.zeros(1, 12, values, dtype=dtype), GridPositions(tables))
-        return Rows.of(array_of(segment)).structured
+        return AttentionInputs(array_of(segment)).structured
 
     monkeypatch.setattr(rows_module, "compiled_name", lambda: "vectors")
     assert structured(3, 258)
@@ -360,17 +359,17 @@ def test_grids_that_share_codes_are_read_apart() -> None:
 def test_codes_seen_without_slopes_have_slopes_later() -> None:
     """A look at an array under no_grad or inference_mode, as between two epochs, takes nothing from training."""
     reader, x = block(), normal(1, 3, 8)
-    expected = slopes(reader, x, video(), "structured")
+    expected = grads(reader, x, video(), "structured")
     for quiet in (torch.no_grad, torch.inference_mode):
         array = video()
         with quiet():
             read(reader, x, array, "structured")
-        torch.testing.assert_close(slopes(reader, x, array, "structured"), expected)
+        torch.testing.assert_close(grads(reader, x, array, "structured"), expected)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
-def test_codes_kept_from_inference_serve_training(quiet: type, path: Path) -> None:
+def test_codes_kept_from_inference_serve_training(quiet: type, path: AttentionPath) -> None:
     """A modality makes the positions of a picture once: if that was in a validation, training reads them all the
     same."""
     model, pixels = wide_encoder(), normal(2, 24, 3).float()
@@ -416,15 +415,15 @@ def _held(encoder: Encoder) -> int:
         elif isinstance(thing, (list, tuple)):
             for part in thing:
                 walk(part)
-        elif isinstance(thing, FoldedQuery):
+        elif isinstance(thing, AbsorbedQuery):
             walk(list(vars(thing).values()))
 
     walk([value for name, value in vars(encoder).items() if name not in ("_parameters", "_buffers", "_modules")])
     return sum(seen.values())
 
 
-@pytest.mark.parametrize("path", ["folded", "structured"])
-def test_a_kept_query_follows_its_parameters(path: Path) -> None:
+@pytest.mark.parametrize("path", ["absorbed", "structured"])
+def test_a_kept_query_follows_its_parameters(path: AttentionPath) -> None:
     """In inference the first query is computed once. Any change of any parameter, however it is made, shows."""
     encoder, array = small_encoder(WIDTH, cross_attention=(0, 1), latent_transformer=(0, None)), picture("some")
     with reading(path), torch.no_grad():
@@ -451,7 +450,7 @@ def test_a_kept_query_is_of_one_precision() -> None:
 
 
 def test_what_inference_keeps_serves_training() -> None:
-    """Slopes after an inference are those without one."""
+    """Gradients after an inference are those without one."""
     found = []
     for quiet in (None, torch.no_grad, torch.inference_mode):
         encoder, array = small_encoder(WIDTH), video()
@@ -470,13 +469,13 @@ def test_what_inference_keeps_serves_training() -> None:
 
 @pytest.mark.parametrize("bad", [0.0, -1e3, 1e30, float("inf"), float("nan")])
 def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
-    """Whatever they hold, the answer and all slopes stay, and no slope reaches them."""
+    """Whatever they hold, the answer and all grads stay, and no gradient reaches them."""
     reader, x, found = block(2), normal(1, 3, 8), []
     segment = video("all of one example").segments[0]
     assert segment.mask is not None
     for filling in (0.0, bad):
         values = segment.values.detach().masked_fill(~segment.mask[..., None], filling).requires_grad_()
-        found.append(slopes(reader, x, array_of(replace(segment, values=values)), "structured"))
+        found.append(grads(reader, x, array_of(replace(segment, values=values)), "structured"))
     for name, expected in found[0].items():
         torch.testing.assert_close(found[1][name], expected, msg=lambda m, n=name: f"{n}: {m}", **EXACT)
     reached = found[1][f"{segment.name}: values"]
@@ -487,7 +486,7 @@ def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
 @pytest.mark.parametrize("path", PATHS)
 @given(order=st.permutations(range(6)))
 @settings(max_examples=10)
-def test_the_order_of_segments_is_free(path: Path, order: list[int]) -> None:
+def test_the_order_of_segments_is_free(path: AttentionPath, order: list[int]) -> None:
     reader, x, array = block(2), normal(1, 3, 8), everything("some")
     moved = ByteArray(tuple(array.segments[place] for place in order))
     torch.testing.assert_close(read(reader, x, moved, path), read(reader, x, array, path), **EXACT)
@@ -495,7 +494,7 @@ def test_the_order_of_segments_is_free(path: Path, order: list[int]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", PATHS)
-def test_batch_mates_do_not_matter(path: Path, kind: str) -> None:
+def test_batch_mates_do_not_matter(path: AttentionPath, kind: str) -> None:
     reader, x, array = block(2), normal(1, 3, 8), KINDS[kind]("all of one example", batch=3)
     together = read(reader, x, array, path)
     for number in range(3):
@@ -517,7 +516,7 @@ def _one(segment: Segment, number: int) -> Segment:
 
 @pytest.mark.parametrize("absent", range(5))
 @pytest.mark.parametrize("path", PATHS)
-def test_an_absent_segment_is_as_if_it_were_not_there(path: Path, absent: int) -> None:
+def test_an_absent_segment_is_as_if_it_were_not_there(path: AttentionPath, absent: int) -> None:
     """In one example; the other one reads it."""
     reader, x, array = block(2), normal(1, 3, 8), everything()
     mask = torch.tensor([[True], [False]]).expand(2, array.segments[absent].num_rows)
@@ -531,21 +530,21 @@ def test_an_absent_segment_is_as_if_it_were_not_there(path: Path, absent: int) -
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_to_read_gives_numbers(path: Path) -> None:
-    """Every row of every segment masked: the answer of an empty array, and finite slopes."""
+def test_nothing_to_read_gives_numbers(path: AttentionPath) -> None:
+    """Every row of every segment masked: the answer of an empty array, and finite grads."""
     reader, x, array = block(2), normal(1, 3, 8), everything()
     blind = ByteArray(
         tuple(replace(part, mask=torch.zeros(2, part.num_rows, dtype=torch.bool)) for part in array.segments)
     )
     empty = rows_of(normal(2, 0, WIDTH))
-    found, expected = slopes(reader, x, blind, path), slopes(reader, x, empty, path)
-    assert all(slope.isfinite().all() for slope in found.values())
+    found, expected = grads(reader, x, blind, path), grads(reader, x, empty, path)
+    assert all(gradient.isfinite().all() for gradient in found.values())
     assert not any(found[name].any() for name in leaves(blind))
     torch.testing.assert_close(found["answer"], expected["answer"], **EXACT)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_empty_batch_is_answered(path: Path) -> None:
+def test_an_empty_batch_is_answered(path: AttentionPath) -> None:
     array = picture("some", batch=1)
     nobody = array_of(replace(array.segments[0], values=torch.zeros(0, 15, 3).double(), mask=torch.ones(0, 15) > 0))
     assert read(block(), normal(1, 3, 8), nobody, path).shape == (0, 3, 8)
@@ -571,13 +570,13 @@ def test_float32_at_the_size_of_imagenet(sharp: float, bound: float) -> None:
     costs every float32 read 2e-6 to 4e-6 here, the projected one more than this one.
     """
     array = array_of(Segment("image", photograph(), fourier_grid((224, 224), bands=64)))
-    reader = Block(64, inputs=261, heads=1).requires_grad_(False)
+    reader = CrossAttention(64, input_channels=261, num_heads=1).requires_grad_(False)
     reader.attention.query.weight.mul_(sharp)
     attention, norm, x = reader.attention, reader.rows_norm, normal(1, 8, 64).float()
     with reading("structured"):
-        rows = Rows.of(array)
+        rows = AttentionInputs(array)
         query = attention.fold(x, norm)
-        result, answer = rows.read(query), attention.folded(query, rows, norm)
+        result, answer = rows.attend(query), attention.absorbed(query, rows, norm)
     dense = array.dense().double()
     normalised = (dense - dense.mean(-1, keepdim=True)) / (dense.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
     del dense
@@ -595,27 +594,27 @@ def test_values_far_from_zero_keep_their_statistics(offset: float) -> None:
     """Pixels of 10,000 and small differences: deviation and mean in float32 are those of float64."""
     values = offset + normal(2, 120, 3).float()
     segment = Segment("image", values, fourier_grid((10, 12), bands=4), normal(6, seed=4).float())
-    parts, dense = GridRows.of(segment), segment.dense().double()
+    parts, dense = StructuredRows.of(segment), segment.dense().double()
     assert distance(parts.scale, (dense.var(-1, correction=0) + 1e-5).rsqrt()) < 1e-6
     query = normal(1, 1, 4, segment.channels).float()
     normalised = nn.functional.layer_norm(dense, (segment.channels,), eps=1e-5)
     exact = (query.double() @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
-    assert distance(parts.read(FoldedQuery(query)).sums, exact) < 1e-5
+    assert distance(parts.attend(AbsorbedQuery(query)).sums, exact) < 1e-5
 
 
 @pytest.mark.parametrize("masked", MASKED)
 def test_autocast_reads_grids_in_float32(masked: str) -> None:
-    """Within 1e-2 of float32, with positions, statistics and weights of float32; slopes are float32 and finite."""
+    """Within 1e-2 of float32, with positions, statistics and weights of float32; grads are float32 and finite."""
     segment = Segment("image", normal(2, 99, 3).float(), fourier_grid((9, 11), bands=8), mask=mask_of(2, 99, masked))
-    reader, x = Block(64, inputs=segment.channels, heads=1), normal(1, 8, 64).float()
+    reader, x = CrossAttention(64, input_channels=segment.channels, num_heads=1), normal(1, 8, 64).float()
     with reading("structured"):
-        exact = reader(x, Rows.of(array_of(segment))).detach()
+        exact = reader(x, AttentionInputs(array_of(segment))).detach()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rows = Rows.of(array_of(segment))
+            rows = AttentionInputs(array_of(segment))
             result = reader(x, rows)
-            summed = rows.read(reader.attention.fold(x, reader.rows_norm))
+            summed = rows.attend(reader.attention.fold(x, reader.rows_norm))
     piece = rows.pieces[0]
-    assert isinstance(piece, GridRows)
+    assert isinstance(piece, StructuredRows)
     assert piece.values.dtype == piece.scale.dtype == piece.positions.dtype == summed.dtype == torch.float32
     assert distance(result, exact) < 1e-2
     assert not result.detach().float().equal(exact), "autocast was in force"
@@ -631,7 +630,7 @@ def test_pixels_of_sixteen_bits_are_read_in_float32() -> None:
     values = normal(1, 99, 3).bfloat16()
     positions, query = fourier_grid((9, 11), bands=8), normal(1, 1, 4, 37).float()
     low, full = (
-        GridRows.of(Segment("image", given, positions)).read(FoldedQuery(query)) for given in (values, values.float())
+        StructuredRows.of(Segment("image", given, positions)).attend(AbsorbedQuery(query)) for given in (values, values.float())
     )
     assert low.sums.equal(full.sums)
 
@@ -646,8 +645,8 @@ def test_a_read_never_holds_latents_by_rows(built: bool, monkeypatch: pytest.Mon
         monkeypatch.setattr(compiled, "library", None)
     elif compiled.library is None:
         pytest.skip("no compiled pass is built here")
-    monkeypatch.setattr(twin, "TILE", 4096)
-    reader, x = Block(16, inputs=37, heads=1), normal(1, 64, 16).float()
+    monkeypatch.setattr(fallback, "TILE", 4096)
+    reader, x = CrossAttention(16, input_channels=37, num_heads=1), normal(1, 64, 16).float()
     array = array_of(Segment("image", normal(1, 6000, 3).float().requires_grad_(), fourier_grid((60, 100), bands=8)))
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         read(reader, x, array, "structured").sum().backward()
@@ -683,7 +682,7 @@ class Picture(nn.Module):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_shapes_without_data(path: Path) -> None:
+def test_shapes_without_data(path: AttentionPath) -> None:
     """On the meta device, forward and backward."""
     with torch.device("meta"):
         model, pixels = Picture(), torch.empty(2, 24, 3)
@@ -695,8 +694,8 @@ def test_shapes_without_data(path: Path) -> None:
     assert model.encoder.latents.grad is not None
 
 
-@pytest.mark.parametrize("path", ["structured", "folded"])
-def test_an_exported_program_has_the_operator(path: Path) -> None:
+@pytest.mark.parametrize("path", ["structured", "absorbed"])
+def test_an_exported_program_has_the_operator(path: AttentionPath) -> None:
     """torch.export: the same answers, and the read is one operator in the graph.
 
     With fixed sizes, as the annotations that are checked in tests know no symbolic ones.
@@ -712,29 +711,29 @@ def test_an_exported_program_has_the_operator(path: Path) -> None:
         if isinstance(graph, torch.fx.GraphModule)
         for node in graph.graph.nodes
     }
-    expected = {"structured": "sensorium.grid_read.default", "folded": "sensorium.rows_read.default"}[path]
+    expected = {"structured": "sensorium.grid_attention.default", "absorbed": "sensorium.row_attention.default"}[path]
     assert {name for name in operators if name.startswith("sensorium.")} == {expected}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["structured", "folded"])
-def test_a_compiled_encoder_is_the_encoder(path: Path) -> None:
-    """torch.compile: answers and slopes. In a process of its own, for it cannot look through the checks of shapes."""
+@pytest.mark.parametrize("path", ["structured", "absorbed"])
+def test_a_compiled_encoder_is_the_encoder(path: AttentionPath) -> None:
+    """torch.compile: answers and grads. In a process of its own, for it cannot look through the checks of shapes."""
     script = f"""
 import sys, torch
 sys.path[:0] = {[str(place) for place in (HERE, HERE.parent)]}
-from test_rows import Picture, normal, reading
+from test_attention_paths import Picture, attention_path, normal
 model, pixels = Picture(), normal(2, 24, 3).float()
 with reading({path!r}):
     expected = model(pixels)
     expected.square().sum().backward()
-    slopes = {{name: parameter.grad for name, parameter in model.named_parameters()}}
+    grads = {{name: parameter.grad for name, parameter in model.named_parameters()}}
     model.zero_grad()
     result = torch.compile(model)(pixels)
     result.square().sum().backward()
 torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 for name, parameter in model.named_parameters():
-    torch.testing.assert_close(parameter.grad, slopes[name], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-3, atol=1e-5)
 print("the same")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -742,7 +741,7 @@ print("the same")
 
 
 def test_a_whole_encoder_is_one_on_every_path() -> None:
-    """Two reads of shared weights and one of its own, in turn with processes: latents and all slopes."""
+    """Two reads of shared weights and one of its own, in turn with processes: latents and all grads."""
     encoder, array = small_encoder(WIDTH), everything("some")
     found = []
     for path in PATHS:

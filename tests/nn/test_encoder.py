@@ -14,11 +14,10 @@ from torch import Tensor
 import reference
 from builders import arrays, flop_counter, gradients, normal, rows_of, small_encoder
 from sensorium.errors import InputError
-from sensorium.nn.attention import Block
+from sensorium.nn import Encoder, EncoderConfig, MeanDecoder
+from sensorium.nn.attention import CrossAttention, SelfAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment, join
-from sensorium.nn.perceiver import Encoder, EncoderConfig, MeanDecoder
 from sensorium.nn.positions import fourier_grid
-from sensorium.nn.rows import reading
 
 numbers = st.one_of(st.none(), st.integers(0, 2))
 orders = st.integers(1, 4).flatmap(
@@ -82,7 +81,7 @@ def test_every_gradient_of_an_encoder_is_the_references_slope() -> None:
     encoder, values, cost = small_encoder(), normal(2, 5, 6), normal(2, 3, 8, seed=3)
     config = encoder.config
     (encoder(rows_of(values)) * cost).sum().backward()
-    slopes, point = gradients(encoder), arrays(encoder)
+    grads, point = gradients(encoder), arrays(encoder)
 
     def loss(at: dict[str, np.ndarray]) -> float:
         latents = reference.encode(
@@ -99,12 +98,12 @@ def test_every_gradient_of_an_encoder_is_the_references_slope() -> None:
     for seed, name in enumerate(point):
         direction = np.random.default_rng(seed).standard_normal(point[name].shape)
         ahead, behind = (loss(point | {name: point[name] + h * direction}) for h in (1e-5, -1e-5))
-        slope = float((slopes[name].numpy() * direction).sum())
-        assert slope == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-5), name
+        gradient = float((grads[name].numpy() * direction).sum())
+        assert gradient == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-5), name
 
 
 def test_the_mean_head_is_the_papers() -> None:
-    head = MeanDecoder(8, outputs=3).double()
+    head = MeanDecoder(8, output_channels=3).double()
     torch.nn.init.normal_(head.linear.weight)
     torch.nn.init.normal_(head.linear.bias)
     latents = normal(2, 5, 8)
@@ -140,7 +139,7 @@ def test_shuffled_pixels_with_their_codes_change_nothing() -> None:
 
 
 @given(
-    seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "folded"])
+    seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "absorbed"])
 )
 def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> None:
     """What a masked row holds changes no output; no gradient reaches it; the answer is that without the row."""
@@ -160,7 +159,7 @@ def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> Non
     assert spoilt.grad[0][mask[0]].abs().sum(-1).all(), "present rows are read"
 
 
-@pytest.mark.parametrize("path", ["projected", "folded"])
+@pytest.mark.parametrize("path", ["projected", "absorbed"])
 @pytest.mark.parametrize("rows", [0, 4])
 def test_nothing_to_read_gives_numbers(rows: int, path: str) -> None:
     """No rows, or masked ones only: finite, the same for all such inputs, and with finite gradients."""
@@ -209,8 +208,8 @@ def test_same_number_same_weights(order: tuple[tuple[int | None, ...], tuple[int
     encoder = small_encoder(cross_attention=order[0], latent_transformer=order[1])
     steps = list(encoder.steps())
     for chosen, modules in (
-        (order[0], [step.read for step in steps]),
-        (order[1], [step.process for step in steps]),
+        (order[0], [step.cross_attention for step in steps]),
+        (order[1], [step.latent_transformer for step in steps]),
     ):
         assert [module is None for module in modules] == [number is None for number in chosen]
         for first, one in zip(chosen, modules, strict=True):
@@ -248,7 +247,7 @@ def test_a_copy_shares_among_its_own() -> None:
     """deepcopy keeps the sharing and shares nothing with the original."""
     encoder = small_encoder()
     other = copy.deepcopy(encoder)
-    reads = [step.read for step in other.steps()]
+    reads = [step.cross_attention for step in other.steps()]
     assert reads[1] is reads[2]
     assert {id(p) for p in encoder.parameters()}.isdisjoint(map(id, other.parameters()))
 
@@ -307,14 +306,14 @@ def test_shapes_that_cannot_be_are_refused(changes: dict[str, object], message: 
 def count(*, head: int = 1000, channels: int = 261, **changes: object) -> int:
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(**changes), channels=channels)  # type: ignore[arg-type]
-        parts = [encoder, MeanDecoder(encoder.config.latent_channels, outputs=head)]
+        parts = [encoder, MeanDecoder(encoder.config.latent_channels, output_channels=head)]
     return sum(parameter.numel() for part in parts for parameter in part.parameters())
 
 
 def test_blocks_have_the_papers_counts() -> None:
     with torch.device("meta"):
-        assert Block(1024, inputs=261, heads=1).count() == 2_776_395
-        assert Block(1024, heads=8).count() == 6_301_696
+        assert CrossAttention(1024, input_channels=261, num_heads=1).count() == 2_776_395
+        assert SelfAttention(1024, num_heads=8).count() == 6_301_696
 
 
 def test_imagenet_has_the_papers_count() -> None:
@@ -354,7 +353,7 @@ def flops(*, rows: int = 50_176, **changes: object) -> float:
         encoder = Encoder(EncoderConfig(**changes), channels=261)  # type: ignore[arg-type]
         encoder.requires_grad_(False)
         array = rows_of(torch.empty(1, rows, 261))
-        head = MeanDecoder(1024, outputs=1000).requires_grad_(False)
+        head = MeanDecoder(1024, output_channels=1000).requires_grad_(False)
         with flop_counter() as counter, reading("projected"):
             head(encoder(array))
     return counter.get_total_flops()
@@ -376,19 +375,19 @@ def test_blocks_have_the_papers_flops() -> None:
 
 
 def test_folding_saves_most_of_a_read_on_imagenet() -> None:
-    """auto takes the folded path there: less than 70 % of the arithmetic."""
+    """auto takes the absorbed path there: less than 70 % of the arithmetic."""
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(cross_attention=(0,), latent_transformer=(None,)), channels=261).requires_grad_(
             False
         )
         array = rows_of(torch.empty(1, 50_176, 261))
     counted = {}
-    for path in ("projected", "folded", "auto"):
+    for path in ("projected", "absorbed", "auto"):
         with flop_counter() as counter, reading(path):  # type: ignore[arg-type]
             encoder(array)
         counted[path] = counter.get_total_flops()
-    assert counted["auto"] == counted["folded"] < 0.7 * counted["projected"]
-    assert counted["folded"] > 4 * 512 * 50_176 * 261, "the two products with all rows were counted"
+    assert counted["auto"] == counted["absorbed"] < 0.7 * counted["projected"]
+    assert counted["absorbed"] > 4 * 512 * 50_176 * 261, "the two products with all rows were counted"
 
 
 # -- numbers of few bits
