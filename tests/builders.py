@@ -165,7 +165,7 @@ def largest_allocation(profile: torch.profiler.profile) -> int:
 
 
 def flop_counter() -> FlopCounterMode:
-    """Counts multiplications and additions, the two products of a read of spelled-out rows too."""
+    """Counts multiplications and additions, the two products of attention to dense rows too."""
 
     def row_attention(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
         return 2 * 2 * prod(query) * rows[1]

@@ -12,7 +12,7 @@ CHECKED = [
     f"sensorium.nn.{name}"
     for name in (
         *("attention", "byte_array", "decoder", "encoder", "initialisation", "positions", "queries"),
-        *(f"ops.{part}" for part in ("absorbed", "attention", "inputs", "projected", "structured")),
+        *(f"ops.{part}" for part in ("absorbed", "dispatch", "inputs", "projected", "structured")),
     )
 ]
 

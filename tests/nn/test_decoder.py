@@ -24,7 +24,7 @@ LATENTS = normal(2, 5, 8)
 def small_decoder(outputs: int | None = 3, **changes: object) -> Decoder:
     """A shaken decoder of queries of 6 channels."""
     config = DecoderConfig(**({"num_heads": 2} | changes))  # type: ignore[arg-type]
-    return shake(Decoder(config, width=8, channels=6, outputs=outputs))
+    return shake(Decoder(config, latent_channels=8, query_channels=6, output_channels=outputs))
 
 
 def asked(count: int = 7, *, batch: int = 2, masked: bool = False, seed: int = 1) -> Queries:
@@ -49,15 +49,15 @@ def test_a_decoder_is_the_papers(
     )
     queries = asked(masked=masked)
     mask = queries.mask
-    expected = reference.write(
+    expected = reference.decoder(
         queries.dense().numpy(),
         LATENTS.numpy(),
         arrays(decoder),
         heads=heads,
         residual=residual,
-        asked=None if mask is None else mask.numpy(),
+        query_mask=None if mask is None else mask.numpy(),
     )
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(decoder, path):  # type: ignore[arg-type]
         result = decoder(LATENTS, queries)
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
@@ -114,13 +114,14 @@ def test_gradients_reach_every_parameter(residual: bool) -> None:
     }
 
 
-def test_heads_start_as_they_are_told() -> None:
-    assert not Decoder(DecoderConfig(), width=8, channels=6, outputs=3, start="zeros").linear.weight.any()  # type: ignore[union-attr]
-    assert Decoder(DecoderConfig(), width=8, channels=6, outputs=3).linear.weight.all()  # type: ignore[union-attr]
+def test_the_linear_layer_starts_as_output_init_says() -> None:
+    sizes = {"latent_channels": 8, "query_channels": 6, "output_channels": 3}
+    assert not Decoder(DecoderConfig(), **sizes, output_init="zeros").linear.weight.any()  # type: ignore[union-attr]
+    assert Decoder(DecoderConfig(), **sizes).linear.weight.all()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("path", ["projected", "absorbed"])
-def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
+def test_blocks_may_have_qk_and_value_channels_of_their_own(path: str) -> None:
     """As in the byte model: reads by several heads, of fewer query and more value channels than there are rows'."""
     encoder = small_encoder(
         channels=5, qk_channels=4, value_channels=10, num_cross_attention_heads=2, num_self_attention_heads=2
@@ -130,13 +131,13 @@ def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
     expected = reference.encode(
         values.numpy(),
         arrays(encoder),
-        reads=config.cross_attention,
-        processes=config.latent_transformer,
+        cross_attends=config.cross_attention,
+        latent_transformers=config.latent_transformer,
         layers=config.num_layers,
-        read_heads=2,
-        process_heads=2,
+        cross_heads=2,
+        self_heads=2,
     )
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result = encoder(ByteArray((Segment("rows", values),)))
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
@@ -166,5 +167,5 @@ def test_queries_that_do_not_fit_are_refused() -> None:
         small_decoder()(LATENTS, LearnedQueries(2, 5)())
     with pytest.raises(InputError, match="queries for 3 examples, the latents are of 2"):
         small_decoder()(LATENTS, asked(batch=3))
-    with pytest.raises(InputError, match="encoder: 2 heads do not divide a width of 5"):
+    with pytest.raises(InputError, match="encoder: self-attention: 2 heads do not divide 5 channels"):
         small_encoder(channels=6, num_cross_attention_heads=2, qk_channels=5)

@@ -14,7 +14,7 @@ from torch import nn
 
 from builders import gradients, grid_array, leaves, normal, rows_of, small_encoder
 from sensorium.models.recipe import RecipeConfig
-from sensorium.nn import attention_path, Encoder, EncoderConfig
+from sensorium.nn import Encoder, EncoderConfig, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
 from sensorium.training.recipe import optimizers
 
@@ -30,7 +30,7 @@ def test_checkpointing_changes_no_gradient(path: Literal["absorbed", "projected"
     for checkpointing in (False, True):
         array = ByteArray((grid_array((3, 4), modality_channels=4),))
         encoder = small_encoder(array.channels)
-        with reading(path):
+        with attention_path(encoder, path):
             latents = encoder(array, checkpointing=checkpointing)
         latents.square().sum().backward()
         results.append({"answer": latents.detach(), **gradients(encoder)})

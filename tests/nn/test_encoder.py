@@ -26,14 +26,14 @@ orders = st.integers(1, 4).flatmap(
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 
 
-# -- training_accuracy with the papers' equations
+# -- agreement with the papers' equations
 
 
 @given(
     order=orders,
     layers=st.integers(0, 2),
-    read_heads=st.sampled_from([1, 2, 3]),
-    process_heads=st.sampled_from([1, 2, 4]),
+    cross_heads=st.sampled_from([1, 2, 3]),
+    self_heads=st.sampled_from([1, 2, 4]),
     rows=st.integers(0, 6),
     masked=st.sampled_from(["none", "some", "all of one example"]),
     widening=st.integers(1, 2),
@@ -41,8 +41,8 @@ EXACT = {"rtol": 1e-9, "atol": 1e-10}
 def test_an_encoder_is_the_papers(
     order: tuple[tuple[int | None, ...], tuple[int | None, ...]],
     layers: int,
-    read_heads: int,
-    process_heads: int,
+    cross_heads: int,
+    self_heads: int,
     rows: int,
     masked: str,
     widening: int,
@@ -52,8 +52,8 @@ def test_an_encoder_is_the_papers(
         cross_attention=order[0],
         latent_transformer=order[1],
         num_layers=layers,
-        num_cross_attention_heads=read_heads,
-        num_self_attention_heads=process_heads,
+        num_cross_attention_heads=cross_heads,
+        num_self_attention_heads=self_heads,
         cross_attention_mlp_ratio=widening,
         self_attention_mlp_ratio=widening,
     )
@@ -64,11 +64,11 @@ def test_an_encoder_is_the_papers(
     expected = reference.encode(
         values.numpy(),
         arrays(encoder),
-        reads=order[0],
-        processes=order[1],
+        cross_attends=order[0],
+        latent_transformers=order[1],
         layers=layers,
-        read_heads=read_heads,
-        process_heads=process_heads,
+        cross_heads=cross_heads,
+        self_heads=self_heads,
         mask=None if mask is None else mask.numpy(),
     )
     result = encoder(rows_of(values, mask))
@@ -76,7 +76,7 @@ def test_an_encoder_is_the_papers(
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
-def test_every_gradient_of_an_encoder_is_the_references_slope() -> None:
+def test_every_gradient_of_an_encoder_is_that_of_the_reference() -> None:
     """Along a random direction in every parameter, shared ones included: (f(+h) - f(-h)) / 2h in numpy."""
     encoder, values, cost = small_encoder(), normal(2, 5, 6), normal(2, 3, 8, seed=3)
     config = encoder.config
@@ -87,11 +87,11 @@ def test_every_gradient_of_an_encoder_is_the_references_slope() -> None:
         latents = reference.encode(
             values.numpy(),
             at,
-            reads=config.cross_attention,
-            processes=config.latent_transformer,
+            cross_attends=config.cross_attention,
+            latent_transformers=config.latent_transformer,
             layers=config.num_layers,
-            read_heads=config.num_cross_attention_heads,
-            process_heads=config.num_self_attention_heads,
+            cross_heads=config.num_cross_attention_heads,
+            self_heads=config.num_self_attention_heads,
         )
         return float((latents * cost.numpy()).sum())
 
@@ -148,7 +148,7 @@ def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> Non
     mask[:, seed % 6] = False
     mask[1] &= seed % 5 > 0
     spoilt = torch.where(mask[..., None], values, garbage).requires_grad_()
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result, other = encoder(rows_of(values, mask)), encoder(rows_of(spoilt, mask))
         torch.testing.assert_close(result, other, **EXACT)
         shorter = encoder(rows_of(values[:1][:, mask[0]]))
@@ -165,7 +165,7 @@ def test_nothing_to_read_gives_numbers(rows: int, path: str) -> None:
     """No rows, or masked ones only: finite, the same for all such inputs, and with finite gradients."""
     encoder = small_encoder()
     empty = rows_of(normal(2, rows, 6), torch.zeros(2, rows, dtype=torch.bool))
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result = encoder(empty)
         torch.testing.assert_close(result, encoder(rows_of(normal(2, 0, 6))), **EXACT)
     result.sum().backward()
@@ -236,8 +236,10 @@ def test_a_shared_gradient_is_the_sum() -> None:
         (encoder(array) * cost).sum().backward()
     once, thrice = gradients(shared), gradients(apart)
     torch.testing.assert_close(once["latents"], thrice["latents"], **EXACT)
-    for kind in ("reads", "processes"):
-        for name in [name for name in once if name.startswith(kind)]:
+    for kind in ("cross_attention", "latent_transformer"):
+        names = [name for name in once if name.startswith(kind)]
+        assert names
+        for name in names:
             rest = name.removeprefix(f"{kind}.0.")
             total = torch.stack([thrice[f"{kind}.{number}.{rest}"] for number in range(3)]).sum(0)
             torch.testing.assert_close(once[name], total, **EXACT)
@@ -274,9 +276,9 @@ def test_weights_are_one_per_read_in_order() -> None:
             mask=mask.numpy(),
         )
         np.testing.assert_allclose(weights.detach().numpy(), expected, rtol=1e-8, atol=1e-10)
-        x = reference.read(x, values.numpy(), block, heads=1, mask=mask.numpy())
+        x = reference.cross_attention(x, values.numpy(), block, heads=1, mask=mask.numpy())
         if processor is not None:
-            x = reference.process(x, reference.below(inner, f"latent_transformer.{processor}.0"), heads=2)
+            x = reference.self_attention(x, reference.below(inner, f"latent_transformer.{processor}.0"), heads=2)
 
 
 def test_steps_without_a_read_show_no_weights() -> None:
@@ -290,9 +292,9 @@ def test_steps_without_a_read_show_no_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cross_attention": (0, 1)}, "2 reads but 3 processes"),
-        ({"num_self_attention_heads": 3}, "3 heads do not divide a width of 8"),
-        ({"num_cross_attention_heads": 4}, "4 read heads do not divide 6 channels"),
+        ({"cross_attention": (0, 1)}, "2 entries of cross_attention but 3 of latent_transformer"),
+        ({"num_self_attention_heads": 3}, "self-attention: 3 heads do not divide 8 channels"),
+        ({"num_cross_attention_heads": 4}, "cross-attention: 4 heads do not divide 6 channels"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
@@ -307,13 +309,17 @@ def count(*, head: int = 1000, channels: int = 261, **changes: object) -> int:
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(**changes), channels=channels)  # type: ignore[arg-type]
         parts = [encoder, MeanDecoder(encoder.config.latent_channels, output_channels=head)]
-    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+    return sum(map(count_of, parts))
+
+
+def count_of(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_blocks_have_the_papers_counts() -> None:
     with torch.device("meta"):
-        assert CrossAttention(1024, input_channels=261, num_heads=1).count() == 2_776_395
-        assert SelfAttention(1024, num_heads=8).count() == 6_301_696
+        assert count_of(CrossAttention(1024, input_channels=261, num_heads=1)) == 2_776_395
+        assert count_of(SelfAttention(1024, num_heads=8)) == 6_301_696
 
 
 def test_imagenet_has_the_papers_count() -> None:
@@ -354,7 +360,7 @@ def flops(*, rows: int = 50_176, **changes: object) -> float:
         encoder.requires_grad_(False)
         array = rows_of(torch.empty(1, rows, 261))
         head = MeanDecoder(1024, output_channels=1000).requires_grad_(False)
-        with flop_counter() as counter, reading("projected"):
+        with flop_counter() as counter, attention_path(encoder, "projected"):
             head(encoder(array))
     return counter.get_total_flops()
 
@@ -374,8 +380,8 @@ def test_blocks_have_the_papers_flops() -> None:
     )
 
 
-def test_folding_saves_most_of_a_read_on_imagenet() -> None:
-    """auto takes the absorbed path there: less than 70 % of the arithmetic."""
+def test_absorbing_saves_arithmetic_on_imagenet() -> None:
+    """auto takes the absorbed path on dense rows: less than 70 % of the arithmetic of the projected one."""
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(cross_attention=(0,), latent_transformer=(None,)), channels=261).requires_grad_(
             False
@@ -383,7 +389,7 @@ def test_folding_saves_most_of_a_read_on_imagenet() -> None:
         array = rows_of(torch.empty(1, 50_176, 261))
     counted = {}
     for path in ("projected", "absorbed", "auto"):
-        with flop_counter() as counter, reading(path):  # type: ignore[arg-type]
+        with flop_counter() as counter, attention_path(encoder, path):  # type: ignore[arg-type]
             encoder(array)
         counted[path] = counter.get_total_flops()
     assert counted["auto"] == counted["absorbed"] < 0.7 * counted["projected"]

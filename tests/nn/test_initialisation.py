@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sensorium.nn import Encoder, EncoderConfig, MeanDecoder
-from sensorium.nn.attention import CrossAttention, attention_path
+from sensorium.nn.attention import CrossAttention
 from sensorium.nn.initialisation import TRUNCATION, fan_in, lecun, truncated_normal
 
 

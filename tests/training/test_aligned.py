@@ -41,9 +41,7 @@ def aligned(
     )
     encoder = Encoder(config, channels=array.channels)
     channels = array.channels if queries is None else queries.channels  # type: ignore[attr-defined]
-    decoder = Decoder(
-        DecoderConfig(num_heads=1), latent_channels=WIDTH, query_channels=channels, output_channels=2
-    )
+    decoder = Decoder(DecoderConfig(num_heads=1), latent_channels=WIDTH, query_channels=channels, output_channels=2)
     align(encoder, decoder, array, queries)  # type: ignore[arg-type]
     return encoder, decoder
 
@@ -85,7 +83,7 @@ def test_every_query_attends_to_the_latents_around_it(grid: tuple[int, ...]) -> 
     block = decoder.cross_attention
     query = block.attention.query(block.query_norm(queries.dense()))
     key = block.attention.key(block.input_norm(latents))
-    weights = (query @ key.mT * block.attention.key.out_features ** -0.5).softmax(-1)
+    weights = (query @ key.mT * block.attention.key.out_features**-0.5).softmax(-1)
     points = lattice(LATENTS, grid)
     found = (weights[..., : len(points)] @ points).mean(0)
     wanted = lattice(prod(grid), grid)

@@ -11,7 +11,7 @@ from .attention import CrossAttention, SelfAttention, attention_path
 from .byte_array import ByteArray, GridPositions, PointPositions, Segment
 from .decoder import Decoder, DecoderConfig, MeanDecoder
 from .encoder import Encoder, EncoderConfig
-from .ops.attention import AttentionPath
+from .ops.dispatch import AttentionPath
 from .positions import LearnedPositions, fourier_grid, fourier_points
 from .queries import LearnedQueries, Queries, queries_at
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .initialisation import fan_in
-from .ops.attention import AttentionPath, attention, attention_weights, plan_attention
+from .ops.dispatch import AttentionPath, attention, attention_weights, plan_attention
 from .ops.inputs import AttentionInputs
 from .ops.projected import projected_attention
 from .precision import EPSILON, lowered

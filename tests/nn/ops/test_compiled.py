@@ -1,4 +1,4 @@
-"""The compiled pass: it computes what its twin does in float64, with any vectors, threads and lengths of line."""
+"""The compiled pass computes what the fallback computes in float64: any vectors, threads and lengths of line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from torch import Tensor
 
 from builders import MASKED, distance, grid_array, grid_problem, normal, shake, threads
 from sensorium.nn.attention import CrossAttention, attention_path
-from sensorium.nn.ops import AttentionInputs
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.ops import compiled, compiled_name, grid_attention
-from sensorium.nn.ops import fallback
+from sensorium.nn.ops import AttentionInputs, compiled, compiled_name, fallback, grid_attention
 
 FLOATS = ("query", "tables", "values", "scale")
 NAMES = ("sums", "marginals", "log_sum", *(f"{name} gradient" for name in FLOATS))
@@ -52,9 +50,9 @@ def answers(problem: dict[str, Any], dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def agrees(problem: dict[str, Any], times: float = 1.0) -> None:
-    """The compiled pass is the twin in float64, for the same numbers: results, and all grads.
+    """The compiled pass is the fallback in float64, for the same numbers: results, and all grads.
 
-    Gradients are differences from a mean. What that costs in float32 (2e-6) it costs the twin as well.
+    Gradients are differences from a mean. What that costs in float32 (2e-6) it costs the fallback as well.
     """
     problem = problem | {name: problem[name].float().double() for name in FLOATS}
     exact, result = answers(problem, torch.float64), answers(problem, torch.float32)
@@ -65,7 +63,7 @@ def agrees(problem: dict[str, Any], times: float = 1.0) -> None:
     assert {name: value for name, value in far.items() if value > allowed[name]} == {}
 
 
-# -- the twin's numbers
+# -- the fallback's numbers
 
 
 @given(
@@ -114,7 +112,7 @@ def test_any_number_of_axes(target: int, shape: tuple[int, ...]) -> None:
     agrees(grid_problem(shape, heads=2, latents=5, channels=3, masked="all of one example"))
 
 
-def test_more_axes_are_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_takes_more_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine axes are beyond the compiled pass; they are read all the same."""
     assert not compiled.supports(torch.zeros(1), 9)
     agrees(grid_problem((1, 2) * 4 + (3,), latents=2))
@@ -263,7 +261,7 @@ def test_a_failure_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             return lambda *_: 1
 
     monkeypatch.setattr(compiled, "library", Failing())
-    with pytest.raises(MemoryError, match="structured read"):
+    with pytest.raises(MemoryError, match="structured attention"):
         grid_attention(**grid_problem((3, 4)) | {name: grid_problem((3, 4))[name].float() for name in FLOATS})
 
 
@@ -312,9 +310,9 @@ def test_every_field_arrives(target: int) -> None:
     grads = fallback.backward(
         tuple(seeds.values()), *(problem[name] for name in (*FLOATS, "mask")), exact[2], list(shape), True
     )
-    given_slopes = {name: part.float() for name, part in seeds.items()}
+    float_grads = {name: part.float() for name, part in seeds.items()}
     written = {f"grad_{name}": _fenced(torch.zeros(problem[name].shape)) for name in FLOATS}
-    fields |= {name: part.data_ptr() for name, part in (given_slopes | written).items()}
+    fields |= {name: part.data_ptr() for name, part in (float_grads | written).items()}
     record = compiled.Problem(**sizes, axes=3, shape=(ctypes.c_int64 * 8)(*shape), **strides, **fields)
     assert compiled.library.sensorium_grid_attention_backward(record, target, 2) == 0
     for name, expected in zip(written, grads, strict=True):
@@ -360,15 +358,15 @@ def nothing_built(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_built")
 @pytest.mark.parametrize("masked", MASKED)
-def test_without_it_the_twin_answers(masked: str) -> None:
+def test_without_it_the_fallback_computes(masked: str) -> None:
     """In float32, within rounding of float64; and no name is given."""
     assert compiled_name() is None
     agrees(grid_problem((5, 19), heads=2, latents=5, channels=4, masked=masked))
 
 
-def test_a_block_reads_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole read in float32, and its gradients, with the compiled pass if there is one and without it."""
-    reader, x = shake(CrossAttention(8, input_channels=10, num_heads=2)).float(), normal(1, 3, 8).float()
+def test_a_block_computes_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole block in float32, and its gradients, with the compiled pass if there is one and without it."""
+    block, x = shake(CrossAttention(8, input_channels=10, num_heads=2)).float(), normal(1, 3, 8).float()
     segment = grid_array((5, 7), modality_channels=2)
     outputs = []
     for library in (compiled.library, None):
@@ -379,9 +377,9 @@ def test_a_block_reads_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> N
             type(segment.positions)(tuple(table.detach().float() for table in segment.positions.tables)),
             segment.modality_embedding.detach().float(),
         )
-        with reading("structured"):
-            result = reader(x, AttentionInputs(ByteArray((single,))))
-        grads = torch.autograd.grad(result.square().sum(), list(reader.parameters()), materialize_grads=True)
+        with attention_path(block, "structured"):
+            result = block(x, AttentionInputs(ByteArray((single,))))
+        grads = torch.autograd.grad(result.square().sum(), list(block.parameters()), materialize_grads=True)
         outputs.append([result, *grads])
     for one, other in zip(*outputs, strict=True):
         if float(other.detach().norm()) > 1e-4:  # the key's bias has a gradient of nothing but rounding
@@ -389,7 +387,7 @@ def test_a_block_reads_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_library_that_cannot_be_opened_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Built for another machine, or something else altogether: the twin answers."""
+    """Built for another machine, or something else altogether: the fallback computes."""
     (tmp_path / "_grid_attention.so").write_bytes(b"not a library")
     monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
     assert compiled._open() is None

@@ -14,8 +14,7 @@ from torch import Tensor
 
 import reference
 from builders import MASKED, distance, grid_problem, largest_allocation, mask_of, normal
-from sensorium.nn.ops import GridAttention, compiled, grid_attention
-from sensorium.nn.ops import fallback
+from sensorium.nn.ops import GridAttention, compiled, fallback, grid_attention
 
 FLOATS = ("query", "tables", "values", "scale")
 RESULTS = ("sums", "marginals", "log_sum")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import reference
 from builders import MASKED, distance, largest_allocation, mask_of, normal
-from sensorium.nn.ops import rows, row_attention
+from sensorium.nn.ops import row_attention, rows
 
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
 

@@ -1,8 +1,8 @@
 """How attention is computed: one door, :func:`attention`, and behind it the ways to compute it and their operators."""
 
 from .absorbed import AbsorbedQuery, DenseRows
-from .attention import AttentionPath, attention, attention_weights, plan_attention
 from .compiled import name as compiled_name
+from .dispatch import AttentionPath, attention, attention_weights, plan_attention
 from .grid import GridAttention, grid_attention
 from .inputs import AttentionInputs
 from .rows import RowAttention, row_attention
