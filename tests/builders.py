@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sensorium.nn import Encoder, EncoderConfig
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
-from sensorium.nn.perceiver import Encoder, EncoderConfig
 
 M = TypeVar("M", bound=nn.Module)
 MASKED = ("nothing", "some", "all of one example")
@@ -97,7 +97,7 @@ def grid_problem(
     masked: str = "nothing",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Random arguments of ``kernels.grid_read`` by name, in float64; logits are of size 1 to 3."""
+    """Random arguments of ``kernels.grid_attention`` by name, in float64; logits are of size 1 to 3."""
     rows = prod(shape)
     return {
         "query": normal(batch, heads, latents, channels, seed=seed) / channels**0.5,
@@ -165,12 +165,12 @@ def largest_allocation(profile: torch.profiler.profile) -> int:
 
 
 def flop_counter() -> FlopCounterMode:
-    """Counts multiplications and additions, the two products of a read of spelled-out rows too."""
+    """Counts multiplications and additions, the two products of attention to dense rows too."""
 
-    def rows_read(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
+    def row_attention(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
         return 2 * 2 * prod(query) * rows[1]
 
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.rows_read: rows_read})
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.row_attention: row_attention})
 
 
 def film(path: Path, *, sound: bool, frames: int = 6, seed: int = 0) -> Path:

@@ -68,7 +68,7 @@ def test_auto_asks_for_places_with_queries(everywhere: Everywhere | None) -> Non
     encoder = choose_encoder(PointsConfig(), facts)
     decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
     assert (decoder is None) == (everywhere is None)
-    assert (recipe.attention_init == "even") == (everywhere in (None, "flow"))
+    assert (recipe.attention_init == "default") == (everywhere in (None, "flow"))
     assert decoder is None or encoder.latent_channels % decoder.num_heads == 0
 
 

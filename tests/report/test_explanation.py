@@ -22,7 +22,7 @@ from sensorium.inference.evaluation import reconstructed
 from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.report import drawings
 from sensorium.report import explanation as explain
 from sensorium.report.summary import percent

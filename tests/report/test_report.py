@@ -18,7 +18,7 @@ from sensorium.errors import InputError
 from sensorium.inference.evaluation import Evaluation, evaluate_model, explain, explain_reads
 from sensorium.modalities import ImageConfig, PointsConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import EncoderConfig
+from sensorium.nn import EncoderConfig
 from sensorium.report import wilson, write_report
 from sensorium.tasks import ClassifyConfig, RegressConfig, TagConfig
 

@@ -12,7 +12,7 @@ from builders import shake
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig, PairConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import FlowConfig
 from sensorium.tasks.warps import WarpConfig
 

@@ -15,7 +15,7 @@ from sensorium.modalities import ImageConfig, TextConfig
 from sensorium.modalities.text import MASK, Text
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import IGNORED, MLMConfig
 
 TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")

@@ -25,7 +25,7 @@ from sensorium.modalities import (
 )
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import ReconstructConfig
 
 ENCODER = EncoderConfig(

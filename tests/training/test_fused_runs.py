@@ -132,7 +132,7 @@ def test_senses_may_be_read_one_after_the_other(people: Path, tmp_path: Path) ->
     assert told["table"][0] == pytest.approx(1.0)
     assert told["photo"][0] == 0
     assert told["table"][1] == 0
-    with pytest.raises(InputError, match="look at 'foto', which is no modality; did you mean 'photo'"):
+    with pytest.raises(InputError, match="attends_to names 'foto', which is no modality; did you mean 'photo'"):
         sm.build(sm.plan(people, settings=(*SMALL, "model.encoder.attends_to=[[foto],null]")).config.model)
 
 

@@ -18,7 +18,7 @@ from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig
 from sensorium.modalities.stems import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
-from sensorium.nn.perceiver import EncoderConfig
+from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig
 from sensorium.training import loop as training
 from sensorium.training.loop import EpochBatches, Interrupted, Quiet

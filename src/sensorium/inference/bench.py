@@ -16,9 +16,9 @@ from ..errors import InputError
 from ..modalities import Modality, build_modality
 from ..models import presets
 from ..models.perceiver import Perceiver, PerceiverConfig
+from ..nn import Encoder, EncoderConfig
 from ..nn.attention import Block
 from ..nn.ops import compiled_name
-from ..nn.perceiver import Encoder, EncoderConfig
 from ..nn.rows import Path as ReadPath
 from ..nn.rows import Rows, reading
 from .environment import processor_name, structured_read, versions

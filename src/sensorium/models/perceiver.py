@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality, ModalityConfig, build_modality
+from ..nn import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from ..nn.byte_array import ByteArray
-from ..nn.perceiver import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from ..nn.queries import Queries
 from ..tasks import Task, TaskConfig, build_task
 
@@ -66,10 +66,16 @@ class Perceiver(nn.Module):
         if shape is None:
             if channels is not None or outputs is None:
                 raise InputError(f"the task {config.task.kind!r} asks queries; give the model a decoder")
-            self.decoder = MeanDecoder(width, outputs=outputs)
+            self.decoder = MeanDecoder(width, output_channels=outputs)
         else:
             assert channels is not None  # a task with a decoder has queries
-            self.decoder = Decoder(shape, width=width, channels=channels, outputs=outputs, start=self.task.start)
+            self.decoder = Decoder(
+                shape,
+                latent_channels=width,
+                query_channels=channels,
+                output_channels=outputs,
+                output_init=self.task.start,
+            )
 
     def embed(self, batch: Batch) -> ByteArray:
         """A batch as the byte array that the encoder reads: without what the task hides."""

@@ -26,7 +26,7 @@ from ..inference.evaluation import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from .aligned import place
+from .aligned import align
 from .plan import RunConfig
 from .recipe import average, mix, optimizers, rate
 
@@ -94,7 +94,7 @@ def fit(
     if len(train) and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
-    if recipe.attention_init == "placed" and config.start is None and not (folder / LAST).exists():
+    if recipe.attention_init == "aligned" and config.start is None and not (folder / LAST).exists():
         _place(model, train.batch(list(range(min(PLACED, len(train))))), config.seed)
     loggers: list[Logger] = []
     if _installed("tensorboard"):
@@ -176,7 +176,7 @@ def _place(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     prepared = model.task.prepare(model.inputs, model.inputs.augment(batch, generator), generator)
     with torch.no_grad():
-        place(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
+        align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
 
 
 def _module(

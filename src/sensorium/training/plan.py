@@ -26,7 +26,7 @@ from ..models import presets
 from ..models.checkpoints import read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.recipe import RecipeConfig
-from ..nn.perceiver import DecoderConfig
+from ..nn import DecoderConfig
 from ..tasks import TASKS, ClassifyConfig, RegressConfig, TagConfig, TaskConfig
 
 Labelled: TypeAlias = Literal["classify", "tag", "regress", "flow"]
