@@ -16,7 +16,7 @@ import sensorium as sm
 from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
-from sensorium.inference.evaluation import explain, explain_reads, shares
+from sensorium.inference.attention_maps import attention_map, attention_maps, attention_shares
 from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, VideoConfig, build_modality
 from sensorium.modalities.audio import AudioConfig
 from sensorium.models import presets
@@ -95,13 +95,13 @@ def test_explain_tells_each_sense_apart(films: Path, tmp_path: Path) -> None:
     clip = model.inputs.load({"audio": films / "a" / "0.mkv", "video": films / "a" / "0.mkv"})
     batch = {name: torch.from_numpy(value)[None] for name, value in clip.items()}
     view = model.inputs.view(batch)
-    maps = explain(model, view)
+    maps = attention_map(model, view)
     assert set(maps) == {"audio", "video"}
     assert maps["video"].shape == (1, view["video"].shape[1], 1, *view["video"].shape[-2:])
     assert all(float(map_.min()) >= 0 and float(map_.max()) <= 1 for map_ in maps.values())
-    assert len(explain_reads(model, view)) == 2
+    assert len(attention_maps(model, view)) == 2
     silent = {**view, "audio.present": torch.tensor([False])}
-    for told, lacking in zip(shares(model, view), shares(model, silent), strict=True):
+    for told, lacking in zip(attention_shares(model, view), attention_shares(model, silent), strict=True):
         assert float(told["audio"] + told["video"]) == pytest.approx(1.0, abs=1e-5)
         assert float(lacking["audio"]) == 0
         assert float(lacking["video"]) == pytest.approx(1.0, abs=1e-5)
@@ -186,7 +186,7 @@ def test_audioset_presets(name: str, rows: int) -> None:
     assert model.inputs.num_rows == rows
     assert model.inputs.channels == (483 if name == "video" else 487)
     assert preset.task == "tag"
-    assert model.task.outputs == 527
+    assert model.task.output_channels == 527
     assert preset.encoder.cross_attention == preset.encoder.latent_transformer == (0, 1)
 
 

@@ -34,7 +34,7 @@ def _placeholders(model: Perceiver) -> Queries | None:
     """As many queries as the task asks of an example of the configured size; None: it asks none."""
     if model.task.query_channels is None:
         return None
-    values = torch.zeros(1, model.task.num_queries(model.inputs), model.task.query_channels, device="meta")
+    values = torch.zeros(1, model.num_queries, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 

@@ -47,6 +47,7 @@ class EncoderConfig:
         gelu: the authors' approximation of the MLP's GELU by ``tanh``, or ``erf``: exact, as in ``transformers``.
     """
 
+    kind: Literal["perceiver"] = "perceiver"
     num_latents: int = 512
     latent_channels: int = 1024
     cross_attention: tuple[int | None, ...] = (0, 1, 1, 1, 1, 1, 1, 1)
@@ -170,6 +171,19 @@ class Encoder(nn.Module):
                 latents = step.read(latents, rows)
             for block in step.process or ():
                 latents = block(latents)
+
+    @property
+    def num_latents(self) -> int:
+        return self.config.num_latents
+
+    @property
+    def latent_channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
+    def cross_attends(self) -> tuple[int, ...]:
+        """For each cross-attend, in order, the number of its weights."""
+        return tuple(number for number in self.config.cross_attention if number is not None)
 
     def steps(self) -> Iterator[Step]:
         """What is applied, in order; shared weights appear more than once."""
