@@ -86,9 +86,9 @@ def test_the_answers_are_predict_s(texts: list[Path], films: list[Path], tmp_pat
     """For every task, and the mean over several clips of a film."""
     for task in (TagConfig(classes=("x", "y")), RegressConfig(classes=("x", "y"), mean=(0.0, 1.0), std=(1.0, 9.0))):
         run = run_of(tmp_path / task.kind, TEXT, task=task)
-        assert sm.explain_files(run, texts).rows == sm.predict(run, texts)
+        assert sm.explain_files(run, texts).rows == [answer.to_dict() for answer in sm.predict(run, texts)]
     run = run_of(tmp_path / "clips", replace(VIDEO, frames=2, clips=3))
-    assert sm.explain_files(run, films).rows == sm.predict(run, films)
+    assert sm.explain_files(run, films).rows == [answer.to_dict() for answer in sm.predict(run, films)]
 
 
 def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("<b>[MASK]t[MASK]")
     explanation = sm.explain_files(run, [tmp_path / "note.txt"])
     (row,) = explanation.rows
-    assert row == sm.predict(run, [tmp_path / "note.txt"])[0]
+    assert row == sm.predict(run, [tmp_path / "note.txt"])[0].to_dict()
     page = explanation.page.read_text(encoding="utf-8")
     assert f"<pre>{escape(row['answer'])}</pre>" in page
     for number, hole in enumerate(row["holes"], start=1):

@@ -2,8 +2,8 @@
 
 Queries are a byte array: a description rather than a matrix, one query a row. Learned queries are a table of
 positions; queries at coordinates are the positions of a grid; queries about the input are the input's own rows; queries
-for several signals are segments with modality embeddings. Only the queries that are decoded at a time are computed as a matrix, so a
-million of them need no memory before that.
+for several signals are segments with modality embeddings. Only the queries that are decoded at a time are computed as a
+matrix, so a million of them need no memory before that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The flow of frames of any size, by a model of one size: tile by tile (Perceiver IO App. H), and from coarse to fine.
 
-A model that has learned motion of a few pixels finds a motion of many pixels in smaller frames. At each larger size, the
-second frame is first warped back by the flow that is known so far; the model finds what is left (as in Brox et al. 2004;
-not in the paper).
+A model that has learned motion of a few pixels finds a motion of many pixels in smaller frames. At each larger size,
+the second frame is first warped back by the flow that is known so far; the model finds what is left (as in Brox et al.
+2004; not in the paper).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pairs of frames with known motion, made from single pictures (after AutoFlow, Sun et al. 2021).
 
 A scene has layers: the picture in the background, and shapes in front of it that are filled with other parts of the
-picture. Each layer has its own motion: a function from a point of the first frame to the same point in the second. At x,
-the second frame shows the layer's texture at x, and the first frame shows its texture at motion(x). So the flow at x is
-motion(x) - x, exactly, whatever the motion.
+picture. Each layer has its own motion: a function from a point of the first frame to the same point in the second. At
+x, the second frame shows the layer's texture at x, and the first frame shows its texture at motion(x). So the flow at x
+is motion(x) - x, exactly, whatever the motion.
 """
 
 from __future__ import annotations
