@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "huggingface_hub": ("models.published.sources",),
     "lightning": ("training.loop",),
     "torchdata": ("training.loop",),
-    "torchmetrics": ("tasks", "inference.evaluation", "report"),
+    "torchmetrics": ("tasks", "inference.evaluate", "report"),
     "kornia": ("modalities",),
     "PIL": ("codecs", "modalities", "training.demonstration"),
     "soundfile": ("modalities", "training.demonstration"),

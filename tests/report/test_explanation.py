@@ -17,14 +17,14 @@ import sensorium as sm
 from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
-from sensorium.inference.evaluation import explain as heat_of
-from sensorium.inference.evaluation import reconstructed
+from sensorium.inference.attention_maps import attention_map
 from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.report import drawings
 from sensorium.report import explanation as explain
+from sensorium.report.gallery import reconstructed
 from sensorium.report.summary import percent
 from sensorium.tasks import ClassifyConfig, MLMConfig, ReconstructConfig, RegressConfig, TagConfig
 
@@ -86,9 +86,9 @@ def test_the_answers_are_predict_s(texts: list[Path], films: list[Path], tmp_pat
     """For every task, and the mean over several clips of a film."""
     for task in (TagConfig(classes=("x", "y")), RegressConfig(classes=("x", "y"), mean=(0.0, 1.0), std=(1.0, 9.0))):
         run = run_of(tmp_path / task.kind, TEXT, task=task)
-        assert sm.explain_files(run, texts).rows == sm.predict(run, texts)
+        assert sm.explain_files(run, texts).rows == [answer.to_dict() for answer in sm.predict(run, texts)]
     run = run_of(tmp_path / "clips", replace(VIDEO, frames=2, clips=3))
-    assert sm.explain_files(run, films).rows == sm.predict(run, films)
+    assert sm.explain_files(run, films).rows == [answer.to_dict() for answer in sm.predict(run, films)]
 
 
 def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None:
@@ -112,7 +112,9 @@ def test_maps_are_those_of_the_report(texts: list[Path], tmp_path: Path) -> None
     model = sm.load(run)
     view = model.inputs.view({"text": torch.from_numpy(model.inputs.load(texts[1])["text"])[None]})
     for read in (0, 1):
-        np.testing.assert_allclose(maps[f"1/read{read + 1}/text"], heat_of(model, view, read=read)[0], atol=1e-6)
+        np.testing.assert_allclose(
+            maps[f"1/read{read + 1}/text"], attention_map(model, view, cross_attend=read)[0], atol=1e-6
+        )
 
 
 def test_several_senses(films: list[Path], tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("<b>[MASK]t[MASK]")
     explanation = sm.explain_files(run, [tmp_path / "note.txt"])
     (row,) = explanation.rows
-    assert row == sm.predict(run, [tmp_path / "note.txt"])[0]
+    assert row == sm.predict(run, [tmp_path / "note.txt"])[0].to_dict()
     page = explanation.page.read_text(encoding="utf-8")
     assert f"<pre>{escape(row['answer'])}</pre>" in page
     for number, hole in enumerate(row["holes"], start=1):
@@ -174,7 +176,7 @@ def test_a_reconstruction_is_drawn_beside_the_signal(hidden: float, tmp_path: Pa
     view = {"points": torch.from_numpy(model.inputs.load(clouds[1])["points"])[None]}
     drawn = drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=explain.SHARP)
     assert f'src="{drawn}"' in page
-    posed = model.task.prepare(model.inputs, view).inputs
+    posed = model.prepare(view).inputs
     unread = maps_of(explanation)["1/read1/points"] == 0
     assert unread.sum() == 12 * hidden
     assert unread[:, 0].tolist() == posed.get("points.hidden", torch.zeros(1, 12, dtype=torch.bool))[0].tolist()
@@ -264,7 +266,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert "choose another --out" in refusal(capsys, run, texts[0], "--out", here)
     assert "--jsn" in refusal(capsys, run, texts[0], "--jsn")
     blind = run_of(tmp_path / "blind", TEXT, cross_attention=(None,), latent_transformer=(0,))
-    assert "no reads" in refusal(capsys, blind, texts[0])
+    assert "no attention maps" in refusal(capsys, blind, texts[0])
     (run / "model.safetensors").write_bytes(b"cut short")
     assert "damaged" in refusal(capsys, run, texts[0])
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sensorium.errors import InputError
-from sensorium.inference.evaluation import Evaluation, evaluate_model, explain, explain_reads
+from sensorium.inference.attention_maps import attention_map, attention_maps
+from sensorium.inference.evaluate import Evaluation, evaluate_model
 from sensorium.modalities import ImageConfig, PointsConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import EncoderConfig
@@ -162,8 +163,8 @@ def test_training_goes_on_after_an_evaluation() -> None:
     samples = FakeSamples({"image": torch.rand(4, 1, 10, 4), "target": torch.tensor([0, 1, 0, 1])})
     evaluate_model(model, samples)
     batch = samples.batch(range(4))
-    target = model.task.spell_out(batch.pop("target"))
-    model.task.loss(model(batch).output, target).backward()
+    target = model.task.encode_targets(batch.pop("target"))
+    model.loss(model(batch).output, target).backward()
     assert model.encoder.latents.grad is not None
 
 
@@ -207,12 +208,12 @@ def test_attention_sums_to_one_and_heat_fits_the_signal(kind: str) -> None:
     model = tiny(inputs, classify(2))
     batch = {name: tensor for name, tensor in model.inputs.view(samples.batch(range(5))).items() if name != "target"}
     torch.testing.assert_close(model.attention(batch).sum(-1), torch.ones(5, 3))
-    heat = explain(model, batch)
+    heat = attention_map(model, batch)
     assert heat.shape == ((5, 1, 6, 6) if kind == "image" else (5, 12, 1))
     assert heat.min() >= 0
     assert heat.max() <= 1
-    torch.testing.assert_close(heat, explain_reads(model, batch)[2])
-    assert not torch.equal(heat, explain(model, batch, read=0))
+    torch.testing.assert_close(heat, attention_maps(model, batch)[2])
+    assert not torch.equal(heat, attention_map(model, batch, cross_attend=0))
     if kind == "points":  # what is absent is not read
         assert (heat[..., 0][~batch["points.mask"]] == 0).all()
 
@@ -224,12 +225,12 @@ def test_an_even_gaze_is_even_and_half_bright() -> None:
             if "query" in name:
                 parameter.zero_()
     batch = pictures(None, count=2).batch([0, 1])
-    torch.testing.assert_close(explain(model, batch, read=0), torch.full((2, 1, 6, 6), 0.5))
+    torch.testing.assert_close(attention_map(model, batch, cross_attend=0), torch.full((2, 1, 6, 6), 0.5))
 
 
 def test_there_is_no_fourth_read() -> None:
-    with pytest.raises(InputError, match="no read 3"):
-        explain(tiny(IMAGE, classify(2)), pictures(None).batch([0]), read=3)
+    with pytest.raises(InputError, match="no cross-attend 3"):
+        attention_map(tiny(IMAGE, classify(2)), pictures(None).batch([0]), cross_attend=3)
 
 
 # -- write_report -----------------------------------------------------------------------------------------------------

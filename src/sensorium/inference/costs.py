@@ -32,7 +32,7 @@ def _placeholders(model: Perceiver) -> Queries | None:
     """Queries of the right shape for one example of the configured size; None: the task has no queries."""
     if model.task.query_channels is None:
         return None
-    values = torch.zeros(1, model.task.num_queries(model.inputs), model.task.query_channels, device="meta")
+    values = torch.zeros(1, model.num_queries, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -42,6 +42,7 @@ class EncoderConfig:
         gelu: the authors' approximation of the MLP's GELU by ``tanh``, or ``erf``: exact, as in ``transformers``.
     """
 
+    kind: Literal["perceiver"] = "perceiver"
     num_latents: int = 512
     latent_channels: int = 1024
     cross_attention: tuple[int | None, ...] = (0, 1, 1, 1, 1, 1, 1, 1)
@@ -153,6 +154,21 @@ class Encoder(nn.Module):
                 latents = step.cross_attention(latents, inputs)
             for block in step.latent_transformer or ():
                 latents = block(latents)
+
+    @property
+    def num_latents(self) -> int:
+        """Rows of the latent array."""
+        return self.config.num_latents
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent array."""
+        return self.config.latent_channels
+
+    @property
+    def cross_attends(self) -> tuple[int, ...]:
+        """For each cross-attend, in order, the number of its weights."""
+        return tuple(number for number in self.config.cross_attention if number is not None)
 
     def steps(self) -> Iterator[Step]:
         """The blocks in the order in which they are applied; shared weights appear more than once."""

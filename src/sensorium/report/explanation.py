@@ -13,17 +13,16 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
+from ..inference.attention_maps import attention_maps, attention_shares, select
 from ..inference.environment import versions
-from ..inference.evaluation import explain_reads, one, reconstructed, shares
-from ..inference.predict import answers, opened, posed
+from ..inference.predict import answer_inputs, answers, open_run
 from ..modalities import Batch, Signal
 from ..models.perceiver import Perceiver
 from ..tasks import Reconstruct
-from . import drawings
-from .gallery import LEGEND
+from . import drawings, tables
+from .gallery import LEGEND, reconstructed
 from .page import document, pictures, section
 from .summary import figure, percent
-from .tables import attention_shares
 
 PAGE, MAPS = "explanation.html", "maps.npz"
 MOST_DRAWN = 32  # examples on the page, and
@@ -76,14 +75,14 @@ def explain_files(
     Raises:
         InputError: as :func:`predict`; also where the model reads nothing, or the folder cannot be written to.
     """
-    model, samples = opened(run, files)
-    reads = len([number for number in model.config.encoder.cross_attention if number is not None])
+    model, samples = open_run(run, files)
+    reads = len(model.cross_attends)
     if not reads:
         raise InputError(
-            f"{run}: the model has no reads, so there is nothing to explain; set model.encoder.cross_attention"
+            f"{run}: the model has no attention maps, so there is nothing to explain; train one with cross-attends"
         )
     folder = Path(run, "explained") if out is None else Path(out)
-    rows = answers(model, samples)
+    rows = [answer.to_dict() for answer in answers(model, samples)]
     sections: list[str] = []
 
     def write(path: Path) -> None:
@@ -93,11 +92,11 @@ def explain_files(
                 if progress is not None:
                     progress(index, len(rows))
                 # One at a time: the attention of a large model over a long signal fills a memory.
-                view = posed(model, samples, index)
-                maps = explain_reads(model, view)
+                view = answer_inputs(model, samples, index)
+                maps = attention_maps(model, view)
                 there = [modality.name for modality in model.inputs.present_modalities(view, 0)]
                 if len(model.inputs.modalities) > 1:
-                    told = shares(model, view)
+                    told = attention_shares(model, view)
                     row["shares"] = [{name: float(of_read[name][0]) for name in there} for of_read in told]
                 for read, heat in enumerate(maps, start=1):
                     for name in there:
@@ -140,13 +139,15 @@ def _example(model: Perceiver, row: Mapping[str, Any], view: Batch, maps: Sequen
     it."""
     table = ""
     if "shares" in row:
-        table = attention_shares({name: [of_read[name] for of_read in row["shares"]] for name in row["shares"][0]})
+        table = tables.attention_shares(
+            {name: [of_read[name] for of_read in row["shares"]] for name in row["shares"][0]}
+        )
     drawn = [("Signal", drawings.signal(model.inputs, view, 0, dpi=SHARP))]
     if isinstance(model.task, Reconstruct):
         drawn.append(("Reconstruction", drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=SHARP)))
     for read in np.linspace(0, len(maps) - 1, min(len(maps), MOST_READS)).astype(int).tolist():
         title = f"Read {read + 1} of {len(maps)}"
-        drawn.append((title, drawings.signal(model.inputs, view, 0, one(maps[read], 0), dpi=SHARP)))
+        drawn.append((title, drawings.signal(model.inputs, view, 0, select(maps[read], 0), dpi=SHARP)))
     return f"{_answer(model, row)}{table}{pictures(drawn)}"
 
 

@@ -7,10 +7,13 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..data import Samples
-from ..inference.evaluation import Evaluation, explain_reads, flows, one, reconstructed, seen
-from ..models.perceiver import Perceiver
+from ..inference.attention_maps import attention_maps, select, viewed
+from ..inference.evaluate import Evaluation
+from ..modalities import Batch
+from ..models.perceiver import Perceiver, evaluating
 from ..tasks import Flow, Reconstruct
 from . import drawings
 from .summary import figure, percent
@@ -54,7 +57,7 @@ def _reconstructions(model: Perceiver, samples: Samples) -> str:
     chosen = _evenly(list(range(len(samples))), SHOWN)
     rows = []
     for index in chosen:
-        view = seen(model, samples, [index])
+        view = viewed(model, samples, [index])
         pictures = [drawings.signal(model.inputs, each, 0) for each in (view, reconstructed(model, view))]
         cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
         rows.append(f'<tr><th scope="row">{escape(_short(samples.names[index]))}</th>{cells}</tr>')
@@ -94,18 +97,18 @@ def gazes(model: Perceiver, samples: Samples, evaluation: Evaluation) -> str:
     reads = _distinct_reads(model)
     if not reads:
         return ""
-    batch = seen(model, samples, chosen)
+    batch = viewed(model, samples, chosen)
     rows = []
     for place, index in enumerate(chosen):
         # One at a time: the attention of a large model over a long signal fills a memory.
-        heats = explain_reads(model, one(batch, slice(place, place + 1)))
+        heats = attention_maps(model, select(batch, slice(place, place + 1)))
         pictures = [drawings.signal(model.inputs, batch, place)]
-        pictures += [drawings.signal(model.inputs, batch, place, one(heats[read], 0)) for read in reads]
+        pictures += [drawings.signal(model.inputs, batch, place, select(heats[read], 0)) for read in reads]
         cells = "".join(f'<td><img src="{picture}" alt=""></td>' for picture in pictures)
         name = escape(_short(samples.names[index]))
         told = _caption(model, evaluation, index) if model.task.per_example else name
         rows.append(f'<tr><th scope="row">{told}</th>{cells}</tr>')
-    count = len([number for number in model.config.encoder.cross_attention if number is not None])
+    count = len(model.cross_attends)
     head = "".join(f'<th scope="col">Read {read + 1} of {count}</th>' for read in reads)
     return (
         f'<p class="soft">{LEGEND}</p>'
@@ -115,7 +118,7 @@ def gazes(model: Perceiver, samples: Samples, evaluation: Evaluation) -> str:
 
 
 def _gallery(model: Perceiver, samples: Samples, evaluation: Evaluation, chosen: Sequence[int], verdict: str) -> str:
-    batch = seen(model, samples, chosen)
+    batch = viewed(model, samples, chosen)
     figures = [
         f'<figure class="{verdict}"><img src="{drawings.signal(model.inputs, batch, place)}" alt="">'
         f"<figcaption>{_caption(model, evaluation, index)}"
@@ -174,7 +177,7 @@ def _short(name: str) -> str:
 
 def _distinct_reads(model: Perceiver) -> list[int]:
     """The first read with each set of weights, and the last read: at most a few, evenly."""
-    numbers = [number for number in model.config.encoder.cross_attention if number is not None]
+    numbers = list(model.cross_attends)
     if not numbers:
         return []
     return _evenly(sorted({numbers.index(number) for number in numbers} | {len(numbers) - 1}), MOST_READS)
@@ -193,3 +196,20 @@ def _shape(model: Perceiver) -> str:
     count = len(model.inputs.modalities)
     wide = "--shape:4/3" if count == 1 else f"--shape:28/{19 * count}"
     return "--shape:1;--cell:140px" if _is_square(model) else f"{wide};--cell:220px"
+
+
+def reconstructed(model: Perceiver, view: Batch) -> dict[str, Tensor]:
+    """A view of some examples, its hidden parts replaced by the model's prediction."""
+    with evaluating(model):
+        completed = model(model.prepare(model.to_device(view)).inputs).completed
+    return {**view, **{name: signal.cpu() for name, signal in completed.items() if name in view}}
+
+
+def flows(model: Perceiver, samples: Samples, index: int) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
+    """Of one example two frames, as a view, the predicted motion, and the true one: 2 × height × width, NaN where it is
+    unknown; None: nobody knows it. On the CPU, for drawing."""
+    with evaluating(model):
+        prepared = model.prepare(model.inputs.view(model.to_device(samples.batch([index]))))
+        found = model(prepared.inputs).flow[0].cpu()
+        true = None if prepared.targets is None else prepared.targets[0].mT.reshape(found.shape).cpu()
+        return {name: tensor.cpu() for name, tensor in prepared.inputs.items()}, found, true

@@ -13,7 +13,7 @@ import yaml
 from ..data import Samples
 from ..errors import InputError
 from ..files import replace_file
-from ..inference.evaluation import Evaluation
+from ..inference.evaluate import Evaluation
 from ..models.perceiver import Perceiver
 from . import drawings, gallery, tables
 from .style import STYLE
@@ -167,7 +167,7 @@ def _headline(report: Mapping[str, Any], model: Perceiver) -> str:
         {"classify": "classes", "tag": "tags", "regress": "targets"}.get(report["task"]),
     )
     if what is None:
-        count, what = model.task.num_queries(model.inputs), "places of an example, asked for one by one"
+        count, what = model.num_queries, "places of an example, asked for one by one"
     cards = [
         (_metric(name, value), note),
         (f"{report['samples']:,}", f"examples, {report['split']} split"),
@@ -182,22 +182,28 @@ def _headline(report: Mapping[str, Any], model: Perceiver) -> str:
 def _trained(report: Mapping[str, Any], model: Perceiver) -> str:
     """The way of the data through the model."""
     encoder = model.config.encoder
-    reads = [number for number in encoder.cross_attention if number is not None]
-    processes = [number for number in encoder.latent_transformer if number is not None]
+    latents = ("latents", f"{model.encoder.num_latents:,} × {model.encoder.latent_channels:,}")
+    stages = [latents]
+    if hasattr(encoder, "latent_transformer"):
+        reads = [number for number in encoder.cross_attention if number is not None]
+        processes = [number for number in encoder.latent_transformer if number is not None]
+        stages = [
+            (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.num_cross_attention_heads, 'head')}"),
+            latents,
+            (
+                _times(len(processes), "process", "processes"),
+                f"{_weights(processes)}, {_times(encoder.num_layers, 'layer')}, "
+                f"{_times(encoder.num_self_attention_heads, 'head')}",
+            ),
+        ]
     up_to = "up to " if model.inputs.ragged else ""
     steps = [
         (
             " + ".join(modality.name for modality in model.inputs.modalities),
             f"{up_to}{model.inputs.num_rows:,} rows × {model.inputs.channels:,} channels",
         ),
-        (_times(len(reads), "read"), f"{_weights(reads)}, {_times(encoder.num_cross_attention_heads, 'head')}"),
-        ("latents", f"{encoder.num_latents:,} × {encoder.latent_channels:,}"),
-        (
-            _times(len(processes), "process", "processes"),
-            f"{_weights(processes)}, {_times(encoder.num_layers, 'layer')}, "
-            f"{_times(encoder.num_self_attention_heads, 'head')}",
-        ),
-        (report["task"], f"{len(report['classes']) or model.task.num_queries(model.inputs):,} outputs"),
+        *stages,
+        (report["task"], f"{len(report['classes']) or model.num_queries:,} outputs"),
     ]
     told = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in steps)
     return f'<ol class="path">{told}</ol>'

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from ..data import Samples
+from ..inference.attention_maps import mean_attention_shares
 from ..inference.environment import versions
-from ..inference.evaluation import Evaluation, mean_shares
+from ..inference.evaluate import Evaluation
 from ..models.perceiver import Perceiver
 
 WORST = 20  # confusions that are listed
@@ -56,8 +57,8 @@ def collect(
         score = _tag_scores if kind == "tag" else _target_scores
         targets = targets.reshape(scores.shape)
         report["per_class"] = {name: score(scores[:, k], targets[:, k]) for k, name in enumerate(classes)}
-    if len(model.inputs.modalities) > 1:
-        report["attention_shares"] = mean_shares(model, samples)
+    if len(model.inputs.modalities) > 1 and model.cross_attends:
+        report["attention_shares"] = mean_attention_shares(model, samples)
     report |= {
         "set_aside": list(samples.set_aside),
         "warnings": list(warnings),

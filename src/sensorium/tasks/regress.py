@@ -1,4 +1,4 @@
-"""Numbers for each example."""
+"""Regression: target values for each example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from .base import Prediction
+from .base import Answer, Prediction
 from .labels import LabelTask
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @record
 class RegressConfig:
-    """Numbers for each example; ``mean`` and ``std`` are of the training targets, in their own units."""
+    """Regression: target values for each example.
+
+    Attributes:
+        classes: the names of the targets, in the order of the outputs.
+        mean, std: of each target over the training examples, in its own unit.
+    """
 
     kind: Literal["regress"] = "regress"
     classes: tuple[str, ...]
@@ -26,19 +31,21 @@ class RegressConfig:
     std: tuple[float, ...]
 
 
-class Regress(LabelTask):
+class Regress(LabelTask[RegressConfig]):
     """Squared error of standardised targets; coefficient of determination."""
 
     primary_metric = "r2"
 
-    def spell_out(self, target: Tensor) -> Tensor:
-        return target.float().reshape(len(target), self.outputs)
+    def encode_targets(self, targets: Tensor) -> Tensor:
+        return targets.float().reshape(len(targets), self.output_channels)
 
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        return F.mse_loss(output.float(), (target - self._mean(output)) / self._std(output))
+    def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        mean, std = self._mean_and_std(output)
+        return F.mse_loss(output.float(), (targets - mean) / std)
 
-    def read(self, output: Tensor) -> Prediction:
-        return Prediction(output, output.float() * self._std(output) + self._mean(output))
+    def interpret(self, output: Tensor) -> Prediction:
+        mean, std = self._mean_and_std(output)
+        return Prediction(output, output.float() * std + mean)
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
@@ -47,11 +54,16 @@ class Regress(LabelTask):
         metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
-        metrics.update(answer.scores, target)
+    def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
+        metrics.update(prediction.scores, targets)
 
-    def _mean(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.config.mean, device=like.device)
+    def _mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the targets, float32, on the device of ``output``."""
+        device = output.device
+        return torch.tensor(self.config.mean, device=device), torch.tensor(self.config.std, device=device)
 
-    def _std(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.config.std, device=like.device)
+    # -- for people
+
+    def answer(self, file: str, scores: dict[str, float], *, top: int) -> Answer:
+        """Every target, whatever ``top`` is."""
+        return Answer(file, scores, scores)

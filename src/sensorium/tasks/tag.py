@@ -1,4 +1,4 @@
-"""Any number of classes for each example."""
+"""Tagging: any number of classes for each example."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from .base import Prediction
-from .labels import LabelTask
+from .base import Answer, Prediction
+from .labels import LabelTask, likeliest
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -17,38 +17,49 @@ if TYPE_CHECKING:
 
 @record
 class TagConfig:
-    """Any number of classes for each example."""
+    """Tagging: any number of classes for each example.
+
+    Attributes:
+        classes: the names of the tags, in the order of the outputs.
+    """
 
     kind: Literal["tag"] = "tag"
     classes: tuple[str, ...]
 
 
-class Tag(LabelTask):
-    """Sigmoid cross-entropy for each class; mean average precision over classes."""
+class Tag(LabelTask[TagConfig]):
+    """Sigmoid cross-entropy of each class; mean average precision over classes."""
 
     primary_metric = "mAP"
 
-    def spell_out(self, target: Tensor) -> Tensor:
-        return target.float()
+    def encode_targets(self, targets: Tensor) -> Tensor:
+        return targets.float()
 
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        return F.binary_cross_entropy_with_logits(output.float(), target * (1 - smoothing) + smoothing / 2)
+    def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        smoothed = targets * (1 - label_smoothing) + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(output.float(), smoothed)
 
-    def read(self, output: Tensor) -> Prediction:
+    def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().sigmoid())
 
-    def training_accuracy(self, output: Tensor, target: Tensor) -> float:
-        return ((output > 0) == (target > 0.5)).float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
+        return ((output > 0) == (targets > 0.5)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision
 
         metrics: dict[str, Any] = {
-            "mAP": MultilabelAveragePrecision(self.outputs, average="macro"),
-            "accuracy": MultilabelAccuracy(self.outputs, average="micro"),
+            "mAP": MultilabelAveragePrecision(self.output_channels, average="macro"),
+            "accuracy": MultilabelAccuracy(self.output_channels, average="micro"),
         }
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
-        metrics.update(answer.scores, target.long())
+    def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
+        metrics.update(prediction.scores, targets.long())
+
+    # -- for people
+
+    def answer(self, file: str, scores: dict[str, float], *, top: int) -> Answer:
+        ranked = likeliest(scores, len(scores))
+        return Answer(file, [tag for tag, score in ranked.items() if score >= 0.5], likeliest(scores, top))
