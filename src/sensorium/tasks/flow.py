@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..codecs.flow import colours
 from ..config import record
 from ..errors import InputError
 from ..modalities import Modality
@@ -17,6 +19,7 @@ from ..modalities.pair import Pair
 from ..modalities.pixels import floats
 from ..nn.queries import Queries
 from .base import Places, Prepared, Task
+from .presentation import Illustration, format_number
 from .warps import WarpConfig, make
 
 if TYPE_CHECKING:
@@ -179,6 +182,31 @@ class Flow(Task):
         metrics["explained"].update(1 - error / moving, weight=moving * count)
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
+
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "epe": "End-point error, pixels",
+        "explained": "Share of the error of no motion that is explained",
+        "still": "End-point error of predicting no motion, pixels",
+    }
+    illustration_legend: ClassVar[str] = (
+        "The colour is the direction of the motion (right red, down yellow, left cyan, up violet), its strength the"
+        " distance, up to the largest motion of the row; black is unknown."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: FlowPrediction) -> list[Illustration]:
+        """The first frame, the motion that is predicted, and the true one where it is known, in the same colours."""
+        fields = {"Prediction": prediction.flow[0].cpu().numpy()}
+        if prepared.targets is not None:
+            fields["Truth"] = prepared.targets[0].mT.cpu().numpy().reshape(fields["Prediction"].shape)
+        largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
+        note = f"largest motion {format_number(largest)} px"
+        return [
+            Illustration("First frame", "signal", prepared.inputs, note=note),
+            *(Illustration(title, "picture", colours(field, largest=largest)) for title, field in fields.items()),
+        ]
 
 
 def _errors(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,3 +53,11 @@ class LabelTask(Task):
     @abstractmethod
     def spell_out(self, target: Tensor) -> Tensor:
         """Targets of the data as batch × outputs floats, which may be mixed (mixup)."""
+
+    # -- for people
+
+    def per_class(
+        self, score: Callable[[np.ndarray, np.ndarray], dict[str, float]], scores: np.ndarray, targets: np.ndarray
+    ) -> dict[str, dict[str, float]]:
+        """``score`` of each column of scores and targets (examples × outputs), by the column's name."""
+        return {name: score(scores[:, column], targets[:, column]) for column, name in enumerate(self.classes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from math import log
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from ..modalities import Modality
 from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text
 from ..nn.queries import LearnedQueries, Queries
 from .base import Prediction, Prepared, Task
+from .presentation import Illustration
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -114,6 +115,26 @@ class MLM(Task):
         output, wanted = answer.output[hidden].float(), target[hidden]
         metrics["accuracy"].update(output, wanted)
         metrics["bits_per_byte"].update(F.cross_entropy(output, wanted, reduction="none") / log(2))
+
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy of hidden bytes",
+        "bits_per_byte": "Bits per hidden byte",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    scores_are_probabilities: ClassVar[bool] = True
+
+    def illustrate(self, prepared: Prepared, prediction: Prediction) -> list[Illustration]:
+        """The text with its hidden bytes, and with the likeliest byte for each of them."""
+        (name,) = (key for key in prepared.inputs if "." not in key and key != "target")
+        numbers = prepared.inputs[name]
+        filled = numbers.where(numbers != MASK, prediction.output.argmax(-1).to(numbers))
+        return [
+            Illustration("Input", "signal", prepared.inputs),
+            Illustration("Filled in", "signal", {**prepared.inputs, name: filled}),
+        ]
 
 
 def _hidden(numbers: Tensor, present: Tensor | None, share: float, generator: torch.Generator | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from ..nn.initialisation import lecun, truncated_normal
 from ..nn.positions import Spacing
 from ..nn.queries import LearnedQueries, Queries
 from .base import Places, Prepared, Task
+from .presentation import Illustration
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -372,6 +373,32 @@ class Reconstruct(Task):
         if asked is modality:
             return present & (of_rows > 0)
         return present & (asked.patchify(modality.attention_map(of_rows, view))[..., 0] > 0)
+
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "explained": "Share of the error of the mean that is explained",
+        "mae": "Mean absolute error",
+        "psnr": "Peak signal-to-noise ratio, dB",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    illustration_legend: ClassVar[str] = (
+        "A reconstruction shows the prediction where the signal was hidden from the model, and the signal elsewhere."
+        " Where nothing was hidden, all of it is the prediction."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: Reconstruction) -> list[Illustration]:
+        """The signal, and the same with the prediction wherever it was hidden."""
+        view = prepared.inputs
+        completed = {
+            name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
+        }
+        return [
+            Illustration("Signal", "signal", view),
+            Illustration("Reconstruction", "signal", {**view, **completed}),
+        ]
 
 
 def _check(config: ReconstructConfig, inputs: Modality) -> None:
