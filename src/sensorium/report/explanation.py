@@ -142,9 +142,9 @@ def _write_maps(
             maps = attention_maps(model, view)
             present = [modality.name for modality in model.inputs.present_modalities(view, 0)]
             if len(model.inputs.modalities) > 1:
+                shares = attention_shares(model, view)
                 row["shares"] = [
-                    {name: float(of_modality[name][0]) for name in present}
-                    for of_modality in attention_shares(model, view)
+                    {name: float(of_cross_attend[name][0]) for name in present} for of_cross_attend in shares
                 ]
             for number, attention_map in enumerate(maps, start=1):
                 for name in present:

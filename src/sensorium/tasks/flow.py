@@ -188,7 +188,7 @@ class Flow(Task):
     outputs_noun: ClassVar[str] = "queries"
     metric_titles: ClassVar[dict[str, str]] = {
         "epe": "End-point error, pixels",
-        "explained": "Share of the error of no motion that is explained",
+        "explained": "Share of the error of no motion that predictions remove",
         "still": "End-point error of predicting no motion, pixels",
     }
     illustration_legend: ClassVar[str] = (

@@ -379,7 +379,7 @@ class Reconstruct(Task):
     outputs_noun: ClassVar[str] = "queries"
     metric_titles: ClassVar[dict[str, str]] = {
         "accuracy": "Accuracy",
-        "explained": "Share of the error of the mean that is explained",
+        "explained": "Share of the error of the mean that predictions remove",
         "mae": "Mean absolute error",
         "psnr": "Peak signal-to-noise ratio, dB",
     }
