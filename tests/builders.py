@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sensorium.nn import Encoder, EncoderConfig
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
+from sensorium.tasks import Task
 
 M = TypeVar("M", bound=nn.Module)
 MASKED = ("nothing", "some", "all of one example")
@@ -197,3 +198,14 @@ def write_film(path: Path, pictures: np.ndarray, *, rate: int, wave: np.ndarray 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+SHOWN_BY = (
+    *("outputs_noun", "metric_titles", "percent_metrics", "leading_score", "scores_are_probabilities"),
+    *("gallery_titles", "illustration_legend", "summarise", "value_pairs", "judge", "caption", "illustrate"),
+)
+
+
+def without_presentation(task: type[Task]) -> type[Task]:
+    """The task as if its class said nothing about how people are shown its predictions: the defaults of all tasks."""
+    return type(f"Bare{task.__name__}", (task,), {name: vars(Task)[name] for name in SHOWN_BY})

@@ -41,6 +41,7 @@ class Modality(nn.Module, ABC):
         suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
         ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
         categorical: whether a row holds one of some classes, rather than numbers.
+        drawn_square: whether reports draw the signal in a square frame.
         name: the key of the signal in samples and batches.
     """
 
@@ -48,6 +49,7 @@ class Modality(nn.Module, ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[bool] = False
     categorical: ClassVar[bool] = False
+    drawn_square: ClassVar[bool] = False
 
     def __init__(self, config: Any, *, name: str | None = None) -> None:
         super().__init__()

@@ -64,6 +64,7 @@ class Image(Pixels):
     """
 
     kind: ClassVar[str] = "image"
+    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
     config: ImageConfig
 

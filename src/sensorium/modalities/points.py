@@ -62,6 +62,7 @@ class Points(Elementwise):
     """
 
     kind: ClassVar[str] = "points"
+    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
     config: PointsConfig

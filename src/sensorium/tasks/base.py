@@ -9,12 +9,14 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..modalities import Batch, Modality
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
+from .presentation import Caption, Illustration, Judgement, list_values
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -314,3 +316,75 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             InputError: an example that cannot be answered.
         """
         return [Answer(name, []) for name in examples.names]
+
+    outputs_noun: ClassVar[str] = "outputs"
+    """What the columns of scores are, or the outputs of an example, in the plural."""
+    metric_titles: ClassVar[Mapping[str, str]] = {}
+    """How reports call the metrics and the keys of ``per_class``; names without a title are shown as they are."""
+    percent_metrics: ClassVar[tuple[str, ...]] = ()
+    """Those of them that are shares, which reports write in percent."""
+    leading_score: ClassVar[str | None] = None
+    """The key of ``per_class`` by which reports sort its lines; larger is better."""
+    scores_are_probabilities: ClassVar[bool] = False
+    """Whether reports write scores in percent."""
+    gallery_titles: ClassVar[tuple[str, str]] = ("Examples", "Furthest off")
+    """Above the examples that ``judge`` calls right, and above the others."""
+    illustration_legend: ClassVar[str] = ""
+    """What a reader must know to understand the pictures of ``illustrate``."""
+
+    def metric_title(self, name: str) -> str:
+        """How reports call a metric. One of several signals, ``audio_psnr``, is "audio: " and the title of ``psnr``."""
+        titles = {"loss": "Loss", **self.metric_titles}
+        if name in titles:
+            return titles[name]
+        for ending, title in titles.items():
+            if name.endswith(f"_{ending}"):
+                return f"{name.removesuffix(f'_{ending}')}: {title}"
+        return name.replace("_", " ")
+
+    def is_percent(self, name: str) -> bool:
+        """Whether a metric, or one of several signals such as ``label_accuracy``, is a share."""
+        return any(name == known or name.endswith(f"_{known}") for known in self.percent_metrics)
+
+    def summarise(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """What ``report.json`` holds besides the metrics, NaN where a number is not defined; {}: nothing more.
+
+        Args:
+            scores: examples × outputs, as ``Prediction.scores``.
+            targets: as the data give them, an example a row.
+
+        Returns:
+            any of these keys, which reports know how to show: ``per_class``, a dict of scores for each class by name;
+            ``accuracy_interval``, two shares; ``confusion``, a matrix with a row for each true class;
+            ``worst_confusions``, a list of dicts with ``true``, ``predicted``, ``count`` and ``share``.
+        """
+        return {}
+
+    def value_pairs(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The predicted and the true values of each quantity by name, (examples,) each, which reports plot against each
+        other; {}: outputs are no quantities."""
+        return {}
+
+    def judge(self, scores: np.ndarray, targets: np.ndarray) -> Judgement:
+        """Which predictions are right and how bad each is, for the gallery of examples. Here: all are right."""
+        return Judgement(np.ones(len(scores), bool), np.zeros(len(scores)))
+
+    def caption(self, score: np.ndarray, target: np.ndarray | None = None) -> Caption:
+        """One example's prediction and truth in words. Here: its first numbers.
+
+        Args:
+            score: (outputs,), the example's row of scores.
+            target: its target as the data give it; None: it is not known.
+        """
+        truth = None if target is None else list_values(target, self.classes)
+        return Caption(list_values(score, self.classes), truth)
+
+    def illustrate(self, prepared: Prepared, prediction: Any) -> list[Illustration]:
+        """The pictures of one example, side by side, where a prediction has no row of scores (``per_example`` is
+        False). Here: what the model is given.
+
+        Args:
+            prepared: a batch of one example.
+            prediction: the model's for it.
+        """
+        return [] if self.per_example else [Illustration("Input", "signal", prepared.inputs)]

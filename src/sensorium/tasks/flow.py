@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codecs.flow import write_colours, write_flow
+from ..codecs.flow import colours, write_colours, write_flow
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
@@ -19,6 +19,7 @@ from ..modalities.pair import Pair
 from ..modalities.pixels import floats
 from ..nn.queries import Queries
 from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
+from .presentation import Illustration, format_number
 from .tiles import coarse_to_fine
 from .warps import WarpConfig, make_pairs
 
@@ -181,6 +182,29 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         metrics["still"].update(still, weight=count)
 
     # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "epe": "End-point error, pixels",
+        "explained": "Share of the error of no motion that predictions remove",
+        "still": "End-point error of predicting no motion, pixels",
+    }
+    illustration_legend: ClassVar[str] = (
+        "The colour is the direction of the motion (right red, down yellow, left cyan, up violet), its strength the"
+        " distance, up to the largest motion of the row; black is unknown."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: FlowPrediction) -> list[Illustration]:
+        """The first frame, the motion that is predicted, and the true one where it is known, in the same colours."""
+        fields = {"Prediction": prediction.flow[0].cpu().numpy()}
+        if prepared.targets is not None:
+            fields["Truth"] = prepared.targets[0].mT.cpu().numpy().reshape(fields["Prediction"].shape)
+        largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
+        note = f"largest motion {format_number(largest)} px"
+        return [
+            Illustration("First frame", "signal", prepared.inputs, note=note),
+            *(Illustration(title, "picture", colours(field, largest=largest)) for title, field in fields.items()),
+        ]
 
     def unmasked(self, view: Batch) -> dict[str, Tensor]:
         """Pairs as they are; of single pictures, the pairs that an evaluation makes of them."""

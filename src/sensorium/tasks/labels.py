@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,6 +72,12 @@ class LabelTask(Task[LabelConfigT, Prediction]):
         """Targets as the data give them to batch × outputs, float32, of which mixup may take weighted sums."""
 
     # -- for people
+
+    def per_class(
+        self, score: Callable[[np.ndarray, np.ndarray], dict[str, float]], scores: np.ndarray, targets: np.ndarray
+    ) -> dict[str, dict[str, float]]:
+        """``score`` of each column of scores and targets (examples × outputs), by the column's name."""
+        return {name: score(scores[:, column], targets[:, column]) for column, name in enumerate(self.classes)}
 
     def answers(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from ..modalities import Batch, Modality
 from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
 from ..nn.queries import LearnedQueries, Queries
 from .base import Answer, OpenedExamples, Predict, Prediction, Prepared, Task
+from .presentation import Illustration
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -117,8 +118,6 @@ class MLM(Task[MLMConfig, Prediction]):
         metrics["accuracy"].update(output, true_bytes)
         metrics["bits_per_byte"].update(F.cross_entropy(output, true_bytes, reduction="none") / log(2))
 
-    # -- for people
-
     def answer_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """One text, of its own length, with its [MASK] hidden and nothing else.
 
@@ -160,6 +159,26 @@ class MLM(Task[MLMConfig, Prediction]):
         ]
         filled_in = _printable(text.index_put((holes,), SPECIALS + best.indices[:, 0]))
         return Answer(file, filled_in, holes=likeliest)
+
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy of hidden bytes",
+        "bits_per_byte": "Bits per hidden byte",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    scores_are_probabilities: ClassVar[bool] = True
+
+    def illustrate(self, prepared: Prepared, prediction: Prediction) -> list[Illustration]:
+        """The text with its hidden bytes, and with the likeliest byte for each of them."""
+        (name,) = (key for key in prepared.inputs if "." not in key and key != "target")
+        numbers = prepared.inputs[name]
+        filled = numbers.where(numbers != MASK, prediction.output.argmax(-1).to(numbers))
+        return [
+            Illustration("Input", "signal", prepared.inputs),
+            Illustration("Filled in", "signal", {**prepared.inputs, name: filled}),
+        ]
 
 
 def _printable(numbers: Tensor) -> str:

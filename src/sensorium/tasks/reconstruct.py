@@ -23,6 +23,7 @@ from ..nn.positions import Spacing
 from ..nn.queries import LearnedQueries, Queries
 from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
 from .masking import counting_rows, draw_hidden_rows
+from .presentation import Illustration
 from .reconstruction import Reconstruction, ReconstructionTarget
 
 if TYPE_CHECKING:
@@ -298,6 +299,30 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
                 metrics[others[0]].update(error, weight=count)
 
     # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "explained": "Share of the error of the mean that predictions remove",
+        "mae": "Mean absolute error",
+        "psnr": "Peak signal-to-noise ratio, dB",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    illustration_legend: ClassVar[str] = (
+        "A reconstruction shows the prediction where the signal was hidden from the model, and the signal elsewhere."
+        " Where nothing was hidden, all of it is the prediction."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: Reconstruction) -> list[Illustration]:
+        """The signal, and the same with the prediction wherever it was hidden."""
+        view = prepared.inputs
+        completed = {
+            name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
+        }
+        return [
+            Illustration("Signal", "signal", view),
+            Illustration("Reconstruction", "signal", {**view, **completed}),
+        ]
 
     def answers(
         self,

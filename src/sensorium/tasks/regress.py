@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from math import nan
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from ..config import record
 from .base import Answer, Prediction
 from .labels import LabelTask
+from .presentation import Judgement
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -67,3 +70,37 @@ class Regress(LabelTask[RegressConfig]):
     def answer(self, file: str, scores: dict[str, float], *, top: int) -> Answer:
         """Every target, whatever ``top`` is."""
         return Answer(file, scores, scores)
+
+    outputs_noun: ClassVar[str] = "targets"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "mae": "Mean absolute error",
+        "r2": "R²",
+        "rmse": "Root mean squared error",
+    }
+    leading_score: ClassVar[str] = "r2"
+    gallery_titles: ClassVar[tuple[str, str]] = ("Close", "Furthest off")
+
+    def summarise(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """The errors of each target. R² is not defined for a target that is the same in all examples."""
+        return {"per_class": self.per_class(_target_scores, scores, targets.reshape(scores.shape))}
+
+    def value_pairs(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        columns = zip(scores.T, targets.reshape(scores.shape).T, strict=True)
+        return dict(zip(self.classes, columns, strict=True))
+
+    def judge(self, scores: np.ndarray, targets: np.ndarray) -> Judgement:
+        """Badness: the mean absolute error in standard deviations of the training targets. Right: the better half."""
+        badness = (np.abs(scores - targets.reshape(scores.shape)) / np.array(self.config.std)).mean(1)
+        return Judgement(badness <= np.median(badness), badness)
+
+
+def _target_scores(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    scores, targets = scores.astype(np.float64), targets.astype(np.float64)
+    varied = targets.min() < targets.max()
+    return {
+        "r2": float(r2_score(targets, scores)) if varied else nan,
+        "mae": float(mean_absolute_error(targets, scores)),
+        "rmse": float(root_mean_squared_error(targets, scores)),
+    }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from math import nan
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
 from .base import Answer, Prediction
 from .labels import LabelTask, likeliest
+from .presentation import Caption, Judgement, list_names
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -63,3 +66,39 @@ class Tag(LabelTask[TagConfig]):
     def answer(self, file: str, scores: dict[str, float], *, top: int) -> Answer:
         ranked = likeliest(scores, len(scores))
         return Answer(file, [tag for tag, score in ranked.items() if score >= 0.5], likeliest(scores, top))
+
+    outputs_noun: ClassVar[str] = "tags"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "average_precision": "Average precision",
+        "count": "Examples",
+        "mAP": "Mean average precision",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "average_precision", "mAP")
+    leading_score: ClassVar[str] = "average_precision"
+    scores_are_probabilities: ClassVar[bool] = True
+    gallery_titles: ClassVar[tuple[str, str]] = ("All tags right", "Some tags wrong, the furthest off first")
+
+    def summarise(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """The average precision of each tag, which is not defined for one that no example has."""
+        return {"per_class": self.per_class(_tag_scores, scores, targets)}
+
+    def judge(self, scores: np.ndarray, targets: np.ndarray) -> Judgement:
+        """Right: every tag is on the right side of one half. Badness: the error of the worst tag."""
+        return Judgement(((scores > 0.5) == (targets > 0.5)).all(1), np.abs(scores - targets).max(1))
+
+    def caption(self, score: np.ndarray, target: np.ndarray | None = None) -> Caption:
+        return Caption(self._present_tags(score), None if target is None else self._present_tags(target))
+
+    def _present_tags(self, values: np.ndarray) -> str:
+        """The tags above one half, the highest first."""
+        order = np.argsort(-values, kind="stable")
+        return list_names([self.classes[column] for column in order if values[column] > 0.5])
+
+
+def _tag_scores(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    from sklearn.metrics import average_precision_score
+
+    present = targets > 0.5
+    precision = float(average_precision_score(present, scores)) if present.any() else nan
+    return {"average_precision": precision, "count": int(present.sum())}
