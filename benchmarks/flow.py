@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium.codecs.flow import colours, read_flow
-from sensorium.codecs.pictures import fit, flattened, opened
+from sensorium.codecs import pictures
+from sensorium.codecs.flow import colours
+from sensorium.codecs.flow import decode as decode_flow
 from sensorium.modalities.pixels import floats
 from sensorium.models import checkpoints
 from sensorium.tasks.tiles import flow_of
@@ -75,7 +76,7 @@ def main() -> None:
     error, still = (float(torch.linalg.vector_norm(off, dim=1).mean()) for off in (found - made.flow, made.flow))
     print(row(f"whole frames of {SIDE} × {SIDE} made of {len(found)} of them", error, still), flush=True)
     for folder in sorted(options.pairs.iterdir()) if options.pairs else []:
-        frames, true = frames_in(folder), read_flow(folder / "flow.flo")
+        frames, true = frames_in(folder), decode_flow(folder / "flow.flo")
         answer = flow_of(model, frames).numpy()
         error, still = (float(np.nanmean(np.hypot(*off))) for off in (true - answer, true))
         print(row(folder.name, error, still), flush=True)

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codecs.flow import write_colours, write_flow
+from ..codecs import flow as flow_files
+from ..codecs import pictures
 from ..config import from_dict, read_yaml
 from ..data import DataConfig, Examples, Samples, decode, open_files
 from ..errors import InputError
-from ..modalities.audio import Audio
-from ..modalities.label import Label
 from ..modalities.pair import Pair
 from ..modalities.text import MASK, SPECIALS, text_of, with_holes
-from ..modalities.video import Video
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..tasks import MLM, Flow, Reconstruct
@@ -61,34 +59,19 @@ def reconstructions(model: Perceiver, samples: Samples, folder: Path, *, top: in
     """Each example as the model says it is, written to a folder: films (with their sound) as .mp4, pictures as .png,
     sound as .wav, anything else as .npz; what its label is is told. As :func:`predict` gives it."""
     folder.mkdir(parents=True, exist_ok=True)
-    labels = [modality for modality in model.inputs.modalities if isinstance(modality, Label)]
-    modalities = {modality.name: modality for modality in model.inputs.modalities if modality not in labels}
     rows = []
     for index in range(len(samples)):
         view = model.inputs.view(samples.batch([index]))
-        there = [modality.name for modality in model.inputs.present_modalities(view, 0) if modality.name in modalities]
         said = reconstruction(model, view)
-        signals = {name: signal[0].cpu() for name, signal in said.completed.items() if name in there}
+        present = {modality.name for modality in model.inputs.present_modalities(view, 0)}
+        signals = {name: signal[0].cpu() for name, signal in said.completed.items() if name in present}
         stem = folder / f"{index + 1:04}-{Path(samples.names[index]).stem}"
-        sounds = [
-            name
-            for name in there
-            if isinstance(modalities[name], Audio) and modalities[name].config.representation == "raw"
-        ]
-        written = []
-        for name in there:
-            modality = modalities[name]
-            if isinstance(modality, Video) and sounds:
-                rate = modalities[sounds[0]].config.rate
-                written.append(modality.save(signals[name], stem, wave=signals[sounds[0]], sound_rate=rate))
-            else:
-                one = stem if len(there) == 1 else stem.with_name(f"{stem.name}-{name}")
-                written.append(modality.save(signals[name], one))
-        row = {"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}}
-        for label in labels:
-            best = said.output[label.name][0, 0].softmax(-1).topk(min(top, label.config.classes))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            row["label"] = {label.classes[place]: score for place, score in pairs}
+        many = len(model.inputs.modalities) > 1
+        written = model.inputs.save(signals if many else signals[model.inputs.name], stem)
+        row: dict[str, Any] = {"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}}
+        scores = {name: rows_of[0] for name, rows_of in said.output.items()}
+        if label := model.inputs.label_scores(scores if many else scores[model.inputs.name], top):
+            row["label"] = label
         rows.append(row)
     return rows
 
@@ -110,8 +93,8 @@ def motions(model: Perceiver, examples: Examples, folder: Path) -> list[dict[str
         found = flow_of(model, torch.from_numpy(frames)).numpy()
         stem = f"{index + 1:04}-{Path(name.partition(' + ')[0]).stem}"
         written = [folder / f"{stem}.flo", folder / f"{stem}.png"]
-        write_flow(found, written[0])
-        write_colours(found, written[1])
+        flow_files.encode_file(found, written[0])
+        pictures.encode_file(flow_files.colours(found), written[1])
         rows.append({"file": name, "answer": [str(path) for path in written], "scores": _figures(found, true)})
     return rows
 

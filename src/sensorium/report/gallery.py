@@ -186,7 +186,7 @@ def _evenly(items: list[int], count: int) -> list[int]:
 
 def _is_square(model: Perceiver) -> bool:
     """Whether signals are drawn as pictures rather than as curves or lines of text."""
-    return model.inputs.kind in ("image", "points")
+    return model.inputs.drawn_square
 
 
 def _shape(model: Perceiver) -> str:
