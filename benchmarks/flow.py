@@ -38,14 +38,14 @@ MADE = 48  # of them
 def made_of(raws: Sequence[Path], warps: WarpConfig) -> Made:
     """Larger pairs, of pictures that were not trained on, in which things move up to twice as far."""
     chosen = [raws[place] for place in range(0, len(raws), max(1, len(raws) // MADE))][:MADE]
-    pictures = np.stack([fit(flattened(opened(raw), 3), (SCENE, SCENE)) for raw in chosen])
-    return make(floats(torch.from_numpy(pictures)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
+    scenes = np.stack([pictures.decode(raw, size=(SCENE, SCENE)) for raw in chosen])
+    return make(floats(torch.from_numpy(scenes)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
 
 
 def frames_in(folder: Path) -> torch.Tensor:
     """2 × 3 × height × width, uint8."""
-    pictures = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    frames = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 
 def row(name: str, error: float, still: float) -> str:

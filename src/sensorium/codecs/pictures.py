@@ -64,8 +64,7 @@ def decode(
     >>> decode(np.zeros((6, 8), np.uint8), size=(3, 3)).shape
     (3, 3, 3)
     """
-    is_array = isinstance(raw, np.ndarray)
-    picture = _flatten(_from_array(raw), channels) if is_array else _from_file(raw, channels, enough)
+    picture = _from_array(raw, channels) if isinstance(raw, np.ndarray) else _from_file(raw, channels, enough)
     return _fit(picture, size or (picture.height, picture.width))
 
 
@@ -125,7 +124,7 @@ def _check_shape(values: np.ndarray) -> None:
         raise InputError(f"an array of shape {values.shape} is not height × width × 1, 3 or 4 channels")
 
 
-def _from_array(values: np.ndarray) -> Any:
+def _from_array(values: np.ndarray, channels: int) -> Any:
     from PIL import Image as Pillow
 
     _check_shape(values)
@@ -133,7 +132,8 @@ def _from_array(values: np.ndarray) -> Any:
         if not np.isfinite(values).all():
             raise InputError("NaN or infinite values; replace them")
         values = (values.clip(0, 1) * 255).round()
-    return Pillow.fromarray(np.ascontiguousarray(values.squeeze(2) if values.shape[2:] == (1,) else values, np.uint8))
+    values = values.squeeze(2) if values.shape[2:] == (1,) else values
+    return _flatten(Pillow.fromarray(np.ascontiguousarray(values, np.uint8)), channels)
 
 
 def _flatten(picture: Any, channels: int) -> Any:

@@ -128,7 +128,8 @@ class Points(Elementwise[PointsConfig]):
         cloud = decode(raw)
         if cloud.shape[1] != 3 + self.config.features:
             raise InputError(
-                f"{cloud.shape[1]} columns, the model reads {3 + self.config.features}; give x, y, z and {self.config.features} features"
+                f"{cloud.shape[1]} columns, the model reads {3 + self.config.features}; give x, y, z and "
+                f"{self.config.features} features"
             )
         if len(cloud) > MOST_POINTS:
             cloud = cloud[np.linspace(0, len(cloud) - 1, MOST_POINTS).astype(int)]
@@ -220,9 +221,8 @@ class Points(Elementwise[PointsConfig]):
             x, y, z = points.unbind(-1)
             points = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), z], dim=-1)
         if config.scale > 1:
-            points = (
-                points * torch.exp(torch.cat([random[1], random[2], random[3]], dim=-1) * np.log(config.scale))[:, None]
-            )
+            exponents = torch.cat([random[1], random[2], random[3]], dim=-1) * np.log(config.scale)
+            points = points * torch.exp(exponents)[:, None]
         if config.point_scale:
             random_point = torch.rand(points.shape, generator=generator).to(points.device)
             points = points * (1 + config.point_scale * (2 * random_point - 1))
