@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sensorium.codecs.flow import colours, read_flow
-from sensorium.codecs.pictures import fit, flattened, opened
+from sensorium.codecs import pictures
+from sensorium.codecs.flow import colours
+from sensorium.codecs.flow import decode as decode_flow
 from sensorium.modalities.pixels import floats
 from sensorium.models import checkpoints
 from sensorium.tasks.tiles import flow_of
@@ -37,14 +38,14 @@ MADE = 48  # of them
 def made_of(raws: Sequence[Path], warps: WarpConfig) -> Made:
     """Larger pairs, of pictures that were not trained on, in which things move up to twice as far."""
     chosen = [raws[place] for place in range(0, len(raws), max(1, len(raws) // MADE))][:MADE]
-    pictures = np.stack([fit(flattened(opened(raw), 3), (SCENE, SCENE)) for raw in chosen])
-    return make(floats(torch.from_numpy(pictures)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
+    scenes = np.stack([pictures.decode(raw, size=(SCENE, SCENE)) for raw in chosen])
+    return make(floats(torch.from_numpy(scenes)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
 
 
 def frames_in(folder: Path) -> torch.Tensor:
     """2 × 3 × height × width, uint8."""
-    pictures = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    frames = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 
 def row(name: str, error: float, still: float) -> str:
@@ -75,7 +76,7 @@ def main() -> None:
     error, still = (float(torch.linalg.vector_norm(off, dim=1).mean()) for off in (found - made.flow, made.flow))
     print(row(f"whole frames of {SIDE} × {SIDE} made of {len(found)} of them", error, still), flush=True)
     for folder in sorted(options.pairs.iterdir()) if options.pairs else []:
-        frames, true = frames_in(folder), read_flow(folder / "flow.flo")
+        frames, true = frames_in(folder), decode_flow(folder / "flow.flo")
         answer = flow_of(model, frames).numpy()
         error, still = (float(np.nanmean(np.hypot(*off))) for off in (true - answer, true))
         print(row(folder.name, error, still), flush=True)

@@ -386,7 +386,7 @@ def test_draw(warm: bool) -> None:
     ("changes", "told"),
     [
         ({"modalities": {}}, "at least one modality"),
-        ({"modality_channels": 0}, "at least one channel"),
+        ({"modality_channels": 0}, "modality_channels of at least 1"),
         ({"modalities": {"a.b": PICTURE}}, "cannot be called 'a.b'"),
         ({"modalities": {"target": PICTURE}}, "cannot be called 'target'"),
         ({"dropout": {"lefd": 0.3}}, "did you mean 'left'"),

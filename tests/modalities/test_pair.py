@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builders import shake
-from sensorium.codecs.flow import write_flow
+from sensorium.codecs.flow import encode_file
 from sensorium.errors import InputError
 from sensorium.modalities.pair import Pair, PairConfig
 from sensorium.nn.positions import fourier_grid
@@ -183,10 +183,10 @@ def test_files_and_arrays_are_read_alike(tmp_path: Path) -> None:
         assert np.array_equal(sample["pair"], wanted)
     flow = np.random.default_rng(1).normal(size=(2, *pair.stored)).astype(np.float32)
     flow[:, 3] = np.nan
-    write_flow(flow, tmp_path / "it.flo")
+    encode_file(flow, tmp_path / "it.flo")
     for told in (flow, tmp_path / "it.flo", (tmp_path / "it.flo").read_bytes()):
         assert np.array_equal(pair.load({"frames": paths, "flow": told})["pair.flow"], flow, equal_nan=True)
-    written = np.asarray(Image.open(pair.save(torch.from_numpy(wanted) / 255, tmp_path / "both")))
+    written = np.asarray(Image.open(pair.save(torch.from_numpy(wanted) / 255, tmp_path / "both")[0]))
     assert np.array_equal(written, np.concatenate(list(frames), axis=1))
 
 

@@ -70,7 +70,7 @@ def test_times_from_files_to_batches() -> None:
     assert Series(config).load(raws[1])["series.times"].tolist() == [i * 0.5 for i in range(9)]
     with pytest.raises(InputError, match="no times"):
         Series(config).load(raws[0][0])
-    with pytest.raises(InputError, match="give all or none"):
+    with pytest.raises(InputError, match="give all of them times, or none"):
         Series.measure([raws[0], raws[1][0]])
 
 

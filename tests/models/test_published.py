@@ -21,7 +21,8 @@ from torch import Tensor, nn
 import sensorium as sm
 from builders import film
 from sensorium.cli import main
-from sensorium.codecs.flow import read_flow, write_flow
+from sensorium.codecs.flow import decode as decode_flow
+from sensorium.codecs.flow import encode_file as encode_flow
 from sensorium.config import from_dict, override, to_dict
 from sensorium.modalities import build_modality
 from sensorium.models import presets
@@ -425,11 +426,11 @@ def test_frames_of_an_imported_model_of_motion(tmp_path: Path, capsys: pytest.Ca
         for frame in ("frame1.png", "frame2.png"):
             pixels = np.random.default_rng(number).integers(0, 255, (20, 30, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(data / str(number) / frame)
-        write_flow(np.ones((2, 20, 30), np.float32), data / str(number) / "flow.flo")
+        encode_flow(np.ones((2, 20, 30), np.float32), data / str(number) / "flow.flo")
     capsys.readouterr()
     main(["predict", str(run), str(data / "0" / "frame1.png"), str(data / "0" / "frame2.png"), "--json"])
     (row,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert read_flow(Path(row["answer"][0])).shape == (2, 20, 30)
+    assert decode_flow(Path(row["answer"][0])).shape == (2, 20, 30)
     main(["evaluate", str(run), str(data)])
     metrics = json.loads((run / "report.json").read_text())["metrics"]
     assert metrics["still"] == pytest.approx(2**0.5)

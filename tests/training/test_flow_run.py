@@ -12,7 +12,8 @@ from test_runs import SMALL
 
 import sensorium as sm
 from sensorium.cli import main
-from sensorium.codecs.flow import read_flow, write_flow
+from sensorium.codecs.flow import decode as decode_flow
+from sensorium.codecs.flow import encode_file as encode_flow
 
 
 def picture(path: Path, size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
@@ -31,7 +32,7 @@ def pair(folder: Path, size: tuple[int, int] = (16, 16), seed: int = 0, *, flow:
         motion = np.zeros((2, *size), np.float32)
         motion[0] = 2
         motion[:, :, :2] = np.nan
-        write_flow(motion, folder / "flow.flo")
+        encode_flow(motion, folder / "flow.flo")
     return folder
 
 
@@ -102,15 +103,15 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
     assert [row["file"] for row in rows] == [f"{large / 'one.png'} + {large / 'two.png'}", str(large), str(small)]
     for row, size in zip(rows, ((40, 60), (40, 60), (9, 30)), strict=True):
         flow, colours = row["answer"]
-        found = read_flow(Path(flow))
+        found = decode_flow(Path(flow))
         assert found.shape == (2, *size)
         assert row["scores"]["mean motion"] == pytest.approx(np.hypot(*found).mean(), rel=1e-5)
         with Image.open(colours) as shown:
             assert shown.size == size[::-1]
     assert [Path(row["answer"][0]).name for row in rows] == ["0001-one.flo", "0002-large.flo", "0003-small.flo"]
-    assert read_flow(Path(rows[0]["answer"][0])).tolist() == read_flow(Path(rows[1]["answer"][0])).tolist()
+    assert decode_flow(Path(rows[0]["answer"][0])).tolist() == decode_flow(Path(rows[1]["answer"][0])).tolist()
     assert "end-point error" not in rows[1]["scores"]
-    error = np.hypot(read_flow(Path(rows[2]["answer"][0]))[0] - 2, read_flow(Path(rows[2]["answer"][0]))[1])[:, 2:]
+    error = np.hypot(decode_flow(Path(rows[2]["answer"][0]))[0] - 2, decode_flow(Path(rows[2]["answer"][0]))[1])[:, 2:]
     assert rows[2]["scores"]["end-point error"] == pytest.approx(error.mean(), rel=1e-5)
     main(["predict", str(run), str(large)])
     told = capsys.readouterr().out

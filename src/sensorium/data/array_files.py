@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ..codecs import arrays as array_codec
 from ..errors import InputError, did_you_mean
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing, Rows
 from .recognise import SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
 
-SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
+SUFFIXES = array_codec.SUFFIXES
 _CLASS_KEYS = ("classes", "class_names", "label_names", "target_names", "shape_names")
 _CHANNEL_KEYS = ("channels", "channel_names")
 
@@ -96,7 +96,7 @@ def _by_split(
     parts: dict[str, dict[str, np.ndarray]] = {}
     shared: dict[str, np.ndarray] = {}
     for path in files:
-        for key, array in _load(path).items():
+        for key, array in array_codec.decode(path).items():
             base, split = _strip(key, words)
             if base.casefold() in (*_CLASS_KEYS, *_CHANNEL_KEYS):
                 shared[base.casefold()] = array.astype(str)
@@ -117,34 +117,6 @@ def _strip(key: str, words: dict[str, str]) -> tuple[str, str]:
     pieces = re.split(r"[_/.\s-]+", key)
     split = next((words[piece.casefold()] for piece in pieces if piece.casefold() in words), "")
     return "_".join(piece for piece in pieces if piece.casefold() not in words) if split else key, split
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        if path.suffix.lower() == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        return _load_h5(path)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        if "Object arrays" in str(error):
-            raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain arrays") from None
-        raise InputError(f"{path}: cannot be read ({error})") from None
-
-
-def _load_h5(path: Path) -> dict[str, np.ndarray]:
-    import h5py
-
-    arrays: dict[str, np.ndarray] = {}
-
-    def take(key: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[key] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
-
-    with h5py.File(path, "r") as file:
-        file.visititems(take)
-    return arrays
 
 
 def _choose(

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..codecs.containers import has_sound
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS, has_sound
+from ..modalities import KINDS
 from .description import DataConfig
 
 SPLIT_WORDS = {

@@ -18,7 +18,7 @@ from .points import PointsConfig
 from .series import SeriesConfig
 from .table import TableConfig
 from .text import TextConfig
-from .video import VideoConfig, has_sound
+from .video import VideoConfig
 
 
 class _KindsAndFusion(Mapping[str, type[Modality]]):
@@ -63,5 +63,4 @@ __all__ = [
     "TextConfig",
     "VideoConfig",
     "build_modality",
-    "has_sound",
 ]

@@ -1,26 +1,28 @@
-"""The contract every kind of signal fulfils; siblings never import each other.
+"""What every kind of signal does; the kinds never import each other.
 
-A modality knows one kind of signal: how to read it from a file, what its rows are, how rows become the signal again,
-how it may be varied in training, and how to draw it. It knows nothing of models, tasks or data sets.
+A modality knows one kind of signal: how an example becomes arrays, what its rows are, how rows become the signal again,
+how training varies it, and how it is drawn. It knows nothing of models, tasks or data sets, and leaves the decoding of
+files to ``codecs``.
 
 A *batch* is a dict of tensors, batch first, whose keys start with the modality's name: ``image``, or ``series``,
-``series.mask`` (True = present) and ``series.times``. A *sample* is one example of it, as numpy arrays, without the
-batch axis. Fields whose first axis varies between examples are padded by ``data.collate``, which then adds the mask.
+``series.mask`` (True = present) and ``series.times``. A *sample* is one example, as numpy arrays without the batch
+axis. Fields whose first axis varies between examples are padded by ``data.collate``, which then adds the mask.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..codecs import arrays
 from ..codecs.raw import Raw
 from ..errors import Absent, InputError
 from ..nn.byte_array import ByteArray, Segment
@@ -30,18 +32,68 @@ T = TypeVar("T")
 
 Sample: TypeAlias = dict[str, np.ndarray]
 Batch: TypeAlias = Mapping[str, Tensor]
-Signal: TypeAlias = Any  # a tensor; of several modalities, a dict of them by name
+Signal: TypeAlias = Any  # a tensor; of several modalities, a dict of tensors by name
 
 
-class Modality(nn.Module, ABC):
+class SignalConfig(Protocol):
+    """What the configuration of every kind of signal states: the sizes of its rows."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind of signal."""
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows of an example of the configured size (of the largest one where sizes vary)."""
+
+    @property
+    def row_channels(self) -> int:
+        """The channels of a row of ``embed``: its values and its position encoding."""
+
+    @property
+    def position_channels(self) -> int:
+        """The channels of a row's position encoding; 0: rows have none."""
+
+    @property
+    def value_channels(self) -> int:
+        """How many numbers predict what a row holds: as many as it holds, or one for each class."""
+
+    @property
+    def elements_per_row(self) -> int:
+        """How many elements of the signal one row covers: the volume of a patch, 1 where there are no patches."""
+
+
+ConfigT = TypeVar("ConfigT", bound=SignalConfig)
+
+
+@dataclass(frozen=True)
+class Soundtrack:
+    """Sound that goes into the file of another signal.
+
+    Attributes:
+        wave: samples × channels, in [-1, 1].
+        rate: samples a second.
+    """
+
+    wave: Tensor
+    rate: int
+
+
+class Modality(nn.Module, ABC, Generic[ConfigT]):
     """One kind of signal. Subclasses take their configuration record first and ``name=`` (default: the kind).
 
     Attributes:
         kind: the name of this kind of signal, as in configurations.
         suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
         ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
-        categorical: whether a row holds one of some classes, rather than numbers.
-        drawn_square: whether reports draw the signal in a square frame.
+        categorical: whether a row holds one of several classes, rather than numbers.
+        leads_in_time: whether a view of it chooses a moment (``<name>.start``, in seconds) that other signals of the
+            same example follow.
+        follows_in_time: whether its view begins at ``<name>.start``, where a batch has that field.
+        drawn_square: whether it is drawn as a square picture, rather than as a wide curve or lines of text.
+        measured_on: on which examples ``measure`` is called: those of the training split, or all there are.
+        has_files: whether ``save`` writes a file.
+        config: the configuration record.
         name: the key of the signal in samples and batches.
     """
 
@@ -49,38 +101,75 @@ class Modality(nn.Module, ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[bool] = False
     categorical: ClassVar[bool] = False
+    leads_in_time: ClassVar[bool] = False
+    follows_in_time: ClassVar[bool] = False
     drawn_square: ClassVar[bool] = False
+    measured_on: ClassVar[Literal["train", "all"]] = "train"
+    has_files: ClassVar[bool] = True
+    config: ConfigT
 
-    def __init__(self, config: Any, *, name: str | None = None) -> None:
+    def __init__(self, config: ConfigT, *, name: str | None = None) -> None:
         super().__init__()
         self.config = config
         self.name = name or self.kind
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The kinds of signal in it, one by one: itself, or the parts of a fusion. Each has its own keys in a batch."""
+        """The single kinds of signal in it: itself, or the parts of a fusion. Each has its own keys in a batch."""
         return (self,)
 
     def present_modalities(self, batch: Batch, index: int) -> tuple[Modality, ...]:
-        """Those of the modalities that example ``index`` of a batch has."""
+        """Those of ``modalities`` that example ``index`` of a batch has."""
         return self.modalities
+
+    # -- sizes --------------------------------------------------------------------------------------------------
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows of an example of the configured size (of the largest one where sizes vary)."""
+        return self.config.num_rows
+
+    @property
+    def channels(self) -> int:
+        """The channels of a row of ``embed``: its values and its position encoding."""
+        return self.config.row_channels
+
+    @property
+    def position_channels(self) -> int:
+        """The channels of a row's position encoding; 0: rows have none."""
+        return self.config.position_channels
+
+    @property
+    def value_channels(self) -> int:
+        """How many numbers predict what a row holds: as many as it holds, or one for each class."""
+        return self.config.value_channels
+
+    @property
+    def elements_per_row(self) -> int:
+        """How many elements of the signal one row covers: the volume of a patch, 1 where there are no patches."""
+        return self.config.elements_per_row
 
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
     @abstractmethod
-    def measure(cls, raws: Sequence[Raw]) -> Any:
-        """The configuration that fits these examples: sizes, channels, rates and statistics, the rest at defaults.
+    def measure(cls, raws: Sequence[Raw]) -> ConfigT:
+        """The configuration that fits these examples: sizes, channels, rates and statistics; the rest at defaults.
 
-        Called once on training examples only (at most some hundred, drawn evenly); it must not be slow.
+        It must not be slow: it is called once, on at most some hundred examples where they are files.
 
         Raises:
-            InputError: an example cannot be read, or examples that must agree do not.
+            InputError: an example cannot be decoded, or examples that must agree do not.
         """
+
+    @classmethod
+    def reads_files(cls, raw: Raw) -> bool:
+        """Whether to measure or load this example means to decode a file, which takes time."""
+        return isinstance(raw, Path | bytes)
 
     @abstractmethod
     def load(self, raw: Raw) -> Sample:
-        """One example, decoded: deterministic, and small enough to be kept in memory (uint8 stays uint8).
+        """One example as arrays: deterministic, and small enough to be kept in memory (uint8 stays uint8).
 
         Args:
             raw: a path, the bytes of a file, or values already in memory.
@@ -97,24 +186,25 @@ class Modality(nn.Module, ABC):
         return dict(batch)
 
     def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The views whose answers evaluation averages: ``view`` alone, unless the model sees only a part at a time."""
+        """The views over which evaluation averages its predictions: ``view`` alone, unless the model sees only a part
+        of a signal at a time."""
         yield self.view(batch)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random view of a batch for training, the same shapes as ``view``; varies every example by itself."""
+        """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
-        """Where another example's signal stays out (CutMix): 0 in a random box of each example's signal, 1 around it;
-        in a shape that broadcasts to the signal's.
+        """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and
+        1 around it; in a shape that broadcasts to the signal's.
 
         Args:
             batch: as ``augment`` gives it.
-            share: (batch,), in [0, 1]: of an example, about, around its box.
-            generator: what is random comes from it.
+            share: (batch,), in [0, 1]: about how much of an example is around its box.
+            generator: of the random numbers.
 
         Raises:
-            InputError: the signal has no boxes.
+            InputError: the signal is not made of pixels.
         """
         raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
 
@@ -124,74 +214,48 @@ class Modality(nn.Module, ABC):
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
-    @property
-    @abstractmethod
-    def channels(self) -> int:
-        """The channels of a row of ``embed``: values and code."""
-
-    @property
-    @abstractmethod
-    def num_rows(self) -> int:
-        """The number of rows of an example of the configured size (the largest one where it varies)."""
-
-    @property
-    @abstractmethod
-    def elements_per_row(self) -> int:
-        """How many places of the signal one row covers: the volume of a patch, 1 where there are none."""
-
     @abstractmethod
     def patchify(self, signal: Signal) -> Signal:
         """The signal (batch × its own shape) cut into rows: batch × rows × (elements · channels of the signal)."""
 
     @abstractmethod
     def unpatchify(self, rows: Signal, batch: Batch) -> Signal:
-        """Rows (batch × rows × (elements · k)) put back into the shape the signal has in ``batch``, with k channels.
-
-        ``fold(patchify(x)) == x``: it undoes the unfolding for any k.
-        """
+        """Rows (batch × rows × (elements · k)) put back into the shape that the signal has in ``batch``, with k
+        channels: ``unpatchify(patchify(x), batch) == x`` for any k."""
 
     def attention_map(self, weights: Tensor, batch: Batch) -> Signal:
-        """One number per row (batch × rows) spread over the places each row covers: a map in the signal's shape."""
+        """One number for each row (batch × rows), repeated for every element of the row: a map in the signal's shape
+        with one channel."""
         return self.unpatchify(weights[..., None].expand(-1, -1, self.elements_per_row), batch)
 
-    # -- as an answer -------------------------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def position_channels(self) -> int:
-        """The channels of a row's position encoding; 0: its rows have none."""
-
-    @property
-    def value_channels(self) -> int:
-        """How many numbers answer what a row holds: as many as it has, or one for each class."""
-        return self.channels - self.position_channels
+    # -- predicted ----------------------------------------------------------------------------------------------
 
     @property
     def value_range(self) -> float | None:
-        """The range of the signal, from its least value to its largest; None: it has no fixed one."""
+        """The largest possible value of the signal minus the least one; None: it has no fixed range."""
         return None
 
     def elementwise(self) -> Modality:
-        """The same signal, a row for each of its elements: to ask for each by itself."""
+        """The same signal with a row for each element, so that elements can be queried one by one."""
         return self
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
-        """Where the rows of a batch are, to ask for them: their positions and their mask, without values.
+        """The positions and the mask of a batch's rows without their values, to query them.
 
         Args:
-            spacing: of the positions of a grid; learned positions and those of coordinates are what they are.
+            spacing: of the positions of a grid; learned positions and coordinates do not depend on it.
         """
         (segment,) = self.embed(batch).segments
         return replace(segment, values=segment.values[..., :0])
 
     def targets(self, batch: Batch) -> Tensor:
-        """What the rows of a batch hold, as the model sees it: batch × rows × values, NaN where nothing was measured;
-        where rows hold classes, int64, batch × rows, negative where none is known."""
+        """What the rows of a batch hold, normalised: batch × rows × values, NaN where nothing was measured. Where rows
+        hold classes: int64, batch × rows, negative where the class is unknown."""
         return self.embed(batch).segments[0].values
 
     def distance(self, rows: Tensor, targets: Tensor) -> Tensor:
-        """How far answers (batch × rows × values) are from ``targets``, row by row: the mean absolute difference, or
-        the cross-entropy of classes, in nats."""
+        """How far predicted rows (batch × rows × values) are from ``targets``: batch × rows, the mean absolute
+        difference, or the cross-entropy of classes in nats."""
         if self.categorical:
             return surprise(rows, targets)
         known = ~targets.isnan()
@@ -200,18 +264,43 @@ class Modality(nn.Module, ABC):
 
     @abstractmethod
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
-        """Answers (batch × rows × values) as the signal: in its own units, and in the shape it has in ``batch``."""
+        """Predicted rows (batch × rows × values) as the signal: in its own units, and in its shape in ``batch``."""
 
-    def save(self, signal: Tensor, stem: Path) -> Path:
-        """One example of the signal, as ``restore`` gives it, as a file that people can open, else as a .npz array.
+    def save(self, signal: Signal, stem: Path) -> list[Path]:
+        """Write one example of the signal, as ``restore`` gives it, in a format that people can open; a kind of signal
+        without such a format is written as a ``.npz`` array.
 
         Args:
-            stem: the path of the file but for its ending.
+            signal: without the batch axis.
+            stem: the path without its ending.
+
+        Returns:
+            the files that were written.
+
+        Raises:
+            InputError: a file cannot be written.
         """
         path = stem.with_name(f"{stem.name}.npz")
-        arrays: dict[str, Any] = {self.name: signal.cpu().numpy()}
-        np.savez(path, **arrays)
-        return path
+        arrays.encode_file({self.name: signal.cpu().numpy()}, path)
+        return [path]
+
+    def save_with(self, signal: Signal, stem: Path, soundtrack: Soundtrack) -> list[Path]:
+        """As ``save``, with sound in the same file where the format can hold both."""
+        return self.save(signal, stem)
+
+    def soundtrack(self, signal: Signal) -> Soundtrack | None:
+        """One example of the signal as sound that fits into a film; None: it is not such sound."""
+        return None
+
+    def label_scores(self, rows: Signal, top: int) -> dict[str, float]:
+        """The likeliest classes of one example and their probabilities, the likeliest first; empty where the signal is
+        not a label and has none among its modalities.
+
+        Args:
+            rows: the predicted rows of one example, rows × values; of several modalities, a dict of rows by name.
+            top: how many classes.
+        """
+        return {}
 
     # -- for people ---------------------------------------------------------------------------------------------
 
@@ -220,19 +309,15 @@ class Modality(nn.Module, ABC):
         """Draw example ``index`` of a viewed batch onto a matplotlib ``axes``.
 
         Args:
-            heat: one example of ``spread``'s map (no batch axis), values in [0, 1]; drawn over the signal.
+            heat: the ``attention_map`` of this example (no batch axis), values in [0, 1]; drawn over the signal.
         """
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.num_rows}, channels={self.channels}"
 
 
-class Elementwise(Modality):
+class Elementwise(Modality[ConfigT]):
     """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
-
-    @property
-    def elements_per_row(self) -> int:
-        return 1
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × elements [× k], as it is."""
@@ -244,12 +329,12 @@ class Elementwise(Modality):
 
 
 def at_least_float32(rows: Tensor) -> Tensor:
-    """Answers in a precision in which losses can be summed."""
+    """Rows in a precision in which losses can be summed."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
 def surprise(rows: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy of classes (batch × rows, int64), 0 where they are negative: nothing is known there.
+    """The cross-entropy of predicted classes, batch × rows: 0 where the target is negative, which means unknown.
 
     >>> surprise(torch.zeros(1, 2, 4), torch.tensor([[3, -1]]))
     tensor([[1.3863, 0.0000]])
@@ -257,17 +342,17 @@ def surprise(rows: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(at_least_float32(rows).mT, targets.clamp(min=-1), ignore_index=-1, reduction="none")
 
 
-def of_present(look: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
-    """``look`` of every raw that has the signal at all.
+def of_present(function: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
+    """``function`` of every raw that has the signal.
 
     Raises:
-        Absent: none has.
+        Absent: no raw has it.
     """
     results = []
     absent = None
     for raw in raws:
         try:
-            results.append(look(raw))
+            results.append(function(raw))
         except Absent as error:
             absent = error
     if absent is not None and not results:

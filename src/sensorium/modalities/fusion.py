@@ -1,4 +1,4 @@
-"""Several signals as one: their rows side by side, told apart by a learned position (Perceiver §4.2)."""
+"""Several signals as one: the rows of all, marked by a learned embedding of their modality (Perceiver §4.2)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from math import nan
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..config import record
 from ..errors import Absent, InputError, did_you_mean
 from ..nn.byte_array import ByteArray, PointPositions, Segment, join
 from ..nn.initialisation import truncated_normal
-from .base import Batch, Modality, Sample
+from .base import Batch, Modality, Sample, T
 from .kinds import KINDS, SingleConfig
 
 
@@ -26,10 +27,11 @@ class FusionConfig:
     """Which signals an example has.
 
     Attributes:
-        modalities: each signal's own configuration, by the name it has in batches; several may be of one kind.
-        modality_channels: the least channels of the learned position that tells a signal's rows from those of the
-            others. It also fills up to the common width, so the signal with the most channels has the shortest one.
-        dropout: the probability that training takes a signal, by name, away from an example as a whole.
+        modalities: the configuration of each signal, by its name in batches; several may be of one kind.
+        modality_channels: the channels of the shortest modality embedding, the learned vector that marks the rows of a
+            signal. The embedding also pads rows to the common number of channels, so the signal with the most channels
+            has the shortest embedding.
+        dropout: the probability, for each signal by name, that training masks it in an example as a whole.
     """
 
     kind: Literal["fusion"] = "fusion"
@@ -37,15 +39,41 @@ class FusionConfig:
     modality_channels: int = 4
     dropout: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def num_rows(self) -> int:
+        """Of all signals together."""
+        return sum(modality.num_rows for modality in self.modalities.values())
 
-class Fusion(Modality):
-    """Several modalities, the *modalities*, as one modality: a byte array of as many segments.
+    @property
+    def row_channels(self) -> int:
+        """The most channels of any signal, and the shortest modality embedding."""
+        return max(modality.row_channels for modality in self.modalities.values()) + self.modality_channels
+
+    @property
+    def elements_per_row(self) -> int:
+        """The most of any signal."""
+        return max(modality.elements_per_row for modality in self.modalities.values())
+
+    @property
+    def position_channels(self) -> int:
+        """The most of any signal."""
+        return max(modality.position_channels for modality in self.modalities.values())
+
+    @property
+    def value_channels(self) -> int:
+        """The most of any signal."""
+        return max(modality.value_channels for modality in self.modalities.values())
+
+
+class Fusion(Modality[FusionConfig]):
+    """Several modalities as one modality: a byte array with a segment for each.
 
     A batch holds the fields of each modality, and ``<name>.present``, batch, bool: whether an example has this
-    modality. Where that is missing all examples have it; where the modality itself is missing, none has. What is
-    absent is masked, as a whole, in training and in inference.
+    modality. Without that field all examples have it; without the field ``<name>``, none has it. An absent modality is
+    masked as a whole, in training and in inference.
 
-    Pictures and sound keep step: where there is video, its clips say when the windows of all sound begin.
+    Signals in time keep step: where a modality leads (video), the clips and windows of the others (other video, sound)
+    start at the same moment.
 
     >>> from .image import ImageConfig
     >>> from .text import TextConfig
@@ -57,54 +85,58 @@ class Fusion(Modality):
 
     kind: ClassVar[str] = "fusion"
     ragged: ClassVar[bool] = True
-    config: FusionConfig
 
     def __init__(self, config: FusionConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if not config.modalities or config.modality_channels < 1:
-            raise InputError("fusion: give at least one modality, and a modality_embedding of at least one channel")
+            raise InputError("fusion: give at least one modality, and modality_channels of at least 1")
         for modality in config.modalities:
             if "." in modality or modality in ("", "target"):
                 raise InputError(f"fusion: a modality cannot be called {modality!r}; rename it")
         for modality, probability in config.dropout.items():
             if modality not in config.modalities:
-                told = did_you_mean(modality, config.modalities)
-                raise InputError(f"fusion: dropout of {modality!r}, which is no modality; {told}")
+                cure = did_you_mean(modality, config.modalities)
+                raise InputError(f"fusion: dropout of {modality!r}, which is no modality; {cure}")
             if not 0 <= probability <= 1:
                 raise InputError(f"fusion: dropout of {modality!r} is {probability}; give a probability, 0 to 1")
         # A prefix, because users name modalities, and a module's children may not be called what its methods are.
         self.parts = nn.ModuleDict(
             {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
         )
-        width = max(modality.channels for modality in self.modalities) + config.modality_channels
         self.modality_embeddings = nn.ParameterDict(
             {
-                f"of_{modality.name}": nn.Parameter(truncated_normal(torch.empty(width - modality.channels), 0.02))
+                f"of_{modality.name}": nn.Parameter(
+                    truncated_normal(torch.empty(config.row_channels - modality.channels), 0.02)
+                )
                 for modality in self.modalities
             }
         )
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """Each modality, in the order of the configuration."""
+        """The modalities, in the order of the configuration."""
         return tuple(self.parts.values())  # type: ignore[arg-type]
 
     def present_modalities(self, batch: Batch, index: int) -> tuple[Modality, ...]:
-        there = [modality for modality in self.modalities if modality.name in batch]
-        return tuple(modality for modality in there if bool(self._present(batch, modality.name)[index]))
+        """The modalities that example ``index`` of a batch has."""
+        return tuple(
+            modality
+            for modality in self.modalities
+            if modality.name in batch and bool(self._present(batch, modality.name)[index])
+        )
 
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
     def measure(cls, raws: Sequence[Raw], *, kinds: Mapping[str, str] | None = None) -> FusionConfig:
-        """Each modality measured on the examples that have it.
+        """The configuration of each modality, measured on the examples that have it.
 
         Args:
-            raws: mappings from names to raws; None, or no such name: absent.
+            raws: mappings from names to raws; a modality whose raw is None or missing is absent.
             kinds: the kind of signal of each name; None: names are kinds.
 
         Raises:
-            Absent: no example has some modality.
+            Absent: there is a modality that no example has.
             InputError: as the modalities' own ``measure``.
         """
         lines = [_line(raw) for raw in raws]
@@ -119,15 +151,18 @@ class Fusion(Modality):
         )
 
     def load(self, raw: Raw) -> Sample:
-        """One example: a mapping from names to raws, in which None (or no such name) is an absent modality, as is a
-        file that lacks the signal.
+        """One example.
+
+        Args:
+            raw: a mapping from names to raws; a modality is absent whose raw is None or missing, or a file without the
+                signal (a film without sound).
 
         Returns:
-            the fields of each modality that is there, and ``<name>.present`` (bool) of all.
+            the fields of each modality that is present, and ``<name>.present`` (bool) of all.
 
         Raises:
-            Absent: all modalities are.
-            InputError: as the modalities' own ``load``; the modality is named.
+            Absent: all modalities are absent.
+            InputError: as the modalities' own ``load``, with the name of the modality.
         """
         line = _line(raw)
         names = [modality.name for modality in self.modalities]
@@ -136,11 +171,11 @@ class Fusion(Modality):
                 raise InputError(f"no modality is called {name!r}; {did_you_mean(name, names)}")
         sample: Sample = {}
         for modality in self.modalities:
-            found: Sample = {}
+            part: Sample = {}
             if line.get(modality.name) is not None:
                 with suppress(Absent):
-                    found = _of_modality(modality.name, modality.load, line[modality.name])
-            sample |= {**found, f"{modality.name}.present": np.array(bool(found))}
+                    part = _of_modality(modality.name, modality.load, line[modality.name])
+            sample |= {**part, f"{modality.name}.present": np.array(bool(part))}
         if not any(sample[f"{name}.present"] for name in names):
             raise Absent(f"it has none of {', '.join(names)}; remove it")
         return sample
@@ -148,54 +183,41 @@ class Fusion(Modality):
     # -- from batches -------------------------------------------------------------------------------------------
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """Each modality's view, sound in step with the pictures."""
+        """The view of each modality, in step with the one that leads."""
         leader, *others = self._in_step(batch)
         return self._follow(leader.view(batch), leader, others, _view)
 
     def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """As many as the modality that leads has, video if there is any; the others follow."""
+        """As many views as the leading modality has; the other modalities follow it."""
         leader, *others = self._in_step(batch)
         for view in leader.views(batch):
             yield self._follow(view, leader, others, _view)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Each modality varied by itself, sound in step with the pictures; then modalities are taken away
-        (``dropout``), but never all that an example has."""
+        """Each modality varied by itself, in step with the one that leads. Then ``dropout`` masks modalities, but never
+        all that an example has."""
         leader, *others = self._in_step(batch)
         first = leader.augment(batch, generator)
         result = self._follow(first, leader, others, lambda modality, part: modality.augment(part, generator))
-        chances = {modality.name: self.config.dropout.get(modality.name, 0.0) for modality in (leader, *others)}
-        if not any(chances.values()):
+        dropout = {modality.name: self.config.dropout.get(modality.name, 0.0) for modality in (leader, *others)}
+        if not any(dropout.values()):
             return result
-        before = torch.stack([self._present(result, name) for name in chances])
-        lot = torch.rand(before.shape, generator=generator, device=generator.device).to(before.device)
-        after = before & (lot >= torch.tensor(list(chances.values()), device=lot.device)[:, None])
+        before = torch.stack([self._present(result, name) for name in dropout])
+        random = torch.rand(before.shape, generator=generator, device=generator.device).to(before.device)
+        after = before & (random >= torch.tensor(list(dropout.values()), device=random.device)[:, None])
         after = torch.where(after.any(0), after, before)
-        return result | {f"{name}.present": present for name, present in zip(chances, after, strict=True)}
+        return result | {f"{name}.present": present for name, present in zip(dropout, after, strict=True)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A segment per modality, named as it is. Rows of absent modalities are masked; of one that the batch does not
-        have at all there are none."""
+        """A segment for each modality, with its name. The rows of absent modalities are masked; the segment of a
+        modality that the batch lacks has no rows."""
         examples = len(batch[self._in_step(batch)[0].name])
         return join([ByteArray((self._segment(modality, batch, examples),)) for modality in self.modalities])
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
-    @property
-    def channels(self) -> int:
-        return max(modality.channels for modality in self.modalities) + self.config.modality_channels
-
-    @property
-    def num_rows(self) -> int:
-        return sum(modality.num_rows for modality in self.modalities)
-
-    @property
-    def elements_per_row(self) -> int:
-        """The most of any modality."""
-        return max(modality.elements_per_row for modality in self.modalities)
-
     def patchify(self, signal: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each modality's rows, by name."""
+        """The rows of each modality, by name."""
         return {
             modality.name: modality.patchify(signal[modality.name])
             for modality in self.modalities
@@ -203,7 +225,7 @@ class Fusion(Modality):
         }
 
     def unpatchify(self, rows: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Each modality's rows, by name (as ``ByteArray.split`` gives them), in the shape of its signal."""
+        """The rows of each modality, by name (as ``ByteArray.split`` gives them), in the shape of its signal."""
         return {
             modality.name: modality.unpatchify(rows[modality.name], batch)
             for modality in self.modalities
@@ -211,7 +233,7 @@ class Fusion(Modality):
         }
 
     def attention_map(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Each modality's map, by name."""
+        """The map of each modality, by name."""
         pieces = self.embed(batch).split(weights)
         return {
             modality.name: modality.attention_map(pieces[modality.name], batch)
@@ -219,31 +241,52 @@ class Fusion(Modality):
             if modality.name in batch
         }
 
-    # -- as an answer -------------------------------------------------------------------------------------------
-
-    @property
-    def position_channels(self) -> int:
-        """The most of any modality."""
-        return max(modality.position_channels for modality in self.modalities)
+    # -- predicted ----------------------------------------------------------------------------------------------
 
     def restore(self, rows: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:  # type: ignore[override]
-        """Each modality's signal, by name."""
+        """The signal of each modality, by name."""
         return {
             modality.name: modality.restore(rows[modality.name], batch)
             for modality in self.modalities
             if modality.name in batch
         }
 
+    def save(self, signal: Mapping[str, Tensor], stem: Path) -> list[Path]:
+        """Write each modality to a file of its own, ``<stem>-<name>``, or ``<stem>`` if there is only one to write. The
+        leading modality is written to ``<stem>``, with the sound of the first one that has any: a film with its sound.
+
+        Args:
+            signal: of one example, by name of modality.
+            stem: the path without its ending.
+        """
+        modalities = [modality for modality in self.modalities if modality.name in signal and modality.has_files]
+        tracks = [track for modality in modalities if (track := modality.soundtrack(signal[modality.name]))]
+        leader = next((modality for modality in modalities if modality.leads_in_time), None)
+        paths: list[Path] = []
+        for modality in modalities:
+            own_stem = stem if len(modalities) == 1 else stem.with_name(f"{stem.name}-{modality.name}")
+            if modality is leader and tracks:
+                paths += modality.save_with(signal[modality.name], stem, tracks[0])
+            else:
+                paths += modality.save(signal[modality.name], own_stem)
+        return paths
+
+    def label_scores(self, rows: Mapping[str, Tensor], top: int) -> dict[str, float]:
+        scores = [
+            modality.label_scores(rows[modality.name], top) for modality in self.modalities if modality.name in rows
+        ]
+        return next(filter(None, scores), {})
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Mapping[str, Tensor] | None = None) -> None:
         """The modalities that the example has, one below the other."""
-        there = self.present_modalities(batch, index)
+        present = self.present_modalities(batch, index)
         axes.set_axis_off()
-        room = 1 / max(1, len(there))
-        for place, modality in enumerate(there):
-            # Room for the title above and for the name of the axis below.
-            inner = axes.inset_axes((0, 1 - (place + 0.77) * room, 1, 0.66 * room))
+        height = 1 / max(1, len(present))
+        for number, modality in enumerate(present):
+            # The rest of the height is for the title above and for the name of the axis below.
+            inner = axes.inset_axes((0, 1 - (number + 0.77) * height, 1, 0.66 * height))
             inner.tick_params(labelsize=6)
             inner.set_title(modality.name, fontsize=7, loc="left", pad=2, parse_math=False)
             modality.draw(inner, batch, index, None if heat is None else heat[modality.name])
@@ -254,34 +297,34 @@ class Fusion(Modality):
         return f"{super().extra_repr()}, modalities={[modality.name for modality in self.modalities]}"
 
     def _in_step(self, batch: Batch) -> list[Modality]:
-        """The modalities that the batch has, video first and otherwise by name: whatever their order in a file is, the
-        same random numbers vary the same modality.
+        """The modalities that the batch has: those that may lead first, and otherwise in the order of their names, so
+        that the same random numbers vary the same modality whatever the order of the configuration is.
 
         Raises:
-            InputError: it has none.
+            InputError: it has none of them.
         """
-        there = [modality for modality in self.modalities if modality.name in batch]
-        if not there:
+        modalities = [modality for modality in self.modalities if modality.name in batch]
+        if not modalities:
             names = ", ".join(modality.name for modality in self.modalities)
             raise InputError(f"the batch has none of the model's modalities ({names}); name its fields so")
-        return sorted(there, key=lambda modality: (modality.kind != "video", modality.name))
+        return sorted(modalities, key=lambda modality: (not modality.leads_in_time, modality.name))
 
     def _follow(
         self,
         batch: Batch,
         leader: Modality,
         others: Sequence[Modality],
-        look: Callable[[Modality, Batch], dict[str, Tensor]],
+        vary: Callable[[Modality, Batch], dict[str, Tensor]],
     ) -> dict[str, Tensor]:
-        """The batch after ``look`` at one modality after the other. Where the leader is a clip of a film, all sound and
-        other video starts when it does."""
+        """The batch after ``vary`` has made a view of each of the other modalities, one after the other. Those that
+        follow in time start at the moment at which the leader's clip starts, if it leads in time."""
         result = dict(batch)
-        start = result.get(f"{leader.name}.start") if leader.kind == "video" else None
+        start = result.get(f"{leader.name}.start") if leader.leads_in_time else None
         if start is not None:
-            start = start.masked_fill(~self._present(batch, leader.name), nan)  # one that is absent leads nobody
-            result |= {f"{modality.name}.start": start for modality in others if modality.kind in ("audio", "video")}
+            start = start.masked_fill(~self._present(batch, leader.name), nan)  # an absent one does not lead
+            result |= {f"{modality.name}.start": start for modality in others if modality.follows_in_time}
         for modality in others:
-            result = look(modality, result)
+            result = vary(modality, result)
         return result
 
     def _present(self, batch: Batch, name: str) -> Tensor:
@@ -302,15 +345,15 @@ class Fusion(Modality):
         present = batch.get(f"{modality.name}.present")
         if present is None:
             return replace(segment, modality_embedding=modality_embedding)
-        # Zeros, for what stands where nothing is may be anything, NaN too.
-        there = present[:, None, None]
+        # The rows of an absent modality may hold anything, even NaN: they become zeros.
+        kept = present[:, None, None]
         positions = segment.positions
         if isinstance(positions, PointPositions):
-            positions = PointPositions(torch.where(there, positions.table, 0.0))
+            positions = PointPositions(torch.where(kept, positions.table, 0.0))
         mask = present[:, None].expand(segment.values.shape[:2])
         return replace(
             segment,
-            values=torch.where(there, segment.values, 0.0),
+            values=torch.where(kept, segment.values, 0.0),
             positions=positions,
             modality_embedding=modality_embedding,
             mask=mask if segment.mask is None else mask & segment.mask,
@@ -327,14 +370,14 @@ def _line(raw: Any) -> Mapping[str, Any]:
     return raw
 
 
-def _of_modality(name: str, look: Callable[[Any], Any], raw: Any) -> Any:
-    """``look(raw)``; what is wrong with it is told with the name of the modality.
+def _of_modality(name: str, function: Callable[[Any], T], raw: Any) -> T:
+    """``function(raw)``, whose errors name the modality.
 
     Raises:
-        Absent, InputError: as ``look``.
+        Absent, InputError: as ``function``.
     """
     try:
-        return look(raw)
+        return function(raw)
     except Absent:
         raise
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Pictures: patches of pixels (of one pixel in the paper) with Fourier features, or what a stem makes of them."""
+"""Pictures: rows are patches of pixels (of one pixel in the paper) with Fourier features, or the output of a stem."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from ..codecs.pictures import fit, flattened, opened
+from ..codecs import pictures as picture_files
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
@@ -31,14 +32,15 @@ class ImageConfig:
     Attributes:
         size: height and width in pixels; multiples of ``patch``.
         channels: 3 (colour) or 1 (grey).
-        patch: height and width of one row's patch; (1, 1) is a row per pixel.
-        stem: what comes before the rows, instead of patches; None: nothing does.
-        bands: Fourier bands per axis.
-        resolution: per axis, twice the highest Fourier frequency; None: the number of rows along it.
-        mean, std: per channel, of values in [0, 1].
+        patch: height and width of the patch that a row covers; (1, 1) is a row for each pixel.
+        stem: layers that turn pictures into rows, instead of patches; None: patches.
+        bands: number of Fourier frequencies along each axis.
+        resolution: twice the highest Fourier frequency, along height and width; None: the number of rows along them.
+        mean: of each channel, for normalisation; pixels are in [0, 1].
+        std: of each channel.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
-        flip: probability of mirroring left and right in training.
-        randaugment: how many random operations on each training picture (RandAugment), and their magnitude (of 30).
+        flip: probability that a training picture is mirrored left and right.
+        randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 30.
     """
 
     kind: Literal["image"] = "image"
@@ -54,8 +56,41 @@ class ImageConfig:
     flip: float = 0.0
     randaugment: tuple[int, float] = (0, 0.0)
 
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        if self.stem is not None:
+            return self.stem.grid(size)
+        return size[0] // self.patch[0], size[1] // self.patch[1]
 
-class Image(Pixels):
+    @property
+    def area(self) -> tuple[int, int]:
+        """The pixels that a row covers, down and across."""
+        return self.patch if self.stem is None else self.stem.patch
+
+    @property
+    def num_rows(self) -> int:
+        down, across = self.grid(self.size)
+        return down * across
+
+    @property
+    def elements_per_row(self) -> int:
+        return self.area[0] * self.area[1]
+
+    @property
+    def position_channels(self) -> int:
+        return fourier_channels(2, self.bands) if self.stem is None else self.stem.position_channels(self.bands)
+
+    @property
+    def value_channels(self) -> int:
+        """The pixels that a row covers, whatever a stem makes of them."""
+        return self.elements_per_row * self.channels
+
+    @property
+    def row_channels(self) -> int:
+        return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
+
+
+class Image(Pixels[ImageConfig]):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
 
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
@@ -66,7 +101,7 @@ class Image(Pixels):
     kind: ClassVar[str] = "image"
     drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-    config: ImageConfig
+    drawn_square: ClassVar[bool] = True
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -88,31 +123,37 @@ class Image(Pixels):
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> ImageConfig:
-        """Square pictures of the median shorter side, at most 224; grey if all are; mean and std of 128 of them."""
-        pictures = [raw if isinstance(raw, np.ndarray) else opened(raw) for raw in raws]
-        sides = [min(p.shape[:2]) if isinstance(p, np.ndarray) else min(p.size) for p in pictures]
-        side = max(1, min(LARGEST_SIDE, int(np.median(sides))))
-        grey = all(
-            p.ndim == 2 or p.shape[2] == 1 if isinstance(p, np.ndarray) else p.mode in ("L", "1", "I;16", "I")
-            for p in pictures
-        )
+        """Square pictures of the median shorter side, at most 224 pixels; grey if all are; mean and std of 128 of them.
+
+        Raises:
+            InputError: a picture cannot be decoded.
+        """
+        headers = [picture_files.header(raw) for raw in raws]
+        side = max(1, min(LARGEST_SIDE, int(np.median([min(header.height, header.width) for header in headers]))))
+        grey = all(header.grey for header in headers)
         half = (0.5,) * (1 if grey else 3)
         config = ImageConfig(size=(side, side), channels=1 if grey else 3, mean=half, std=half)
-        reader = cls(config)
-        some = np.stack([reader.load(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
-        mean, std = some.mean((0, 2, 3)), some.std((0, 2, 3))
-        return ImageConfig(
-            size=config.size,
-            channels=config.channels,
+        image = cls(config)
+        pixels = np.stack([image.load(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
+        mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+        return replace(
+            config,
             mean=tuple(round(float(value), 4) for value in mean),
             std=tuple(round(max(float(value), 0.02), 4) for value in std),
         )
 
     def load(self, raw: Raw) -> Sample:
-        """uint8, channels × stored height × stored width: the centre of the picture, a little larger than ``size``
-        where that is 64 or more (256 for 224), so that training crops have room."""
-        picture = opened(raw, least=4 * LARGEST_SIDE)
-        return {self.name: fit(flattened(picture, self.config.channels), self.stored)}
+        """The centre of the picture: uint8, channels × stored height × stored width, which are a little larger than
+        ``size`` where that is 64 or more (256 for 224), so that training crops have room.
+
+        Args:
+            raw: a path, the bytes of a file, or an array, height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
+
+        Raises:
+            InputError: not a picture, damaged or too large, NaN or infinite values.
+        """
+        pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
+        return {self.name: pixels}
 
     # -- from batches
 
@@ -149,46 +190,31 @@ class Image(Pixels):
 
     # -- rows and signal
 
-    @property
-    def channels(self) -> int:
-        if self.stem is not None:
-            return self.stem.channels
-        return self.elements_per_row * self.config.channels + fourier_channels(2, self.config.bands)
-
-    @property
-    def num_rows(self) -> int:
-        down, across = self._rows_of(self.config.size)
-        return down * across
-
-    @property
-    def elements_per_row(self) -> int:
-        return self._patch[0] * self._patch[1]
-
     def patchify(self, signal: Tensor) -> Tensor:
-        batch, channels = signal.shape[:2]
-        (height, width), (down, across) = self._grid(signal), self._patch
-        signal = fitted(signal, (height * down, width * across))
-        patches = signal.reshape(batch, channels, height, down, width, across)
-        return patches.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, down * across * channels)
+        """batch × k × height × width as batch × rows × (elements · k)."""
+        (height, width), (down, across) = self._grid(signal), self.config.area
+        return rearrange(
+            fitted(signal, (height * down, width * across)),
+            "batch k (height down) (width across) -> batch (height width) (down across k)",
+            down=down,
+            across=across,
+        )
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × k × height × width."""
         images = batch[self.name]
-        (height, width), (down, across) = self._grid(images), self._patch
-        patches = rows.reshape(rows.shape[0], height, width, down, across, -1)
-        patches = patches.permute(0, 5, 1, 3, 2, 4).reshape(rows.shape[0], -1, height * down, width * across)
-        return fitted(patches, (images.shape[-2], images.shape[-1]))
+        (height, width), (down, across) = self._grid(images), self.config.area
+        signal = rearrange(
+            rows,
+            "batch (height width) (down across k) -> batch k (height down) (width across)",
+            height=height,
+            width=width,
+            down=down,
+            across=across,
+        )
+        return fitted(signal, (images.shape[-2], images.shape[-1]))
 
-    # -- as an answer
-
-    @property
-    def position_channels(self) -> int:
-        if self.config.stem is not None:
-            return self.channels - self.config.stem.channels
-        return fourier_channels(2, self.config.bands)
-
-    @property
-    def value_channels(self) -> int:
-        return self.elements_per_row * self.config.channels
+    # -- predicted
 
     def elementwise(self) -> Image:
         return Image(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
@@ -199,17 +225,15 @@ class Image(Pixels):
         return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._positions(images, spacing))
 
     def targets(self, batch: Batch) -> Tensor:
-        """Normalised pixels, whatever a stem makes of them."""
+        """The normalised pixels, whatever a stem makes of them."""
         return self.patchify((floats(batch[self.name]) - self.mean) / self.std)
 
-    def save(self, signal: Tensor, stem: Path) -> Path:
-        """A .png."""
-        from PIL import Image as Pillow
-
+    def save(self, signal: Tensor, stem: Path) -> list[Path]:
+        """Write a .png."""
         path = stem.with_name(f"{stem.name}.png")
         pixels = (signal.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        Pillow.fromarray(pixels[..., 0] if self.config.channels == 1 else pixels).save(path)
-        return path
+        picture_files.encode_file(pixels[..., 0] if self.config.channels == 1 else pixels, path)
+        return [path]
 
     # -- for people
 
@@ -224,19 +248,8 @@ class Image(Pixels):
         axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
         axes.imshow(heat.reshape(heat.shape[-2:]).numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
 
-    @property
-    def _patch(self) -> tuple[int, int]:
-        """The pixels that a row covers, down and across."""
-        return self.config.patch if self.stem is None else self.stem.patch
-
     def _grid(self, images: Tensor) -> tuple[int, int]:
-        return self._rows_of((images.shape[-2], images.shape[-1]))
-
-    def _rows_of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows down and across of a picture of ``size``."""
-        if self.stem is not None:
-            return self.stem.grid(size)
-        return size[0] // self.config.patch[0], size[1] // self.config.patch[1]
+        return self.config.grid((images.shape[-2], images.shape[-1]))
 
     def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions:
         if self.stem is not None:

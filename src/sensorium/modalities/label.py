@@ -1,8 +1,9 @@
-"""A class as a signal among others: one row that says which it is (Perceiver IO §4.3)."""
+"""A class as a signal among others: one row, which holds the class (Perceiver IO §4.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,17 +23,37 @@ class LabelConfig:
     """Which classes there are.
 
     Attributes:
-        classes: how many.
-        names: of the classes, in order; none: they are numbers, from 0.
+        classes: the number of classes.
+        names: of the classes, in order; none: classes are numbers, from 0.
     """
 
     kind: Literal["label"] = "label"
     classes: int
     names: tuple[str, ...] = ()
 
+    @property
+    def num_rows(self) -> int:
+        return 1
 
-class Label(Elementwise):
-    """A class: ``label`` is batch × 1, int64; negative where it is not known.
+    @property
+    def elements_per_row(self) -> int:
+        return 1
+
+    @property
+    def position_channels(self) -> int:
+        return 0
+
+    @property
+    def value_channels(self) -> int:
+        return self.classes
+
+    @property
+    def row_channels(self) -> int:
+        return self.classes
+
+
+class Label(Elementwise[LabelConfig]):
+    """A class: ``label`` is batch × 1, int64; negative where the class is unknown.
 
     >>> label = Label(LabelConfig(classes=2, names=("cat", "dog")))
     >>> label.load("dog")["label"]
@@ -43,7 +64,8 @@ class Label(Elementwise):
 
     kind: ClassVar[str] = "label"
     categorical: ClassVar[bool] = True
-    config: LabelConfig
+    measured_on: ClassVar[Literal["train", "all"]] = "all"
+    has_files: ClassVar[bool] = False
 
     def __init__(self, config: LabelConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -52,19 +74,22 @@ class Label(Elementwise):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the classes are called: their numbers, where they have no names."""
+        """The names of the classes; their numbers, where they have no names."""
         return self.config.names or tuple(map(str, range(self.config.classes)))
 
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> LabelConfig:
-        """The classes seen, in alphabetical order."""
+        """The classes that occur, in alphabetical order."""
         names = tuple(sorted({str(raw) for raw in raws}))
         return LabelConfig(classes=len(names), names=names)
 
     def load(self, raw: Raw) -> Sample:
-        """int64, (1,): the place of a class, by its name, or its number where classes have no names.
+        """The number of a class: int64, (1,).
+
+        Args:
+            raw: the name of the class, or its number where classes have no names.
 
         Raises:
             InputError: there is no such class.
@@ -76,27 +101,13 @@ class Label(Elementwise):
     # -- from batches -------------------------------------------------------------------------------------------
 
     def embed(self, batch: Batch) -> ByteArray:
-        """One row, 1 at the class and 0 at the others."""
+        """One row, 1 at the class and 0 elsewhere."""
         label = batch[self.name].long()
         known = (label >= 0)[..., None]
         values = F.one_hot(label.clamp(min=0), self.config.classes) * known
         return ByteArray((Segment(self.name, values.to(torch.get_default_dtype())),))
 
-    # -- rows and signal ----------------------------------------------------------------------------------------
-
-    @property
-    def channels(self) -> int:
-        return self.config.classes
-
-    @property
-    def num_rows(self) -> int:
-        return 1
-
-    # -- as an answer -------------------------------------------------------------------------------------------
-
-    @property
-    def position_channels(self) -> int:
-        return 0
+    # -- predicted ----------------------------------------------------------------------------------------------
 
     def targets(self, batch: Batch) -> Tensor:
         """batch × 1: the class."""
@@ -106,13 +117,24 @@ class Label(Elementwise):
         """batch × 1: the likeliest class."""
         return rows.argmax(-1)
 
+    def save(self, signal: Tensor, stem: Path) -> list[Path]:
+        """Writes nothing: ``label_scores`` says what the class is."""
+        return []
+
+    def label_scores(self, rows: Tensor, top: int) -> dict[str, float]:
+        best = rows[0].softmax(-1).topk(min(top, self.config.classes))
+        return {
+            self.classes[number]: score
+            for number, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        }
+
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """Its name, on the colour of its heat."""
-        place = int(batch[self.name][index])
+        """The name of the class, on the colour of its heat."""
+        number = int(batch[self.name][index])
         warmth = 0.0 if heat is None else float(heat.reshape(-1)[0])
         axes.imshow([[warmth]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
-        told = self.classes[place] if place >= 0 else "unknown"
-        axes.text(0, 0, told, ha="center", va="center", parse_math=False)
+        name = self.classes[number] if number >= 0 else "unknown"
+        axes.text(0, 0, name, ha="center", va="center", parse_math=False)
         axes.set_axis_off()

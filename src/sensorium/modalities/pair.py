@@ -1,4 +1,5 @@
-"""Two frames and the motion between them: a row per pixel, of the pixels around it in both (Perceiver IO App. H)."""
+"""Two frames and the motion between them: a row for each pixel, of the pixels around it in both frames (Perceiver IO
+App. H)."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
-from ..codecs.flow import read_flow
-from ..codecs.pictures import fit, flattened, opened
+from ..codecs import flow as flow_files
+from ..codecs import pictures as picture_files
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
@@ -27,8 +29,8 @@ from .sequences import uniform
 # What `measure` settles for.
 LARGEST_FRAME = (368, 496)  # the paper's
 LARGEST_SIDE = 224  # of single pictures
-LEAST_KEPT = 128  # pixels a side, of frames that have them: training sees other parts of them each time
-LEAST_SIDE = 72  # of single pictures, of which small frames are a part: shrunk to a frame they would show no texture
+LEAST_KEPT = 128  # pixels a side that are kept of larger frames, so that training sees another part each time
+LEAST_SIDE = 72  # of single pictures, out of which small frames are cut: shrunk to a frame they would show no texture
 
 
 @record
@@ -36,12 +38,12 @@ class PairConfig:
     """What pairs of frames look like to the model.
 
     Attributes:
-        size: height and width in pixels.
-        window: height and width of what a row holds of each frame, odd: the pixel and those around it.
+        size: height and width of a frame in pixels.
+        window: height and width of the window of pixels, around its own, that a row sees in each frame; odd numbers.
         channels: of a row, before its Fourier features.
-        bands: Fourier bands per axis.
-        resolution: per axis, twice the highest Fourier frequency; None: ``size``.
-        flip: probability of mirroring left and right in training, and of mirroring up and down.
+        bands: number of Fourier frequencies along each axis.
+        resolution: twice the highest Fourier frequency, along height and width; None: ``size``.
+        flip: probability that a training pair is mirrored left and right, and that it is mirrored up and down.
         colour: training changes brightness, contrast and saturation by up to this share each, in both frames alike.
     """
 
@@ -54,17 +56,39 @@ class PairConfig:
     flip: float = 0.0
     colour: float = 0.0
 
+    @property
+    def num_rows(self) -> int:
+        return prod(self.size)
 
-class Pair(Modality):
-    """Pairs: ``pair`` is batch × 2 × 3 × height × width, floats in [0, 1] or uint8; with 1 instead of 2, single
-    pictures, of which a task makes pairs.
+    @property
+    def elements_per_row(self) -> int:
+        """A row is a pixel of both frames."""
+        return 2
 
-    ``pair.flow``, batch × 2 × height × width, float32, where it is known: by how many pixels each pixel of the first
-    frame moves to the right, and downwards; NaN where nobody knows. ``pair.room``, batch × 2, before a view is taken:
-    the height and width of what is picture in the middle of a stored pair.
+    @property
+    def position_channels(self) -> int:
+        return fourier_channels(2, self.bands)
 
-    A row's values are a linear layer's of the pixels (from -1 to 1, and 0 outside) around its own, in order of frame,
-    height, width and colour.
+    @property
+    def value_channels(self) -> int:
+        """The colours of a pixel in both frames."""
+        return 6
+
+    @property
+    def row_channels(self) -> int:
+        return self.channels + self.position_channels
+
+
+class Pair(Modality[PairConfig]):
+    """Pairs: ``pair`` is batch × 2 × 3 × height × width, floats in [0, 1] or uint8. With 1 instead of 2 they are single
+    pictures, out of which a task makes pairs.
+
+    ``pair.flow``, batch × 2 × height × width, float32, where a batch has it: by how many pixels each pixel of the first
+    frame moves to the right, and downwards; NaN where that is unknown. ``pair.room``, batch × 2, before a view is
+    taken: the height and width of the part of a stored pair that holds pixels; the rest, around it, is padding.
+
+    The values of a row are a linear layer of the pixels around its own (in [-1, 1], and 0 outside of the frame), in
+    order of frame, height, width and colour.
 
     Raises:
         InputError: a size below 1, or an even window.
@@ -75,7 +99,6 @@ class Pair(Modality):
     """
 
     kind: ClassVar[str] = "pair"
-    config: PairConfig
 
     def __init__(self, config: PairConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
@@ -92,40 +115,51 @@ class Pair(Modality):
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> PairConfig:
-        """Of pairs the smallest height and width, at most 368 and 496; of single pictures the median ones, at most 224.
+        """The size: of pairs the smallest height and width, at most 368 and 496; of single pictures the median height
+        and width, at most 224.
 
         Raises:
-            InputError: a picture cannot be read, or some are pairs and some are not.
+            InputError: a picture cannot be decoded, or pairs and single pictures are mixed.
         """
         pictures = [_frames(raw) for raw in raws]
         count = len(pictures[0])
         if any(len(frames) != count for frames in pictures):
-            raise InputError("some examples are pairs and some are single pictures; keep them apart")
-        sides = np.array([_size(opened(frame)) for frames in pictures for frame in frames])
+            raise InputError("pairs and single pictures are mixed; keep them apart")
+        headers = [picture_files.header(frame) for frames in pictures for frame in frames]
+        sides = np.array([(header.height, header.width) for header in headers])
         height, width = np.median(sides, axis=0) if count == 1 else sides.min(0)
         most = (LARGEST_SIDE, LARGEST_SIDE) if count == 1 else LARGEST_FRAME
         return PairConfig(size=(min(int(height), most[0]), min(int(width), most[1])))
 
+    @classmethod
+    def reads_files(cls, raw: Raw) -> bool:
+        """Always: the frames of a pair are files."""
+        return True
+
     def load(self, raw: Raw) -> Sample:
-        """Two frames and their flow: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it},
-        without flow where it is None or missing; a sequence of two pictures; or one picture. A picture is a path, the
-        bytes of a file or an array, height × width [× 1, 3 or 4].
+        """Two frames and their flow, or a single picture.
+
+        Args:
+            raw: {"frames": (picture, picture), "flow": 2 × height × width, or a file of it, or None}, a sequence of two
+                pictures, or one picture. A picture is a path, the bytes of a file or an array, height × width [× 1, 3
+                or 4].
 
         Returns:
-            of pairs uint8, 2 × 3 × stored height × stored width, and the flow, never resized: their middle, as
-            ``room`` says, where they are smaller; of a picture 1 × 3 × height × width of a ``scene``, fitted to that.
+            of a pair: uint8, 2 × 3 × stored height × stored width, the ``flow`` if it is known, and the ``room``.
+            Frames are never resized: of larger ones the middle is kept, smaller ones are padded. Of a single picture:
+            uint8, 1 × 3 × height × width of a ``scene``, to which it is resized.
 
         Raises:
-            InputError: not pictures, frames of two sizes or smaller than ``size``, or a flow of other pixels.
+            InputError: not pictures, frames of two sizes or smaller than ``size``, or a flow of another size.
         """
         frames = _frames(raw)
         if len(frames) == 1:
-            return {self.name: fit(flattened(opened(frames[0], least=4 * max(self.scene)), 3), self.scene)[None]}
+            return {self.name: picture_files.decode(frames[0], size=self.scene, enough=4 * max(self.scene))[None]}
         pixels, flow = self.whole(raw)
         size = (pixels.shape[-2], pixels.shape[-1])
         if any(side < least for side, least in zip(size, self.config.size, strict=True)):
             raise InputError(
-                f"frames of {_told(size)} pixels, the model reads {_told(self.config.size)}; "
+                f"frames of {_written(size)} pixels, the model reads {_written(self.config.size)}; "
                 "give larger ones, or train with a smaller model.inputs.size"
             )
         room = np.minimum(size, self.stored).astype(np.int16)
@@ -135,24 +169,24 @@ class Pair(Modality):
         return sample
 
     def whole(self, raw: Raw) -> tuple[np.ndarray, np.ndarray | None]:
-        """Two frames of any size, uint8, 2 × 3 × height × width, and their flow, float32, 2 × height × width, NaN where
-        it is unknown; None: nobody knows it.
+        """Two frames of any size, whole: uint8, 2 × 3 × height × width; and their flow, float32, 2 × height × width,
+        NaN where it is unknown, or None where there is none.
 
         Raises:
-            InputError: as for :meth:`load`; also a single picture.
+            InputError: as :meth:`load`, and for a single picture.
         """
         frames = _frames(raw)
         if len(frames) == 1:
             raise InputError("a single picture shows no motion; give two")
-        pictures = [flattened(opened(frame), 3) for frame in frames]
-        size, other = map(_size, pictures)
+        first, second = (picture_files.decode(frame) for frame in frames)
+        size, other = first.shape[1:], second.shape[1:]
         if size != other:
-            raise InputError(f"frames of {_told(size)} and of {_told(other)} pixels; give two of one size")
+            raise InputError(f"frames of {_written(size)} and of {_written(other)} pixels; give two of one size")
         flow = raw.get("flow") if isinstance(raw, Mapping) else None
-        return np.stack([fit(picture, size) for picture in pictures]), None if flow is None else _flow(flow, size)
+        return np.stack([first, second]), None if flow is None else _flow(flow, size)
 
     def _middle(self, signal: np.ndarray, blank: float) -> np.ndarray:
-        """The middle of the stored size of … × height × width, with ``blank`` around what is smaller."""
+        """The middle of … × height × width, cut or padded with ``blank`` to the stored size."""
         spare = [side - stored for side, stored in zip(signal.shape[-2:], self.stored, strict=True)]
         top, left = (max(0, side) // 2 for side in spare)
         signal = signal[..., top : top + self.stored[0], left : left + self.stored[1]]
@@ -162,7 +196,7 @@ class Pair(Modality):
     # -- from batches
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """Floats in [0, 1], the middle of ``size``, and its flow; single pictures as they are."""
+        """The middle of both frames, as floats in [0, 1], and of their flow; single pictures as they are."""
         frames, view = batch[self.name], self._without_room(batch)
         if frames.shape[1] == 1:
             return view
@@ -173,8 +207,8 @@ class Pair(Modality):
         return view
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Any part of ``size`` of both frames and their flow, mirrored, the colours of both frames varied alike; single
-        pictures as they are."""
+        """A random part of ``size`` of both frames and their flow, perhaps mirrored, with the colours of both frames
+        changed alike; single pictures as they are."""
         frames, view = batch[self.name], self._without_room(batch)
         if frames.shape[1] == 1:
             return view
@@ -185,16 +219,16 @@ class Pair(Modality):
         spare = (room - torch.tensor(target, device=room.device)).clamp(min=0)
         start = (full - room) // 2 + (draw[:2].T * (spare + 1)).long().minimum(spare)
         flips = self.config.flip > draw[2:].T  # up and down, left and right
-        places = [
+        pixels_of = [
             torch.where(flips[:, axis, None], torch.arange(side - 1, -1, -1).to(start), torch.arange(side).to(start))
             + start[:, axis, None]
             for axis, side in enumerate(target)
         ]
-        pixels = floats(_part(frames.flatten(1, 2), *places)).unflatten(1, (2, 3))
+        pixels = floats(_part(frames.flatten(1, 2), *pixels_of)).unflatten(1, (2, 3))
         view[self.name] = recolour(pixels, self.config.colour, 0.5, generator) if self.config.colour else pixels
         if flow in batch:
-            turned = torch.where(flips.flip(1), -1.0, 1.0)  # to the right, downwards
-            view[flow] = _part(batch[flow], *places) * turned[..., None, None]
+            turned = torch.where(flips.flip(1), -1.0, 1.0)  # the motion to the right, and downwards
+            view[flow] = _part(batch[flow], *pixels_of) * turned[..., None, None]
         return view
 
     def embed(self, batch: Batch) -> ByteArray:
@@ -204,45 +238,32 @@ class Pair(Modality):
         if frames.ndim != 5 or frames.shape[1:3] != (2, 3):
             raise InputError(f"{self.name}: expected batch × 2 × 3 × height × width, got {tuple(frames.shape)}")
         down, across = self.config.window
-        # The linear layer of every window, as a convolution.
-        kernel = self.linear.weight.unflatten(1, (2, down, across, 3)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        # The linear layer of every window is a convolution.
+        kernel = rearrange(
+            self.linear.weight,
+            "channels (frames down across colours) -> channels (frames colours) down across",
+            frames=2,
+            down=down,
+            across=across,
+        )
         pixels = (2 * floats(frames) - 1).to(kernel.dtype).flatten(1, 2)
         values = F.conv2d(pixels, kernel, self.linear.bias, padding=(down // 2, across // 2)).flatten(2).mT
         return ByteArray((Segment(self.name, values, self._positions(frames)),))
 
     # -- rows and signal
 
-    @property
-    def channels(self) -> int:
-        return self.config.channels + self.position_channels
-
-    @property
-    def num_rows(self) -> int:
-        return prod(self.config.size)
-
-    @property
-    def elements_per_row(self) -> int:
-        """A row is a pixel of both frames."""
-        return 2
-
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × 2 × k × height × width as batch × rows × (2 · k)."""
-        return signal.flatten(3).permute(0, 3, 1, 2).flatten(2)
+        return rearrange(signal, "batch frames k height width -> batch (height width) (frames k)")
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × 2 × k × height × width."""
-        return rows.unflatten(2, (2, -1)).permute(0, 2, 3, 1).unflatten(3, batch[self.name].shape[-2:])
+        height, width = batch[self.name].shape[-2:]
+        return rearrange(
+            rows, "batch (height width) (frames k) -> batch frames k height width", frames=2, height=height, width=width
+        )
 
-    # -- as an answer
-
-    @property
-    def position_channels(self) -> int:
-        return fourier_channels(2, self.config.bands)
-
-    @property
-    def value_channels(self) -> int:
-        """The colours of a pixel in both frames."""
-        return 6
+    # -- predicted
 
     @property
     def value_range(self) -> float:
@@ -250,25 +271,24 @@ class Pair(Modality):
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         positions = self._positions(batch[self.name], spacing)
-        nothing = self.linear.weight.new_zeros(len(batch[self.name]), prod(positions.shape), 0)
-        return Segment(self.name, nothing, positions)
+        no_values = self.linear.weight.new_zeros(len(batch[self.name]), prod(positions.shape), 0)
+        return Segment(self.name, no_values, positions)
 
     def targets(self, batch: Batch) -> Tensor:
-        """The pixels themselves, from -1 to 1, whatever the linear layer makes of those around them."""
+        """The pixels themselves, in [-1, 1], whatever the linear layer makes of the pixels around them."""
         return self.patchify(2 * floats(batch[self.name]) - 1)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × 2 × 3 × height × width, in [0, 1]."""
         return ((self.unpatchify(rows, batch) + 1) / 2).clamp(0, 1)
 
-    def save(self, signal: Tensor, stem: Path) -> Path:
-        """A .png, the frames side by side."""
-        from PIL import Image as Pillow
-
+    def save(self, signal: Tensor, stem: Path) -> list[Path]:
+        """Write a .png, the frames side by side."""
         path = stem.with_name(f"{stem.name}.png")
-        pixels = (signal.clamp(0, 1) * 255).round().byte().permute(2, 0, 3, 1).flatten(1, 2)
-        Pillow.fromarray(pixels.contiguous().cpu().numpy()).save(path)
-        return path
+        pixels = (signal.clamp(0, 1) * 255).round().byte()
+        pixels = rearrange(pixels, "frames k height width -> height (frames width) k")
+        picture_files.encode_file(pixels.cpu().numpy(), path)
+        return [path]
 
     # -- for people
 
@@ -283,7 +303,7 @@ class Pair(Modality):
         axes.imshow(heat[0, 0].float().cpu().numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
 
     def _target(self, frames: Tensor) -> tuple[int, int]:
-        """What a view of stored frames measures; frames of another size are taken as they come."""
+        """The size of a view of stored frames; frames of another size keep theirs."""
         height, width = frames.shape[-2:]
         return self.config.size if (height, width) == self.stored else (height, width)
 
@@ -299,7 +319,7 @@ class Pair(Modality):
 
 
 def _frames(raw: Raw) -> Sequence[Any]:
-    """The two frames of a raw, or its one picture."""
+    """The two frames of a pair, or a single picture."""
     if isinstance(raw, Path | bytes | str | np.ndarray):
         return (raw,)
     frames = raw.get("frames") if isinstance(raw, Mapping) else raw
@@ -310,23 +330,19 @@ def _frames(raw: Raw) -> Sequence[Any]:
 
 def _flow(raw: Any, size: tuple[int, int]) -> np.ndarray:
     """float32, 2 × height × width, NaN where it is unknown."""
-    flow = read_flow(raw) if isinstance(raw, Path | bytes) else np.asarray(raw, np.float32)
+    flow = flow_files.decode(raw) if isinstance(raw, Path | bytes) else np.asarray(raw, np.float32)
     if flow.shape != (2, *size):
-        raise InputError(f"a flow of shape {flow.shape} for frames of {_told(size)} pixels; give 2 × height × width")
+        raise InputError(f"a flow of shape {flow.shape} for frames of {_written(size)} pixels; give 2 × height × width")
     if np.isinf(flow).any():
-        raise InputError("there are infinite values in the flow; write NaN where it is unknown")
+        raise InputError("there are infinite values in the flow; write NaN where the motion is unknown")
     return flow
 
 
 def _part(signal: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Of each example (batch × k × height × width) its own rows and columns of pixels (batch × side, int64)."""
+    """Of each example (batch × k × height × width) the pixels at ``down`` and ``across`` (batch × side, int64)."""
     example = torch.arange(len(signal), device=signal.device)[:, None, None]
     return signal[example, :, down[:, :, None], across[:, None, :]].movedim(-1, 1)
 
 
-def _size(picture: Any) -> tuple[int, int]:
-    return picture.height, picture.width
-
-
-def _told(size: tuple[int, ...]) -> str:
+def _written(size: tuple[int, ...]) -> str:
     return " × ".join(map(str, size))

@@ -1,10 +1,11 @@
-"""What pictures share, still or moving: their size on disk and in the model, crops, and the positions of their grid."""
+"""What pictures, still or moving, have in common: their size in memory and in the model, crops, colours, and the
+positions of their grid."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import log
-from typing import Any
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,26 +14,51 @@ from torch import Tensor
 from ..errors import InputError
 from ..nn.byte_array import GridPositions
 from ..nn.positions import Spacing, fourier_grid
-from .base import Batch, Modality
+from .base import Batch, Modality, SignalConfig
 from .sequences import uniform
 
 LUMA = (0.299, 0.587, 0.114)
-ROOMY = 64  # pixels along the shorter side, from which more is kept than the model sees
+ROOMY = 64  # pixels along the shorter side; from here on more is kept than the model sees
 
 
-class Pixels(Modality):
+class PixelsConfig(SignalConfig, Protocol):
+    """What the configurations of signals of pixels have in common."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+
+    @property
+    def channels(self) -> int:
+        """Of a pixel."""
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """The extent of a row; its height and width come last."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of each channel."""
+
+
+PixelsConfigT = TypeVar("PixelsConfigT", bound=PixelsConfig)
+
+
+class Pixels(Modality[PixelsConfigT]):
     """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
 
-    Their configurations have ``size`` and ``patch``, which end with height and width, ``channels``, ``mean``, ``std``.
-
     Attributes:
-        stored: height and width of what is kept of an example; views are taken from it.
+        stored: height and width of what is kept in memory of an example; views are cut out of it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: Any, *, name: str | None = None) -> None:
+    def __init__(self, config: PixelsConfigT, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if min(*config.size, *config.patch) < 1:
             raise InputError(f"{self.name}: size and patch must be positive")
@@ -56,14 +82,14 @@ class Pixels(Modality):
         return (self.unpatchify(rows, batch) * self.std + self.mean).clamp(0, 1)
 
     def _target(self, pictures: Tensor) -> tuple[int, int]:
-        """What a view of stored pictures measures; pictures of another size are taken as they come."""
+        """The size of a view of stored pictures; pictures of another size keep theirs."""
         height, width = pictures.shape[-2:]
         return self.config.size if (height, width) == self.stored else (height, width)
 
 
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width to keep of a picture of which the model sees ``size``: a seventh more, so that training crops
-    have room; of both sides or of none, for the proportions are the picture's.
+    """Height and width to keep of a picture of which the model sees ``size``: a seventh more of both sides, so that
+    training crops have room. Of small pictures, where the shorter side is below 64, no more is kept.
 
     >>> stored_size((224, 224)), stored_size((32, 64))
     ((256, 256), (32, 64))
@@ -87,14 +113,14 @@ def centre(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 def random_crop(
     pictures: Tensor, size: tuple[int, int], *, least: float, flip: float, generator: torch.Generator
 ) -> Tensor:
-    """A part of each picture, stretched to ``size``, perhaps mirrored: one resampling.
+    """A random part of each picture, resized to ``size`` and perhaps mirrored, in one resampling.
 
     Args:
-        pictures: batch × … × height × width, float; what lies between (frames, channels) is cropped alike.
+        pictures: batch × … × height × width, float; all frames and channels of an example are cropped alike.
         size: height and width of the result.
-        least: the smallest share of the area a part may have; its aspect is from 3/4 to 4/3. 1: all of it.
+        least: the smallest share of the area that a part may have; its aspect is from 3/4 to 4/3. 1: the whole picture.
         flip: probability of mirroring left and right.
-        generator: what is random comes from it.
+        generator: of the random numbers.
 
     Returns:
         batch × … × size
@@ -118,13 +144,13 @@ def random_crop(
 
 
 def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
-    """0 in a random box of each picture, 1 around it: as Perceiver IO's authors draw the boxes of CutMix.
+    """The mask of CutMix, 0 in a random box of each picture and 1 around it, as Perceiver IO's authors draw it.
 
     Args:
-        pictures: batch × … × height × width; what lies between (frames, channels) has one box.
-        share: (batch,), of a picture, around a box of its proportions. The box's middle is anywhere in the picture, and
-            what is over its border is cut off, so at least this share is left.
-        generator: what is random comes from it.
+        pictures: batch × … × height × width; all frames and channels of an example have the same box.
+        share: (batch,), how much of a picture is around its box, which has the picture's proportions. The middle of the
+            box is anywhere in the picture. Where the box crosses the border it is cut off, so that more is left.
+        generator: of the random numbers.
 
     Returns:
         float32, batch × 1 … × height × width.
@@ -136,8 +162,8 @@ def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) ->
     middle = (uniform(pictures, (2, len(pictures)), 0, 1, generator) * size).floor()
     half = ((1 - share.to(middle)).sqrt() * size).floor() // 2
     down, across = (
-        (place >= low[:, None]) & (place < high[:, None])
-        for place, low, high in zip(
+        (coordinate >= low[:, None]) & (coordinate < high[:, None])
+        for coordinate, low, high in zip(
             (torch.arange(side, device=middle.device) for side in pictures.shape[-2:]),
             middle - half,
             middle + half,
@@ -149,26 +175,27 @@ def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) ->
 
 
 def recolour(video: Tensor, strength: float, pivot: float, generator: torch.Generator) -> Tensor:
-    """One brightness, contrast and saturation for all frames of an example, each changed by up to ``strength``.
+    """Changes brightness, contrast and saturation by up to ``strength`` each, in all frames of an example alike.
 
     Args:
         video: batch × frames × 1 or 3 × height × width, in [0, 1].
-        strength: a share.
-        pivot: the grey about which contrast changes.
-        generator: what is random comes from it.
+        strength: the largest relative change.
+        pivot: the grey that contrast leaves as it is.
+        generator: of the random numbers.
     """
     draw = 1 + uniform(video, (3, len(video), 1, 1, 1, 1), -strength, strength, generator)
     brightness, contrast, saturation = draw
-    # Contrast is about a fixed grey and not about each video's own: what pads a video must not count.
+    # Contrast changes about a fixed grey rather than about the mean of each video, in which its padding would count.
     base, gain = brightness * (1 - contrast) * pivot, brightness * contrast
     if video.shape[2] == 3:
-        grey = sum(share * video[:, :, place, None] for place, share in enumerate(LUMA))
+        grey = sum(share * video[:, :, channel, None] for channel, share in enumerate(LUMA))
         base, gain = base + (1 - saturation) * gain * grey, saturation * gain
-    return torch.addcmul(base, video, gain).clamp_(0, 1)  # passes over memory are what it costs
+    return torch.addcmul(base, video, gain).clamp_(0, 1)  # few passes over memory, which are its cost
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures (batch × channels × height × width) cut at the right and below, or continued by their last pixels."""
+    """Pictures (batch × channels × height × width) brought to ``size``: cut at the right and at the bottom, or extended
+    there by repeating their last pixels."""
     height, width = size
     pictures = pictures[..., :height, :width]
     missing = (0, width - pictures.shape[-1], 0, height - pictures.shape[-2])
@@ -183,6 +210,6 @@ def grid_positions(
     device: torch.device,
     spacing: Spacing = "linspace",
 ) -> GridPositions:
-    """Fourier features of a grid of rows; they do not depend on the batch and are made once for each shape."""
+    """Fourier features of a grid of rows; they do not depend on the batch and are computed once for each shape."""
     positions = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
     return GridPositions(tuple(table.to(device) for table in positions.tables))

@@ -1,17 +1,16 @@
-"""Point clouds: a row per point, Fourier features of its coordinates, further measurements of it as values."""
+"""Point clouds: a row for each point, with Fourier features of its coordinates; further measurements are its values."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import radians
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..codecs.points import decode
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
@@ -19,7 +18,7 @@ from ..nn.byte_array import ByteArray, Segment
 from ..nn.positions import fourier_channels, fourier_points
 from .base import Batch, Elementwise, Sample
 
-MOST_POINTS = 4096  # kept of a file; views take fewer
+MOST_POINTS = 4096  # kept of a cloud; views take fewer
 
 
 @record
@@ -27,16 +26,17 @@ class PointsConfig:
     """What point clouds look like to the model.
 
     Attributes:
-        points: how many points the model reads; larger clouds are thinned.
-        features: measurements per point beyond x, y, z (intensity, velocity, colour, normals, …).
-        bands: Fourier bands per axis.
+        points: how many points the model sees; larger clouds are thinned.
+        features: measurements of a point beyond x, y and z (intensity, velocity, colour, normals, …).
+        bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency; 2240 in the paper (10 × ImageNet's highest frequency).
-        mean, std: per feature.
-        scale: training multiplies each axis of a cloud by up to this factor, or divides by it.
-        point_scale: training multiplies each coordinate of each point by 1 ± this (0.01 in the paper).
-        jitter: standard deviation of noise on training coordinates, where the cloud spans [-1, 1].
-        rotation: training turns the cloud about z by up to this many degrees either way.
-        shift: training moves the cloud by up to this along each axis.
+        mean: of each feature, for normalisation.
+        std: of each feature.
+        scale: training multiplies or divides each axis of a cloud by up to this factor.
+        point_scale: training multiplies each coordinate of each point by 1 ± up to this (0.01 in the paper).
+        jitter: standard deviation of the noise that training adds to coordinates, which span [-1, 1].
+        rotation: training turns the cloud about z by up to this many degrees to either side.
+        shift: training moves the cloud by up to this much along each axis.
     """
 
     kind: Literal["points"] = "points"
@@ -52,8 +52,28 @@ class PointsConfig:
     rotation: float = 0.0
     shift: float = 0.0
 
+    @property
+    def num_rows(self) -> int:
+        return self.points
 
-class Points(Elementwise):
+    @property
+    def elements_per_row(self) -> int:
+        return 1
+
+    @property
+    def position_channels(self) -> int:
+        return fourier_channels(3, self.bands)
+
+    @property
+    def value_channels(self) -> int:
+        return self.features
+
+    @property
+    def row_channels(self) -> int:
+        return self.value_channels + self.position_channels
+
+
+class Points(Elementwise[PointsConfig]):
     """Point clouds: ``points`` is batch × points × (3 + features); ``points.mask`` batch × points where they differ.
 
     >>> points = Points(PointsConfig(points=6, bands=2))
@@ -65,7 +85,7 @@ class Points(Elementwise):
     drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
-    config: PointsConfig
+    drawn_square: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 
@@ -78,8 +98,12 @@ class Points(Elementwise):
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> PointsConfig:
-        """As many points as the median cloud has (at most 4,096); mean and std of the features."""
-        clouds = [_cloud(raw) for raw in raws]
+        """As many points as the median cloud has (at most 4,096); mean and std of the features.
+
+        Raises:
+            InputError: a cloud cannot be decoded, or clouds differ in their number of columns.
+        """
+        clouds = [decode(raw) for raw in raws]
         if len({cloud.shape[1] for cloud in clouds}) > 1:
             raise InputError("clouds differ in their number of columns; give every point the same measurements")
         features = np.concatenate([cloud[:, 3:] for cloud in clouds])
@@ -91,40 +115,53 @@ class Points(Elementwise):
         )
 
     def load(self, raw: Raw) -> Sample:
-        """float32, points × (3 + features), centred and scaled into [-1, 1]; at most 4,096 points of a cloud."""
-        cloud = _cloud(raw)
+        """One cloud, centred and scaled into [-1, 1]; of larger ones 4,096 points.
+
+        Args:
+            raw: an array, points × (3 + features), or the path of a file of points or of a mesh.
+
+        Returns:
+            float32, points × (3 + features).
+
+        Raises:
+            InputError: unreadable, no points, NaN or infinite values, or another number of columns than configured.
+        """
+        cloud = decode(raw)
         if cloud.shape[1] != 3 + self.config.features:
-            raise InputError(f"{cloud.shape[1]} columns a point, expected {3 + self.config.features} (x, y, z, …)")
+            raise InputError(
+                f"{cloud.shape[1]} columns, the model reads {3 + self.config.features}; give x, y, z and "
+                f"{self.config.features} features"
+            )
         if len(cloud) > MOST_POINTS:
             cloud = cloud[np.linspace(0, len(cloud) - 1, MOST_POINTS).astype(int)]
         cloud = cloud.astype(np.float32)
-        place = cloud[:, :3] - cloud[:, :3].mean(0)
-        cloud[:, :3] = place / max(float(np.abs(place).max()), 1e-9)
+        centred = cloud[:, :3] - cloud[:, :3].mean(0)
+        cloud[:, :3] = centred / max(float(np.abs(centred).max()), 1e-9)
         return {self.name: cloud}
 
     # -- from batches
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """``config.points`` of each cloud's points, evenly spaced in their order."""
+        """``config.points`` of the points of each cloud, evenly spaced in their order."""
         cloud = batch[self.name]
         count = self._counts(batch)
         if int(count.max()) <= self.config.points:
             return dict(batch)
-        place = torch.arange(self.config.points, device=cloud.device)[None]
-        thinned = (place * count[:, None]).div(self.config.points, rounding_mode="floor")
-        index = torch.where(count[:, None] > self.config.points, thinned, place).clamp(max=cloud.shape[1] - 1)
-        return self._taken(batch, index, place < count[:, None])
+        order = torch.arange(self.config.points, device=cloud.device)[None]
+        thinned = (order * count[:, None]).div(self.config.points, rounding_mode="floor")
+        index = torch.where(count[:, None] > self.config.points, thinned, order).clamp(max=cloud.shape[1] - 1)
+        return self._taken(batch, index, order < count[:, None])
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random points of each cloud; turned, stretched, moved and jittered; centred and scaled again."""
+        """Random points of each cloud, turned, stretched, jittered and moved; then scaled into [-1, 1] again."""
         cloud = batch[self.name]
-        lot = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device)
+        random = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device)
         present = torch.arange(cloud.shape[1], device=cloud.device) < self._counts(batch)[:, None]
-        index = lot.masked_fill(~present, -1).topk(min(self.config.points, cloud.shape[1]), dim=1).indices
+        index = random.masked_fill(~present, -1).topk(min(self.config.points, cloud.shape[1]), dim=1).indices
         taken = self._taken(batch, index, present.gather(1, index))
         cloud = taken[self.name]
-        place = self._vary(cloud[..., :3], generator)
-        taken[self.name] = torch.cat([_normalise(place, taken.get(f"{self.name}.mask")), cloud[..., 3:]], dim=-1)
+        varied = _normalise(self._vary(cloud[..., :3], generator), taken.get(f"{self.name}.mask"))
+        taken[self.name] = torch.cat([varied, cloud[..., 3:]], dim=-1)
         return taken
 
     def embed(self, batch: Batch) -> ByteArray:
@@ -137,40 +174,27 @@ class Points(Elementwise):
         positions = fourier_points(cloud[..., :3], bands=self.config.bands, resolution=(self.config.resolution,) * 3)
         return ByteArray((Segment(self.name, values.float(), positions, mask=batch.get(f"{self.name}.mask")),))
 
-    # -- rows and signal
-
-    @property
-    def channels(self) -> int:
-        return self.config.features + fourier_channels(3, self.config.bands)
-
-    @property
-    def num_rows(self) -> int:
-        return self.config.points
-
-    # -- as an answer
-
-    @property
-    def position_channels(self) -> int:
-        return fourier_channels(3, self.config.bands)
+    # -- predicted
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × points × (3 + features): the points that were asked about, with the features answered."""
+        """batch × points × (3 + features): the points of the batch with the predicted features."""
         return torch.cat([batch[self.name][..., :3], rows * self.std + self.mean], dim=-1)
 
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+        """The cloud in an oblique projection, coloured by depth; with heat in grey, and the heat over it in red."""
         cloud = batch[self.name][index]
         mask = batch.get(f"{self.name}.mask")
         present = mask[index] if mask is not None else torch.ones(len(cloud), dtype=torch.bool)
         x, y, z = cloud[present, :3].double().unbind(-1)
-        # An oblique look from the front, right and above, so that a plain 2-D axes will do.
+        # An oblique projection from the front, right and above, so that plain 2-D axes are enough.
         across, up, depth = x * 0.87 + y * 0.5, z * 0.87 + (y * 0.87 - x * 0.5) * 0.5, y * 0.87 - x * 0.5
         size = max(1.0, min(14.0, 4000 / len(cloud)))
         if heat is None:
             order = depth.argsort(descending=True)
             axes.scatter(across[order], up[order], c=-depth[order], s=size, cmap="viridis")
-        else:  # the cloud in grey, and what was read over it, even where it is behind
+        else:  # points of much heat are drawn over the others even where they are behind
             warm = heat.flatten()[present].float().cpu()
             axes.scatter(across, up, color="0.85", s=size)
             axes.scatter(across, up, c=warm, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=warm)
@@ -190,61 +214,25 @@ class Points(Elementwise):
         taken.pop(f"{self.name}.mask", None)
         return taken if bool(present.all()) else {**taken, f"{self.name}.mask": present}
 
-    def _vary(self, place: Tensor, generator: torch.Generator) -> Tensor:
-        config, count = self.config, place.shape[0]
-        draw = torch.rand(7, count, 1, generator=generator).to(place.device) * 2 - 1
+    def _vary(self, points: Tensor, generator: torch.Generator) -> Tensor:
+        config, count = self.config, points.shape[0]
+        random = torch.rand(7, count, 1, generator=generator).to(points.device) * 2 - 1
         if config.rotation:
-            angle = draw[0] * radians(config.rotation)
-            x, y, z = place.unbind(-1)
-            place = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), z], dim=-1)
+            angle = random[0] * radians(config.rotation)
+            x, y, z = points.unbind(-1)
+            points = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), z], dim=-1)
         if config.scale > 1:
-            place = place * torch.exp(torch.cat([draw[1], draw[2], draw[3]], dim=-1) * np.log(config.scale))[:, None]
+            exponents = torch.cat([random[1], random[2], random[3]], dim=-1) * np.log(config.scale)
+            points = points * torch.exp(exponents)[:, None]
         if config.point_scale:
-            lot = torch.rand(place.shape, generator=generator).to(place.device)
-            place = place * (1 + config.point_scale * (2 * lot - 1))
+            random_point = torch.rand(points.shape, generator=generator).to(points.device)
+            points = points * (1 + config.point_scale * (2 * random_point - 1))
         if config.jitter:
-            place = place + config.jitter * torch.randn(place.shape, generator=generator).to(place.device)
-        return place + config.shift * torch.cat([draw[4], draw[5], draw[6]], dim=-1)[:, None]
+            points = points + config.jitter * torch.randn(points.shape, generator=generator).to(points.device)
+        return points + config.shift * torch.cat([random[4], random[5], random[6]], dim=-1)[:, None]
 
 
-def _normalise(place: Tensor, mask: Tensor | None) -> Tensor:
-    """Each cloud's largest coordinate back at 1; a moved cloud stays where it was moved to."""
-    size = place.abs() if mask is None else place.abs() * mask[..., None]
-    return place / size.amax((1, 2), keepdim=True).clamp_min(1e-9)
-
-
-def _cloud(raw: Raw) -> np.ndarray:
-    """points × columns, float64, checked."""
-    cloud = np.asarray(raw, np.float64) if isinstance(raw, np.ndarray) else _load(raw)
-    if cloud.ndim != 2 or cloud.shape[1] < 3:
-        raise InputError(f"an array of shape {cloud.shape} is not points × (x, y, z, …)")
-    if len(cloud) == 0:
-        raise InputError("there are no points; remove it")
-    if not np.isfinite(cloud).all():
-        row = int(np.flatnonzero(~np.isfinite(cloud).all(1))[0])
-        raise InputError(f"NaN or infinite coordinates at point {row}; remove such points")
-    return cloud
-
-
-def _load(raw: Raw) -> np.ndarray:
-    import trimesh
-
-    if not isinstance(raw, str | Path):
-        raise InputError("points come as an array of points × (x, y, z, …) or as a path")
-    path = Path(raw)
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), np.float64)
-        if path.suffix in (".xyz", ".txt", ".csv"):
-            text = path.read_text().replace(",", " ")
-            return np.loadtxt(io.StringIO(text), ndmin=2)
-        loaded: Any = trimesh.load(path)
-        if hasattr(loaded, "to_geometry"):
-            loaded = loaded.to_geometry()
-        if len(getattr(loaded, "faces", ())):
-            return np.asarray(trimesh.sample.sample_surface(loaded, MOST_POINTS // 2, seed=0)[0])
-        return np.asarray(loaded.vertices, np.float64)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the points cannot be read ({error}); replace or remove the file") from None
+def _normalise(points: Tensor, mask: Tensor | None) -> Tensor:
+    """Scales each cloud so that its largest coordinate is 1; a cloud that was moved stays off the centre."""
+    size = points.abs() if mask is None else points.abs() * mask[..., None]
+    return points / size.amax((1, 2), keepdim=True).clamp_min(1e-9)

@@ -1,7 +1,7 @@
-"""What signals in time share: how long an example is, windows of it, and reading it at other moments.
+"""What signals in time have in common: the length of an example, windows, and resampling.
 
-The fields of a signal called ``name`` are ``name`` (batch × steps × …), and, optional, ``name.mask`` and ``name.times``
-(batch × steps); they are cut together.
+The fields of a signal called ``name`` are ``name`` (batch × steps × …) and, where a batch has them, ``name.mask`` and
+``name.times`` (batch × steps); they are cut together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def lengths(batch: Batch, name: str) -> Tensor:
 
 
 def cut(batch: Batch, name: str, start: Tensor, size: int) -> dict[str, Tensor]:
-    """Every field of ``name`` from step ``start`` (batch,) on: ``size`` steps (all where there are fewer)."""
+    """The window of ``size`` steps from ``start`` (batch,) of every field of ``name``; all steps if there are fewer."""
     result = dict(batch)
     if batch[name].shape[1] > size:
         index = start[:, None] + torch.arange(size, device=start.device)
@@ -35,7 +35,7 @@ def cut(batch: Batch, name: str, start: Tensor, size: int) -> dict[str, Tensor]:
 
 
 def resample(signal: Tensor, moments: Tensor) -> Tensor:
-    """The signal read at ``moments``, linear between steps, the outermost steps beyond them.
+    """The signal at other ``moments``: linear between steps, and constant before the first and after the last step.
 
     Args:
         signal: batch × steps × …, float.

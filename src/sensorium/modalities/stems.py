@@ -1,8 +1,9 @@
-"""What may come before the rows of a picture: the learned and the convolutional stem of Perceiver IO (App. A)."""
+"""The stems of Perceiver IO (App. A), which turn a picture into rows instead of patches: one with learned positions,
+one that is convolutional."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import pydantic
 import torch.nn.functional as F
@@ -18,14 +19,27 @@ from .pixels import grid_positions
 
 @record
 class PointwiseConfig:
-    """A row per pixel, projected, and a learned position for each place, projected too.
+    """A row for each pixel: the projected pixel and a projected learned position.
 
     Attributes:
-        channels: of the projected pixel, and of its code.
+        channels: of the projected pixel, and of its position.
     """
 
     kind: Literal["pointwise"] = "pointwise"
     channels: int = 256
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """The pixels that a row covers, down and across."""
+        return 1, 1
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        return size
+
+    def position_channels(self, bands: int) -> int:
+        """The channels of a row's position; learned ones do not depend on the number of Fourier bands."""
+        return self.channels
 
 
 @record
@@ -34,13 +48,30 @@ class ConvolutionConfig:
 
     Attributes:
         channels: of a row, before its Fourier features.
-        geometry: ``same`` is the authors', 56 × 56 rows of 224 × 224 pixels; ``symmetric`` is that of ``transformers``,
-            which pads evenly and does not pad the pooling: 55 × 55.
+        geometry: how borders are padded. ``same`` is the authors' way, which makes 56 × 56 rows of 224 × 224 pixels;
+            ``symmetric`` is the way of ``transformers``, which pads the convolution evenly and the pooling not at all,
+            and makes 55 × 55 rows.
     """
 
     kind: Literal["convolution"] = "convolution"
     channels: int = 64
     geometry: Literal["same", "symmetric"] = "same"
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """The pixels that a row covers, down and across."""
+        return 4, 4
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows down and across of a picture of ``size``."""
+        if self.geometry == "same":
+            return -(-size[0] // 4), -(-size[1] // 4)
+        halves = [(side - 1) // 2 + 1 for side in size]  # after the convolution
+        return (halves[0] - 3) // 2 + 1, (halves[1] - 3) // 2 + 1
+
+    def position_channels(self, bands: int) -> int:
+        """The channels of a row's Fourier features."""
+        return fourier_channels(2, bands)
 
 
 StemConfig: TypeAlias = Annotated[PointwiseConfig | ConvolutionConfig, pydantic.Field(discriminator="kind")]
@@ -50,27 +81,20 @@ class Pointwise(nn.Module):
     """Pixels and learned positions, each through a linear layer of its own.
 
     Args:
-        config: how wide.
+        config: the configuration.
         pixels: channels of a pixel.
-        size: height and width of all pictures: a learned position knows no others.
+        size: height and width of every picture: there are learned positions for no other size.
     """
-
-    patch: ClassVar[tuple[int, int]] = (1, 1)
 
     def __init__(self, config: PointwiseConfig, *, pixels: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
-        self.channels = 2 * config.channels
         self.convolution = lecun(nn.Conv2d(pixels, config.channels, 1))
         self.position_embedding = LearnedPositions(size[0] * size[1], config.channels)
         self.projection = lecun(nn.Linear(config.channels, config.channels))
 
-    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows down and across of a picture of ``size``."""
-        return size
-
     def positions(self, images: Tensor) -> GridPositions:
-        """Of the rows of pictures.
+        """The positions of the rows of pictures.
 
         Raises:
             InputError: pictures of another size.
@@ -86,17 +110,15 @@ class Pointwise(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution, a batch norm and a pooling, then Fourier features of what is left of the grid.
+    """A convolution, a batch norm and a pooling, then Fourier features of the grid that they leave.
 
     Args:
-        config: how wide, and where the borders are.
+        config: the configuration.
         pixels: channels of a pixel.
-        size: height and width of a picture, by which the positions' highest frequency is set.
+        size: height and width of a picture, which set the highest frequency of the positions.
         bands: Fourier bands per axis.
         resolution: per axis, twice the highest Fourier frequency; None: the number of rows along it.
     """
-
-    patch: ClassVar[tuple[int, int]] = (4, 4)
 
     def __init__(
         self,
@@ -110,23 +132,15 @@ class Convolution(nn.Module):
         super().__init__()
         self.config = config
         self.bands = bands
-        self.channels = config.channels + fourier_channels(2, bands)
         self.convolution = lecun(nn.Conv2d(pixels, config.channels, 7, stride=2, bias=False))
         self.norm = nn.BatchNorm2d(config.channels, eps=1e-5, momentum=0.1)
-        down, across = self.grid(size)
+        down, across = config.grid(size)
         self.resolution = resolution or (float(down), float(across))
 
-    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows down and across of a picture of ``size``."""
-        if self.config.geometry == "same":
-            return -(-size[0] // 4), -(-size[1] // 4)
-        halves = [(side - 1) // 2 + 1 for side in size]  # what the convolution leaves
-        return (halves[0] - 3) // 2 + 1, (halves[1] - 3) // 2 + 1
-
     def positions(self, images: Tensor) -> GridPositions:
-        """Of the rows of pictures; without a look at them, which would move the statistics of the batch norm."""
+        """The positions of the rows of pictures, from their size alone: the batch norm sees nothing."""
         height, width = images.shape[-2:]
-        return grid_positions(self.grid((height, width)), self.bands, self.resolution, images.device)
+        return grid_positions(self.config.grid((height, width)), self.bands, self.resolution, images.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised pictures to batch × rows × values."""
@@ -138,7 +152,7 @@ class Convolution(nn.Module):
 
 
 def _pad_same(images: Tensor, kernel: int, value: float) -> Tensor:
-    """As much padding as a stride of 2 needs to halve the sides, rounded up; the odd one goes to the far side."""
+    """Pads pictures so that a stride of 2 halves their sides, rounded up; an odd pixel is added at the far side."""
     pads: list[int] = []
     for side in reversed(images.shape[-2:]):
         missing = max(0, (-(-side // 2) - 1) * 2 + kernel - side)

@@ -1,4 +1,4 @@
-"""Rows of a table: numbers and categories, with gaps; every column is a row of the byte array."""
+"""Lines of a table: numbers and categories, with gaps; every column is a row of the byte array."""
 
 from __future__ import annotations
 
@@ -22,12 +22,20 @@ from .sequences import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 SHOWN = 16  # columns in a drawing
-LABEL = 36  # letters of a column and its value beside a bar
+LABEL = 36  # letters that fit beside a bar
 
 
 @record
 class Column:
-    """A column of numbers (with their mean and std) or of categories (in order: the number of one is its place)."""
+    """A column of a table.
+
+    Attributes:
+        name: of the column.
+        kind: whether it holds numbers or categories.
+        mean: of the numbers, for normalisation.
+        std: of the numbers.
+        categories: in order; a batch holds the index of a category in this list.
+    """
 
     name: str
     kind: Literal["number", "category"] = "number"
@@ -41,10 +49,10 @@ class TableConfig:
     """What the columns are.
 
     Attributes:
-        columns: in order.
-        channels: the width of a value's embedding, and of its column's code.
-        jitter: training adds noise of this standard deviation to standardised numbers.
-        blank: training leaves out this share of the values.
+        columns: of the table, in order.
+        channels: of the embedding of a value, and of the learned position of its column.
+        jitter: training adds noise of this standard deviation to normalised numbers.
+        blank: training turns this share of the values into gaps.
     """
 
     kind: Literal["table"] = "table"
@@ -53,11 +61,37 @@ class TableConfig:
     jitter: float = 0.05
     blank: float = 0.1
 
+    @property
+    def num_rows(self) -> int:
+        return len(self.columns)
 
-class Table(Elementwise):
-    """A line of a table: a row per column. Gaps are not read.
+    @property
+    def elements_per_row(self) -> int:
+        return 1
 
-    Batch keys: ``table``, float, batch × columns: the number as it is, or the place of the category; NaN is a gap.
+    @property
+    def position_channels(self) -> int:
+        return self.channels
+
+    @property
+    def num_categories(self) -> int:
+        """The categories of all columns; at least 1."""
+        return max(1, sum(len(column.categories) for column in self.columns))
+
+    @property
+    def value_channels(self) -> int:
+        """A number, and every category of every column."""
+        return 1 + self.num_categories
+
+    @property
+    def row_channels(self) -> int:
+        return 2 * self.channels
+
+
+class Table(Elementwise[TableConfig]):
+    """A line of a table: a row for each column. The rows of gaps are masked.
+
+    Batch keys: ``table``, float, batch × columns: the number as it is, or the index of the category; NaN is a gap.
 
     >>> columns = (Column(name="age", mean=40.0, std=10.0), Column(name="city", kind="category", categories=("Rome",)))
     >>> table = Table(TableConfig(columns=columns, channels=8))
@@ -68,7 +102,6 @@ class Table(Elementwise):
     """
 
     kind: ClassVar[str] = "table"
-    config: TableConfig
     numeric: Tensor
     mean: Tensor
     std: Tensor
@@ -85,10 +118,10 @@ class Table(Elementwise):
             "first": torch.tensor([0, *sizes[:-1]]).cumsum(0),  # where each column's categories begin in the embedding
         }.items():
             self.register_buffer(key, values, persistent=False)
-        # A number stretches its column's own direction; a category is a direction. Without that, numbers of different
-        # columns would reach a latent as one sum.
+        # A number scales a learned vector of its column; a category is a vector. With one vector for all columns,
+        # numbers of different columns would reach a latent as one sum.
         self.directions = nn.Parameter(truncated_normal(torch.empty(len(columns), config.channels), 1.0))
-        self.categories = nn.Embedding(max(1, sum(sizes)), config.channels)
+        self.categories = nn.Embedding(config.num_categories, config.channels)
         truncated_normal(self.categories.weight, 1.0)
         self.positions = LearnedPositions(len(columns), config.channels)
 
@@ -96,10 +129,11 @@ class Table(Elementwise):
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> TableConfig:
-        """Columns of numbers where every value is one, else of the categories seen. Columns of gaps only stay, unread.
+        """The columns: of numbers where every value is a number, and else of the categories that occur. A column that
+        has only gaps counts as one of numbers.
 
         Raises:
-            InputError: lines differ in their columns, or a value is infinite.
+            InputError: a line is not a line of a table, or a value is infinite.
         """
         names: dict[str, None] = {}
         lines = [_line(raw) for raw in raws]
@@ -118,14 +152,17 @@ class Table(Elementwise):
         return TableConfig(columns=tuple(columns))
 
     def load(self, raw: Raw) -> Sample:
-        """One line: values in the order of the columns, or by name; names that are missing are gaps, as are None, NaN,
-        empty texts and categories never seen before.
+        """One line.
+
+        Args:
+            raw: values in the order of the columns, or by name. Names that are missing are gaps, and so are None, NaN,
+                empty texts and categories that ``measure`` has not seen.
 
         Returns:
             float32, (columns,).
 
         Raises:
-            InputError: another number of values, an unknown name, an infinite value, a text in a column of numbers.
+            InputError: another number of values, an unknown name, an infinite value, or text in a column of numbers.
         """
         line = _line(raw)
         columns = self.config.columns
@@ -163,29 +200,10 @@ class Table(Elementwise):
         values = values * present[..., None]
         return ByteArray((Segment(self.name, values, self.positions(), mask=present),))
 
-    # -- rows and signal ----------------------------------------------------------------------------------------
-
-    @property
-    def channels(self) -> int:
-        return 2 * self.config.channels
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.config.columns)
-
-    # -- as an answer -------------------------------------------------------------------------------------------
-
-    @property
-    def position_channels(self) -> int:
-        return self.config.channels
-
-    @property
-    def value_channels(self) -> int:
-        """A number, and every category of every column."""
-        return 1 + len(self.categories.weight)
+    # -- predicted ----------------------------------------------------------------------------------------------
 
     def targets(self, batch: Batch) -> Tensor:
-        """batch × columns: standardised numbers, and the places of categories; gaps are NaN."""
+        """batch × columns: normalised numbers and the indices of categories; gaps are NaN."""
         table = batch[self.name].float()
         return torch.where(self.numeric, (table - self.mean) / self.std, table)
 
@@ -193,8 +211,8 @@ class Table(Elementwise):
         """The absolute difference of numbers, in standard deviations; the cross-entropy of a column's categories."""
         known = ~targets.isnan()
         numbers = (at_least_float32(rows)[..., 0] - targets.nan_to_num()).abs() * known
-        places = (targets.nan_to_num(-1) + self.first).long().masked_fill(~known | self.numeric, -1)
-        return torch.where(self.numeric, numbers, surprise(self._of_columns(rows), places))
+        categories = (targets.nan_to_num(-1) + self.first).long().masked_fill(~known | self.numeric, -1)
+        return torch.where(self.numeric, numbers, surprise(self._of_columns(rows), categories))
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × columns, as in the batch."""
@@ -202,7 +220,7 @@ class Table(Elementwise):
         return torch.where(self.numeric, rows[..., 0] * self.std + self.mean, categories.to(rows.dtype))
 
     def _of_columns(self, rows: Tensor) -> Tensor:
-        """The scores of each column's own categories; those of the others are out of the prepared."""
+        """The scores of each column's own categories; those of other columns' categories are -inf."""
         column = torch.arange(len(self.first), device=rows.device)
         of = torch.bucketize(torch.arange(rows.shape[-1] - 1, device=rows.device), self.first, right=True)
         others = F.one_hot(of - 1, len(column)).T == 0
@@ -211,46 +229,46 @@ class Table(Elementwise):
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """Each column's name and value; bars are the heat, or the standardised numbers. Of many columns those that were
-        read most, or the first."""
+        """The name and value of each column; bars are the heat, or the normalised numbers. Of many columns, those with
+        the most heat, or the first ones."""
         values = batch[self.name][index].float().cpu()
         if heat is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
             shown = torch.arange(len(bars))[:SHOWN]
-            told, which = "standard deviations", "first"
+            caption, which = "standard deviations", "first"
         else:
             bars = heat.reshape(-1).float().cpu()
             shown = bars.topk(min(len(bars), SHOWN)).indices.sort().values
             axes.set_xlim(0, 1)
-            told, which = "heat", "most read"
+            caption, which = "heat", "most attended"
         if len(bars) > SHOWN:
-            told += f", the {SHOWN} {which} of {len(bars):,} columns"
-        labels = [_label(self.config.columns[place], float(values[place])) for place in shown.tolist()]
+            caption += f", the {SHOWN} {which} of {len(bars):,} columns"
+        labels = [_label(self.config.columns[index], float(values[index])) for index in shown.tolist()]
         axes.barh(np.arange(len(labels)), bars[shown], color="0.6" if heat is None else "firebrick")
         axes.set_yticks(np.arange(len(labels)), labels, parse_math=False)
         axes.invert_yaxis()
-        axes.set_xlabel(told)
+        axes.set_xlabel(caption)
 
 
 def _label(column: Column, value: float) -> str:
     """A column and its value, as a line that fits beside a bar."""
     if value != value:
-        told = "–"
+        text = "–"
     elif column.kind == "number":
-        told = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.6g}"
+        text = f"{value:.4g}" if abs(value) < 1000 else f"{value:,.6g}"
     else:
-        told = column.categories[int(value)]
-    label = f"{column.name} = {told}"
+        text = column.categories[int(value)]
+    label = f"{column.name} = {text}"
     return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
 
 
 def _line(raw: Any) -> dict[str, Any]:
-    """A line's values by name; values without names are called by their place, from 1."""
+    """A line's values by name; values without names are numbered from 1."""
     if isinstance(raw, Mapping):
         return {str(name): value for name, value in raw.items()}
     if isinstance(raw, str | bytes) or not hasattr(raw, "__iter__"):
         raise InputError(f"a line of a table is values in order or by name, not {type(raw).__name__}")
-    return {f"column {place}": value for place, value in enumerate(raw, start=1)}
+    return {f"column {number}": value for number, value in enumerate(raw, start=1)}
 
 
 def _is_gap(value: Any) -> bool:

@@ -1,10 +1,9 @@
-"""Text as UTF-8 bytes, one row a byte: no tokeniser (Perceiver IO §4.1)."""
+"""Text as UTF-8 bytes, a row for each byte, without a tokeniser (Perceiver IO §4.1)."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..codecs.raw import Raw
+from ..codecs.text import decode
 from ..config import record
-from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
@@ -24,7 +23,7 @@ PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
 VOCABULARY = SPECIALS + 256
 LONGEST = 2048  # the paper's sentences
-HOLE = b"[MASK]"  # in a text for people: one byte that is to be filled in
+HOLE = b"[MASK]"  # how people write a byte that the model is to fill in
 
 
 @record
@@ -32,11 +31,12 @@ class TextConfig:
     """How text becomes rows.
 
     Attributes:
-        length: the bytes the model sees at once.
-        channels: the width of a byte's embedding.
-        positions: learned positions are added to the embedding, as in the paper; Fourier features are joined to it.
-        bands: Fourier bands.
-        blank: training hides this share of the bytes.
+        length: the number of bytes that the model sees at once.
+        channels: of the embedding of a byte.
+        positions: ``learned`` positions are added to the embedding, as in the paper; ``fourier`` features are
+            concatenated to it.
+        bands: number of Fourier frequencies.
+        blank: training masks this share of the bytes.
     """
 
     kind: Literal["text"] = "text"
@@ -46,9 +46,30 @@ class TextConfig:
     bands: int = 64
     blank: float = 0.05
 
+    @property
+    def num_rows(self) -> int:
+        return self.length
 
-class Text(Elementwise):
-    """Text: the byte ``b`` is the number ``b + 6``; below are PAD 0, BOS 1, EOS 2, MASK 3, CLS 4, SEP 5.
+    @property
+    def elements_per_row(self) -> int:
+        return 1
+
+    @property
+    def position_channels(self) -> int:
+        return self.channels if self.positions == "learned" else fourier_channels(1, self.bands)
+
+    @property
+    def value_channels(self) -> int:
+        return VOCABULARY
+
+    @property
+    def row_channels(self) -> int:
+        """Learned positions are added to the embedding and take no channels of their own."""
+        return self.channels + (0 if self.positions == "learned" else self.position_channels)
+
+
+class Text(Elementwise[TextConfig]):
+    """Text: the byte ``b`` is the number ``b + 6``; the numbers below are PAD 0, BOS 1, EOS 2, MASK 3, CLS 4, SEP 5.
 
     Batch keys: ``text``, integers, batch × bytes; ``text.mask``, batch × bytes, where texts differ in length.
 
@@ -63,7 +84,6 @@ class Text(Elementwise):
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".md")
     ragged: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
-    config: TextConfig
     positions: Tensor
 
     def __init__(self, config: TextConfig, *, name: str | None = None) -> None:
@@ -80,24 +100,27 @@ class Text(Elementwise):
 
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> TextConfig:
-        """The length that holds 95 % of the texts whole, up to 2,048 bytes.
+        """The length that holds 95 % of the texts as a whole, up to 2,048 bytes.
 
         Raises:
             InputError: a text cannot be read, or is empty.
         """
-        length = np.quantile([len(_bytes(raw)) for raw in raws], 0.95)
+        length = np.quantile([len(decode(raw)) for raw in raws], 0.95)
         return TextConfig(length=min(LONGEST, int(np.ceil(length))))
 
     def load(self, raw: Raw) -> Sample:
-        """A text (str), its bytes, or the path of a file; bytes that are not UTF-8 stay what they are.
+        """One whole text; bytes that are not UTF-8 stay what they are.
+
+        Args:
+            raw: a text (``str``), its bytes, or the path of a file (``Path``).
 
         Returns:
-            int16, bytes.
+            int16, (bytes,).
 
         Raises:
             InputError: the file cannot be read, or the text is empty.
         """
-        return {self.name: np.frombuffer(_bytes(raw), np.uint8).astype(np.int16) + SPECIALS}
+        return {self.name: decode(raw).astype(np.int16) + SPECIALS}
 
     # -- from batches -------------------------------------------------------------------------------------------
 
@@ -106,7 +129,7 @@ class Text(Elementwise):
         return cut(batch, self.name, torch.zeros_like(lengths(batch, self.name)), self.config.length)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Any passage of longer texts, some of its bytes hidden."""
+        """A random passage of longer texts, with a share of its bytes masked."""
         text = batch[self.name]
         spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
         start = (uniform(text, spare.shape, 0, 1, generator) * (spare + 1)).long()
@@ -115,7 +138,7 @@ class Text(Elementwise):
         return {**result, self.name: result[self.name].masked_fill(hidden, MASK)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A row a byte: its embedding, with the code of its place."""
+        """A row for each byte: its embedding, with its position."""
         values = self.byte_embedding(batch[self.name].long())
         mask = batch.get(f"{self.name}.mask")
         if self.config.positions == "learned":
@@ -123,27 +146,7 @@ class Text(Elementwise):
             return ByteArray((Segment(self.name, values, mask=mask),))
         return ByteArray((Segment(self.name, values, GridPositions((self.positions[: values.shape[1]],)), mask=mask),))
 
-    # -- rows and signal ----------------------------------------------------------------------------------------
-
-    @property
-    def channels(self) -> int:
-        return self.config.channels + (
-            0 if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
-        )
-
-    @property
-    def num_rows(self) -> int:
-        return self.config.length
-
-    # -- as an answer -------------------------------------------------------------------------------------------
-
-    @property
-    def position_channels(self) -> int:
-        return self.config.channels if self.config.positions == "learned" else fourier_channels(1, self.config.bands)
-
-    @property
-    def value_channels(self) -> int:
-        return VOCABULARY
+    # -- predicted ----------------------------------------------------------------------------------------------
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         count, length = batch[self.name].shape
@@ -152,11 +155,11 @@ class Text(Elementwise):
             if self.config.positions == "learned"
             else GridPositions((self.positions[:length],))
         )
-        nothing = self.byte_embedding.weight.new_zeros(count, length, 0)
-        return Segment(self.name, nothing, positions, mask=batch.get(f"{self.name}.mask"))
+        no_values = self.byte_embedding.weight.new_zeros(count, length, 0)
+        return Segment(self.name, no_values, positions, mask=batch.get(f"{self.name}.mask"))
 
     def targets(self, batch: Batch) -> Tensor:
-        """The bytes' numbers; what was hidden before is not known."""
+        """The number of each byte; unknown (-1) where the byte is masked in the batch."""
         numbers = batch[self.name].long()
         return numbers.masked_fill(numbers < SPECIALS, -1)
 
@@ -181,18 +184,18 @@ class Text(Elementwise):
             "family": "monospace",
             "fontsize": 1.5 * points * min(box.width / columns, box.height / len(lines) / 2),
         }
-        colours, place = np.zeros((len(lines), columns)), 0
+        colours, position = np.zeros((len(lines), columns)), 0
         for row, line in enumerate(lines):
             for column, letter in enumerate(line):
-                colours[row, column] = warmth[starts[place]]
+                colours[row, column] = warmth[starts[position]]
                 axes.text(column, row, letter if letter.isprintable() else "·", **style)
-                place += 1
+                position += 1
         axes.imshow(colours, aspect=2, cmap="Reds", vmin=0, vmax=1, alpha=0.7)
         axes.set_axis_off()
 
 
 def text_of(numbers: Tensor) -> str:
-    """The text of one example's numbers (bytes,): specials are shown as ``_``, bytes outside UTF-8 as surrogates.
+    """The text of the numbers of one example (bytes,): specials become ``_``, bytes that are not UTF-8 surrogates.
 
     >>> text_of(torch.tensor([78, 3, 201, 175]))
     'H_é'
@@ -202,7 +205,7 @@ def text_of(numbers: Tensor) -> str:
 
 
 def with_holes(numbers: Tensor) -> Tensor:
-    """One example's numbers (bytes,), with a hidden byte for each ``[MASK]`` that is written out in it: int64.
+    """The numbers of one example (bytes,), in which each ``[MASK]`` of the text becomes one masked byte: int64.
 
     >>> text_of(with_holes(torch.tensor(list(b"c[MASK]t")) + SPECIALS))
     'c_t'
@@ -212,18 +215,3 @@ def with_holes(numbers: Tensor) -> Tensor:
     for piece in pieces[1:]:
         filled += [MASK, *(SPECIALS + byte for byte in piece)]
     return torch.tensor(filled, dtype=torch.int64)
-
-
-def _bytes(raw: Raw) -> bytes:
-    if isinstance(raw, Path):
-        try:
-            raw = raw.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
-    if isinstance(raw, str):
-        raw = raw.encode("utf-8", errors="surrogateescape")
-    if not isinstance(raw, bytes):
-        raise InputError(f"a text is a str, bytes or a path, not {type(raw).__name__}")
-    if not raw:
-        raise InputError("the text is empty; remove it")
-    return raw

@@ -89,7 +89,7 @@ def choose_inputs(measured: Any, facts: Facts) -> Any:
     """Patches, positions and augmentation: the measured configuration with the rules' values."""
     if isinstance(measured, FusionConfig):
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
-        largest = max(parts, key=lambda name: build_modality(parts[name]).num_rows)
+        largest = max(parts, key=lambda name: parts[name].num_rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rule = {"image": _image, "pair": _pair, "points": _points, "text": _text, "video": _video}.get(measured.kind)
     return measured if rule is None else rule(measured, facts)

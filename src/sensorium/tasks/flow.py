@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codecs.flow import colours, write_colours, write_flow
+from ..codecs import flow as flow_files
+from ..codecs import pictures
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
@@ -203,7 +204,10 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         note = f"largest motion {format_number(largest)} px"
         return [
             Illustration("First frame", "signal", prepared.inputs, note=note),
-            *(Illustration(title, "picture", colours(field, largest=largest)) for title, field in fields.items()),
+            *(
+                Illustration(title, "picture", flow_files.colours(field, largest=largest))
+                for title, field in fields.items()
+            ),
         ]
 
     def unmasked(self, view: Batch) -> dict[str, Tensor]:
@@ -256,8 +260,8 @@ class Flow(Task[FlowConfig, FlowPrediction]):
             flow = self.whole_flow(predict, torch.from_numpy(frames)).numpy()
             stem = f"{number:04}-{Path(name.partition(' + ')[0]).stem}"
             paths = [folder / f"{stem}.flo", folder / f"{stem}.png"]
-            write_flow(flow, paths[0])
-            write_colours(flow, paths[1])
+            flow_files.encode_file(flow, paths[0])
+            pictures.encode_file(flow_files.colours(flow), paths[1])
             answers.append(Answer(name, [str(path) for path in paths], _flow_scores(flow, true_flow)))
         return answers
 

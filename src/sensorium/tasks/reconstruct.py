@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError, did_you_mean
 from ..modalities import Batch, Modality
-from ..modalities.audio import Audio
-from ..modalities.label import Label
-from ..modalities.video import Video
 from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import lecun, truncated_normal
 from ..nn.positions import Spacing
@@ -345,47 +342,14 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             prediction = predict(inputs)
             present = [modality.name for modality in self.inputs.present_modalities(inputs, 0)]
             signals = {name: signal[0].cpu() for name, signal in prediction.completed.items() if name in present}
-            paths = _write_signals(self.inputs, signals, folder / f"{index + 1:04}-{Path(file).stem}")
-            label = _label_scores(self.inputs, prediction.output, top)
+            output = {name: rows[0] for name, rows in prediction.output.items()}
+            several = len(self.inputs.modalities) > 1
+            only = self.inputs.name
+            stem = folder / f"{index + 1:04}-{Path(file).stem}"
+            paths = self.inputs.save(signals if several else signals[only], stem)
+            label = self.inputs.label_scores(output if several else output[only], top)
             answers.append(Answer(file, [str(path) for path in paths], label=label or None))
         return answers
-
-
-def _write_signals(inputs: Modality, signals: Mapping[str, Tensor], stem: Path) -> list[Path]:
-    """Write the signals of one example, but labels.
-
-    To be replaced by ``inputs.save(signals, stem)``.
-    """
-    modalities = {modality.name: modality for modality in inputs.modalities if not isinstance(modality, Label)}
-    signals = {name: signals[name] for name in modalities if name in signals}
-    sounds = [
-        name
-        for name in signals
-        if isinstance(modalities[name], Audio) and modalities[name].config.representation == "raw"
-    ]
-    paths = []
-    for name, signal in signals.items():
-        modality = modalities[name]
-        if isinstance(modality, Video) and sounds:
-            rate = modalities[sounds[0]].config.rate
-            paths.append(modality.save(signal, stem, wave=signals[sounds[0]], sound_rate=rate))
-        else:
-            paths.append(modality.save(signal, stem if len(signals) == 1 else stem.with_name(f"{stem.name}-{name}")))
-    return paths
-
-
-def _label_scores(inputs: Modality, output: Mapping[str, Tensor], top: int) -> dict[str, float]:
-    """The likeliest classes of the one example whose label was predicted; empty: the model predicts no label.
-
-    To be replaced by ``modality.label_scores(rows, top)``.
-    """
-    scores: dict[str, float] = {}
-    for modality in inputs.modalities:
-        if isinstance(modality, Label):
-            best = output[modality.name][0, 0].softmax(-1).topk(min(top, modality.config.classes))
-            for number, score in zip(best.indices.tolist(), best.values.tolist(), strict=True):
-                scores[modality.classes[number]] = score
-    return scores
 
 
 def _check(config: ReconstructConfig, inputs: Modality) -> None:

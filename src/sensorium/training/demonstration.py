@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..files import replace_file
+from ..codecs import arrays, pictures, sound
 from . import runs
 from .loop import Listener
 from .plan import plan
@@ -83,13 +81,13 @@ def demo(out: Path, *, minutes: float, listener: Listener) -> list[Row]:
 
 def write_digits(folder: Path) -> None:
     """1,797 handwritten digits of 8 × 8 pixels as class folders of PNG files."""
-    from PIL import Image
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        picture = Image.fromarray((pixels * 255 / 16).astype(np.uint8))
-        _write(folder / str(label) / f"{number:04}.png", partial(picture.save, format="PNG"))
+        path = folder / str(label) / f"{number:04}.png"
+        if not path.exists():
+            pictures.encode_file((pixels * 255 / 16).astype(np.uint8), path)
 
 
 def write_solids(folder: Path, *, seed: int = 0) -> None:
@@ -110,8 +108,10 @@ def write_solids(folder: Path, *, seed: int = 0) -> None:
         turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
         clouds.append(cloud @ turn + random.normal(0, 0.03, cloud.shape))
         labels.append(label)
-    arrays = {"x": np.stack(clouds).astype(np.float32), "y": np.array(labels), "classes": np.array(list(makers))}
-    _write(folder / "solids.npz", partial(_save_arrays, arrays))
+    path = folder / "solids.npz"
+    if not path.exists():
+        values = {"x": np.stack(clouds).astype(np.float32), "y": np.array(labels), "classes": np.array(list(makers))}
+        arrays.encode_file(values, path)
 
 
 def write_tones(folder: Path, *, seed: int = 0) -> None:
@@ -128,9 +128,11 @@ def write_tones(folder: Path, *, seed: int = 0) -> None:
     }
     for number in range(TONES):
         name = list(makers)[number % len(makers)]
-        sound = makers[name](random.uniform(200, 900)) * random.uniform(0.2, 0.8)
-        sound = (sound + random.normal(0, 0.05, len(time))).clip(-1, 1)
-        _write(folder / name / f"{number:03}.wav", partial(_save_sound, sound))
+        wave = makers[name](random.uniform(200, 900)) * random.uniform(0.2, 0.8)
+        wave = (wave + random.normal(0, 0.05, len(time))).clip(-1, 1)
+        path = folder / name / f"{number:03}.wav"
+        if not path.exists():
+            sound.encode_file(wave, path, rate=RATE)
 
 
 class _Named:
@@ -144,22 +146,6 @@ class _Named:
 
     def progress(self, share: float, figures: dict[str, float]) -> None:
         self.listener.progress(share, figures)
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    if not path.exists():
-        replace_file(path, write)
-
-
-def _save_sound(sound: np.ndarray, path: Path) -> None:
-    import soundfile
-
-    soundfile.write(path, sound, RATE, format="WAV")
-
-
-def _save_arrays(arrays: dict[str, Any], path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
 
 
 def _sphere(random: np.random.Generator) -> np.ndarray:

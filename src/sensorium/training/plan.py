@@ -165,14 +165,14 @@ def _check_kinds(run: Path, inputs: Any, kinds: Mapping[str, str]) -> None:
 
 def _measured(kind: str, splits: Mapping[str, Examples], name: str) -> Any:
     """The configuration of one signal that fits the training examples; of labels all that occur."""
-    if kind == "label":
+    if KINDS[kind].measured_on == "all":
         return KINDS[kind].measure([raw for part in splits.values() for raw in part.raws[name] if raw is not None])
     train = splits["train"]
     raws = train.raws[name]
     there = [index for index in range(len(train)) if raws[index] is not None]
     if not there:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    in_files = kind == "pair" or isinstance(raws[there[0]], Path | bytes)
+    in_files = KINDS[kind].reads_files(raws[there[0]])
     every = max(1, len(there) // MEASURED) if in_files else 1
     try:
         return KINDS[kind].measure([raws[index] for index in there[::every]])

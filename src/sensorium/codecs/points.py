@@ -1,0 +1,63 @@
+"""Files of points and meshes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .raw import Raw
+
+TEXT_SUFFIXES = (".xyz", ".txt", ".csv")
+SURFACE_POINTS = 2048  # drawn from the surface of a mesh
+
+
+def decode(raw: Raw) -> np.ndarray:
+    """A cloud of points: float64, points × columns, of which the first three are x, y and z.
+
+    Args:
+        raw: an array, points × columns, or the path of a file: ``.npy``, text with a point on each line, or a format
+            that trimesh reads (``.ply``, ``.off``, ``.obj``, ``.stl``, ``.glb``). Of a mesh with faces, 2,048 points
+            are drawn from its surface, the same ones each time.
+
+    Raises:
+        InputError: the file cannot be read, or the array has no points, fewer than three columns, NaN or infinite
+            values.
+    """
+    cloud = np.asarray(raw, np.float64) if isinstance(raw, np.ndarray) else _decode_file(raw)
+    if cloud.ndim != 2 or cloud.shape[1] < 3:
+        raise InputError(f"an array of shape {cloud.shape} is not points × (x, y, z, …)")
+    if len(cloud) == 0:
+        raise InputError("there are no points; remove it")
+    if not np.isfinite(cloud).all():
+        row = int(np.flatnonzero(~np.isfinite(cloud).all(1))[0])
+        raise InputError(f"NaN or infinite coordinates at point {row}; remove such points")
+    return cloud
+
+
+def _decode_file(raw: Raw) -> np.ndarray:
+    if not isinstance(raw, str | Path):
+        raise InputError("points come as an array of points × (x, y, z, …) or as a path")
+    path = Path(raw)
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False), np.float64)
+        if path.suffix in TEXT_SUFFIXES:
+            return np.loadtxt(io.StringIO(path.read_text().replace(",", " ")), ndmin=2)
+        return _decode_mesh(path)
+    except Exception as error:  # trimesh's readers raise whatever they stumble over
+        raise InputError(f"the points cannot be read ({error}); replace or remove the file") from None
+
+
+def _decode_mesh(path: Path) -> np.ndarray:
+    import trimesh
+
+    mesh: Any = trimesh.load(path)
+    if hasattr(mesh, "to_geometry"):
+        mesh = mesh.to_geometry()
+    if len(getattr(mesh, "faces", ())):
+        return np.asarray(trimesh.sample.sample_surface(mesh, SURFACE_POINTS, seed=0)[0])
+    return np.asarray(mesh.vertices, np.float64)
