@@ -85,7 +85,6 @@ class Points(Elementwise[PointsConfig]):
     drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
-    drawn_square: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 
