@@ -128,7 +128,7 @@ def illustrations(model: Perceiver, samples: Samples) -> PictureTable | None:
 def illustrate(model: Perceiver, prepared: Prepared) -> list[Illustration]:
     """The task's illustrations of a prepared batch of one example."""
     with evaluating(model):
-        prediction = model(_to(model, prepared.inputs), prepared.query_indices)
+        prediction = model(_to_device(model, prepared.inputs), prepared.query_indices)
         return model.task.illustrate(prepared, prediction)
 
 
@@ -200,13 +200,13 @@ def _caption(task: Task, evaluation: Evaluation, index: int) -> Caption:
 def _prepare(model: Perceiver, samples: Samples, indices: Sequence[int]) -> Prepared:
     """Some examples as the model sees them in an evaluation, with their targets; inputs on the CPU, for drawing."""
     with evaluating(model):
-        view = model.inputs.view(_to(model, samples.batch(list(indices))))
+        view = model.inputs.view(_to_device(model, samples.batch(list(indices))))
         prepared = model.task.prepare(model.inputs, view)
         inputs = {name: tensor.cpu() for name, tensor in prepared.inputs.items()}
         return Prepared(inputs, prepared.targets, prepared.query_indices)
 
 
-def _to(model: Perceiver, batch: Batch) -> dict[str, Tensor]:
+def _to_device(model: Perceiver, batch: Batch) -> dict[str, Tensor]:
     """A batch on the model's device."""
     device = next(model.parameters(), torch.empty(0)).device
     return {name: tensor.to(device) for name, tensor in batch.items()}

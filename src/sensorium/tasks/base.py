@@ -236,4 +236,4 @@ class Task(nn.Module, ABC):
             prepared: a batch of one example.
             prediction: the model's for it.
         """
-        return [] if self.per_example else [Illustration("Input", "signal", prepared.inputs)]
+        return [] if self.per_example else [Illustration("Input", prepared.inputs)]

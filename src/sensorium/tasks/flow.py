@@ -204,8 +204,8 @@ class Flow(Task):
         largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
         note = f"largest motion {format_number(largest)} px"
         return [
-            Illustration("First frame", "signal", prepared.inputs, note=note),
-            *(Illustration(title, "picture", colours(field, largest=largest)) for title, field in fields.items()),
+            Illustration("First frame", prepared.inputs, note=note),
+            *(Illustration(title, colours(field, largest=largest)) for title, field in fields.items()),
         ]
 
 
