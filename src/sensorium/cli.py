@@ -213,7 +213,7 @@ def predict(
 
 @app.command
 def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
-    """Show what a trained run reads of files: a page with maps over the signal, and the maps as arrays.
+    """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
 
     Args:
         run: Run folder.

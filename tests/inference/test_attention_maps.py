@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sensorium.nn.perceiver import EncoderConfig
 from torch import Tensor, nn
 
 from sensorium.errors import InputError
@@ -22,7 +23,6 @@ from sensorium.inference.predict import predict
 from sensorium.modalities import FusionConfig
 from sensorium.models import backbones, checkpoints
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.perceiver import EncoderConfig
 from sensorium.report import write_report
 from sensorium.report.explanation import explain_files
 from small_models import IMAGE, POINTS, TensorSamples, classes, clouds, pictures, small_model

@@ -387,4 +387,4 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             prepared: a batch of one example.
             prediction: the model's for it.
         """
-        return [] if self.per_example else [Illustration("Input", "signal", prepared.inputs)]
+        return [] if self.per_example else [Illustration("Input", prepared.inputs)]

@@ -203,11 +203,8 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
         note = f"largest motion {format_number(largest)} px"
         return [
-            Illustration("First frame", "signal", prepared.inputs, note=note),
-            *(
-                Illustration(title, "picture", flow_files.colours(field, largest=largest))
-                for title, field in fields.items()
-            ),
+            Illustration("First frame", prepared.inputs, note=note),
+            *(Illustration(title, flow_files.colours(field, largest=largest)) for title, field in fields.items()),
         ]
 
     def unmasked(self, view: Batch) -> dict[str, Tensor]:

@@ -176,8 +176,8 @@ class MLM(Task[MLMConfig, Prediction]):
         numbers = prepared.inputs[name]
         filled = numbers.where(numbers != MASK, prediction.output.argmax(-1).to(numbers))
         return [
-            Illustration("Input", "signal", prepared.inputs),
-            Illustration("Filled in", "signal", {**prepared.inputs, name: filled}),
+            Illustration("Input", prepared.inputs),
+            Illustration("Filled in", {**prepared.inputs, name: filled}),
         ]
 
 

@@ -317,8 +317,8 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
         }
         return [
-            Illustration("Signal", "signal", view),
-            Illustration("Reconstruction", "signal", {**view, **completed}),
+            Illustration("Signal", view),
+            Illustration("Reconstruction", {**view, **completed}),
         ]
 
     def answers(
