@@ -52,6 +52,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "trimesh": ("modalities",),
     "scipy": ("modalities",),
     "h5py": ("data",),
+    "natsort": ("data",),
     "pyarrow": ("data",),
     "sklearn": ("data", "training.demonstration"),
     "matplotlib": ("report",),

@@ -155,7 +155,7 @@ def pretrain(
 
 
 def _train(data: Path, **chosen: Any) -> None:
-    from .training import runs
+    from .training import run as runs
 
     with _Display() as listener:
         result = runs.train(data, **chosen, listener=listener)
@@ -181,7 +181,7 @@ def evaluate(
         dataset: A dataset.yaml that describes the data.
         fold: The fold to test on, where the data has folds.
     """
-    from .training import runs
+    from .training import run as runs
 
     with _Display() as listener:
         result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
@@ -424,7 +424,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        from .training.loop import Interrupted
+        from .training.progress import Interrupted
 
         if isinstance(error, Interrupted):
             print(f"stopped and saved; go on with the same command and --resume --out {error.out}", file=sys.stderr)

@@ -17,7 +17,7 @@ from sensorium.models.recipe import RecipeConfig
 from sensorium.nn.byte_array import ByteArray, Segment
 from sensorium.nn.perceiver import Encoder, EncoderConfig
 from sensorium.nn.rows import reading
-from sensorium.training.recipe import optimizers
+from sensorium.training.optimizers import optimizers
 
 LAYERS = 200
 LIMIT = 2 * 2**30  # bytes

@@ -20,9 +20,10 @@ from sensorium.modalities.stems import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn.perceiver import EncoderConfig
 from sensorium.tasks import ClassifyConfig
-from sensorium.training import loop as training
-from sensorium.training.loop import EpochBatches, Interrupted, Quiet
-from sensorium.training.runs import free_folder
+from sensorium.training.batches import EpochBatches
+from sensorium.training.precision import faster_precision
+from sensorium.training.progress import Interrupted, Quiet
+from sensorium.training.run_folder import free_folder
 
 SMALL = (
     "model.encoder.num_latents=8",
@@ -190,7 +191,7 @@ def test_faster_precision_is_one_of_the_two(series: Path) -> None:
     planned = sm.plan(series, settings=SMALL)
     model = sm.Perceiver(planned.config.model)
     batch = {"series": torch.rand(4, 12, 2), "series.mask": torch.ones(4, 12, dtype=torch.bool)}
-    precision = training.faster_precision(model, {**batch, "target": torch.zeros(4)})
+    precision = faster_precision(model, {**batch, "target": torch.zeros(4)})
     assert precision in ("float32", "bfloat16")
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -210,7 +211,7 @@ def test_measuring_precision_leaves_the_model_as_it_was() -> None:
     model = sm.Perceiver(PerceiverConfig(inputs=inputs, encoder=encoder, task=ClassifyConfig(classes=("a", "b"))))
     before = copy.deepcopy(model.state_dict())
     batch = {"image": torch.rand(4, 3, 8, 8), "target": torch.tensor([0, 1, 0, 1])}
-    training.faster_precision(model, batch)
+    faster_precision(model, batch)
     assert model.training
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     model(batch)

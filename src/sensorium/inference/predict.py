@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..codecs.flow import write_colours, write_flow
 from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Samples, decode, open_files
+from ..data import DataConfig, Examples, Samples, load_samples, open_files
 from ..errors import InputError
 from ..modalities.audio import Audio
 from ..modalities.label import Label
@@ -147,7 +147,7 @@ def _asked(run: str | Path, files: Sequence[str | Path]) -> tuple[Perceiver, Exa
 
 
 def _decoded(model: Perceiver, examples: Examples) -> Samples:
-    samples = decode(examples, [model.inputs])
+    samples = load_samples(examples, [model.inputs])
     if samples.set_aside:
         raise InputError(samples.set_aside[0])
     return samples

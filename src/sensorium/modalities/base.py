@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class Modality(nn.Module, ABC):
         suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
         ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
         categorical: whether a row holds one of some classes, rather than numbers.
+        measured_on: the examples that ``measure`` sees: those of the training split, or all of them.
+        from_labels: whether the signal is what the data's labels say, which examples may lack.
         name: the key of the signal in samples and batches.
     """
 
@@ -48,6 +50,8 @@ class Modality(nn.Module, ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[bool] = False
     categorical: ClassVar[bool] = False
+    measured_on: ClassVar[Literal["train", "all"]] = "train"
+    from_labels: ClassVar[bool] = False
 
     def __init__(self, config: Any, *, name: str | None = None) -> None:
         super().__init__()
@@ -64,6 +68,11 @@ class Modality(nn.Module, ABC):
         return self.modalities
 
     # -- from files ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def reads_files(cls, raw: Raw) -> bool:
+        """Whether ``load`` opens a file to decode ``raw``, rather than taking values that are in memory."""
+        return isinstance(raw, Path | bytes)
 
     @classmethod
     @abstractmethod

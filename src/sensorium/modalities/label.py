@@ -43,6 +43,8 @@ class Label(Elementwise):
 
     kind: ClassVar[str] = "label"
     categorical: ClassVar[bool] = True
+    measured_on: ClassVar[Literal["train", "all"]] = "all"
+    from_labels: ClassVar[bool] = True
     config: LabelConfig
 
     def __init__(self, config: LabelConfig, *, name: str | None = None) -> None:

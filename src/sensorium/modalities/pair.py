@@ -91,6 +91,10 @@ class Pair(Modality):
     # -- from files
 
     @classmethod
+    def reads_files(cls, raw: Raw) -> bool:
+        return True
+
+    @classmethod
     def measure(cls, raws: Sequence[Raw]) -> PairConfig:
         """Of pairs the smallest height and width, at most 368 and 496; of single pictures the median ones, at most 224.
 

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..files import replace_file
 from .perceiver import Perceiver, PerceiverConfig
 
-FORMAT = 1  # of the folder; raised when an older reader could misread it
+FORMAT = 2  # of weights and of a run's configuration; raised when names in them change
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -67,9 +67,24 @@ def read_config(folder: Path) -> PerceiverConfig:
             raise ValueError(f"{CONFIG} names no format")
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
-    if about["format"] > FORMAT:
-        raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
+    check_format(about["format"], where=folder / CONFIG)
     return from_dict(PerceiverConfig, about.get("model"), where=str(folder / CONFIG))
+
+
+def check_format(found: object, *, where: Path) -> None:
+    """Refuse a file of another format than this version reads.
+
+    Args:
+        found: the format number in the file; None: it has none, as files of format 1 may.
+        where: the file, for the message.
+
+    Raises:
+        InputError: it was written by an older or a newer version.
+    """
+    if isinstance(found, int) and found > FORMAT:
+        raise InputError(f"{where}: written by a newer sensorium; update with pip install -U sensorium")
+    if found != FORMAT:
+        raise InputError(f"{where}: format {found or 1} of an older sensorium, not {FORMAT}; train or import it again")
 
 
 def start_from(model: Perceiver, folder: str | Path) -> None:

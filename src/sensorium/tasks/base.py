@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,10 +73,15 @@ class Task(nn.Module, ABC):
         per_example: whether an answer has one row of scores for each example, which a report can table; False: it is a
             signal.
         start: how the decoder's last linear layer starts.
+        label_type: what the labels of the data must be: one class, any number of tags, or numbers; None: the task
+            needs no labels.
+        self_supervised: whether the targets are made from the signal itself, so that labels do not matter.
     """
 
     primary_metric: str
     per_example: ClassVar[bool] = True
+    label_type: ClassVar[Literal["class", "tags", "numbers"] | None] = None
+    self_supervised: ClassVar[bool] = False
     start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
     def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
@@ -161,3 +167,28 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
         """Update metrics with a batch's answer and its prepared's target."""
+
+    # -- planning
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> Any:
+        """The task's configuration for some data.
+
+        Args:
+            classes: the names of the classes, tags or numbers; empty where the task needs no labels.
+            targets: of the training examples, as :func:`sensorium.data.targets.encode` gives them; None: there are
+                none.
+        """
+        raise NotImplementedError(f"{cls.__name__} must define configure()")
+
+    @classmethod
+    def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
+        """The kind of modality that reads each signal for this task, by name.
+
+        Args:
+            kinds: the kind of each signal as it was recognised in the data.
+
+        Raises:
+            InputError: the task cannot learn from such signals.
+        """
+        return dict(kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,6 +28,7 @@ class Classify(LabelTask):
     """Cross-entropy; accuracy."""
 
     primary_metric = "accuracy"
+    label_type = "class"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return F.one_hot(target.long(), self.outputs).float()
@@ -56,3 +58,7 @@ class Classify(LabelTask):
 
     def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
         metrics.update(answer.scores, target.argmax(-1))
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> ClassifyConfig:
+        return ClassifyConfig(classes=classes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -179,6 +180,18 @@ class Flow(Task):
         metrics["explained"].update(1 - error / moving, weight=moving * count)
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> FlowConfig:
+        return FlowConfig()
+
+    @classmethod
+    def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
+        """Pictures are read as pairs: the task makes the second frame."""
+        if len(kinds) != 1 or not set(kinds.values()) <= {"pair", "image"}:
+            found = " and ".join(kinds.values())
+            raise InputError(f"flow is learned of pairs of frames or of pictures, this is {found}; name another task")
+        return dict.fromkeys(kinds, "pair")
 
 
 def _errors(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

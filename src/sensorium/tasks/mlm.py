@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,6 +53,7 @@ class MLM(Task):
 
     primary_metric = "accuracy"
     per_example = False
+    self_supervised = True
     config: MLMConfig
 
     def __init__(self, config: MLMConfig, *, inputs: Modality, channels: int | None = None) -> None:
@@ -114,6 +116,10 @@ class MLM(Task):
         output, wanted = answer.output[hidden].float(), target[hidden]
         metrics["accuracy"].update(output, wanted)
         metrics["bits_per_byte"].update(F.cross_entropy(output, wanted, reduction="none") / log(2))
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> MLMConfig:
+        return MLMConfig()
 
 
 def _hidden(numbers: Tensor, present: Tensor | None, share: float, generator: torch.Generator | None) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -140,6 +141,7 @@ class Reconstruct(Task):
     """
 
     per_example = False
+    self_supervised = True
     config: ReconstructConfig
 
     def __init__(self, config: ReconstructConfig, *, inputs: Modality, channels: int | None = None) -> None:
@@ -372,6 +374,10 @@ class Reconstruct(Task):
         if asked is modality:
             return present & (of_rows > 0)
         return present & (asked.patchify(modality.attention_map(of_rows, view))[..., 0] > 0)
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> ReconstructConfig:
+        return ReconstructConfig()
 
 
 def _check(config: ReconstructConfig, inputs: Modality) -> None:

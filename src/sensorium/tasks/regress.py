@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +31,7 @@ class Regress(LabelTask):
     """Squared error of standardised targets; coefficient of determination."""
 
     primary_metric = "r2"
+    label_type = "numbers"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float().reshape(len(target), self.outputs)
@@ -55,3 +57,14 @@ class Regress(LabelTask):
 
     def _std(self, like: Tensor) -> Tensor:
         return torch.tensor(self.config.std, device=like.device)
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> RegressConfig:
+        """The names of the numbers, and their mean and standard deviation in the training examples."""
+        assert targets is not None  # data that are regressed have targets
+        values = targets.astype(np.float64)
+        return RegressConfig(
+            classes=classes,
+            mean=tuple(float(mean) for mean in values.mean(0)),
+            std=tuple(max(float(deviation), 1e-9) for deviation in values.std(0)),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,6 +28,7 @@ class Tag(LabelTask):
     """Sigmoid cross-entropy for each class; mean average precision over classes."""
 
     primary_metric = "mAP"
+    label_type = "tags"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float()
@@ -52,3 +54,7 @@ class Tag(LabelTask):
 
     def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
         metrics.update(answer.scores, target.long())
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> TagConfig:
+        return TagConfig(classes=classes)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..files import replace_file
-from . import runs
-from .loop import Listener
+from . import run
 from .plan import plan
+from .progress import Listener
+from .run_folder import free_folder
 
 SOLIDS, TONES = 800, 600  # examples in all
 RATE = 8000
@@ -63,8 +64,8 @@ def demo(out: Path, *, minutes: float, listener: Listener) -> list[Row]:
     ):
         data = out / "data" / name
         make(data)
-        folder = runs.free_folder(out / name)
-        result = runs.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
+        folder = free_folder(out / name)
+        result = run.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
         planned = plan(data)
         rows.append(
             Row(
