@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("train", type=Path, nargs="+")
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--attention", choices=("placed", "even"), default="placed", help="where it starts")
+    parser.add_argument("--attention", choices=("aligned", "default"), default="aligned", help="where it starts")
     parser.add_argument("--out", type=Path, default=Path("runs/fill"))
     options = parser.parse_args()
     text = words(options.train)

@@ -68,7 +68,7 @@ def test_auto_gives_a_decoder_to_tasks_that_answer_for_every_row(task: str) -> N
     encoder = choose_encoder(PointsConfig(), facts)
     decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
     assert (decoder is None) == TASKS[task].per_example
-    assert (recipe.attention_init == "even") == (TASKS[task].per_example or task == "flow")
+    assert (recipe.attention_init == "default") == (TASKS[task].per_example or task == "flow")
     assert decoder is None or encoder.latent_channels % decoder.num_heads == 0
 
 

@@ -189,7 +189,7 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         weight_decay=0.05,
         warmup=0.05,
         label_smoothing=0.1 if facts.per_example else 0.0,
-        attention_init="even" if facts.per_example else "placed",
+        attention_init="default" if facts.per_example else "aligned",
         drop_rows=DROP_ROWS[inputs.kind](inputs) if inputs.kind in DROP_ROWS else 0.0,
         ema_decay=0.998,
     )
@@ -315,5 +315,5 @@ DECODERS: dict[str, dict[str, Any]] = {
     "flow": {"qk_channels": 96, "mlp_ratio": 2},
     "mlm": {"query_residual": False},
 }
-RECIPES: dict[str, dict[str, Any]] = {"flow": {"epochs": None, "learning_rate": 5e-3, "attention_init": "even"}}
+RECIPES: dict[str, dict[str, Any]] = {"flow": {"epochs": None, "learning_rate": 5e-3, "attention_init": "default"}}
 TASK_CONFIGS: dict[str, Callable[[Any], TaskConfig]] = {"reconstruct": _reconstruct, "mlm": _mlm, "flow": _flow}

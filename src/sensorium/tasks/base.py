@@ -75,6 +75,7 @@ class Task(nn.Module, ABC):
         start: how the decoder's last linear layer starts.
         label_type: what the labels of the data must be: one class, any number of tags, or numbers; None: the task
             needs no labels.
+        outputs_noun: what the columns of scores are.
         self_supervised: whether the targets are made from the signal itself, so that labels do not matter.
     """
 
@@ -82,6 +83,7 @@ class Task(nn.Module, ABC):
     per_example: ClassVar[bool] = True
     label_type: ClassVar[Literal["class", "tags", "numbers"] | None] = None
     self_supervised: ClassVar[bool] = False
+    outputs_noun: ClassVar[str] = "outputs"
     start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
     def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:

@@ -29,6 +29,7 @@ class Classify(LabelTask):
 
     primary_metric = "accuracy"
     label_type = "class"
+    outputs_noun = "classes"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return F.one_hot(target.long(), self.outputs).float()

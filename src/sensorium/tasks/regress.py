@@ -32,6 +32,7 @@ class Regress(LabelTask):
 
     primary_metric = "r2"
     label_type = "numbers"
+    outputs_noun = "targets"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float().reshape(len(target), self.outputs)

@@ -29,6 +29,7 @@ class Tag(LabelTask):
 
     primary_metric = "mAP"
     label_type = "tags"
+    outputs_noun = "tags"
 
     def spell_out(self, target: Tensor) -> Tensor:
         return target.float()

@@ -78,7 +78,7 @@ def fit(
     if recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
-    if recipe.attention_init == "placed" and config.start is None and not last.exists():
+    if recipe.attention_init == "aligned" and config.start is None and not last.exists():
         _align(model, train.batch(list(range(min(ALIGNED_ON, len(train))))), config.seed)
     module = Training(
         model, recipe, steps_per_epoch=len(batches), val=val, folder=folder, seed=config.seed, listener=listener
