@@ -53,6 +53,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "scipy": ("codecs.sound", "tasks"),
     "h5py": ("codecs.arrays",),
     "einops": ("modalities",),
+    "natsort": ("data",),
     "pyarrow": ("data",),
     "sklearn": ("data", "tasks", "training.demonstration"),
     "matplotlib": ("report",),

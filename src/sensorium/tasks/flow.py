@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -181,6 +182,18 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         metrics["explained"].update(1 - error / motion, weight=motion * count)
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> FlowConfig:
+        return FlowConfig()
+
+    @classmethod
+    def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
+        """Pictures are read as pairs: the task makes the second frame."""
+        if len(kinds) != 1 or not set(kinds.values()) <= {"pair", "image"}:
+            found = " and ".join(kinds.values())
+            raise InputError(f"flow is learned of pairs of frames or of pictures, this is {found}; name another task")
+        return dict.fromkeys(kinds, "pair")
 
     # -- for people
 

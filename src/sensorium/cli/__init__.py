@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from .errors import InputError
+from ..errors import InputError
 
 app = App(
     name="sensorium",
@@ -21,23 +20,25 @@ app = App(
     "Every command takes --debug: a traceback instead of one line.",
     result_action="return_value",
     help_format="plaintext",
+    default_parameter=Parameter(negative=()),
 )
 
-Settings = Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the run, a.b=c; repeatable.")]
-Split = Annotated[str, Parameter(help="train, val, test, or all of data that nothing was learned of.")]
+Settings = Annotated[
+    tuple[str, ...], Parameter(name="--set", help="Change one value of the run, as in recipe.batch_size=8; repeatable.")
+]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What may be chosen of a run before it is one; the names are those of ``planning.plan``.
+class PlanOptions:
+    """The options of every command that plans a run; their names are the arguments of ``plan``.
 
     Attributes:
-        preset: "auto" or a paper's model; see "sensorium presets".
-        dataset: A dataset.yaml that describes the data.
+        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
+        dataset: A dataset.yaml that describes the data; by default the one beside the data, if there is one.
         fold: The fold to test on, where the data has folds.
-        minutes: Wall-clock limit of training.
-        epochs: Limit of passes over the training examples.
+        minutes: Stop training after this many minutes.
+        epochs: Stop training after this many passes over the training examples.
     """
 
     preset: str = "auto"
@@ -50,13 +51,13 @@ class Choices:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Training(Choices):
-    """What may be chosen of a run that is begun; the names are those of ``runs.train``.
+class TrainOptions(PlanOptions):
+    """The options of every command that trains; their names are the arguments of ``train``.
 
     Attributes:
-        out: Run folder; runs/NAME by default.
-        seed: Of everything random.
-        resume: Go on with the interrupted run in OUT.
+        out: The run folder; runs/NAME by default.
+        seed: The seed of everything random; the same seed gives the same weights.
+        resume: Go on with the interrupted run in OUT, with its own options.
     """
 
     out: Path | None = None
@@ -65,101 +66,57 @@ class Training(Choices):
 
 
 @app.command
-def inspect(
-    data: Path,
-    *,
-    task: Literal["classify", "tag", "regress", "flow", "reconstruct", "mlm"] | None = None,
-    choices: Choices = Choices(),
-) -> None:
-    """Say what is in the data, what would be trained on it and for how long.
+def inspect(data: Path, *, task: str | None = None, options: PlanOptions = PlanOptions()) -> None:
+    """Show what the data holds, what would be trained on it, and for how long.
 
     Args:
-        data: Folder or file.
-        task: What "sensorium train" or "sensorium pretrain" would be asked for.
+        data: A folder or a file.
+        task: The task of "sensorium train" or "sensorium pretrain"; by default what the data is labelled with.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from ..training.plan import plan
+    from .display import print_plan
 
-    from .config import to_yaml
-    from .models.perceiver import Perceiver
-    from .training.plan import plan
-
-    planned = plan(data, task=task, **vars(choices))
-    source, config = planned.source, planned.config
-    model = Perceiver(config.model)
-    console = Console(highlight=False, soft_wrap=True)
-    kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
-    counted = f", {len(source.classes)} {_noun(source.task)}" if source.classes else ""
-    console.print(f"[bold]{data}[/]: {kinds}; {config.model.task.kind}{counted}")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("split", "examples", "per class"):
-        table.add_column(heading, justify="left" if heading == "split" else "right")
-    for split, examples in source.splits.items():
-        table.add_row(split, f"{len(examples):,}", _per_class(source.task, examples.targets))
-    console.print(table)
-    console.print(
-        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
-        f"{model.inputs.channels} channels into "
-        f"{config.model.encoder.num_latents} latents × {config.model.encoder.latent_channels}"
-    )
-    if len(model.inputs.modalities) > 1:
-        train = source.splits["train"]
-        for modality in model.inputs.modalities:
-            lacking = sum(raw is None for raw in train.raws[modality.name])
-            missing = f"; {lacking:,} of {len(train):,} training examples lack it" if lacking else ""
-            console.print(f"  {modality.name}: {modality.num_rows:,} rows × {modality.channels} channels{missing}")
-    limits = [
-        f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
-        f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
-    ]
-    console.print(f"would take:  at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
-    for warning in source.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
-    console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
-    console.print(to_yaml(source.description, sparse=True), markup=False, end="")
+    print_plan(data, plan(data, task=task, **vars(options)))
 
 
 @app.command
 def train(
     data: Path,
     *,
-    task: Literal["classify", "tag", "regress", "flow"] | None = None,
+    task: str | None = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
-    training: Training = Training(),
+    options: TrainOptions = TrainOptions(),
 ) -> None:
     """Train a model on the data and write a run folder with a report.
 
     Args:
-        data: Folder or file.
-        task: What is learned, where the data do not say; "flow" of pictures makes up motion.
-        start: A run whose inputs and encoder are gone on with, such as one of "sensorium pretrain".
+        data: A folder or a file.
+        task: classify, tag, regress or flow, where the data does not say which. Flow of single pictures is learned of
+            synthetic motion.
+        start: A run, such as one of "sensorium pretrain", whose inputs and encoder are fine-tuned.
     """
-    _train(data, task=task, start=start, **vars(training))
+    _train(data, task=task, start=start, options=options)
 
 
 @app.command
-def pretrain(
-    data: Path,
-    *,
-    task: Literal["reconstruct", "mlm"] = "reconstruct",
-    training: Training = Training(),
-) -> None:
-    """Train a model on data without labels, by what is hidden of them, and write a run folder with a report.
-    Go on with "sensorium train DATA --from OUT".
+def pretrain(data: Path, *, task: str = "reconstruct", options: TrainOptions = TrainOptions()) -> None:
+    """Train a model on data without labels and write a run folder with a report. The model learns to predict the parts
+    of each signal that are masked. Continue with "sensorium train DATA --from OUT".
 
     Args:
-        data: Folder or file; labels are not looked at.
-        task: Any signal's hidden rows, or the hidden words of texts.
+        data: A folder or a file; its labels are not used.
+        task: reconstruct predicts masked rows of any signal, mlm masked words of text.
     """
-    _train(data, task=task, **vars(training))
+    _train(data, task=task, options=options)
 
 
-def _train(data: Path, **chosen: Any) -> None:
-    from .training import runs
+def _train(data: Path, *, task: str | None, options: TrainOptions, start: Path | None = None) -> None:
+    from ..training import run
+    from .display import Display, print_result
 
-    with _Display() as listener:
-        result = runs.train(data, **chosen, listener=listener)
-    _tell(result)
+    with Display() as listener:
+        result = run.train(data, task=task, start=start, **vars(options), listener=listener)
+    print_result(result)
 
 
 @app.command
@@ -167,7 +124,7 @@ def evaluate(
     run: Path,
     data: Path,
     *,
-    split: Split = "test",
+    split: str = "test",
     without: tuple[str, ...] = (),
     dataset: Path | None = None,
     fold: str | None = None,
@@ -175,17 +132,19 @@ def evaluate(
     """Evaluate a trained run on some data and write the report anew.
 
     Args:
-        run: Run folder.
-        data: Folder or file.
-        without: A signal to take away from every example; repeatable.
-        dataset: A dataset.yaml that describes the data.
+        run: A run folder.
+        data: A folder or a file.
+        split: train, val or test; or all: every example, for data that the model was not trained on.
+        without: The name of a signal to take away from every example; repeatable.
+        dataset: A dataset.yaml that describes the data; by default the data is laid out as in training.
         fold: The fold to test on, where the data has folds.
     """
-    from .training import runs
+    from ..training import run as runs
+    from .display import Display, print_result
 
-    with _Display() as listener:
+    with Display() as listener:
         result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
-    _tell(result)
+    print_result(result)
 
 
 @app.command
@@ -201,14 +160,16 @@ def predict(
         top: How many classes to name.
         out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
     """
-    from .inference.predict import predict as predict_files
+    from ..inference.predict import predict as predict_files
 
     rows = [answer.to_dict() for answer in predict_files(run, files, top=top, out=out)]
     if json:
         for row in rows:
             print(json_module.dumps(row, ensure_ascii=False))
         return
-    _print_answers(rows)
+    from .display import print_answers
+
+    print_answers(rows)
 
 
 @app.command
@@ -221,9 +182,10 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
         out: Folder for explanation.html and maps.npz; RUN/explained by default.
         json: Print JSON lines.
     """
-    from .report.explanation import explain_files
+    from ..report.explanation import explain_files
+    from .display import Display
 
-    with _Display() as listener:
+    with Display() as listener:
 
         def progress(done: int, total: int) -> None:
             if not done:
@@ -235,7 +197,9 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
         for row in explanation.rows:
             print(json_module.dumps(row, ensure_ascii=False))
         return
-    _print_answers(explanation.rows)
+    from .display import print_answers
+
+    print_answers(explanation.rows)
     if explanation.drawn < len(explanation.rows):
         print(f"drawn: the first {explanation.drawn} of {len(explanation.rows):,} examples; {explanation.maps} has all")
     print(f"explanation: {explanation.page}")
@@ -253,7 +217,7 @@ def import_(
         compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
         out: Folder for the model; runs/PRESET by default.
     """
-    from .models.published import import_published
+    from ..models.published import import_published
 
     result = import_published(source, out=out, model=model, compat=compat)
     print(f"{result.checkpoint}: {result.parameters:,} parameters, {result.origin} weights, {result.compat} arithmetic")
@@ -270,7 +234,7 @@ def presets(*, json: bool = False) -> None:
         json: Print JSON lines.
     """
 
-    from .inference import costs
+    from ..inference import costs
 
     rows = costs.preset_costs()
     if json:
@@ -303,7 +267,7 @@ def doctor(*, json: bool = False) -> None:
     """
     from dataclasses import asdict
 
-    from .inference.environment import examine
+    from ..inference.environment import examine
 
     facts = examine()
     if json:
@@ -345,8 +309,8 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    from .inference import bench as benchmark
-    from .inference.measuring import ratios
+    from ..inference import bench as benchmark
+    from ..inference.measuring import ratios
 
     wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -384,26 +348,18 @@ def bench(
 
 @app.command
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
-    """Train on handwritten digits, solids and tones with the same defaults; needs no download.
+    """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 
     Args:
-        out: Folder for the data and the runs.
-        minutes: Wall-clock limit of each of the three trainings.
+        out: The folder for the data and the runs.
+        minutes: Stop each of the three trainings after this many minutes.
     """
-    from .training import demonstration
+    from ..training import demonstration
+    from .display import Display, print_demo
 
-    with _Display() as listener:
+    with Display() as listener:
         rows = demonstration.demo(out, minutes=minutes, listener=listener)
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("data", "signal", "trained on", "tested on", "accuracy", "parameters", "seconds"):
-        table.add_column(heading, justify="left" if heading in ("data", "signal") else "right")
-    for row in rows:
-        table.add_row(*row.cells())
-    Console(highlight=False).print(table)
-    print(f"open {rows[0].report}")
+    print_demo(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -424,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        from .training.loop import Interrupted
+        from ..training.progress import Interrupted
 
         if isinstance(error, Interrupted):
             print(f"stopped and saved; go on with the same command and --resume --out {error.out}", file=sys.stderr)
@@ -435,118 +391,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-class _Display:
-    """A live bar with the time left and the latest figures; a line every few seconds where there is no terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, highlight=False)
-        self.text, self.began, self.printed = "", time.monotonic(), 0.0
-
-    def __enter__(self) -> _Display:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.bar.start()
-        self.job: Any = None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def stage(self, text: str) -> None:
-        if self.job is not None:
-            self.bar.remove_task(self.job)
-        self.job = self.bar.add_task(text, total=1.0, figures="")
-        self.text, self.began, self.printed = text, time.monotonic(), time.monotonic()
-        if not self.console.is_terminal:
-            self.console.print(text, markup=False)
-
-    def progress(self, share: float, figures: dict[str, float]) -> None:
-        told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self.bar.update(self.job, completed=share, figures=told)
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self.printed > 10:
-            self.printed = now
-            left = (now - self.began) * (1 - share) / max(share, 1e-9)
-            self.console.print(f"  {self.text} {share:.0%}, {left:.0f} s left  {told}", markup=False)
-
-
-def _tell(result: dict[str, Any]) -> None:
-    """The figures of an evaluation, and where its report is."""
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
-    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
-    print(f"report: {Path(result['folder']) / 'report.html'}")
-
-
-def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
-    """A table of answers, the best first; where there are several modalities, with their shares of the last read."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    answers = max(len(_told(row)) for row in rows)
-    modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    for rank in range(answers):
-        table.add_column("answer" if rank == 0 else "")
-    for name in modalities:
-        table.add_column(Text(f"{name} read"), justify="right")
-    for row in rows:
-        told = _told(row)
-        shares = row.get("shares", [{}])[-1]
-        read = [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
-        table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
-    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
-    Console(highlight=False, width=width).print(table)
-
-
-def _told(row: dict[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written
-    and the classes of what is in them."""
-    if "holes" in row:
-        return [
-            row["answer"],
-            *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
-        ]
-    scores = row["scores"]
-    told = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
-    written = not scores or "mean motion" in scores
-    return [", ".join(row["answer"]), *told] if written and row["answer"] else told
-
-
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
     if result.measured is None:
         return ("not run",)
     peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
     off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
     return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off
-
-
-def _noun(task: str) -> str:
-    return {"classify": "classes", "tag": "tags", "regress": "numbers"}[task]
-
-
-def _per_class(task: str, targets: Any) -> str:
-    import numpy as np
-
-    if task != "classify" or targets is None:
-        return ""
-    counts = np.unique(targets, return_counts=True)[1]
-    return f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
-
-
-if __name__ == "__main__":
-    main()
