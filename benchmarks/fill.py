@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from sensorium.data import Examples, decode
-from sensorium.inference.evaluation import evaluate_model
+from sensorium.inference.evaluate import evaluate_model
 from sensorium.modalities import TextConfig
 from sensorium.modalities.text import MASK, SPECIALS
 from sensorium.models import checkpoints, presets
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("train", type=Path, nargs="+")
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--attention", choices=("placed", "even"), default="placed", help="where it starts")
+    parser.add_argument("--attention", choices=("aligned", "default"), default="aligned", help="where it starts")
     parser.add_argument("--out", type=Path, default=Path("runs/fill"))
     options = parser.parse_args()
     text = words(options.train)
@@ -125,7 +125,7 @@ def main() -> None:
     seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
     best = checkpoints.load(options.out)
     chosen = list(range(0, len(test), max(1, len(test) // TESTED)))[:TESTED]
-    asked = [best.task.prepare(best.inputs, test.batch([place])) for place in chosen]
+    asked = [best.prepare(test.batch([place])) for place in chosen]
     batch = {
         "view": torch.cat([prepared.inputs["text"] for prepared in asked]),
         "target": torch.cat([prepared.targets for prepared in asked]),

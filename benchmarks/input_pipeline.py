@@ -40,7 +40,7 @@ def row(data: str) -> str:
         gathered.append(spent)
         spent, view = timed(lambda raw=raw: model.inputs.augment(raw, generator))
         augmented.append(spent)
-        prepared = model.task.prepare(model.inputs, view, generator)
+        prepared = model.prepare(view, generator)
         stepped.append(timed(lambda prepared=prepared: step(model, prepared))[0])
     gather, augment, work = (statistics.median(times) for times in (gathered, augmented, stepped))
     share = (gather + augment) / (gather + augment + work)
@@ -51,7 +51,7 @@ def row(data: str) -> str:
 def step(model: Perceiver, prepared: Prepared) -> None:
     """Forward and backward in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.task.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
+        loss = model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
     loss.backward()
     model.zero_grad()
 

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from sensorium.nn.rows import reading
 from torch import Tensor, nn
 
 from peers_report import write_report
@@ -32,9 +33,8 @@ from sensorium.inference.measuring import Cost, Job, Result, Work, measured_apar
 from sensorium.modalities import Modality, build_modality
 from sensorium.models import presets
 from sensorium.models.published import CHECKPOINTS
+from sensorium.nn import Encoder, EncoderConfig
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import reading
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"

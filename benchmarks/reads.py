@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from sensorium.nn.rows import Path, Rows, reading
 from torch import nn
 
 from sensorium.inference.measuring import peak_memory
 from sensorium.modalities import AudioConfig, Fusion, FusionConfig, ImageConfig, VideoConfig, build_modality
 from sensorium.nn.attention import Block
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.ops import compiled, rows_read
+from sensorium.nn.ops import compiled, row_attention
 from sensorium.nn.positions import fourier_points
-from sensorium.nn.rows import Path, Rows, reading
 from small_attention import race
 
 # Examples, latents, width of the latents, side of the picture, of a patch, bands.
@@ -82,7 +82,7 @@ def rows() -> None:
             def run(tiles: bool, backward: bool) -> None:
                 with torch.set_grad_enabled(backward):
                     if tiles:
-                        result = rows_read(query, keys, None).sums  # noqa: B023
+                        result = row_attention(query, keys, None).sums  # noqa: B023
                     else:
                         one = keys[:, None]  # noqa: B023
                         result = F.scaled_dot_product_attention(query[:, None], one, one, scale=1.0)  # noqa: B023

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sensorium.nn import Encoder, EncoderConfig
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
-from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.tasks import Task
 
 M = TypeVar("M", bound=nn.Module)
 MASKED = ("nothing", "some", "all of one example")
@@ -97,7 +98,7 @@ def grid_problem(
     masked: str = "nothing",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Random arguments of ``kernels.grid_read`` by name, in float64; logits are of size 1 to 3."""
+    """Random arguments of ``kernels.grid_attention`` by name, in float64; logits are of size 1 to 3."""
     rows = prod(shape)
     return {
         "query": normal(batch, heads, latents, channels, seed=seed) / channels**0.5,
@@ -165,12 +166,12 @@ def largest_allocation(profile: torch.profiler.profile) -> int:
 
 
 def flop_counter() -> FlopCounterMode:
-    """Counts multiplications and additions, the two products of a read of spelled-out rows too."""
+    """Counts multiplications and additions, the two products of attention to dense rows too."""
 
-    def rows_read(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
+    def row_attention(query: tuple[int, ...], rows: tuple[int, ...], *_: object, **__: object) -> int:
         return 2 * 2 * prod(query) * rows[1]
 
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.rows_read: rows_read})
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.sensorium.row_attention: row_attention})
 
 
 def film(path: Path, *, sound: bool, frames: int = 6, seed: int = 0) -> Path:
@@ -197,3 +198,14 @@ def write_film(path: Path, pictures: np.ndarray, *, rate: int, wave: np.ndarray 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+SHOWN_BY = (
+    *("outputs_noun", "metric_titles", "percent_metrics", "leading_score", "scores_are_probabilities"),
+    *("gallery_titles", "illustration_legend", "summarise", "value_pairs", "judge", "caption", "illustrate"),
+)
+
+
+def without_presentation(task: type[Task]) -> type[Task]:
+    """The task as if its class said nothing about how people are shown its predictions: the defaults of all tasks."""
+    return type(f"Bare{task.__name__}", (task,), {name: vars(Task)[name] for name in SHOWN_BY})

@@ -7,10 +7,13 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Not ``nn.ops``: torch reads the signatures of its operators, and takes no annotation of a shape.
+# Not the operators (``nn.ops.grid`` and ``nn.ops.rows``): torch reads their signatures, and takes no annotated shapes.
 CHECKED = [
     f"sensorium.nn.{name}"
-    for name in ("attention", "byte_array", "initialisation", "perceiver", "positions", "queries", "rows")
+    for name in (
+        *("attention", "byte_array", "decoder", "encoder", "initialisation", "positions", "queries"),
+        *(f"ops.{part}" for part in ("absorbed", "dispatch", "inputs", "projected", "structured")),
+    )
 ]
 
 # Shapes are checked here only: every annotated call of these files, at no cost to users.

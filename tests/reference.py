@@ -79,39 +79,39 @@ def mlp(x: Array, weights: Weights) -> Array:
     return linear(gelu(linear(x, below(weights, "0"))), below(weights, "2"))
 
 
-def read(x: Array, rows: Array, weights: Weights, *, heads: int, mask: Array | None = None) -> Array:
-    """A cross-attend: latents (batch × n × width) read rows (batch × rows × channels)."""
+def cross_attention(x: Array, rows: Array, weights: Weights, *, heads: int, mask: Array | None = None) -> Array:
+    """A cross-attend: latents (batch × n × channels) attend to rows (batch × rows × channels)."""
     inputs = layer_norm(rows, below(weights, "input_norm"))
     query = layer_norm(x, below(weights, "query_norm"))
     x = x + attention(query, inputs, below(weights, "attention"), heads=heads, mask=mask)
     return x + mlp(layer_norm(x, below(weights, "mlp_norm")), below(weights, "mlp"))
 
 
-def write(
+def decoder(
     queries: Array,
     latents: Array,
     weights: Weights,
     *,
     heads: int,
     residual: bool,
-    asked: Array | None = None,
+    query_mask: Array | None = None,
 ) -> Array:
     """The decoder's cross-attend and its linear layer, where there is one; [C] wipes the sums of masked queries."""
     inside = below(weights, "cross_attention")
     inputs = layer_norm(latents, below(inside, "input_norm"))
     query = layer_norm(queries, below(inside, "query_norm"))
     projections = below(inside, "attention")
-    if asked is None:
+    if query_mask is None:
         x = attention(query, inputs, projections, heads=heads)
     else:
         bare = {**projections, "out.weight": np.eye(len(projections["value.bias"])), "out.bias": np.zeros(1)}
-        x = linear(attention(query, inputs, bare, heads=heads) * asked[..., None], below(projections, "out"))
+        x = linear(attention(query, inputs, bare, heads=heads) * query_mask[..., None], below(projections, "out"))
     x = queries + x if residual else x
     x = x + mlp(layer_norm(x, below(inside, "mlp_norm")), below(inside, "mlp"))
     return linear(x, below(weights, "linear")) if "linear.weight" in weights else x
 
 
-def process(x: Array, weights: Weights, *, heads: int) -> Array:
+def self_attention(x: Array, weights: Weights, *, heads: int) -> Array:
     """A self-attend of the latents."""
     inputs = layer_norm(x, below(weights, "query_norm"))
     x = x + attention(inputs, inputs, below(weights, "attention"), heads=heads)
@@ -122,21 +122,21 @@ def encode(
     rows: Array,
     weights: Weights,
     *,
-    reads: Sequence[int | None],
-    processes: Sequence[int | None],
+    cross_attends: Sequence[int | None],
+    latent_transformers: Sequence[int | None],
     layers: int,
-    read_heads: int,
-    process_heads: int,
+    cross_heads: int,
+    self_heads: int,
     mask: Array | None = None,
 ) -> Array:
-    """The whole encoder: reads and processes in turn, the same number meaning the same weights."""
+    """The whole encoder: cross-attends and latent transformers in turn, the same number meaning the same weights."""
     x = np.repeat(weights["latents"][None], len(rows), axis=0)
-    for reader, processor in zip(reads, processes, strict=True):
-        if reader is not None:
-            x = read(x, rows, below(weights, f"cross_attention.{reader}"), heads=read_heads, mask=mask)
-        if processor is not None:
+    for cross, latent in zip(cross_attends, latent_transformers, strict=True):
+        if cross is not None:
+            x = cross_attention(x, rows, below(weights, f"cross_attention.{cross}"), heads=cross_heads, mask=mask)
+        if latent is not None:
             for layer in range(layers):
-                x = process(x, below(weights, f"latent_transformer.{processor}.{layer}"), heads=process_heads)
+                x = self_attention(x, below(weights, f"latent_transformer.{latent}.{layer}"), heads=self_heads)
     return x
 
 
@@ -180,7 +180,7 @@ class OptaxLamb:
         return p - self.rate * ratio * update
 
 
-def grid_read(
+def grid_attention(
     query: Array, tables: Array, values: Array, scale: Array, mask: Array | None, shape: Sequence[int]
 ) -> tuple[Array, Array, Array]:
     """Sums, marginals and log-sum of a softmax over a grid, with a logit for every latent and row.
@@ -201,7 +201,7 @@ def grid_read(
     return sums, marginals, log_sum
 
 
-def rows_read(query: Array, rows: Array, mask: Array | None) -> tuple[Array, Array]:
+def row_attention(query: Array, rows: Array, mask: Array | None) -> tuple[Array, Array]:
     """Sums and log-sum of a softmax over rows that are keys and values at once."""
     shares, log_sum = shares_of((query @ rows.swapaxes(-1, -2))[:, None], mask)
     return shares[:, 0] @ rows, log_sum[:, 0]

@@ -6,7 +6,8 @@ import dataclasses
 import importlib
 import string
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pydantic
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sensorium
-from sensorium.config import from_dict, override, read_yaml, record, to_dict, to_yaml
+from sensorium.config import OneOf, from_dict, override, read_yaml, record, to_dict, to_yaml
 from sensorium.errors import InputError, did_you_mean
 
 
@@ -64,12 +65,35 @@ def records() -> list[type]:
     return found
 
 
+def any_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type; of a field that is open to the classes of a table, a configuration of any of them."""
+    if get_origin(hint) is Annotated:
+        tables = [part for part in hint.__metadata__ if isinstance(part, OneOf)]
+        return (
+            st.one_of([any_record(cls) for table in tables for cls in table.records()])
+            if tables
+            else any_of(hint.__origin__)
+        )
+    if get_origin(hint) is dict:
+        key, value = get_args(hint)
+        return st.dictionaries(any_of(key), any_of(value), max_size=3)
+    if get_origin(hint) in (Union, UnionType):
+        return st.one_of([any_of(part) for part in get_args(hint)])
+    return any_record(hint) if dataclasses.is_dataclass(hint) else st.from_type(hint)
+
+
+def any_record(cls: Any) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    names = [field.name for field in dataclasses.fields(cls)]
+    return st.builds(cls, **{name: any_of(hints[name]) for name in names})
+
+
 @pytest.mark.parametrize("cls", [House, *records()], ids=lambda cls: cls.__name__)
 @settings(max_examples=8)
 @given(data=st.data())
 def test_records_survive_yaml(cls: type, data: st.DataObject) -> None:
     """Any values: to YAML and back is the same record; the plain form is plain; keys keep their order."""
-    config = data.draw(st.builds(cls))
+    config = data.draw(any_record(cls))
     text = to_yaml(config)
     assert from_dict(cls, yaml.safe_load(text)) == config
     assert to_dict(config) == yaml.safe_load(text)
@@ -230,3 +254,39 @@ def test_overrides_that_mean_nothing_are_refused(setting: str, message: str) -> 
 def test_an_override_of_a_name_that_does_not_exist_is_found_by_the_record() -> None:
     with pytest.raises(InputError, match="did you mean 'lives'"):
         from_dict(House, override(to_dict(House()), ["pet.livs=1"]))
+
+
+# -- tables of classes
+
+
+class Bird:
+    """A class with a configuration, as a modality is one."""
+
+    config: Dog
+
+
+class Puma:
+    config: Cat
+
+
+PETS: dict[str, type] = {}
+
+
+@record
+class Cage:
+    pet: Annotated[Any, OneOf(PETS)]
+
+
+def test_an_entry_of_a_table_is_known_as_soon_as_it_is_there() -> None:
+    """A field takes what its table holds when the configuration is read; errors name the place in the file."""
+    PETS["dog"] = Bird
+    assert from_dict(Cage, {"pet": {"kind": "dog", "tricks": ["sit"]}}).pet == Dog(tricks=("sit",))
+    with pytest.raises(InputError, match=r"nothing is called 'pet\.trick'; did you mean 'tricks'\?"):
+        from_dict(Cage, {"pet": {"kind": "dog", "tricks": ["sit"], "trick": 1}})
+    PETS["cat"] = Puma
+    assert from_dict(Cage, {"pet": {"kind": "cat"}}).pet == Cat()
+    assert to_dict(Cage(pet=Cat(lives=3))) == {"pet": {"kind": "cat", "lives": 3}}
+    with pytest.raises(InputError, match="'fish'"):
+        from_dict(Cage, {"pet": {"kind": "fish"}})
+    with pytest.raises(InputError, match="pet"):
+        from_dict(Cage, {"pet": {"lives": 3}})

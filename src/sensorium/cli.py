@@ -201,9 +201,9 @@ def predict(
         top: How many classes to name.
         out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
     """
-    from .inference import predict as prediction
+    from .inference.predict import predict as predict_files
 
-    rows = prediction.predict(run, files, top=top, out=out)
+    rows = [answer.to_dict() for answer in predict_files(run, files, top=top, out=out)]
     if json:
         for row in rows:
             print(json_module.dumps(row, ensure_ascii=False))

@@ -1,19 +1,20 @@
-"""Configurations: frozen dataclasses <-> YAML, strict keys, ``--set a.b=c`` overrides.
+"""Configurations: frozen dataclasses to YAML and back, strict keys, ``--set a.b=c`` overrides.
 
-A component declares its configuration beside its class with ``@record``. A field that may hold one of several
-records tells them apart by their ``kind``.
+A component declares its configuration beside its class with ``@record``. A field that may hold one of several records
+tells them apart by their ``kind``; where the classes are listed in a table, :class:`OneOf` reads the table.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
 import yaml
+from pydantic_core import CoreSchema
 
 from .errors import InputError, did_you_mean
 
@@ -25,6 +26,48 @@ def record(cls: type[T]) -> type[T]:
     """A frozen, keyword-only dataclass whose values are checked and whose unknown keys are refused."""
     cls.__pydantic_config__ = pydantic.ConfigDict(extra="forbid")  # type: ignore[attr-defined]
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+class OneOf:
+    """Marks a field that holds the configuration of one of the classes in a table: ``Annotated[Any, OneOf(table)]``.
+
+    The table is read when a configuration is, so an entry that is added later is known, too.
+
+    Args:
+        table: class by kind. The configuration record of a class is what its ``config`` attribute is annotated with,
+            or the record in the brackets of its generic base: ``class Image(Modality[ImageConfig])``.
+    """
+
+    def __init__(self, table: Mapping[str, type]) -> None:
+        self.table = table
+
+    def records(self) -> tuple[type, ...]:
+        """The configuration record of each class in the table."""
+        return tuple(record_of(cls) for cls in self.table.values())
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: pydantic.GetCoreSchemaHandler) -> CoreSchema:
+        records = self.records()
+        if len(records) == 1:
+            return handler.generate_schema(records[0])
+        union = typing.Union[records]  # type: ignore[valid-type]  # noqa: UP007
+        return handler.generate_schema(typing.Annotated[union, pydantic.Field(discriminator="kind")])
+
+
+def record_of(cls: type) -> type:
+    """The configuration record of a class.
+
+    Raises:
+        TypeError: the class does not say which record it takes.
+    """
+    for base in cls.__mro__:
+        found = typing.get_type_hints(base).get("config") if "config" in vars(base).get("__annotations__", {}) else None
+        arguments = [
+            argument for generic in vars(base).get("__orig_bases__", ()) for argument in typing.get_args(generic)
+        ]
+        for candidate in (found, *arguments):
+            if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+                return candidate
+    raise TypeError(f"{cls.__name__} does not say which configuration it takes; annotate its attribute 'config'")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -129,7 +172,7 @@ def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
                 if isinstance(kind := getattr(candidate, "kind", None), str) and kind == part:
                     below.append(candidate)
                     continue
-                hint = typing.get_type_hints(candidate).get(str(part))
+                hint = typing.get_type_hints(candidate, include_extras=True).get(str(part))
                 if hint is not None:
                     below += _parts(hint)
         candidates = below
@@ -147,6 +190,11 @@ def _written(cls: type, loc: tuple[Any, ...]) -> list[Any]:
 
 def _parts(hint: Any) -> list[Any]:
     """The records and mappings in a field's type."""
+    if isinstance(hint, OneOf):
+        return list(hint.records())
     if dataclasses.is_dataclass(hint) or typing.get_origin(hint) is dict:
         return [hint]
-    return [found for part in typing.get_args(hint) for found in _parts(part)]
+    parts = (
+        (hint.__origin__, *hint.__metadata__) if typing.get_origin(hint) is typing.Annotated else typing.get_args(hint)
+    )
+    return [found for part in parts for found in _parts(part)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sensorium.nn.rows import reading
 from torch.utils.flop_counter import FlopCounterMode
 
 from sensorium.cli import main
@@ -19,10 +20,8 @@ from sensorium.inference import bench, measuring
 from sensorium.inference.measuring import Cost, Job, Measurement, Work, measure, measured_apart, race, ratios, refusal
 from sensorium.modalities import ImageConfig, TextConfig
 from sensorium.models.perceiver import PerceiverConfig
-from sensorium.nn import attention
+from sensorium.nn import Encoder, EncoderConfig, attention
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import reading
 from sensorium.tasks import ClassifyConfig
 
 ENCODER = EncoderConfig(

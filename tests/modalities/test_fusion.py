@@ -32,9 +32,8 @@ from sensorium.modalities import (
 )
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import Encoder, EncoderConfig, attention_path
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import reading
 from sensorium.tasks import ClassifyConfig
 
 matplotlib.use("Agg")
@@ -165,11 +164,11 @@ def test_absent_is_masked(name: str, path: Any) -> None:
             mask = mask.clone()
             mask[list(rows)] &= segment.name != name
             masked.append(replace(segment, mask=mask))
-        with reading(path):
+        with attention_path(encoder, path):
             found, expected = encoder(array), encoder(ByteArray(tuple(masked)))
         torch.testing.assert_close(found, expected)
         assert found.isfinite().all()
-    with reading(path):
+    with attention_path(encoder, path):
         without = encoder(it.embed({key: value for key, value in batch.items() if key != name}))
     torch.testing.assert_close(found, without)
 
@@ -223,7 +222,7 @@ def test_the_structured_read_of_a_fusion_is_the_dense_one() -> None:
     for path in ("structured", "projected"):
         it.zero_grad()
         encoder.zero_grad()
-        with reading(path):  # type: ignore[arg-type]
+        with attention_path(encoder, path):  # type: ignore[arg-type]
             latents = encoder(it.embed(batch))
         (latents * normal(*latents.shape)).sum().backward()
         results.append({"latents": latents.detach(), **gradients(encoder), **gradients(it)})

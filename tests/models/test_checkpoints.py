@@ -17,7 +17,7 @@ from sensorium.inference import environment
 from sensorium.modalities import ImageConfig
 from sensorium.models.checkpoints import CONFIG, FORMAT, WEIGHTS, load, save
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import EncoderConfig
+from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig
 
 

@@ -68,7 +68,7 @@ def test_auto_asks_for_places_with_queries(everywhere: Everywhere | None) -> Non
     encoder = choose_encoder(PointsConfig(), facts)
     decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
     assert (decoder is None) == (everywhere is None)
-    assert (recipe.attention_init == "even") == (everywhere in (None, "flow"))
+    assert (recipe.attention_init == "default") == (everywhere in (None, "flow"))
     assert decoder is None or encoder.latent_channels % decoder.num_heads == 0
 
 
@@ -201,8 +201,8 @@ def test_two_training_steps_of_flow_on_photographs() -> None:
         sample = model.inputs.load({"frames": frames, "flow": flow})
         batch = {key: torch.from_numpy(values)[None] for key, values in sample.items()}
         generator = torch.Generator().manual_seed(number)
-        prepared = model.task.prepare(model.inputs, model.inputs.augment(batch, generator), generator)
-        loss = model.task.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
+        prepared = model.prepare(model.inputs.augment(batch, generator), generator)
+        loss = model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
         loss.backward()
         losses.append(float(loss.detach()))
         assert preset.recipe.gradient_clip is not None

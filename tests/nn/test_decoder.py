@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 import reference
 from builders import arrays, gradients, normal, shake, small_encoder
 from sensorium.errors import InputError
-from sensorium.nn.attention import Block
+from sensorium.nn import Decoder, DecoderConfig
+from sensorium.nn.attention import SelfAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.perceiver import Decoder, DecoderConfig
 from sensorium.nn.queries import LearnedQueries, Queries
-from sensorium.nn.rows import reading
 
 LATENTS = normal(2, 5, 8)
 
@@ -25,7 +24,7 @@ LATENTS = normal(2, 5, 8)
 def small_decoder(outputs: int | None = 3, **changes: object) -> Decoder:
     """A shaken decoder of queries of 6 channels."""
     config = DecoderConfig(**({"num_heads": 2} | changes))  # type: ignore[arg-type]
-    return shake(Decoder(config, width=8, channels=6, outputs=outputs))
+    return shake(Decoder(config, latent_channels=8, query_channels=6, output_channels=outputs))
 
 
 def asked(count: int = 7, *, batch: int = 2, masked: bool = False, seed: int = 1) -> Queries:
@@ -39,7 +38,7 @@ def asked(count: int = 7, *, batch: int = 2, masked: bool = False, seed: int = 1
     masked=st.booleans(),
     outputs=st.sampled_from([None, 3]),
     channels=st.sampled_from([(None, None), (4, None), (4, 10)]),
-    path=st.sampled_from(["auto", "projected", "folded"]),
+    path=st.sampled_from(["auto", "projected", "absorbed"]),
 )
 def test_a_decoder_is_the_papers(
     heads: int, residual: bool, masked: bool, outputs: int | None, channels: tuple[int | None, int | None], path: str
@@ -50,15 +49,15 @@ def test_a_decoder_is_the_papers(
     )
     queries = asked(masked=masked)
     mask = queries.mask
-    expected = reference.write(
+    expected = reference.decoder(
         queries.dense().numpy(),
         LATENTS.numpy(),
         arrays(decoder),
         heads=heads,
         residual=residual,
-        asked=None if mask is None else mask.numpy(),
+        query_mask=None if mask is None else mask.numpy(),
     )
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(decoder, path):  # type: ignore[arg-type]
         result = decoder(LATENTS, queries)
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
@@ -71,11 +70,11 @@ def test_chunks_subsets_and_single_queries_are_the_whole(seed: int, chunk: int, 
     exact = {"rtol": 1e-9, "atol": 1e-10}
     torch.testing.assert_close(decoder(LATENTS, queries, chunk=chunk), whole, **exact)
     where = torch.randint(7, (4,), generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(decoder(LATENTS, replace(queries, where=where)), whole[:, where], **exact)
+    torch.testing.assert_close(decoder(LATENTS, replace(queries, indices=where)), whole[:, where], **exact)
 
 
 def test_many_queries_are_chunked_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sensorium.nn.perceiver.CHUNK", 3)
+    monkeypatch.setattr("sensorium.nn.decoder.CHUNK", 3)
     decoder, sizes = small_decoder(), []
     decoder.cross_attention.register_forward_pre_hook(lambda _, arguments: sizes.append(arguments[0].shape[1]))
     decoder(LATENTS, asked())
@@ -85,7 +84,7 @@ def test_many_queries_are_chunked_without_gradients(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_masked_query_reads_nothing() -> None:
-    """Its answer depends on nothing but itself, and sends no slope to the latents."""
+    """Its answer depends on nothing but itself, and sends no gradient to the latents."""
     decoder, queries = small_decoder(), asked(masked=True)
     assert queries.mask is not None
     latents = LATENTS.clone().requires_grad_()
@@ -115,13 +114,14 @@ def test_gradients_reach_every_parameter(residual: bool) -> None:
     }
 
 
-def test_heads_start_as_they_are_told() -> None:
-    assert not Decoder(DecoderConfig(), width=8, channels=6, outputs=3, start="zeros").linear.weight.any()  # type: ignore[union-attr]
-    assert Decoder(DecoderConfig(), width=8, channels=6, outputs=3).linear.weight.all()  # type: ignore[union-attr]
+def test_the_linear_layer_starts_as_output_init_says() -> None:
+    sizes = {"latent_channels": 8, "query_channels": 6, "output_channels": 3}
+    assert not Decoder(DecoderConfig(), **sizes, output_init="zeros").linear.weight.any()  # type: ignore[union-attr]
+    assert Decoder(DecoderConfig(), **sizes).linear.weight.all()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("path", ["projected", "folded"])
-def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
+@pytest.mark.parametrize("path", ["projected", "absorbed"])
+def test_blocks_may_have_qk_and_value_channels_of_their_own(path: str) -> None:
     """As in the byte model: reads by several heads, of fewer query and more value channels than there are rows'."""
     encoder = small_encoder(
         channels=5, qk_channels=4, value_channels=10, num_cross_attention_heads=2, num_self_attention_heads=2
@@ -131,20 +131,20 @@ def test_reads_and_processes_may_have_channels_of_their_own(path: str) -> None:
     expected = reference.encode(
         values.numpy(),
         arrays(encoder),
-        reads=config.cross_attention,
-        processes=config.latent_transformer,
+        cross_attends=config.cross_attention,
+        latent_transformers=config.latent_transformer,
         layers=config.num_layers,
-        read_heads=2,
-        process_heads=2,
+        cross_heads=2,
+        self_heads=2,
     )
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result = encoder(ByteArray((Segment("rows", values),)))
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
 def test_gelu_is_the_authors_or_exact() -> None:
     x = normal(1, 2, 8)
-    tanh, erf = (shake(Block(8, heads=1, gelu=gelu)) for gelu in ("tanh", "erf"))  # type: ignore[arg-type]
+    tanh, erf = (shake(SelfAttention(8, num_heads=1, gelu=gelu)) for gelu in ("tanh", "erf"))  # type: ignore[arg-type]
     for block, approximate in ((tanh, "tanh"), (erf, "none")):
         assert block.mlp[1](x).equal(torch.nn.functional.gelu(x, approximate=approximate))
 
@@ -167,5 +167,5 @@ def test_queries_that_do_not_fit_are_refused() -> None:
         small_decoder()(LATENTS, LearnedQueries(2, 5)())
     with pytest.raises(InputError, match="queries for 3 examples, the latents are of 2"):
         small_decoder()(LATENTS, asked(batch=3))
-    with pytest.raises(InputError, match="encoder: 2 heads do not divide a width of 5"):
+    with pytest.raises(InputError, match="encoder: self-attention: 2 heads do not divide 5 channels"):
         small_encoder(channels=6, num_cross_attention_heads=2, qk_channels=5)

@@ -14,24 +14,23 @@ from torch import nn
 
 from builders import gradients, grid_array, leaves, normal, rows_of, small_encoder
 from sensorium.models.recipe import RecipeConfig
+from sensorium.nn import Encoder, EncoderConfig, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.perceiver import Encoder, EncoderConfig
-from sensorium.nn.rows import reading
 from sensorium.training.recipe import optimizers
 
 LAYERS = 200
 LIMIT = 2 * 2**30  # bytes
 
 
-@pytest.mark.parametrize("path", ["folded", "projected", "structured"])
-def test_checkpointing_changes_no_gradient(path: Literal["folded", "projected", "structured"]) -> None:
+@pytest.mark.parametrize("path", ["absorbed", "projected", "structured"])
+def test_checkpointing_changes_no_gradient(path: Literal["absorbed", "projected", "structured"]) -> None:
     """The same answer and the same gradients to the bit, of learned positions and modality_embeddings too, which all
     reads share."""
     results = []
     for checkpointing in (False, True):
         array = ByteArray((grid_array((3, 4), modality_channels=4),))
         encoder = small_encoder(array.channels)
-        with reading(path):
+        with attention_path(encoder, path):
             latents = encoder(array, checkpointing=checkpointing)
         latents.square().sum().backward()
         results.append({"answer": latents.detach(), **gradients(encoder)})

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from sensorium.nn.attention import Block
+from sensorium.nn import Encoder, EncoderConfig, MeanDecoder
+from sensorium.nn.attention import CrossAttention
 from sensorium.nn.initialisation import TRUNCATION, fan_in, lecun, truncated_normal
-from sensorium.nn.perceiver import Encoder, EncoderConfig, MeanDecoder
 
 
 def test_the_truncation_constant_is_the_truncated_normals_deviation() -> None:
@@ -22,7 +22,7 @@ def test_the_truncation_constant_is_the_truncated_normals_deviation() -> None:
 
 def test_attention_and_mlp_linears_have_the_true_deviation() -> None:
     """sqrt(1 / inputs) after the truncation at two standard deviations, biases zero, in every linear of a block."""
-    block = Block(256, inputs=64, heads=1)
+    block = CrossAttention(256, input_channels=64, num_heads=1)
     linears = [module for module in block.modules() if isinstance(module, nn.Linear)]
     assert len(linears) == 6
     for linear in linears:
@@ -47,7 +47,7 @@ def test_latents_start_small() -> None:
 
 def test_the_head_starts_at_zero() -> None:
     """Every answer is 0 before training."""
-    head = MeanDecoder(16, outputs=5)
+    head = MeanDecoder(16, output_channels=5)
     assert not any(parameter.any() for parameter in head.parameters())
     assert not head(torch.randn(2, 3, 16)).any()
 

@@ -30,25 +30,25 @@ def several(*, masked: bool = False) -> Queries:
 def test_a_part_is_an_index_into_the_whole(seed: int, count: int, masked: bool) -> None:
     """Of any segments, in any order, the same one twice too; their masks and what is given per query alike."""
     every = several(masked=masked)
-    where = torch.randint(18, (count,), generator=torch.Generator().manual_seed(seed))
-    some = replace(every, where=where)
+    indices = torch.randint(18, (count,), generator=torch.Generator().manual_seed(seed))
+    some = replace(every, indices=indices)
     assert some.count == count
-    torch.testing.assert_close(some.dense(), every.dense()[:, where], rtol=0, atol=0)
+    torch.testing.assert_close(some.dense(), every.dense()[:, indices], rtol=0, atol=0)
     assert (some.mask is None) == (not masked)
     if every.mask is not None and some.mask is not None:
-        assert some.mask.equal(every.mask[:, where])
+        assert some.mask.equal(every.mask[:, indices])
     numbers = torch.arange(18).expand(2, -1)
-    pieces = some.split(numbers[:, where])
+    pieces = some.split(numbers[:, indices])
     assert list(pieces) == ["grid 0", "rows", "one"]
     for name, piece in every.split(numbers).items():
-        wanted = where[torch.isin(where, piece[0])]
+        wanted = indices[torch.isin(indices, piece[0])]
         assert pieces[name][0].equal(wanted)
 
 
 @pytest.mark.parametrize("size", [1, 4, 17, 18, 100])
 def test_chunks_are_the_whole(size: int) -> None:
     every = several(masked=True)
-    for asked in (every, replace(every, where=torch.tensor([17, 3, 3, 12]))):
+    for asked in (every, replace(every, indices=torch.tensor([17, 3, 3, 12]))):
         chunks = list(asked.chunks(size))
         assert max(chunk.count for chunk in chunks) <= size
         assert torch.cat([chunk.dense() for chunk in chunks], dim=1).equal(asked.dense())
@@ -61,7 +61,7 @@ def test_learned_queries_are_small_parameters() -> None:
     assert float(queries.table.detach().abs().max()) <= 0.04
     assert queries().dense().equal(queries.table[None])
     assert queries(7).dense().equal(queries.table[None, :7])
-    assert queries(7, where=torch.tensor([5, 0])).dense().equal(queries.table[None, [5, 0]])
+    assert queries(7, indices=torch.tensor([5, 0])).dense().equal(queries.table[None, [5, 0]])
     mask = torch.tensor([[True, False], [True, True]])
     asked = queries(2, mask=mask)
     assert asked.mask is not None
@@ -74,8 +74,8 @@ def test_the_published_spacing_is_the_authors() -> None:
     positions = fourier_grid((3, 5), bands=2, resolution=(7.0, 9.0), spacing="published")
     indices = np.stack(np.meshgrid(np.arange(3), np.arange(5), indexing="ij"), -1).reshape(-1, 2)
     expected = reference.fourier(-1 + 2 * indices / [3, 5], bands=2, resolution=(7, 9))
-    where = torch.tensor([14, 0, 7])
-    np.testing.assert_allclose(queries_at(positions, where=where).dense()[0].numpy(), expected[where], atol=1e-6)
+    indices = torch.tensor([14, 0, 7])
+    np.testing.assert_allclose(queries_at(positions, indices=indices).dense()[0].numpy(), expected[indices], atol=1e-6)
     assert float(positions.dense()[:, :2].max()) < 1
 
 
@@ -89,16 +89,16 @@ def test_points_are_asked_like_grids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "message"),
+    ("indices", "message"),
     [
-        (torch.tensor([0, 18]), "rows 0 to 18; there are 18"),
-        (torch.tensor([-1]), "rows -1 to -1"),
+        (torch.tensor([0, 18]), "indices from 0 to 18; there are 18"),
+        (torch.tensor([-1]), "indices from -1 to -1"),
         (torch.tensor([[0]]), "a list of rows"),
         (torch.tensor([1], dtype=torch.int32), "int64; got torch.int32"),
     ],
 )
-def test_rows_that_are_not_there_are_refused(where: torch.Tensor, message: str) -> None:
+def test_rows_that_are_not_there_are_refused(indices: torch.Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        replace(several(), where=where)
+        replace(several(), indices=indices)
     with pytest.raises(InputError, match="3 queries, only 2"):
         LearnedQueries(2, 4)(3)

@@ -1,4 +1,8 @@
-"""What was read of single files: the answer is predict's, the maps are the signal's, the page is whole and harmless."""
+"""``sensorium explain``: predictions are predict's, maps have the signal's shape, the page is complete and harmless.
+
+Tests of drawings check that a picture is the one that the same drawing function makes of the expected signal, and how
+many there are; they do not check what is on it.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sensorium.inference.evaluation import explain as heat_of
+from sensorium.inference.evaluation import reconstructed
+from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
 
 import sensorium as sm
 from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
-from sensorium.inference.evaluation import explain as heat_of
-from sensorium.inference.evaluation import reconstructed
 from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
 from sensorium.report import drawings
 from sensorium.report import explanation as explain
-from sensorium.report.summary import percent
+from sensorium.report.formats import format_percent
 from sensorium.tasks import ClassifyConfig, MLMConfig, ReconstructConfig, RegressConfig, TagConfig
 
 HOSTILE = "<b>&"
@@ -95,14 +99,14 @@ def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None
     """Each its own example's, whatever the lengths of the others; one a read, in [0, 1]; the names beside them."""
     maps = maps_of(sm.explain_files(run_of(tmp_path / "run", TEXT), texts))
     assert maps.pop("files").tolist() == list(map(str, texts))
-    assert set(maps) == {f"{example}/read{read}/text" for example in range(3) for read in (1, 2)}
-    assert [maps[f"{example}/read1/text"].shape for example in range(3)] == [(4, 1), (20, 1), (40, 1)]
+    assert set(maps) == {f"{example}/cross_attend{number}/text" for example in range(3) for number in (1, 2)}
+    assert [maps[f"{example}/cross_attend1/text"].shape for example in range(3)] == [(4, 1), (20, 1), (40, 1)]
     for values in maps.values():
         assert values.dtype == np.float32
         assert values.min() >= 0
         assert 0 < values.max() <= 1
     alone = maps_of(sm.explain_files(tmp_path / "run", texts[:1]))
-    np.testing.assert_allclose(alone["0/read2/text"], maps["0/read2/text"], atol=1e-6)
+    np.testing.assert_allclose(alone["0/cross_attend2/text"], maps["0/cross_attend2/text"], atol=1e-6)
 
 
 def test_maps_are_those_of_the_report(texts: list[Path], tmp_path: Path) -> None:
@@ -112,7 +116,9 @@ def test_maps_are_those_of_the_report(texts: list[Path], tmp_path: Path) -> None
     model = sm.load(run)
     view = model.inputs.view({"text": torch.from_numpy(model.inputs.load(texts[1])["text"])[None]})
     for read in (0, 1):
-        np.testing.assert_allclose(maps[f"1/read{read + 1}/text"], heat_of(model, view, read=read)[0], atol=1e-6)
+        np.testing.assert_allclose(
+            maps[f"1/cross_attend{read + 1}/text"], heat_of(model, view, read=read)[0], atol=1e-6
+        )
 
 
 def test_several_senses(films: list[Path], tmp_path: Path) -> None:
@@ -120,11 +126,11 @@ def test_several_senses(films: list[Path], tmp_path: Path) -> None:
     explanation = sm.explain_files(run_of(tmp_path / "run", BOTH), films)
     maps = maps_of(explanation)
     assert {name for name in maps if name.startswith("0/")} == {
-        f"0/read{r}/{s}" for r in (1, 2) for s in BOTH.modalities
+        f"0/cross_attend{number}/{name}" for number in (1, 2) for name in BOTH.modalities
     }
-    assert {name for name in maps if name.startswith("1/")} == {"1/read1/video", "1/read2/video"}
-    assert maps["0/read1/video"].shape == (4, 1, 16, 16)
-    assert maps["0/read1/audio"].shape == (AUDIO.steps, AUDIO.mels, 1)
+    assert {name for name in maps if name.startswith("1/")} == {"1/cross_attend1/video", "1/cross_attend2/video"}
+    assert maps["0/cross_attend1/video"].shape == (4, 1, 16, 16)
+    assert maps["0/cross_attend1/audio"].shape == (AUDIO.steps, AUDIO.mels, 1)
     whole, silent = (row["shares"] for row in explanation.rows)
     for read in range(2):
         assert set(whole[read]) == {"audio", "video"}
@@ -137,9 +143,9 @@ def test_several_senses(films: list[Path], tmp_path: Path) -> None:
 def test_what_a_read_does_not_look_at_is_cold(films: list[Path], tmp_path: Path) -> None:
     explanation = sm.explain_files(run_of(tmp_path / "run", BOTH, attends_to=(("audio",), None)), films[:1])
     maps = maps_of(explanation)
-    assert maps["0/read1/video"].max() == 0
-    assert maps["0/read1/audio"].max() > 0
-    assert maps["0/read2/video"].max() > 0
+    assert maps["0/cross_attend1/video"].max() == 0
+    assert maps["0/cross_attend1/audio"].max() > 0
+    assert maps["0/cross_attend2/video"].max() > 0
     assert explanation.rows[0]["shares"][0] == pytest.approx({"audio": 1.0, "video": 0.0})
 
 
@@ -153,10 +159,10 @@ def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
     page = explanation.page.read_text(encoding="utf-8")
     assert f"<pre>{escape(row['answer'])}</pre>" in page
     for number, hole in enumerate(row["holes"], start=1):
-        told = ", ".join(f"{escape(byte)} <b>{percent(score)}</b>" for byte, score in hole.items())
+        told = ", ".join(f"{escape(byte)} <b>{format_percent(score)}</b>" for byte, score in hole.items())
         assert f'<th scope="row">Hole {number}</th><td>{told}</td>' in page
     assert "Hole 3" not in page
-    assert maps_of(explanation)["0/read1/text"].shape == (6, 1)
+    assert maps_of(explanation)["0/cross_attend1/text"].shape == (6, 1)
 
 
 @pytest.mark.parametrize("hidden", [0.0, 0.5])
@@ -172,10 +178,10 @@ def test_a_reconstruction_is_drawn_beside_the_signal(hidden: float, tmp_path: Pa
     assert page.count(">Reconstruction</figcaption>") == 2
     model = sm.load(run)
     view = {"points": torch.from_numpy(model.inputs.load(clouds[1])["points"])[None]}
-    drawn = drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=explain.SHARP)
+    drawn = drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=explain.DPI)
     assert f'src="{drawn}"' in page
     posed = model.task.prepare(model.inputs, view).inputs
-    unread = maps_of(explanation)["1/read1/points"] == 0
+    unread = maps_of(explanation)["1/cross_attend1/points"] == 0
     assert unread.sum() == 12 * hidden
     assert unread[:, 0].tolist() == posed.get("points.hidden", torch.zeros(1, 12, dtype=torch.bool))[0].tolist()
 
@@ -187,7 +193,7 @@ def test_the_page_needs_nothing_else_and_is_harmless(films: list[Path], tmp_path
     page = explanation.page.read_text(encoding="utf-8")
     assert page.count("<section>") == page.count("<h2>") == 2
     assert page.count('<img src="data:image/webp;base64,') == 2 * 3
-    assert page.count(">Read 2 of 2</figcaption>") == 2
+    assert page.count(">Cross-attend 2 of 2</figcaption>") == 2
     assert page.count('<th scope="row">audio</th>') == 1
     assert HOSTILE not in page.replace("<b>&lt;", "")
     assert not re.search(r"""\s(src|href)\s*=\s*(?!\s*"data:)|<script|https?://""", page)
@@ -198,8 +204,8 @@ def test_of_many_examples_some_are_drawn_and_all_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A table has an example a line; page and terminal say what is not drawn. Of many reads, too."""
-    monkeypatch.setattr(explain, "MOST_DRAWN", 3)
-    monkeypatch.setattr(explain, "MOST_READS", 2)
+    monkeypatch.setattr(explain, "MAX_DRAWN", 3)
+    monkeypatch.setattr(explain, "MAX_MAPS_DRAWN", 2)
     table = tmp_path / "people.csv"
     table.write_text("\n".join(["age,city,costs $ and $", *(f"{age},x,{age / 7}" for age in range(5))]))
     run = run_of(tmp_path / "run", TABLE, cross_attention=(0, 1, 1), latent_transformer=(0, 0, 0))
@@ -209,12 +215,12 @@ def test_of_many_examples_some_are_drawn_and_all_are_told(
     assert said.splitlines()[-1] == f"explanation: {tmp_path / 'out' / 'explanation.html'}"
     assert said.count("people.csv row") == 5
     page = (tmp_path / "out" / "explanation.html").read_text(encoding="utf-8")
-    assert "the first 3 of 5 examples" in page
-    assert "2 of 3 reads" in page
+    assert "This page shows the first 3 of 5 examples." in page
+    assert "It shows 2 of 3 cross-attends." in page
     assert page.count("<img ") == 3 * 3
     with np.load(tmp_path / "out" / "maps.npz") as arrays:
         assert len(arrays.files) == 1 + 5 * 3
-        assert arrays["4/read3/table"].shape == (3, 1)
+        assert arrays["4/cross_attend3/table"].shape == (3, 1)
 
 
 def test_the_terminal_tells_the_shares(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +239,7 @@ def test_points_are_explained_from_a_file_of_many(tmp_path: Path) -> None:
     """Arrays hold several examples; of a cloud of more points than the model takes, those that it takes are shown."""
     np.savez(tmp_path / "clouds.npz", x=np.random.default_rng(0).normal(size=(3, 30, 3)), y=np.arange(3) % 2)
     maps = maps_of(sm.explain_files(run_of(tmp_path / "run", PointsConfig(points=12)), [tmp_path / "clouds.npz"]))
-    assert [maps[f"{example}/read1/points"].shape for example in range(3)] == [(12, 1)] * 3
+    assert [maps[f"{example}/cross_attend1/points"].shape for example in range(3)] == [(12, 1)] * 3
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -264,7 +270,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert "choose another --out" in refusal(capsys, run, texts[0], "--out", here)
     assert "--jsn" in refusal(capsys, run, texts[0], "--jsn")
     blind = run_of(tmp_path / "blind", TEXT, cross_attention=(None,), latent_transformer=(0,))
-    assert "no reads" in refusal(capsys, blind, texts[0])
+    assert "no cross-attends" in refusal(capsys, blind, texts[0])
     (run / "model.safetensors").write_bytes(b"cut short")
     assert "damaged" in refusal(capsys, run, texts[0])
 
@@ -279,7 +285,7 @@ def test_a_failure_halfway_keeps_what_was_there(
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(explain, "_put", fails)
+    monkeypatch.setattr(explain, "_add_array", fails)
     with pytest.raises(InputError, match=r"maps\.npz: cannot be written \(No space left on device\)"):
         sm.explain_files(tmp_path / "run", texts)
     assert {path: path.read_bytes() for path in explanation.page.parent.iterdir()} == before

@@ -12,7 +12,7 @@ from builders import shake
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig, PairConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import FlowConfig
 from sensorium.tasks.warps import WarpConfig
 
@@ -51,21 +51,21 @@ def scores(model: Perceiver, *pieces: tuple[Tensor, Tensor]) -> dict[str, float]
     """The metrics after answers (batch × 2 × height × width) and true flows, one after the other."""
     metrics = model.task.metrics()
     for found, flow in pieces:
-        answer = model({"pair": torch.rand(len(found), 2, 3, *found.shape[-2:])})
-        answer = type(answer)(found.flatten(2).mT, answer.queries, answer.inputs)
-        model.task.score(metrics, answer, flow.flatten(2).mT)
+        prediction = model({"pair": torch.rand(len(found), 2, 3, *found.shape[-2:])})
+        prediction = type(prediction)(found.flatten(2).mT, prediction.queries, prediction.inputs)
+        model.task.update_metrics(metrics, prediction, flow.flatten(2).mT)
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
 def test_some_pixels_are_those_of_the_whole() -> None:
-    model, where = shake(small()), torch.tensor([53, 0, 7])
-    whole, some = model(batch()), model(batch(), where)
+    model, indices = shake(small()), torch.tensor([53, 0, 7])
+    whole, part = model(batch()), model(batch(), indices)
     assert whole.flow.shape == (3, 2, 6, 9)
     assert whole.output.std() > 0.01
-    torch.testing.assert_close(some.output, whole.output[:, where])
-    torch.testing.assert_close(whole.flow[:, :, 5, 8], some.output[:, 0])
-    with pytest.raises(InputError, match="ask without where"):
-        _ = some.flow
+    torch.testing.assert_close(part.output, whole.output[:, indices])
+    torch.testing.assert_close(whole.flow[:, :, 5, 8], part.output[:, 0])
+    with pytest.raises(InputError, match="predict without query indices"):
+        _ = part.flow
 
 
 def test_encoded_once_and_asked_in_chunks_is_asked_at_once() -> None:
@@ -73,7 +73,7 @@ def test_encoded_once_and_asked_in_chunks_is_asked_at_once() -> None:
     queries, latents = model.queries(batch()), model.encode(batch())
     assert queries is not None
     rows = model.decoder(latents, queries, chunk=7)  # type: ignore[call-arg]
-    torch.testing.assert_close(model.task.predict(model.inputs, rows, queries).output, model(batch()).output)
+    torch.testing.assert_close(model.task.predict(rows, queries).output, model(batch()).output)
 
 
 def test_a_query_is_the_row_that_was_read() -> None:
@@ -99,7 +99,7 @@ def test_a_pixel_s_answer_is_in_units_of_the_scale() -> None:
     for scale in (0.2, 5.0):
         model = small(scale=scale)
         queries = model.queries({"pair": batch(1)["pair"].float()})
-        torch.testing.assert_close(model.task.predict(model.inputs, rows, queries).output, rows * scale)
+        torch.testing.assert_close(model.task.predict(rows, queries).output, rows * scale)
         assert not model({"pair": batch()["pair"].float()}).flow.any()
 
 
@@ -153,7 +153,7 @@ def test_metrics_by_hand() -> None:
 def test_training_asks_for_some_pixels_and_evaluation_for_all() -> None:
     """The same pixels of every example, other ones each time; their loss is that of the whole answer there."""
     model, view = shake(small(num_queries=10)), batch()
-    prepared, other = (model.task.prepare(model.inputs, view, seeded(seed)) for seed in (0, 1))
+    prepared, other = (model.prepare(view, seeded(seed)) for seed in (0, 1))
     assert prepared.query_indices is not None
     assert prepared.targets.equal(view["pair.flow"].flatten(2).mT[:, prepared.query_indices])
     assert len(prepared.query_indices.unique()) == 10
@@ -161,18 +161,18 @@ def test_training_asks_for_some_pixels_and_evaluation_for_all() -> None:
     assert "pair.flow" not in prepared.inputs
     found, whole = model(prepared.inputs, prepared.query_indices).output, model(view).output
     torch.testing.assert_close(
-        model.task.loss(found, prepared.targets), model.task.loss(whole[:, prepared.query_indices], prepared.targets)
+        model.loss(found, prepared.targets), model.loss(whole[:, prepared.query_indices], prepared.targets)
     )
-    every = model.task.prepare(model.inputs, view)
+    every = model.prepare(view)
     assert every.query_indices is None
     assert every.targets.mT.unflatten(2, (6, 9)).equal(view["pair.flow"])
-    assert model.task.prepare(model.inputs, {"pair": view["pair"]}).targets is None
+    assert model.prepare({"pair": view["pair"]}).targets is None
 
 
 def test_every_parameter_is_trained() -> None:
     model = shake(small(num_queries=10)).train()
-    prepared = model.task.prepare(model.inputs, batch(), seeded())
-    model.task.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets).backward()
+    prepared = model.prepare(batch(), seeded())
+    model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets).backward()
     idle = {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
     assert all(name.endswith("key.bias") for name in idle)  # constant over the rows: it drops out of every softmax
 
@@ -181,13 +181,13 @@ def test_single_pictures_become_pairs() -> None:
     """Of the model's size; in evaluation the same ones whoever else is asked, in training others each time."""
     model = small(PairConfig(size=(24, 32), channels=8, bands=2), warps=WarpConfig(motion=4.0), num_queries=50)
     pictures = {"pair": torch.randint(0, 256, (3, 1, 3, 40, 50), generator=seeded(), dtype=torch.uint8)}
-    together = model.task.prepare(model.inputs, pictures)
+    together = model.prepare(pictures)
     assert together.inputs["pair"].shape == (3, 2, 3, 24, 32)
     assert together.targets.shape == (3, 24 * 32, 2)
-    alone = model.task.prepare(model.inputs, {"pair": pictures["pair"][1:2]})
+    alone = model.prepare({"pair": pictures["pair"][1:2]})
     torch.testing.assert_close(alone.inputs["pair"][0], together.inputs["pair"][1])
     torch.testing.assert_close(alone.targets[0], together.targets[1])
-    one, same, other = (model.task.prepare(model.inputs, pictures, seeded(seed)) for seed in (1, 1, 2))
+    one, same, other = (model.prepare(pictures, seeded(seed)) for seed in (1, 1, 2))
     assert one.inputs["pair"].equal(same.inputs["pair"])
     assert one.targets.equal(same.targets)
     assert not one.inputs["pair"].equal(other.inputs["pair"])
@@ -196,14 +196,14 @@ def test_single_pictures_become_pairs() -> None:
     assert model(one.inputs, one.query_indices).output.shape == one.targets.shape
 
 
-def test_what_cannot_be_asked_is_refused() -> None:
+def test_what_cannot_be_predicted_is_refused() -> None:
     with pytest.raises(InputError, match="only pairs of frames show motion; the model reads image"):
         small(ImageConfig(size=(8, 8)))
     for settings in ({"scale": 0.0}, {"num_queries": 0}, {"pyramid_levels": 0}):
-        with pytest.raises(InputError, match="scale, asked and levels must be positive"):
+        with pytest.raises(InputError, match="scale, num_queries and pyramid_levels must be positive"):
             small(**settings)
     model = small()
     with pytest.raises(InputError, match=r"give pairs, or set task\.warps"):
-        model.task.prepare(model.inputs, {"pair": torch.rand(1, 1, 3, 6, 9)})
-    with pytest.raises(InputError, match="'flow' asks queries; give the model a decoder"):
+        model.prepare({"pair": torch.rand(1, 1, 3, 6, 9)})
+    with pytest.raises(InputError, match="'flow' has queries; give the model a decoder"):
         Perceiver(PerceiverConfig(inputs=PAIR, encoder=ENCODER, task=FlowConfig()))

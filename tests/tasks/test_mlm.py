@@ -15,7 +15,7 @@ from sensorium.modalities import ImageConfig, TextConfig
 from sensorium.modalities.text import MASK, Text
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import IGNORED, MLMConfig
 
 TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")
@@ -60,7 +60,7 @@ def test_whole_words_are_hidden(seed: int | None) -> None:
     """At least one of each text; the target is the byte there, and nothing where nothing is hidden."""
     model, batch = small(), batch_of(*TEXTS)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    prepared = model.task.prepare(model.inputs, batch, generator)
+    prepared = model.prepare(batch, generator)
     hidden = prepared.targets != IGNORED
     assert prepared.targets[hidden].equal(batch["text"][hidden])
     assert prepared.inputs["text"].equal(batch["text"].masked_fill(hidden, MASK))
@@ -72,23 +72,23 @@ def test_whole_words_are_hidden(seed: int | None) -> None:
 def test_the_share_is_what_it_says() -> None:
     """15 % of many words."""
     model, text = small(), "a " * 4000
-    hidden = model.task.prepare(model.inputs, batch_of(text), torch.Generator().manual_seed(0)).targets != IGNORED
+    hidden = model.prepare(batch_of(text), torch.Generator().manual_seed(0)).targets != IGNORED
     assert float(hidden[:, ::2].float().mean()) == pytest.approx(0.15, abs=0.02)
 
 
 def test_an_evaluation_asks_the_same_whoever_else_is_asked() -> None:
     model = small()
-    together = model.task.prepare(model.inputs, batch_of(*TEXTS)).targets
+    together = model.prepare(batch_of(*TEXTS)).targets
     for place, text in enumerate(TEXTS):
-        alone = model.task.prepare(model.inputs, batch_of(text)).targets
+        alone = model.prepare(batch_of(text)).targets
         assert alone[0].equal(together[place, : len(text)])
 
 
-def test_answers_are_tied_to_the_embedding() -> None:
+def test_logits_are_products_with_the_embedding() -> None:
     """rows · embeddingᵀ + bias; the embedding is registered once."""
     model, rows = small(), torch.randn(2, 5, 8)
     torch.nn.init.normal_(model.task.bias)
-    output = model.task.predict(model.inputs, rows, None).output
+    output = model.task.predict(rows, None).output
     assert isinstance(model.inputs, Text)
     torch.testing.assert_close(output, rows @ model.inputs.byte_embedding.weight.T + model.task.bias)
     names = [name for name, _ in model.named_parameters() if name.endswith("byte_embedding.weight")]
@@ -97,28 +97,28 @@ def test_answers_are_tied_to_the_embedding() -> None:
 
 def test_the_loss_is_of_hidden_bytes_and_trains_everything() -> None:
     model, batch = small(), batch_of(*TEXTS)
-    prepared = model.task.prepare(model.inputs, batch)
-    answer = model(prepared.inputs, prepared.query_indices)
-    assert answer.output.shape == (3, 25, 262)
-    loss = model.task.loss(answer.output, prepared.targets)
+    prepared = model.prepare(batch)
+    prediction = model(prepared.inputs, prepared.query_indices)
+    assert prediction.output.shape == (3, 25, 262)
+    loss = model.loss(prediction.output, prepared.targets)
     hidden = prepared.targets != IGNORED
-    logs = answer.scores[hidden].gather(1, prepared.targets[hidden][:, None]).log()
+    logs = prediction.scores[hidden].gather(1, prepared.targets[hidden][:, None]).log()
     assert float(loss.detach()) == pytest.approx(-float(logs.mean()), rel=1e-4)
     loss.backward()
     idle = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert all(name.endswith("key.bias") for name in idle)  # constant over the rows: it drops out of every softmax
     metrics = model.task.metrics()
-    model.task.score(metrics, answer, prepared.targets)
+    model.task.update_metrics(metrics, prediction, prepared.targets)
     found = {name: float(value) for name, value in metrics.compute().items()}
     assert found["bits_per_byte"] == pytest.approx(float(loss.detach()) / math.log(2), rel=1e-4)
-    assert found["accuracy"] == pytest.approx(model.task.training_accuracy(answer.output, prepared.targets))
+    assert found["accuracy"] == pytest.approx(model.task.training_accuracy(prediction.output, prepared.targets))
     nothing = torch.full_like(prepared.targets, IGNORED)
-    assert float(model.task.loss(answer.output.detach(), nothing)) == 0.0
+    assert float(model.loss(prediction.output.detach(), nothing)) == 0.0
 
 
-def test_some_bytes_may_be_asked() -> None:
-    model, batch, where = small().eval(), batch_of(*TEXTS), torch.tensor([3, 0])
-    torch.testing.assert_close(model(batch, where).output, model(batch).output[:, where], rtol=1e-5, atol=1e-6)
+def test_some_bytes_are_those_of_the_whole() -> None:
+    model, batch, indices = small().eval(), batch_of(*TEXTS), torch.tensor([3, 0])
+    torch.testing.assert_close(model(batch, indices).output, model(batch).output[:, indices], rtol=1e-5, atol=1e-6)
 
 
 def test_what_cannot_be_filled_in_is_refused() -> None:
@@ -126,9 +126,9 @@ def test_what_cannot_be_filled_in_is_refused() -> None:
         Perceiver(
             PerceiverConfig(inputs=ImageConfig(size=(4, 4)), encoder=ENCODER, decoder=DecoderConfig(), task=MLMConfig())
         )
-    with pytest.raises(InputError, match="'mlm' asks queries; give the model a decoder"):
+    with pytest.raises(InputError, match="'mlm' has queries; give the model a decoder"):
         Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ENCODER, task=MLMConfig()))
-    with pytest.raises(InputError, match=r"this model answers queries; give it those of model.queries"):
+    with pytest.raises(InputError, match=r"this model needs queries; give it those of model.queries"):
         small().decode(torch.zeros(1, 4, 16))
 
 
@@ -139,12 +139,13 @@ def test_holes_of_a_text_are_filled(tmp_path: Path, capsys: pytest.CaptureFixtur
     texts = {"holes": "a [MASK][MASK]é[MASK].", "whole": "nothing hidden", "long": "word " * 20 + "[MASK]"}
     for name, text in texts.items():
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
-    (row,) = sm.predict(tmp_path / "run", [tmp_path / "holes.txt"], top=2)
+    (answer,) = sm.predict(tmp_path / "run", [tmp_path / "holes.txt"], top=2)
     numbers = torch.tensor([[*b"a ", -3, -3, *"é".encode(), -3, *b"."]]) + 6
     wanted = model.eval()({"text": numbers}).scores[0, [2, 3, 6], 6:]
-    assert [len(hole) for hole in row["holes"]] == [2, 2, 2]
-    assert [max(hole.values()) for hole in row["holes"]] == pytest.approx(wanted.amax(1).tolist())
-    assert row["answer"].startswith("a ")
+    assert answer.holes is not None
+    assert [len(hole) for hole in answer.holes] == [2, 2, 2]
+    assert [max(hole.values()) for hole in answer.holes] == pytest.approx(wanted.amax(1).tolist())
+    assert str(answer.answer).startswith("a ")
     main(["predict", str(tmp_path / "run"), str(tmp_path / "holes.txt")])
     assert "holes.txt" in capsys.readouterr().out
     for name, told in (("whole", "nothing is to be filled in; write"), ("long", "101 bytes, the model reads 30")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sensorium.modalities import (
 )
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import ReconstructConfig
 
 ENCODER = EncoderConfig(
@@ -90,15 +91,15 @@ def test_every_kind_of_signal_is_reconstructed(kind: str, hidden: float) -> None
     """In its own shape; the loss is finite and trains every parameter; metrics are numbers, larger is better."""
     inputs, batch = SENSES[kind]
     model = small(inputs, mask_ratio=hidden)
-    prepared = model.task.prepare(model.inputs, batch, seeded())
-    answer = model(prepared.inputs, prepared.query_indices)
-    assert answer.signals[kind].shape == batch[kind].shape
-    loss = model.task.loss(answer.output, prepared.targets)
+    prepared = model.prepare(batch, seeded())
+    prediction = model(prepared.inputs, prepared.query_indices)
+    assert prediction.signals[kind].shape == batch[kind].shape
+    loss = model.loss(prediction.output, prepared.targets)
     loss.backward()
     idle = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert all(name.endswith("key.bias") for name in idle)
     metrics = model.task.metrics()
-    model.task.score(metrics, answer, prepared.targets)
+    model.task.update_metrics(metrics, prediction, prepared.targets)
     found = metrics.compute()
     assert all(value.isfinite() for value in found.values())
     assert model.task.primary_metric in found
@@ -107,10 +108,10 @@ def test_every_kind_of_signal_is_reconstructed(kind: str, hidden: float) -> None
 @pytest.mark.parametrize("kind", SENSES)
 @pytest.mark.parametrize("tokens", [False, True])
 def test_a_hidden_row_never_reaches_the_model(kind: str, tokens: bool) -> None:
-    """Whatever else stands where a row is hidden, the answer is the same; elsewhere it is not."""
+    """Whatever values a hidden row has, the latents are the same; elsewhere it is not."""
     inputs, batch = SENSES[kind]
     model = small(inputs, mask_ratio=0.5, mask_tokens=tokens)
-    posed = model.task.prepare(model.inputs, batch, seeded()).inputs
+    posed = model.prepare(batch, seeded()).inputs
     hidden = posed[f"{kind}.hidden"]
     assert hidden.any(1).all()
     assert not hidden.all(1).any()
@@ -119,7 +120,7 @@ def test_a_hidden_row_never_reaches_the_model(kind: str, tokens: bool) -> None:
     for chosen, same in ((hidden, True), (~hidden, False)):
         room = modality.attention_map(chosen.float(), batch) > 0
         room = room.reshape(batch[kind].shape) if room.numel() == batch[kind].numel() else room
-        if kind == "points":  # of which only what is measured can be hidden: where they are is asked
+        if kind == "points":  # only their features can be hidden: their coordinates are in the queries
             room = room & (torch.arange(5) > 2)
         changed = {**posed, kind: torch.where(room, other, batch[kind])}
         with torch.no_grad():
@@ -138,14 +139,14 @@ def test_a_part_is_that_part_of_the_whole(elements: tuple[str, ...]) -> None:
     model, batch = small(FUSION, elementwise=elements), together()
     whole = model(batch)
     rows = model.queries(batch).count
-    where = torch.randperm(rows, generator=seeded())[:20]
-    part = model(batch, where)
+    indices = torch.randperm(rows, generator=seeded())[:20]
+    part = model(batch, indices)
     start = 0
     for name, rows in whole.output.items():
-        chosen = where[(where >= start) & (where < start + rows.shape[1])] - start
+        chosen = indices[(indices >= start) & (indices < start + rows.shape[1])] - start
         torch.testing.assert_close(part.output[name], rows[:, chosen], rtol=1e-5, atol=1e-6)
         start += rows.shape[1]
-    with pytest.raises(InputError, match="a signal needs all of its places"):
+    with pytest.raises(InputError, match="a signal needs all of its rows"):
         _ = part.signals
 
 
@@ -155,38 +156,35 @@ def test_training_asks_for_some_places() -> None:
         small(FUSION, elementwise=("video",), num_queries={"video": 50, "audio": 4}, mask_ratio={"label": 0.5}),
         together(),
     )
-    prepared = model.task.prepare(model.inputs, batch, seeded())
+    prepared = model.prepare(batch, seeded())
     assert {name: wanted.values.shape[1] for name, wanted in prepared.targets.items()} == {
         "video": 50,
         "audio": 4,
         "label": 1,
     }
     assert len(prepared.query_indices) == 55
-    answer = model(prepared.inputs, prepared.query_indices)
-    assert {name: piece.shape[1:] for name, piece in answer.output.items()} == {
+    prediction = model(prepared.inputs, prepared.query_indices)
+    assert {name: piece.shape[1:] for name, piece in prediction.output.items()} == {
         "video": (50, 3),
         "audio": (4, 8),
         "label": (1, 5),
     }
-    every = model.task.prepare(model.inputs, batch)
+    every = model.prepare(batch)
     assert every.query_indices is None
     assert every.inputs["label.hidden"].all(), "a single row is always hidden in evaluation"
-    often = [
-        model.task.prepare(model.inputs, batch, seeded(seed)).inputs["label.hidden"].float().mean()
-        for seed in range(60)
-    ]
+    often = [model.prepare(batch, seeded(seed)).inputs["label.hidden"].float().mean() for seed in range(60)]
     assert float(torch.stack(often).mean()) == pytest.approx(0.5, abs=0.12)
 
 
 def test_what_is_absent_costs_nothing() -> None:
     model, batch = small(FUSION, mask_tokens=True), together()
-    prepared = model.task.prepare(model.inputs, batch)
+    prepared = model.prepare(batch)
     assert not prepared.targets["audio"].counts[2].any()
     assert prepared.targets["audio"].counts[:2].all()
     other = {**batch, "audio": batch["audio"].clone()}
     other["audio"][2] = float("nan")
-    one, two = (model.task.prepare(model.inputs, each) for each in (batch, other))
-    losses = [model.task.loss(model(each.inputs).output, each.targets) for each in (one, two)]
+    one, two = (model.prepare(each) for each in (batch, other))
+    losses = [model.loss(model(each.inputs).output, each.targets) for each in (one, two)]
     assert losses[0].isfinite()
     assert losses[0].equal(losses[1])
     losses[1].backward()
@@ -197,10 +195,10 @@ def test_what_is_not_there_can_be_asked_for() -> None:
     """A class has no position: its query is learned, and it is asked of examples that come without one."""
     model, batch = small(FUSION, mask_tokens=True), together()
     del batch["label"], batch["audio.present"]
-    answer = model(batch)
-    assert answer.signals["label"].shape == (3, 1)
+    prediction = model(batch)
+    assert prediction.signals["label"].shape == (3, 1)
     said = {**batch, "label": torch.zeros(3, 1, dtype=torch.int64), "label.present": torch.zeros(3, dtype=torch.bool)}
-    torch.testing.assert_close(model(said).output["label"], answer.output["label"])
+    torch.testing.assert_close(model(said).output["label"], prediction.output["label"])
 
 
 def test_a_lacking_signal_is_one_token() -> None:
@@ -215,11 +213,11 @@ def test_hidden_rows_are_what_counts() -> None:
     """Row by row and pixel by pixel; in evaluation others of each example, the same whatever its batch mates."""
     for elements in ((), ("image",)):
         model, (_, batch) = small(IMAGE, mask_ratio=0.75, elementwise=elements), SENSES["image"]
-        prepared = model.task.prepare(model.inputs, batch)
+        prepared = model.prepare(batch)
         counts = prepared.targets["image"].counts
         assert counts.float().mean() == 0.75
         assert counts.shape == (3, 64 if elements else 16)
-        alone = model.task.prepare(model.inputs, {"image": batch["image"][1:2]})
+        alone = model.prepare({"image": batch["image"][1:2]})
         assert alone.targets["image"].counts[0].equal(counts[1])
         assert not counts[0].equal(counts[1])
 
@@ -227,27 +225,26 @@ def test_hidden_rows_are_what_counts() -> None:
 def test_padding_hides_no_other_rows() -> None:
     """In evaluation: the same of a sound, however long its batch is."""
     model, (_, batch) = small(SOUND, mask_ratio=0.5), SENSES["audio"]
-    long = model.task.prepare(model.inputs, batch).inputs["audio.hidden"]
+    long = model.prepare(batch).inputs["audio.hidden"]
     short = {"audio": batch["audio"][1:2, :32], "audio.mask": batch["audio.mask"][1:2, :32]}
-    assert model.task.prepare(model.inputs, short).inputs["audio.hidden"][0].equal(long[1, :4])
+    assert model.prepare(short).inputs["audio.hidden"][0].equal(long[1, :4])
     assert long.any(1).all()
 
 
 def test_weights_and_ranges() -> None:
     """A loss by hand; a picture that is off by 0.1 everywhere has 20 dB."""
     model, (_, batch) = small(IMAGE, loss_weights={"image": 0.03}), SENSES["image"]
-    prepared = model.task.prepare(model.inputs, batch)
+    prepared = model.prepare(batch)
     target = prepared.targets["image"]
     output = {"image": target.values + 0.5}
-    assert float(model.task.loss(output, prepared.targets)) == pytest.approx(0.015, rel=1e-4)
+    assert float(model.loss(output, prepared.targets)) == pytest.approx(0.015, rel=1e-4)
     off = {"image": torch.full((3, 3, 8, 8), 0.5)}
-    prepared = model.task.prepare(model.inputs, off)
+    prepared = model.prepare(off)
     values = prepared.targets["image"].values + 0.1 / model.inputs.std.flatten().repeat(4)
-    answer = model(off)
+    prediction = model(off)
     metrics = model.task.metrics()
-    model.task.score(
-        metrics, type(answer)({"image": values}, answer.modalities, answer.queries, model.inputs), prepared.targets
-    )
+    off_by_a_tenth = replace(prediction, output={"image": values})
+    model.task.update_metrics(metrics, off_by_a_tenth, prepared.targets)
     assert float(metrics.compute()["psnr"]) == pytest.approx(20.0, abs=1e-3)
 
 
@@ -265,18 +262,18 @@ def test_of_several_signals_the_loss_tells_the_best_weights() -> None:
 def test_in_float64() -> None:
     model = small(FUSION, mask_ratio=0.5, elementwise=("video",)).double()
     batch = {key: value.double() if value.is_floating_point() else value for key, value in together().items()}
-    prepared = model.task.prepare(model.inputs, batch, seeded())
-    answer = model(prepared.inputs, prepared.query_indices)
-    assert {piece.dtype for piece in answer.output.values()} == {torch.float64}
-    model.task.loss(answer.output, prepared.targets).backward()
+    prepared = model.prepare(batch, seeded())
+    prediction = model(prepared.inputs, prepared.query_indices)
+    assert {piece.dtype for piece in prediction.output.values()} == {torch.float64}
+    model.loss(prediction.output, prepared.targets).backward()
 
 
-def test_what_cannot_be_asked_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing but places"):
+def test_what_cannot_be_predicted_is_refused() -> None:
+    with pytest.raises(InputError, match="positions but no values to predict"):
         small(PointsConfig(points=4))
-    with pytest.raises(InputError, match="'imge' is no signal of the model; did you mean 'image'"):
+    with pytest.raises(InputError, match="the model reads no signal 'imge'; did you mean 'image'"):
         small(IMAGE, num_queries={"imge": 3})
-    with pytest.raises(InputError, match=r"a share of 1\.5 of image is hidden"):
+    with pytest.raises(InputError, match=r"mask_ratio of image is 1\.5; give a share"):
         small(IMAGE, mask_ratio=1.5)
 
 

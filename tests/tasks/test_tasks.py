@@ -45,7 +45,7 @@ def test_the_table_makes_every_task(asked: Task, target: Tensor) -> None:
     """By the kind in its configuration; an output for every class."""
     made = build_task(asked.config, inputs=POINTS)
     assert type(made) is type(asked) is TASKS[asked.config.kind]
-    assert made.outputs == 3
+    assert made.output_channels == 3
 
 
 def test_every_task_is_tested() -> None:
@@ -57,7 +57,7 @@ def test_every_task_is_tested() -> None:
 def test_the_headline_is_a_metric(asked: Task, target: Tensor) -> None:
     """Metrics take (scores, target) as they are, are fresh every time, and larger headlines are better."""
     metrics = asked.metrics()
-    metrics.update(asked.read(OUTPUT).scores, target)
+    metrics.update(asked.interpret(OUTPUT).scores, target)
     assert asked.primary_metric in metrics.compute()
     assert metrics[asked.primary_metric].higher_is_better
     assert asked.metrics() is not metrics
@@ -67,7 +67,7 @@ def test_the_headline_is_a_metric(asked: Task, target: Tensor) -> None:
 def test_the_loss_falls_towards_the_target(asked: Task, target: Tensor) -> None:
     """A few steps down the gradient make the loss smaller and the primary_metric no worse than at random."""
     output = OUTPUT.clone().requires_grad_()
-    spelled = asked.spell_out(target)
+    spelled = asked.encode_targets(target)
     losses = []
     for _ in range(300):
         loss = asked.loss(output, spelled)
@@ -77,7 +77,7 @@ def test_the_loss_falls_towards_the_target(asked: Task, target: Tensor) -> None:
         losses.append(float(loss))
     assert losses[-1] < 0.2 * losses[0]
     metrics = asked.metrics()
-    metrics.update(asked.read(output.detach()).scores, target)
+    metrics.update(asked.interpret(output.detach()).scores, target)
     assert float(metrics.compute()[asked.primary_metric]) > 0.95
 
 
@@ -85,10 +85,10 @@ def test_the_loss_falls_towards_the_target(asked: Task, target: Tensor) -> None:
 def test_losses_are_of_float32(asked: Task, target: Tensor) -> None:
     """Outputs of few bits cost what they would cost in float32."""
     few = OUTPUT.bfloat16()
-    spelled = asked.spell_out(target)
+    spelled = asked.encode_targets(target)
     assert spelled.dtype == torch.float32
     assert spelled.shape == (4, 3)
-    assert asked.loss(few, spelled).dtype == asked.read(few).scores.dtype == torch.float32
+    assert asked.loss(few, spelled).dtype == asked.interpret(few).scores.dtype == torch.float32
     torch.testing.assert_close(asked.loss(few, spelled), asked.loss(few.float(), spelled))
 
 
@@ -99,10 +99,10 @@ def test_classes_are_cross_entropy() -> None:
     hot = np.eye(3)[target.numpy()]
     for smoothing in (0.0, 0.1):
         expected = -((1 - smoothing) * hot + smoothing / 3) * logs
-        loss = CLASSIFY.loss(OUTPUT, CLASSIFY.spell_out(target), smoothing=smoothing)
+        loss = CLASSIFY.loss(OUTPUT, CLASSIFY.encode_targets(target), label_smoothing=smoothing)
         assert float(loss) == pytest.approx(expected.sum(1).mean(), rel=1e-6)
-    mixed = 0.3 * CLASSIFY.spell_out(target) + 0.7 * CLASSIFY.spell_out(target.flip(0))
-    both = [CLASSIFY.loss(OUTPUT, CLASSIFY.spell_out(one)) for one in (target, target.flip(0))]
+    mixed = 0.3 * CLASSIFY.encode_targets(target) + 0.7 * CLASSIFY.encode_targets(target.flip(0))
+    both = [CLASSIFY.loss(OUTPUT, CLASSIFY.encode_targets(one)) for one in (target, target.flip(0))]
     torch.testing.assert_close(CLASSIFY.loss(OUTPUT, mixed), 0.3 * both[0] + 0.7 * both[1])
 
 
@@ -111,7 +111,7 @@ def test_tags_are_sigmoid_cross_entropy() -> None:
     for smoothing in (0.0, 0.1):
         t = target.numpy() * (1 - smoothing) + smoothing / 2
         expected = -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean()
-        loss = TAG.loss(OUTPUT, TAG.spell_out(target), smoothing=smoothing)
+        loss = TAG.loss(OUTPUT, TAG.encode_targets(target), label_smoothing=smoothing)
         assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
@@ -119,26 +119,26 @@ def test_numbers_are_squared_errors_in_standard_deviations() -> None:
     """The loss is of standardised targets; the answer is in the targets' own units."""
     target = TARGETS[2][1]
     expected = (OUTPUT.double().numpy() - (target.numpy() - [1, -2, 300]) / [0.5, 2, 10]) ** 2
-    assert float(REGRESS.loss(OUTPUT, REGRESS.spell_out(target))) == pytest.approx(expected.mean(), rel=1e-5)
+    assert float(REGRESS.loss(OUTPUT, REGRESS.encode_targets(target))) == pytest.approx(expected.mean(), rel=1e-5)
     torch.testing.assert_close(
-        REGRESS.read(OUTPUT).scores, OUTPUT * torch.tensor([0.5, 2, 10]) + torch.tensor([1.0, -2, 300])
+        REGRESS.interpret(OUTPUT).scores, OUTPUT * torch.tensor([0.5, 2, 10]) + torch.tensor([1.0, -2, 300])
     )
     perfect = (target - torch.tensor([1.0, -2, 300])) / torch.tensor([0.5, 2, 10])
-    torch.testing.assert_close(REGRESS.read(perfect).scores, target)
+    torch.testing.assert_close(REGRESS.interpret(perfect).scores, target)
 
 
 def test_one_number_an_example_may_come_without_an_axis() -> None:
     one = Regress(RegressConfig(classes=("price",), mean=(0.0,), std=(1.0,)), inputs=POINTS)
-    assert one.spell_out(torch.tensor([1.0, 2.0])).shape == (2, 1)
+    assert one.encode_targets(torch.tensor([1.0, 2.0])).shape == (2, 1)
 
 
 def test_scores_are_probabilities() -> None:
     """Of one class they sum to 1; of tags each is its own; the output is left as it is."""
-    answer = CLASSIFY.read(OUTPUT)
+    answer = CLASSIFY.interpret(OUTPUT)
     torch.testing.assert_close(answer.scores.sum(-1), torch.ones(4))
     assert answer.output is OUTPUT
     assert answer.scores.argmax(-1).equal(OUTPUT.argmax(-1))
-    torch.testing.assert_close(TAG.read(OUTPUT).scores, 1 / (1 + (-OUTPUT).exp()))
+    torch.testing.assert_close(TAG.interpret(OUTPUT).scores, 1 / (1 + (-OUTPUT).exp()))
 
 
 def test_accuracies_are_counted() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium.tasks.tiles import refined, tiled, tiles
+from sensorium.tasks.tiles import coarse_to_fine, flow_by_tiles, tile_corners
 
 SIZES = [(64, 64), (65, 64), (108, 90), (384, 512), (97, 301)]
 
@@ -22,7 +22,7 @@ def where(frames: Tensor) -> Tensor:
 @pytest.mark.parametrize("overlap", [0, 20, 1000])
 def test_tiles_cover_the_frame_and_stay_within(size: tuple[int, int], overlap: int) -> None:
     """Neighbours share at least the overlap, half a tile at most."""
-    corners = tiles(size, (64, 48), overlap=overlap)
+    corners = tile_corners(size, (64, 48), overlap=overlap)
     for axis, tile in enumerate((64, 48)):
         starts = sorted({corner[axis] for corner in corners})
         assert (starts[0], starts[-1]) == (0, size[axis] - tile)
@@ -35,7 +35,7 @@ def test_tiles_cover_the_frame_and_stay_within(size: tuple[int, int], overlap: i
 def test_an_answer_that_looks_at_its_pixel_only_is_that_of_the_whole(size: tuple[int, int], chunk: int) -> None:
     """However many tiles say it, and where frames are smaller than one."""
     frames = torch.rand(2, 3, *size)
-    found = tiled(where, frames, (64, 48), chunk=chunk)
+    found = flow_by_tiles(where, frames, (64, 48), chunk=chunk)
     torch.testing.assert_close(found, where(frames[None])[0])
 
 
@@ -45,7 +45,7 @@ def test_what_is_far_from_an_edge_counts_most() -> None:
     def first_or_second(frames: Tensor) -> Tensor:
         return torch.arange(len(frames), dtype=torch.float32)[:, None, None, None].expand(-1, 2, 16, 16)
 
-    row = tiled(first_or_second, torch.rand(2, 3, 16, 24), (16, 16), overlap=8)[0, 8]
+    row = flow_by_tiles(first_or_second, torch.rand(2, 3, 16, 24), (16, 16), overlap=8)[0, 8]
     torch.testing.assert_close(row[:8], torch.zeros(8))
     torch.testing.assert_close(row[16:], torch.ones(8))
     torch.testing.assert_close(row[8:16], torch.arange(1, 9) / 9)
@@ -54,7 +54,7 @@ def test_what_is_far_from_an_edge_counts_most() -> None:
 def test_bytes_are_read_as_floats() -> None:
     """And no gradient is kept."""
     frames = torch.randint(256, (2, 3, 30, 30), dtype=torch.uint8)
-    torch.testing.assert_close(tiled(where, frames, (16, 16)), where(frames[None] / 255)[0])
+    torch.testing.assert_close(flow_by_tiles(where, frames, (16, 16)), where(frames[None] / 255)[0])
 
 
 def nearly_still(frames: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def test_what_is_left_of_large_motion_is_found_in_larger_frames(levels: int, fou
     """9 pixels by one who sees 2: 2 · 2 + 2 = 6 with two sizes, all with three; no frame is less than a tile."""
     place = torch.arange(160.0).expand(3, 80, 160)
     frames = torch.stack([place, place - 9]) / 160
-    flow = refined(nearly_still, frames, (16, 16), levels=levels)
+    flow = coarse_to_fine(nearly_still, frames, (16, 16), levels=levels)
     torch.testing.assert_close(flow[0, 30:50, 60:100], torch.full((20, 40), found), atol=0.05, rtol=0)
     assert flow.shape == (2, 80, 160)
 
@@ -78,5 +78,5 @@ def test_what_is_left_of_large_motion_is_found_in_larger_frames(levels: int, fou
 def test_no_motion_stays_none_at_any_size(size: tuple[int, int]) -> None:
     """Nothing is moved by going through odd sizes, nor asked of frames that are less than a tile."""
     frames = torch.rand(1, 3, *size).expand(2, -1, -1, -1)
-    flow = refined(lambda some: (some[:, 0] - some[:, 1])[:, :2], frames, (16, 16), levels=3)
+    flow = coarse_to_fine(lambda some: (some[:, 0] - some[:, 1])[:, :2], frames, (16, 16), levels=3)
     torch.testing.assert_close(flow, torch.zeros(2, *size), atol=1e-4, rtol=0)

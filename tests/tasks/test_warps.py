@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.tasks.warps import Made, WarpConfig, make
+from sensorium.tasks.warps import MadePairs, WarpConfig, make_pairs
 
 PLAIN = WarpConfig(motion=12.0, layers=0, light=0.0, noise=0.0)
 SCENE = WarpConfig(motion=12.0, layers=3, light=0.0, noise=0.0)
@@ -22,14 +22,14 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def ends(made: Made) -> Tensor:
+def ends(made: MadePairs) -> Tensor:
     """Where each pixel goes: batch × height × width × 2, columns and rows from 0."""
     height, width = made.flow.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return made.flow.movedim(1, -1) + torch.stack([columns, rows], -1)
 
 
-def brought_back(made: Made) -> Tensor:
+def brought_back(made: MadePairs) -> Tensor:
     """The second frame read where each pixel of the first goes: batch × 3 × height × width."""
     height, width = made.flow.shape[-2:]
     grid = (2 * ends(made) + 1) / torch.tensor([width, height]) - 1
@@ -38,7 +38,7 @@ def brought_back(made: Made) -> Tensor:
 
 def test_the_flow_is_exact() -> None:
     """Every visible pixel is found again where the flow says; nothing else is near it in a picture that moves."""
-    made = make(smooth(8), (40, 48), PLAIN, generator=seeded())
+    made = make_pairs(smooth(8), (40, 48), PLAIN, generator=seeded())
     error = (brought_back(made) - made.frames[:, 0]).abs().amax(1)
     assert error[made.visible].max() < 0.02
     assert (made.frames[:, 1] - made.frames[:, 0]).abs().amax(1)[made.visible].max() > 0.2
@@ -47,7 +47,7 @@ def test_the_flow_is_exact() -> None:
 
 def test_the_flow_of_shapes_is_exact() -> None:
     """All but the pixels on outlines, which show two things at once."""
-    made = make(smooth(8), (40, 48), SCENE, generator=seeded())
+    made = make_pairs(smooth(8), (40, 48), SCENE, generator=seeded())
     error = (brought_back(made) - made.frames[:, 0]).abs().amax(1)[made.visible]
     assert (error < 0.01).float().mean() > 0.85
     hidden = (brought_back(made) - made.frames[:, 0]).abs().amax(1)[~made.visible]
@@ -57,7 +57,7 @@ def test_the_flow_of_shapes_is_exact() -> None:
 def test_what_is_not_visible_is_covered_or_outside() -> None:
     """Of all that goes to one place only what lies on top is visible, and where something is covered something lies."""
     size = torch.tensor([47.0, 39.0])
-    made = make(smooth(12), (40, 48), SCENE, generator=seeded())
+    made = make_pairs(smooth(12), (40, 48), SCENE, generator=seeded())
     covered_count = 0
     for flow, places, visible in zip(
         made.flow.flatten(2), ends(made).flatten(1, 2), made.visible.flatten(1), strict=True
@@ -76,7 +76,7 @@ def test_what_is_not_visible_is_covered_or_outside() -> None:
 
 
 def test_without_motion_both_frames_are_one() -> None:
-    made = make(smooth(3), (24, 24), WarpConfig(motion=0.0, light=0.0, noise=0.0), generator=seeded())
+    made = make_pairs(smooth(3), (24, 24), WarpConfig(motion=0.0, light=0.0, noise=0.0), generator=seeded())
     torch.testing.assert_close(made.flow, torch.zeros(3, 2, 24, 24), atol=1e-5, rtol=0)
     torch.testing.assert_close(made.frames[:, 1], made.frames[:, 0], atol=1e-4, rtol=0)
     assert made.visible.float().mean() > 0.99
@@ -85,7 +85,9 @@ def test_without_motion_both_frames_are_one() -> None:
 def test_motion_is_what_it_says_and_varies() -> None:
     """Twice the motion, twice the flow; some examples hardly move, and none by much more than it says."""
     pictures = smooth(64)
-    slow, fast = (make(pictures, (32, 32), WarpConfig(motion=motion), generator=seeded()).flow for motion in (4.0, 8.0))
+    slow, fast = (
+        make_pairs(pictures, (32, 32), WarpConfig(motion=motion), generator=seeded()).flow for motion in (4.0, 8.0)
+    )
     lengths = [flow.norm(dim=1).mean((1, 2)) for flow in (slow, fast)]
     assert float(lengths[1].mean() / lengths[0].mean()) == pytest.approx(2, abs=0.1)
     assert lengths[1].amin() < 0.3 < 2.5 < lengths[1].amax()
@@ -96,9 +98,9 @@ def test_motion_is_what_it_says_and_varies() -> None:
 def test_a_picture_s_pair_depends_on_nothing_but_the_picture() -> None:
     """Without a generator: alone or among others; and other pictures move otherwise."""
     pictures = smooth(3)
-    together = make(pictures, (24, 32), WarpConfig())
+    together = make_pairs(pictures, (24, 32), WarpConfig())
     for place in range(3):
-        alone = make(pictures[place : place + 1], (24, 32), WarpConfig())
+        alone = make_pairs(pictures[place : place + 1], (24, 32), WarpConfig())
         torch.testing.assert_close(alone.frames[0], together.frames[place], atol=1e-5, rtol=0)
         torch.testing.assert_close(alone.flow[0], together.flow[place], atol=1e-4, rtol=0)
     assert not together.flow[0].allclose(together.flow[1], atol=0.1)
@@ -106,7 +108,7 @@ def test_a_picture_s_pair_depends_on_nothing_but_the_picture() -> None:
 
 def test_the_same_seed_makes_the_same_pair() -> None:
     pictures = smooth(2)
-    first, again, other = (make(pictures, (24, 24), WarpConfig(), generator=seeded(seed)) for seed in (1, 1, 2))
+    first, again, other = (make_pairs(pictures, (24, 24), WarpConfig(), generator=seeded(seed)) for seed in (1, 1, 2))
     assert first.frames.equal(again.frames)
     assert first.flow.equal(again.flow)
     assert not first.flow.allclose(other.flow, atol=0.1)
@@ -114,7 +116,7 @@ def test_the_same_seed_makes_the_same_pair() -> None:
 
 def test_light_and_noise_differ_and_stay_within_range() -> None:
     still = WarpConfig(motion=0.0, light=0.2, noise=0.1)
-    frames = make(smooth(16), (24, 24), still, generator=seeded()).frames
+    frames = make_pairs(smooth(16), (24, 24), still, generator=seeded()).frames
     assert frames.min() >= 0
     assert frames.max() <= 1
     change = frames[:, 1] - frames[:, 0]
@@ -123,6 +125,6 @@ def test_light_and_noise_differ_and_stay_within_range() -> None:
 
 
 def test_frames_larger_than_the_picture_go_on_mirrored() -> None:
-    made = make(torch.rand(2, 3, 8, 12), (40, 30), WarpConfig(), generator=seeded())
+    made = make_pairs(torch.rand(2, 3, 8, 12), (40, 30), WarpConfig(), generator=seeded())
     assert made.frames.shape == (2, 2, 3, 40, 30)
     assert made.frames.std((2, 3, 4)).min() > 0.02

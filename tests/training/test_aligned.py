@@ -1,4 +1,4 @@
-"""Attention that starts at places: where latents and queries look before any training."""
+"""Aligned initialisation: what latents and queries attend to before any training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from sensorium.nn import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from sensorium.nn.byte_array import ByteArray, PointPositions, Segment
-from sensorium.nn.perceiver import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from sensorium.nn.positions import fourier_grid
 from sensorium.nn.queries import queries_at
-from sensorium.training.aligned import lattice, place
+from sensorium.training.aligned import align, lattice
 
 GRIDS = ((64,), (16, 16), (4, 8, 8))
 LATENTS, WIDTH = 16, 64
@@ -25,15 +25,15 @@ def segment(grid: tuple[int, ...], name: str = "signal", modality_channels: int 
     return Segment(name, values, positions, torch.randn(modality_channels, generator=generator))
 
 
-def placed(
-    array: ByteArray, *, heads: int = 1, reads: tuple[int, ...] = (0,), queries: object = None
+def aligned(
+    array: ByteArray, *, heads: int = 1, cross_attention: tuple[int, ...] = (0,), queries: object = None
 ) -> tuple[Encoder, Decoder]:
     torch.manual_seed(0)
     config = EncoderConfig(
         num_latents=LATENTS,
         latent_channels=WIDTH,
-        cross_attention=reads,
-        latent_transformer=(0,) * len(reads),
+        cross_attention=cross_attention,
+        latent_transformer=(0,) * len(cross_attention),
         num_layers=1,
         num_cross_attention_heads=heads,
         qk_channels=32 * heads,
@@ -41,87 +41,87 @@ def placed(
     )
     encoder = Encoder(config, channels=array.channels)
     channels = array.channels if queries is None else queries.channels  # type: ignore[attr-defined]
-    decoder = Decoder(DecoderConfig(num_heads=1), width=WIDTH, channels=channels, outputs=2)
-    place(encoder, decoder, array, queries)  # type: ignore[arg-type]
+    decoder = Decoder(DecoderConfig(num_heads=1), latent_channels=WIDTH, query_channels=channels, output_channels=2)
+    align(encoder, decoder, array, queries)  # type: ignore[arg-type]
     return encoder, decoder
 
 
-def middle(weights: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Where attention (… × rows) is on the mean, in [-1, 1] along each axis."""
+def mean_coordinates(weights: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """The mean coordinates of the rows by attention weights (… × rows), in [-1, 1] along each axis."""
     return weights @ lattice(prod(grid), grid)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("reads", [(0,), (0, 1)])
-def test_every_latent_looks_around_its_own_place(grid: tuple[int, ...], reads: tuple[int, ...]) -> None:
-    """In every read; on the mean over examples within the distance to the next place."""
+@pytest.mark.parametrize("cross_attention", [(0,), (0, 1)])
+def test_every_latent_attends_around_its_own_point(grid: tuple[int, ...], cross_attention: tuple[int, ...]) -> None:
+    """In every cross-attend; on the mean over examples within the distance to the next point."""
     array = ByteArray((segment(grid),))
-    encoder, _ = placed(array, reads=reads)
-    places = lattice(LATENTS, grid)
+    encoder, _ = aligned(array, cross_attention=cross_attention)
+    points = lattice(LATENTS, grid)
     for weights in encoder.weights(array):
-        off = (middle(weights[:, 0, : len(places)], grid).mean(0) - places).norm(dim=-1)
-        assert off.mean() < 2 / len(places) ** (1 / len(grid))
+        off = (mean_coordinates(weights[:, 0, : len(points)], grid).mean(0) - points).norm(dim=-1)
+        assert off.mean() < 2 / len(points) ** (1 / len(grid))
         assert weights.mean((0, 1)).amax(-1).median() > 3 / prod(grid)
 
 
-def test_the_heads_of_a_latent_look_at_different_parts_of_its_surroundings() -> None:
+def test_the_heads_of_a_latent_attend_to_different_parts_of_its_surroundings() -> None:
     """In the order of the heads, from one side to the other."""
     array = ByteArray((segment((64,)),))
-    encoder, _ = placed(array, heads=4)
+    encoder, _ = aligned(array, heads=4)
     (weights,) = encoder.weights(array)
-    found = middle(weights.mean(0), (64,))[:, 2:-2, 0]  # heads × latents, without those at the edges
+    found = mean_coordinates(weights.mean(0), (64,))[:, 2:-2, 0]  # heads × latents, without those at the edges
     assert bool((found.diff(dim=0) > 0).float().mean() > 0.9)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_every_query_looks_at_the_latents_around_it(grid: tuple[int, ...]) -> None:
-    """The mean place of the latents it attends to is near its own."""
+def test_every_query_attends_to_the_latents_around_it(grid: tuple[int, ...]) -> None:
+    """The mean of the points of the latents that it attends to is near its own point."""
     array = ByteArray((segment(grid),))
     queries = queries_at(fourier_grid(grid, bands=max(grid) // 2))
-    encoder, decoder = placed(array, queries=queries)
+    encoder, decoder = aligned(array, queries=queries)
     latents = encoder(array)
     block = decoder.cross_attention
     query = block.attention.query(block.query_norm(queries.dense()))
     key = block.attention.key(block.input_norm(latents))
-    weights = (query @ key.mT * block.attention.scale).softmax(-1)
-    places = lattice(LATENTS, grid)
-    found = (weights[..., : len(places)] @ places).mean(0)
+    weights = (query @ key.mT * block.attention.key.out_features**-0.5).softmax(-1)
+    points = lattice(LATENTS, grid)
+    found = (weights[..., : len(points)] @ points).mean(0)
     wanted = lattice(prod(grid), grid)
     correlation = torch.corrcoef(torch.stack([found.flatten(), wanted.flatten()]))[0, 1]
     assert correlation > 0.9
 
 
 def test_the_segments_of_several_signals_share_the_latents() -> None:
-    """Half of them look at the one, half at the other."""
+    """Half of them attend to the one, half to the other."""
     one, other = segment((64,), "one"), segment((32,), "other", modality_channels=34)
     assert one.channels == other.channels
     array = ByteArray((one, other))
-    encoder, _ = placed(array)
+    encoder, _ = aligned(array)
     (weights,) = encoder.weights(array)
     share = weights.mean((0, 1))[:, :64].sum(-1)
     assert share[: LATENTS // 2].min() > 0.5 > share[LATENTS // 2 :].max()
 
 
-def test_what_lies_on_no_grid_is_left_as_it_is() -> None:
-    """Points have no places that latents could be given beforehand."""
-    points = Segment("points", torch.randn(2, 20, 3), PointPositions(torch.randn(2, 20, 6)))
-    array = ByteArray((points,))
+def test_segments_without_a_grid_keep_their_initialisation() -> None:
+    """Points have no coordinates that are known before training."""
+    cloud = Segment("points", torch.randn(2, 20, 3), PointPositions(torch.randn(2, 20, 6)))
+    array = ByteArray((cloud,))
     torch.manual_seed(0)
     encoder = Encoder(
         EncoderConfig(num_latents=4, latent_channels=16, cross_attention=(0,), latent_transformer=(0,), num_layers=1),
         channels=9,
     )
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    place(encoder, MeanDecoder(16, outputs=1), array, None)
+    align(encoder, MeanDecoder(16, output_channels=1), array, None)
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 63])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_lattices(count: int, grid: tuple[int, ...]) -> None:
-    """No more places than asked for, all different, inside, and their mean in the middle."""
-    places = lattice(count, grid)
-    assert 1 <= len(places) <= count
-    assert len(set(map(tuple, places.tolist()))) == len(places)
-    assert places.abs().max() < 1
-    assert places.mean(0).abs().max() < 1e-6
+    """No more points than wanted, all different, inside the grid, and their mean in the middle."""
+    points = lattice(count, grid)
+    assert 1 <= len(points) <= count
+    assert len(set(map(tuple, points.tolist()))) == len(points)
+    assert points.abs().max() < 1
+    assert points.mean(0).abs().max() < 1e-6

@@ -78,7 +78,7 @@ def test_a_run_tells_how_far_it_is_off(run: Path, data: Path) -> None:
         assert metrics["still"] == pytest.approx(2)
     page = (run / "report.html").read_text()
     assert "Truth" in page
-    assert "Read 1 of 1" in page
+    assert "Cross-attend 1 of 1" in page
     config = sm.load(run).config
     assert config.inputs.kind == "pair"
     assert config.decoder is not None
@@ -124,7 +124,7 @@ def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:
     explained = sm.explain_files(run, [pair(tmp_path / "frames", (30, 30))], out=tmp_path / "explained")
     assert set(explained.rows[0]["scores"]) == {"mean motion", "end-point error"}
     with np.load(explained.maps) as maps:
-        assert maps["0/read1/pair"].shape == (2, 1, 16, 16)
+        assert maps["0/cross_attend1/pair"].shape == (2, 1, 16, 16)
 
 
 def test_what_would_be_trained_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import sensorium as sm
 from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
-from sensorium.inference.evaluation import explain, explain_reads, shares
+from sensorium.inference.attention_maps import attention_map, attention_maps, attention_shares
 from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, VideoConfig, build_modality
 from sensorium.modalities.audio import AudioConfig
 from sensorium.models import presets
@@ -78,11 +78,11 @@ def test_films_with_sound_from_files_to_report(films: Path, tmp_path: Path) -> N
     for without, told in (("sound", "did you mean|there is no such signal"), ("audio,video", "nothing would be left")):
         with pytest.raises(InputError, match=told):
             sm.evaluate(out, films, without=without.split(","))
-    rows = sm.predict(out, [films / "a" / "0.mkv", films / "a" / "4.mkv"])
-    assert [row["file"] for row in rows] == [str(films / "a" / "0.mkv"), str(films / "a" / "4.mkv")]
+    answers = sm.predict(out, [films / "a" / "0.mkv", films / "a" / "4.mkv"])
+    assert [answer.file for answer in answers] == [str(films / "a" / "0.mkv"), str(films / "a" / "4.mkv")]
     wave = tmp_path / "alone.wav"
     soundfile.write(wave, np.zeros(800), 8000)
-    assert sm.predict(out, [wave])[0]["answer"] in "ab"
+    assert sm.predict(out, [wave])[0].answer in ("a", "b")
     model = sm.load(out)
     assert isinstance(model.inputs, Fusion)
     assert model.inputs.config.dropout == {"video": 0.3}
@@ -95,13 +95,13 @@ def test_explain_tells_each_sense_apart(films: Path, tmp_path: Path) -> None:
     clip = model.inputs.load({"audio": films / "a" / "0.mkv", "video": films / "a" / "0.mkv"})
     batch = {name: torch.from_numpy(value)[None] for name, value in clip.items()}
     view = model.inputs.view(batch)
-    maps = explain(model, view)
+    maps = attention_map(model, view)
     assert set(maps) == {"audio", "video"}
     assert maps["video"].shape == (1, view["video"].shape[1], 1, *view["video"].shape[-2:])
     assert all(float(map_.min()) >= 0 and float(map_.max()) <= 1 for map_ in maps.values())
-    assert len(explain_reads(model, view)) == 2
+    assert len(attention_maps(model, view)) == 2
     silent = {**view, "audio.present": torch.tensor([False])}
-    for told, lacking in zip(shares(model, view), shares(model, silent), strict=True):
+    for told, lacking in zip(attention_shares(model, view), attention_shares(model, silent), strict=True):
         assert float(told["audio"] + told["video"]) == pytest.approx(1.0, abs=1e-5)
         assert float(lacking["audio"]) == 0
         assert float(lacking["video"]) == pytest.approx(1.0, abs=1e-5)
@@ -117,9 +117,9 @@ def test_a_picture_beside_a_table(people: Path, tmp_path: Path, capsys: pytest.C
     assert "column: photo" in said
     out = tmp_path / "run"
     sm.train(people, out=out, epochs=2, settings=SMALL)
-    rows = sm.predict(out, [people / "people.csv"])
-    assert len(rows) == 24
-    assert rows[5]["file"] == f"{people / 'people.csv'} row 6"
+    answers = sm.predict(out, [people / "people.csv"])
+    assert len(answers) == 24
+    assert answers[5].file == f"{people / 'people.csv'} row 6"
     (tmp_path / "facts.csv").write_text("age,city\n1.0,x\n")
     assert len(sm.predict(out, [tmp_path / "facts.csv"])) == 1
 
@@ -132,7 +132,7 @@ def test_senses_may_be_read_one_after_the_other(people: Path, tmp_path: Path) ->
     assert told["table"][0] == pytest.approx(1.0)
     assert told["photo"][0] == 0
     assert told["table"][1] == 0
-    with pytest.raises(InputError, match="look at 'foto', which is no modality; did you mean 'photo'"):
+    with pytest.raises(InputError, match="attends_to names 'foto', which is no modality; did you mean 'photo'"):
         sm.build(sm.plan(people, settings=(*SMALL, "model.encoder.attends_to=[[foto],null]")).config.model)
 
 
@@ -142,7 +142,7 @@ def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:
     result = sm.train(films, out=tmp_path / "run", epochs=1, settings=settings)
     model = sm.load(tmp_path / "run")
     files = [films / "a" / "0.mkv"]
-    said = sm.predict(tmp_path / "run", files)[0]["scores"]
+    said = sm.predict(tmp_path / "run", files)[0].scores
     clip = model.inputs.load(dict.fromkeys(("audio", "video"), files[0]))
     batch = {name: torch.from_numpy(value)[None] for name, value in clip.items()}
     with torch.no_grad():
@@ -186,7 +186,7 @@ def test_audioset_presets(name: str, rows: int) -> None:
     assert model.inputs.num_rows == rows
     assert model.inputs.channels == (483 if name == "video" else 487)
     assert preset.task == "tag"
-    assert model.task.outputs == 527
+    assert model.task.output_channels == 527
     assert preset.encoder.cross_attention == preset.encoder.latent_transformer == (0, 1)
 
 

@@ -40,8 +40,9 @@ def test_pretrained_on_loose_files_then_trained_on_classes(tmp_path: Path) -> No
     assert "Reconstruction" in page
     assert "psnr" in (out / "metrics.csv").read_text() or (out / "metrics.csv").exists()
     assert sm.evaluate(out, loose)["metrics"]["psnr"] == pytest.approx(report["metrics"]["psnr"])
-    (row,) = sm.predict(out, [loose / "3.png"])
-    with Image.open(row["answer"][0]) as picture:
+    (answer,) = sm.predict(out, [loose / "3.png"])
+    assert isinstance(answer.answer, list)
+    with Image.open(answer.answer[0]) as picture:
         assert picture.size == (16, 16)
     labelled = pictures(tmp_path / "labelled", classes=("even", "odd"))
     sm.train(labelled, out=again, start=out, epochs=1, settings=[*SMALL[4:], "recipe.learning_rate=0.0"])
@@ -142,10 +143,11 @@ def test_kinetics_autoencoder_is_trained_and_used(tmp_path: Path) -> None:
     run = tmp_path / "run"
     report = sm.train(tmp_path / "films", out=run, task="reconstruct", preset=KINETICS, epochs=1, settings=TINY)
     assert set(report["metrics"]) == {"loss", "video_psnr", "audio_psnr", "label_accuracy"}
-    (row,) = sm.predict(run, paths[:1])
-    assert set(row["label"]) == {"dance", "swim"}
-    assert sum(row["label"].values()) == pytest.approx(1, abs=1e-5)
-    (written,) = [path for path in row["answer"] if path.endswith(".mp4")]
+    (answer,) = sm.predict(run, paths[:1])
+    assert answer.label is not None
+    assert set(answer.label) == {"dance", "swim"}
+    assert sum(answer.label.values()) == pytest.approx(1, abs=1e-5)
+    (written,) = [path for path in answer.answer if path.endswith(".mp4")]
     read = sm.load(run).inputs.load({"video": Path(written), "audio": Path(written)})
     assert read["video"].shape == (4, 3, 16, 16)
     assert len(read["audio"]) == pytest.approx(3200, abs=1100)  # in whole frames of the codec

@@ -21,7 +21,7 @@ from sensorium.modalities.series import Series
 from sensorium.modalities.text import Text
 from sensorium.modalities.video import Video
 from sensorium.models.recipe import RecipeConfig
-from sensorium.nn.perceiver import MeanDecoder
+from sensorium.nn import MeanDecoder
 from sensorium.nn.positions import LearnedPositions
 from sensorium.training.lamb import Lamb
 from sensorium.training.recipe import average, mix, optimizers, rate
@@ -80,7 +80,7 @@ class Whole(nn.Module):
         super().__init__()
         self.inputs = LearnedPositions(4, 6)
         self.encoder = small_encoder().float()
-        self.decoder = MeanDecoder(8, outputs=2)
+        self.decoder = MeanDecoder(8, output_channels=2)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon", "lamb"])

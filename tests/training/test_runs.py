@@ -18,7 +18,7 @@ from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig
 from sensorium.modalities.stems import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
-from sensorium.nn.perceiver import EncoderConfig
+from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig
 from sensorium.training import loop as training
 from sensorium.training.loop import EpochBatches, Interrupted, Quiet
@@ -141,7 +141,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(
 ) -> None:
     """NaN never reaches the kept weights."""
     monkeypatch.setattr(
-        "sensorium.tasks.Classify.loss", lambda self, output, target, smoothing=0.0: output.sum() * torch.nan
+        "sensorium.tasks.Classify.loss", lambda self, output, targets, label_smoothing=0.0: output.sum() * torch.nan
     )
     with pytest.raises(InputError, match=r"recipe\.learning_rate"):
         sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)

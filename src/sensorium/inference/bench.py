@@ -16,9 +16,9 @@ from ..errors import InputError
 from ..modalities import Modality, build_modality
 from ..models import presets
 from ..models.perceiver import Perceiver, PerceiverConfig
+from ..nn import Encoder, EncoderConfig
 from ..nn.attention import Block
 from ..nn.ops import compiled_name
-from ..nn.perceiver import Encoder, EncoderConfig
 from ..nn.rows import Path as ReadPath
 from ..nn.rows import Rows, reading
 from .environment import processor_name, structured_read, versions
@@ -273,18 +273,18 @@ def _model(job: Job) -> Work:
     if model.decoder.linear is not None:
         nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
     batch, small = noise(model.inputs, job.size, batch=job.batch), noise(model.inputs, min(WARM, job.size))
-    prepared = model.task.prepare(model.inputs, {**batch, "target": torch.zeros(job.batch)})
+    prepared = model.prepare({**batch, "target": torch.zeros(job.batch)})
     run = runner(
         job,
         model,
         lambda: model.decode(model.encode(batch, checkpointing=job.checkpointing), model.queries(batch)).output,
         path=job.contender,
-        loss=lambda output: model.task.loss(output, prepared.targets),
+        loss=lambda output: model.loss(output, prepared.targets),
     )
     warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
     products = None
     if job.contender == "auto" and job.stage == "forward" and job.precision == "float32":
-        products = _bare(model.encoder, batch=job.batch)
+        products = _bare(model.encoder, batch=job.batch)  # type: ignore[arg-type]
     check = partial(_difference, job, model, batch) if job.stage == "forward" else None
     return Work(run, warm_up, products, check)
 

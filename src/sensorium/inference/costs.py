@@ -1,4 +1,4 @@
-"""What a preset costs: parameters, arithmetic and the size of its byte array."""
+"""The costs of presets: parameters, floating point operations, and the size of the byte array."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..models import presets
 from ..models.perceiver import Perceiver
-from ..nn.byte_array import ByteArray, Segment
-from ..nn.queries import Queries
-from ..nn.rows import reading
+from ..nn import ByteArray, Queries, Segment, attention_path
 
 
 def gigaflop(model: Perceiver) -> float:
-    """Multiplications and additions of one example's forward pass, in 10⁹, keys and values projected as in the papers.
+    """Floating point operations of one example's forward pass in 10⁹, with keys and values projected as in the papers.
 
-    The model must be on the ``meta`` device: nothing is computed.
+    The model must be on the ``meta`` device, so that nothing is computed.
     """
     array = ByteArray(
         tuple(
@@ -25,16 +23,16 @@ def gigaflop(model: Perceiver) -> float:
             for modality in model.inputs.modalities
         )
     )
-    with FlopCounterMode(display=False) as counter, reading("projected"):
+    with FlopCounterMode(display=False) as counter, attention_path(model, "projected"):
         model.decoder(model.encoder(array), _placeholders(model))
     return counter.get_total_flops() / 1e9
 
 
 def _placeholders(model: Perceiver) -> Queries | None:
-    """As many queries as the task asks of an example of the configured size; None: it asks none."""
+    """Queries of the right shape for one example of the configured size; None: the task has no queries."""
     if model.task.query_channels is None:
         return None
-    values = torch.zeros(1, model.task.num_queries(model.inputs), model.task.query_channels, device="meta")
+    values = torch.zeros(1, model.num_queries, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 

@@ -1,209 +1,121 @@
-"""What a trained run says of single files, and what a preset costs."""
+"""What a trained model says of single files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from ..codecs import flow as flow_files
-from ..codecs import pictures
 from ..config import from_dict, read_yaml
 from ..data import DataConfig, Examples, Samples, decode, open_files
 from ..errors import InputError
-from ..modalities.pair import Pair
-from ..modalities.text import MASK, SPECIALS, text_of, with_holes
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
-from ..tasks import MLM, Flow, Reconstruct
-from ..tasks.tiles import flow_of
-from .evaluation import flows, reconstruction, seen
+from ..tasks import Answer
+from .evaluate import examples_at_a_time
+
+
+class OpenedFiles:
+    """The examples in some files, all decoded when the first batch is asked for.
+
+    Attributes:
+        names: of the examples: their files, and the row where a file holds several.
+        raws: by modality, what each example is read from.
+    """
+
+    def __init__(self, model: Perceiver, examples: Examples) -> None:
+        self.names: Sequence[str] = examples.names
+        self.raws: Mapping[str, Sequence[Any]] = examples.raws
+        self._model = model
+        self._examples = examples
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The examples, decoded.
+
+        Raises:
+            InputError: a file that cannot be read.
+        """
+        samples = decode(self._examples, [self._model.inputs])
+        if samples.set_aside:
+            raise InputError(samples.set_aside[0])
+        return samples
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
+        """The examples at ``indices``, decoded, as a batch.
+
+        Raises:
+            InputError: a file that cannot be read.
+        """
+        return self.samples.batch(indices)
 
 
 def predict(
-    run: str | Path, files: Sequence[str | Path], *, top: int = 3, batch_size: int = 32, out: str | Path | None = None
-) -> list[dict[str, Any]]:
-    """The model's answer to each file.
+    run: str | Path, files: Sequence[str | Path], *, top: int = 3, out: str | Path | None = None
+) -> list[Answer]:
+    """What a trained model says of each example in some files.
 
     Args:
         run: a run or weights folder.
-        files: signals of the kind the model was trained on; of tables and arrays every example is answered. Frames go
-            two by two, or in folders, where their flow may be too.
-        top: how many classes to name, best first; regression names every target.
-        batch_size: examples at a time, where answers are scores.
-        out: the folder for what is written, where answers are signals or motion; ``reconstructed`` or ``flow`` in the
-            run by default.
-
-    Returns:
-        a dict an example: ``file`` (and the row in it), ``answer`` (the best class, the tags above one half, the
-        numbers, the text filled in, or the paths of what was written) and ``scores``; of a text also ``holes``, of a
-        signal whose label the model says also ``label``, the likeliest classes.
+        files: signals of the kind that the model was trained on. Of tables and arrays, every example is answered. Pairs
+            of frames are two files after one another, or folders, which may also hold their flow.
+        top: how many classes to name, the likeliest first; of regression, every target is named.
+        out: the folder for predicted signals; by default the folder ``reconstructed`` or ``flow`` in the run.
 
     Raises:
-        InputError: no model there, or a file that cannot be read; all are read before anything is answered.
+        InputError: there is no model, or a file cannot be read; all are read before the first one is answered.
     """
-    model, examples = _asked(run, files)
-    if isinstance(model.task, Flow):
-        return motions(model, examples, Path(run, "flow") if out is None else Path(out))
-    samples = _decoded(model, examples)
-    if isinstance(model.task, Reconstruct):
-        return reconstructions(model, samples, Path(run, "reconstructed") if out is None else Path(out), top=top)
-    return answers(model, samples, top=top, batch_size=batch_size)
+    model, examples = open_run(run, files)
+    return answers(model, examples, top=top, folder=_default_folder(model, run) if out is None else Path(out))
 
 
-def reconstructions(model: Perceiver, samples: Samples, folder: Path, *, top: int = 3) -> list[dict[str, Any]]:
-    """Each example as the model says it is, written to a folder: films (with their sound) as .mp4, pictures as .png,
-    sound as .wav, anything else as .npz; what its label is is told. As :func:`predict` gives it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in range(len(samples)):
-        view = model.inputs.view(samples.batch([index]))
-        said = reconstruction(model, view)
-        present = {modality.name for modality in model.inputs.present_modalities(view, 0)}
-        signals = {name: signal[0].cpu() for name, signal in said.completed.items() if name in present}
-        stem = folder / f"{index + 1:04}-{Path(samples.names[index]).stem}"
-        many = len(model.inputs.modalities) > 1
-        written = model.inputs.save(signals if many else signals[model.inputs.name], stem)
-        row: dict[str, Any] = {"file": samples.names[index], "answer": [str(path) for path in written], "scores": {}}
-        scores = {name: rows_of[0] for name, rows_of in said.output.items()}
-        if label := model.inputs.label_scores(scores if many else scores[model.inputs.name], top):
-            row["label"] = label
-        rows.append(row)
-    return rows
+def answers(model: Perceiver, examples: OpenedFiles, *, top: int = 3, folder: Path | None = None) -> list[Answer]:
+    """What a model says of each example.
 
-
-def motions(model: Perceiver, examples: Examples, folder: Path) -> list[dict[str, Any]]:
-    """The motion between the frames of each example, whole and however large they are, written to a folder: as .flo,
-    and in colours as .png; as :func:`predict` gives it. ``scores`` are its mean, and how far it is off where the true
-    one is known, in pixels."""
-    assert isinstance(model.inputs, Pair)
-    for raw, name in zip(examples.raws["pair"], examples.names, strict=True):
-        try:
-            model.inputs.whole(raw)  # all are read before anything is answered
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index, (raw, name) in enumerate(zip(examples.raws["pair"], examples.names, strict=True)):
-        frames, true = model.inputs.whole(raw)
-        found = flow_of(model, torch.from_numpy(frames)).numpy()
-        stem = f"{index + 1:04}-{Path(name.partition(' + ')[0]).stem}"
-        written = [folder / f"{stem}.flo", folder / f"{stem}.png"]
-        flow_files.encode_file(found, written[0])
-        pictures.encode_file(flow_files.colours(found), written[1])
-        rows.append({"file": name, "answer": [str(path) for path in written], "scores": _figures(found, true)})
-    return rows
-
-
-def _moving(model: Perceiver, samples: Samples, index: int) -> dict[str, Any]:
-    """How much moves in the middle of two frames."""
-    _, found, true = flows(model, samples, index)
-    figures = _figures(found.numpy(), None if true is None else true.numpy())
-    return {"file": samples.names[index], "answer": [], "scores": figures}
-
-
-def _figures(found: np.ndarray, true: np.ndarray | None) -> dict[str, float]:
-    """Of a field of motion its mean, and the mean distance from the true one where that is known: pixels."""
-    figures = {"mean motion": float(np.hypot(*found).mean())}
-    if true is not None and not np.isnan(true).all():
-        figures["end-point error"] = float(np.nanmean(np.hypot(*(found - true))))
-    return figures
-
-
-def opened(run: str | Path, files: Sequence[str | Path]) -> tuple[Perceiver, Samples]:
-    """A run's model, and the examples in some files, read as the data that it was trained on.
+    Args:
+        top: how many classes to name.
+        folder: where to write predicted signals; None: they are not written, and only what can be said in words is.
 
     Raises:
-        InputError: no model there, or a file that cannot be read.
+        InputError: an example that cannot be read or answered.
     """
-    model, examples = _asked(run, files)
-    return model, _decoded(model, examples)
+    batch_size = examples_at_a_time(model)
+    return model.task.answers(model.predict_view, examples, top=top, batch_size=batch_size, folder=folder)
 
 
-def _asked(run: str | Path, files: Sequence[str | Path]) -> tuple[Perceiver, Examples]:
+def open_run(run: str | Path, files: Sequence[str | Path]) -> tuple[Perceiver, OpenedFiles]:
+    """A run's model, and the examples in some files, laid out as the data that it was trained on.
+
+    Raises:
+        InputError: there is no model, or no such file, or a file of another kind.
+    """
     model = checkpoints.load(run)
-    return model, open_files([Path(file) for file in files], model.inputs, description=_description(Path(run)))
+    description = _description(Path(run))
+    return model, OpenedFiles(model, open_files([Path(file) for file in files], model.inputs, description=description))
 
 
-def _decoded(model: Perceiver, examples: Examples) -> Samples:
-    samples = decode(examples, [model.inputs])
-    if samples.set_aside:
-        raise InputError(samples.set_aside[0])
-    return samples
+def answer_inputs(model: Perceiver, examples: OpenedFiles, index: int) -> dict[str, Tensor]:
+    """What the model reads of one example when it answers, on the CPU: a text with its [MASK] hidden, another signal
+    with the parts hidden that an evaluation hides."""
+    batch = examples.batch([index])
+    return {name: tensor.cpu() for name, tensor in model.task.answer_inputs(model.to_device(batch)).items()}
 
 
-def answers(model: Perceiver, samples: Samples, *, top: int = 3, batch_size: int = 32) -> list[dict[str, Any]]:
-    """The model's answer to each example, as :func:`predict` gives it; none where answers are signals, and of
-    frames what moves in their middle."""
-    if isinstance(model.task, MLM):
-        return [_filled(model, samples, index, top) for index in range(len(samples))]
-    if isinstance(model.task, Flow):
-        return [_moving(model, samples, index) for index in range(len(samples))]
-    if not model.task.per_example:
-        return [{"file": name, "answer": [], "scores": {}} for name in samples.names]
-    names = model.task.classes
-    rows = []
-    for start in range(0, len(samples), batch_size):
-        indices = list(range(start, min(start + batch_size, len(samples))))
-        with torch.inference_mode():
-            # As in an evaluation: the mean over the views, where a model sees only a part of a signal at a time.
-            views = [model(view).scores for view in model.inputs.views(samples.batch(indices))]
-            scores = torch.stack(views).mean(0)
-        for index, line in zip(indices, scores.tolist(), strict=True):
-            ranked = sorted(zip(names, line, strict=True), key=lambda pair: -pair[1])
-            match model.config.task.kind:
-                case "classify":
-                    answer: Any = ranked[0][0]
-                case "tag":
-                    answer = [name for name, score in ranked if score >= 0.5]
-                case "regress":
-                    answer = dict(zip(names, line, strict=True))
-                    ranked = list(answer.items())
-            told = ranked if model.config.task.kind == "regress" else ranked[:top]
-            rows.append({"file": samples.names[index], "answer": answer, "scores": dict(told)})
-    return rows
-
-
-def posed(model: Perceiver, samples: Samples, index: int) -> dict[str, Tensor]:
-    """An example as the model sees it when it is asked: a text with the holes that are written in it, another signal
-    with what the task hides of it."""
-    if isinstance(model.task, MLM):
-        name = model.inputs.name
-        return {name: with_holes(samples.batch([index])[name][0])[None]}
-    with torch.inference_mode():
-        return model.task.prepare(model.inputs, seen(model, samples, [index])).inputs
-
-
-def _filled(model: Perceiver, samples: Samples, index: int, top: int) -> dict[str, Any]:
-    """A text with its holes filled by the likeliest bytes, and ``holes``, what else each might be."""
-    text = model.inputs
-    whole = posed(model, samples, index)[text.name][0]
-    if len(whole) > text.num_rows:
-        raise InputError(f"{samples.names[index]}: {len(whole):,} bytes, the model reads {text.num_rows:,}; shorten it")
-    holes = (whole == MASK).nonzero()[:, 0]
-    if not len(holes):
-        raise InputError(f"{samples.names[index]}: nothing is to be filled in; write [MASK] for each byte that is")
-    with torch.inference_mode():
-        scores = model({text.name: whole[None]}).scores[0, holes, SPECIALS:]
-    best = scores.topk(min(top, scores.shape[1]))
-    told = [
-        {_shown(torch.tensor([SPECIALS + byte])): score for byte, score in zip(bytes_, likely, strict=True)}
-        for bytes_, likely in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    filled = _shown(whole.index_put((holes,), SPECIALS + best.indices[:, 0]))
-    return {"file": samples.names[index], "answer": filled, "holes": told, "scores": {}}
-
-
-def _shown(numbers: Tensor) -> str:
-    """Text for people: a byte that is no letter by itself as ``\\xc3``."""
-    return text_of(numbers).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _default_folder(model: Perceiver, run: str | Path) -> Path:
+    return Path(run, model.task.answers_folder)
 
 
 def _description(run: Path) -> DataConfig:
-    """Of the data that a run was trained on; a folder of weights alone says nothing of it."""
+    """Of the data that a run was trained on; for a folder of weights alone, the default."""
     path = run / "config.yaml"
-    return from_dict(DataConfig, read_yaml(path).get("data", {}), where=str(path)) if path.exists() else DataConfig()
+    if not path.exists():
+        return DataConfig()
+    values = read_yaml(path)
+    checkpoints.check_format(values.get("format"), where=path)
+    return from_dict(DataConfig, values.get("data", {}), where=str(path))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-import pydantic
-
 from ..codecs.raw import Raw
+from ..config import OneOf
 from .audio import AudioConfig
 from .base import Batch, Modality, Sample, Signal
 from .fusion import Fusion, FusionConfig
@@ -20,7 +20,21 @@ from .table import TableConfig
 from .text import TextConfig
 from .video import VideoConfig
 
-ModalityConfig = Annotated[SingleConfig | FusionConfig, pydantic.Field(discriminator="kind")]
+
+class _KindsAndFusion(Mapping[str, type[Modality]]):
+    """KINDS as it is when asked, and the fusion of several."""
+
+    def __getitem__(self, kind: str) -> type[Modality]:
+        return Fusion if kind == Fusion.kind else KINDS[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*KINDS, Fusion.kind))
+
+    def __len__(self) -> int:
+        return len(KINDS) + 1
+
+
+ModalityConfig = Annotated[Any, OneOf(_KindsAndFusion())]
 
 
 def build_modality(config: Any, *, name: str | None = None) -> Modality:

@@ -99,6 +99,7 @@ class Image(Pixels[ImageConfig]):
     """
 
     kind: ClassVar[str] = "image"
+    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
     drawn_square: ClassVar[bool] = True
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-import pydantic
-
-from .audio import Audio, AudioConfig
+from ..config import OneOf
+from .audio import Audio
 from .base import Modality
-from .image import Image, ImageConfig
-from .label import Label, LabelConfig
-from .pair import Pair, PairConfig
-from .points import Points, PointsConfig
-from .series import Series, SeriesConfig
-from .table import Table, TableConfig
-from .text import Text, TextConfig
-from .video import Video, VideoConfig
+from .image import Image
+from .label import Label
+from .pair import Pair
+from .points import Points
+from .series import Series
+from .table import Table
+from .text import Text
+from .video import Video
 
 KINDS: dict[str, type[Modality]] = {
     "image": Image,
@@ -29,15 +28,5 @@ KINDS: dict[str, type[Modality]] = {
     "label": Label,
 }
 
-SingleConfig = Annotated[
-    ImageConfig
-    | AudioConfig
-    | VideoConfig
-    | PairConfig
-    | PointsConfig
-    | TextConfig
-    | SeriesConfig
-    | TableConfig
-    | LabelConfig,
-    pydantic.Field(discriminator="kind"),
-]
+# The configuration of one kind of signal; of several, FusionConfig.
+SingleConfig = Annotated[Any, OneOf(KINDS)]

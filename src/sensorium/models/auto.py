@@ -36,7 +36,7 @@ from math import ceil
 from typing import Any, Literal, TypeAlias
 
 from ..modalities import FusionConfig, build_modality
-from ..nn.perceiver import DecoderConfig, EncoderConfig
+from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import FlowConfig, MLMConfig, ReconstructConfig
 from ..tasks.warps import WarpConfig
 from .recipe import RecipeConfig
@@ -144,7 +144,7 @@ def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
         weight_decay=0.05,
         warmup=0.05,
         label_smoothing=0.1 if whole else 0.0,
-        attention_init="even" if whole or moves else "placed",
+        attention_init="default" if whole or moves else "aligned",
         drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
         ema_decay=0.998,
     )

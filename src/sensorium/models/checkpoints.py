@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..files import replace_file
 from .perceiver import Perceiver, PerceiverConfig
 
-FORMAT = 1  # of the folder; raised when an older reader could misread it
+FORMAT = 2  # of config.json and of a run's config.yaml; raised when names or meanings in them change
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -28,9 +28,9 @@ def save(model: Perceiver, folder: Path) -> None:
             raise OSError(str(error)) from None
 
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    about = {"format": FORMAT, "model": to_dict(model.config)}
+    content = {"format": FORMAT, "model": to_dict(model.config)}
     replace_file(folder / WEIGHTS, write)
-    text = json.dumps(about, indent=2, ensure_ascii=False)
+    text = json.dumps(content, indent=2, ensure_ascii=False)
     replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
 
 
@@ -38,7 +38,7 @@ def load(folder: str | Path) -> Perceiver:
     """The model in a run folder or weights folder, in evaluation mode.
 
     Raises:
-        InputError: there is no model, it is damaged, or it was written by a newer version.
+        InputError: there is no model, it is damaged, or it was written by an older or a newer version.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -47,9 +47,8 @@ def load(folder: str | Path) -> Perceiver:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(
-            f"{folder}: weights and configuration disagree ({str(error).splitlines()[1].strip()})"
-        ) from None
+        difference = str(error).splitlines()[1].strip()
+        raise InputError(f"{folder}: weights and configuration disagree ({difference}); copy both again") from None
     return model.eval()
 
 
@@ -62,21 +61,39 @@ def read_config(folder: Path) -> PerceiverConfig:
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: no {WEIGHTS} and {CONFIG} here; is it a finished run?")
     try:
-        about = json.loads((folder / CONFIG).read_text("utf-8"))
-        if not isinstance(about, dict) or not isinstance(about.get("format"), int):
+        content = json.loads((folder / CONFIG).read_text("utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("format"), int):
             raise ValueError(f"{CONFIG} names no format")
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: the model is damaged ({error}); train or copy it again") from None
-    if about["format"] > FORMAT:
-        raise InputError(f"{folder}: written by a newer sensorium; update with pip install -U sensorium")
-    return from_dict(PerceiverConfig, about.get("model"), where=str(folder / CONFIG))
+    check_format(content["format"], where=folder / CONFIG)
+    return from_dict(PerceiverConfig, content.get("model"), where=str(folder / CONFIG))
+
+
+def check_format(number: object, *, where: Path) -> None:
+    """Refuse a configuration file of another format than this version writes.
+
+    Args:
+        number: the file's ``format``; None: it has none, as the ``config.yaml`` of runs before format 2.
+        where: the file, for the message.
+
+    Raises:
+        InputError: it was written by an older or a newer version.
+    """
+    if isinstance(number, int) and number > FORMAT:
+        raise InputError(f"{where}: written by a newer sensorium; update with pip install -U sensorium")
+    if number != FORMAT:
+        raise InputError(
+            f"{where}: written by an older sensorium, with other names; train again, or import published weights again"
+        )
 
 
 def start_from(model: Perceiver, folder: str | Path) -> None:
-    """Give a model the inputs and the encoder of the one in ``folder``; its task and decoder stay as they are.
+    """Give a model the weights of the inputs and the encoder of the one in ``folder``, to fine-tune it. Its task and
+    its decoder stay as they are.
 
     Raises:
-        InputError: there is no model, or its inputs or encoder are not configured alike.
+        InputError: there is no model, or it has another configuration of inputs or encoder.
     """
     other = load(folder)
     if (other.config.inputs, other.config.encoder) != (model.config.inputs, model.config.encoder):

@@ -1,8 +1,10 @@
-"""A configuration made into modules, and the straight way through them."""
+"""A model: inputs, backbone, decoder and task, built from one configuration."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +12,22 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality, ModalityConfig, build_modality
+from ..nn import Decoder, DecoderConfig, EncoderConfig, MeanDecoder
 from ..nn.byte_array import ByteArray
-from ..nn.perceiver import Decoder, DecoderConfig, Encoder, EncoderConfig, MeanDecoder
 from ..nn.queries import Queries
-from ..tasks import Task, TaskConfig, build_task
+from ..tasks import AnyPrediction, Prepared, Task, TaskConfig, build_task
+from .backbones import AttentionBackbone, Backbone, build_backbone
 
 
 @record
 class PerceiverConfig:
-    """A whole model: what it reads, how, what it is asked, and how it answers.
+    """The configuration of a whole model.
 
     Attributes:
-        decoder: how queries are answered; None: the first paper's mean of the latents and a linear layer.
+        inputs: the modality that it reads.
+        encoder: the backbone, from byte array to latents.
+        decoder: from latents and queries to output; None: the first paper's mean of the latents and a linear layer.
+        task: what it predicts.
     """
 
     inputs: ModalityConfig
@@ -31,9 +37,10 @@ class PerceiverConfig:
 
 
 class Perceiver(nn.Module):
-    """The Perceiver: a batch of any signal to an answer, in two public halves, ``encode`` and ``decode``.
+    """A Perceiver: from a batch of any signal to the task's prediction.
 
-    Encode once, ask many times: ``model.decode(latents, model.queries(batch, where))``.
+    The model binds its inputs and its task. It has two public halves, to encode once and decode many queries:
+    ``model.decode(model.encode(batch), model.queries(batch, indices))``.
 
     Args:
         config: the model's configuration, kept as ``model.config``.
@@ -57,23 +64,31 @@ class Perceiver(nn.Module):
         self.config = config
         self.inputs: Modality = build_modality(config.inputs)
         names = [modality.name for modality in self.inputs.modalities]
-        self.encoder = Encoder(config.encoder, channels=self.inputs.channels, names=names)
-        width, shape = config.encoder.latent_channels, config.decoder
-        learned = None if shape is None else shape.query_channels or width
-        self.task: Task = build_task(config.task, inputs=self.inputs, channels=learned)
-        channels, outputs = self.task.query_channels, self.task.outputs
+        self.encoder = build_backbone(config.encoder, channels=self.inputs.channels, names=names)
+        latent_channels = cast(Backbone, self.encoder).latent_channels
+        learned = None if config.decoder is None else config.decoder.query_channels or latent_channels
+        self.task: Task[Any, Any] = build_task(config.task, inputs=self.inputs, query_channels=learned)
+        channels, outputs = self.task.query_channels, self.task.output_channels
         self.decoder: Decoder | MeanDecoder
-        if shape is None:
+        if config.decoder is None:
             if channels is not None or outputs is None:
-                raise InputError(f"the task {config.task.kind!r} asks queries; give the model a decoder")
-            self.decoder = MeanDecoder(width, outputs=outputs)
+                raise InputError(f"the task {config.task.kind!r} has queries; give the model a decoder")
+            self.decoder = MeanDecoder(latent_channels, output_channels=outputs)
         else:
             assert channels is not None  # a task with a decoder has queries
-            self.decoder = Decoder(shape, width=width, channels=channels, outputs=outputs, start=self.task.start)
+            self.decoder = Decoder(
+                config.decoder,
+                latent_channels=latent_channels,
+                query_channels=channels,
+                output_channels=outputs,
+                output_init=self.task.output_init,
+            )
+
+    # -- from batch to prediction
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A batch as the byte array that the encoder reads: without what the task hides."""
-        return self.task.hide(self.inputs.embed(batch), batch)
+        """A batch as the byte array that the encoder reads, without the rows that the task hides."""
+        return self.task.mask_inputs(self.inputs.embed(batch), batch)
 
     def encode(
         self,
@@ -83,54 +98,132 @@ class Perceiver(nn.Module):
         generator: torch.Generator | None = None,
         checkpointing: bool = False,
     ) -> Tensor:
-        """A batch to latents, batch × latents × width.
+        """A batch to latents: batch × latents × latent channels.
 
         Args:
             batch: as the modality's ``view`` gives it.
-            drop_rows: share of the input rows that is left out, in training.
-            generator: of what is left out.
-            checkpointing: see :meth:`Encoder.forward`.
+            drop_rows: share of the input rows to leave out, in training.
+            generator: chooses the rows to leave out.
+            checkpointing: whether to keep less for the backward pass and compute it anew.
         """
         array = self.embed(batch)
         if drop_rows:
             array = array.drop_rows(drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
 
-    def queries(self, batch: Batch, where: Tensor | None = None) -> Queries | None:
-        """What the task wants to know of a batch; None: the mean of the latents is all that is asked.
+    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+        """The task's queries for a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:
             batch: as the modality's ``view`` gives it.
-            where: int64, (asked,): the output rows that are asked; None: all.
+            indices: int64, (queries,): the output rows to compute; None: all of them.
 
         Raises:
-            InputError: rows that the task does not have.
+            InputError: indices of rows that the task does not have.
         """
-        return self.task.queries(self.inputs, batch, where)
+        return self.task.queries(batch, indices)
 
-    def decode(self, latents: Tensor, queries: Queries | None = None) -> Any:
-        """Latents to the task's answer, a dataclass of its own.
+    def decode(self, latents: Tensor, queries: Queries | None = None) -> AnyPrediction:
+        """Latents to the task's prediction, a dataclass with at least ``output`` and ``scores``.
 
         Args:
-            latents: batch × latents × width.
-            queries: what is asked: ``ask(batch)``; of a model without a decoder None.
+            latents: batch × latents × latent channels.
+            queries: from ``model.queries(batch)``; None for a model without a decoder.
 
         Raises:
-            InputError: a model that answers queries was asked none.
+            InputError: the model has a decoder, and there are no queries.
         """
         if queries is None and isinstance(self.decoder, Decoder):
-            raise InputError("decode: this model answers queries; give it those of model.queries(batch)")
-        return self.task.predict(self.inputs, self.decoder(latents, queries), queries)
+            raise InputError("decode: this model needs queries; give it those of model.queries(batch)")
+        return self.task.predict(self.decoder(latents, queries), queries)
 
-    def forward(self, batch: Batch, where: Tensor | None = None) -> Any:
-        """A batch (as the modality's ``view`` gives it) to the task's answer, to all of it or ``where``."""
-        return self.decode(self.encode(batch), self.queries(batch, where))
+    def forward(self, batch: Batch, indices: Tensor | None = None) -> AnyPrediction:
+        """A batch to the task's prediction; arguments as of ``queries``."""
+        return self.decode(self.encode(batch), self.queries(batch, indices))
+
+    @property
+    def num_queries(self) -> int:
+        """How many output rows an example of the configured size has."""
+        return self.task.num_queries
+
+    # -- training, evaluation, prediction
+
+    def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
+        """The inputs, the targets and the query indices of a batch, for training and evaluation.
+
+        Args:
+            view: as the modality's ``view`` or ``augment`` gives it; with the key ``target`` where labels are known.
+            generator: of random choices, in training; None, in evaluation: choices depend on each example alone.
+        """
+        return self.task.prepare(view, generator)
+
+    def loss(self, output: Any, targets: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch, a scalar.
+
+        Args:
+            output: ``output`` of a prediction.
+            targets: from ``model.prepare``.
+            label_smoothing: share of each target that is spread over all classes.
+        """
+        return self.task.loss(output, targets, label_smoothing=label_smoothing)
+
+    def predict(self, batch: Batch) -> AnyPrediction:
+        """The prediction for a batch of examples, in evaluation mode and without gradients. Where a prediction is one
+        row of scores an example, it is the mean over the modality's views.
+
+        Args:
+            batch: of signals as ``Modality.load`` gives them, or tensors that ``view`` takes.
+        """
+        with evaluating(self):
+            batch = self.to_device(batch)
+            views = self.inputs.views(batch) if self.task.per_example else [self.inputs.view(batch)]
+            return self.task.average([self(view) for view in views])
+
+    def predict_view(self, view: Batch) -> AnyPrediction:
+        """As ``forward``, in evaluation mode and without gradients."""
+        with evaluating(self):
+            return self(self.to_device(view))
+
+    def to_device(self, batch: Batch) -> dict[str, Tensor]:
+        """A batch on the device of the model's parameters."""
+        device = next(self.parameters()).device
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+    # -- for people
+
+    @property
+    def cross_attends(self) -> tuple[int, ...]:
+        """For each attention map, in order, the number of the weights it comes from: same number, same weights. Empty:
+        the backbone has no attention maps."""
+        return tuple(self.encoder.cross_attends) if isinstance(self.encoder, AttentionBackbone) else ()
 
     def attention(self, batch: Batch) -> Tensor:
-        """Where each read looked: batch × reads × rows, the mean over heads and latents, each read summing to 1 (to 0
-        where there was nothing to look at)."""
+        """How much each cross-attend attends to each row: batch × cross-attends × rows, the mean over heads and
+        latents. Each cross-attend sums to 1; to 0 where there were no rows to attend to.
+
+        Args:
+            batch: as the modality's ``view`` gives it.
+
+        Raises:
+            InputError: the model has no attention maps.
+        """
+        if not self.cross_attends or not isinstance(self.encoder, AttentionBackbone):
+            raise InputError("this model has no attention maps: its encoder has no cross-attends")
         return torch.stack([weights.mean((1, 2)) for weights in self.encoder.weights(self.embed(batch))], dim=1)
 
     def parameter_count(self) -> int:
-        """How many numbers training may change; shared weights count once."""
+        """The number of parameters; shared weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, without gradients; afterwards every module is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -30,9 +30,9 @@ class RecipeConfig:
             0: no boxes. With ``mixup``, each has half of every batch.
         drop_rows: share of the input rows left out of each training example.
         ema_decay: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
-        attention_init: where it starts: ``even``, as the papers' does, or ``placed``: every latent at its own place of
-            the signal's grid and every query at its own (:mod:`sensorium.training.aligned`), for tasks that ask for
-            places.
+        attention_init: initial weights of cross-attention: ``default``, the authors', or ``aligned``: each latent
+            attends to its own part of the signal's grid, and each query to the latents of its position
+            (:mod:`sensorium.training.aligned`), for tasks with an output for every position.
         checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
         precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
     """
@@ -53,6 +53,6 @@ class RecipeConfig:
     cutmix: float = 0.0
     drop_rows: float = 0.0
     ema_decay: float = 0.0
-    attention_init: Literal["even", "placed"] = "even"
+    attention_init: Literal["default", "aligned"] = "default"
     checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,271 +1,253 @@
-"""One attention block for read, process and write (Perceiver §3.1 and App. C; Perceiver IO App. E).
+"""Cross-attention and self-attention blocks (Perceiver §3.1 and App. C; Perceiver IO App. E).
 
-A block is pre-norm attention and a pre-norm MLP, each with a residual. A *process* attends from the latents to
-themselves; a *read* attends from the latents to the rows of a byte array, and never builds keys or values where
-folding their projections away is less work:
-
-    logits = (W_q x) · (W_k r) = (W_kᵀ W_q x) · r        the key projection moves into the query
-    Σ p W_v r = W_v Σ p r                                the value projection moves behind the sum
-
-so that keys = values = the normalised rows, one array, built once for all reads of a forward pass. The norm's scale and
-shift fold away with them, and whatever is constant over the rows (its shift, the key bias) drops out of the softmax.
-
-A *write* is a read the other way round: queries attend to the latents, and may do without the residual.
+A block is pre-norm multi-head attention and a pre-norm MLP, each with a residual. :class:`CrossAttention` attends from
+latents to the rows of a byte array, or from a decoder's queries to the latents; :class:`SelfAttention` attends from
+latents to themselves. How attention to rows is computed is chosen in :mod:`sensorium.nn.ops`.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .initialisation import fan_in
-from .precision import exact, lowered, without_autocast
-from .rows import EPSILON, FoldedQuery, Rows, pad
+from .ops.dispatch import AttentionPath, attention, attention_weights, plan_attention
+from .ops.inputs import AttentionInputs
+from .ops.projected import projected_attention
+from .precision import EPSILON, lowered
 
-# Weights per head and example up to which two plain products are faster on a CPU than its kernel, by precision. That
-# kernel computes in float32 whatever it is given; in float16 plain logits would leave the range.
-SMALL = {torch.bfloat16: 2**18}
-
-# The authors' code approximates the error function of a GELU by tanh; ``erf`` is exact, as transformers has it.
+# The authors' code approximates the error function of a GELU by tanh; ``erf`` is exact, as in transformers.
 Gelu: TypeAlias = Literal["tanh", "erf"]
 
 
 class Attention(nn.Module):
-    """Multi-head attention from ``width`` to ``inputs`` channels; all four projections have biases.
+    """The four projections of multi-head attention, all with biases.
 
     Args:
-        width: channels of the queries and of the output.
-        inputs: channels of what is attended to.
-        heads: must divide ``qk_channels`` and ``value_channels``.
-        qk_channels: channels of queries and keys over all heads.
-        value_channels: channels of values over all heads.
-    """
+        channels: of what attends, and of the output.
+        input_channels: of what is attended to.
+        num_heads: must divide ``qk_channels`` and ``value_channels``.
+        qk_channels: channels of queries and keys over all heads; None: ``input_channels``, the authors' rule.
+        value_channels: channels of values over all heads; None: as ``qk_channels``.
 
-    def __init__(self, width: int, *, inputs: int, heads: int, qk_channels: int, value_channels: int) -> None:
-        super().__init__()
-        if qk_channels % heads or value_channels % heads:
-            raise ValueError(f"{heads} heads do not divide {qk_channels} and {value_channels} channels")
-        self.heads = heads
-        self.query = fan_in(nn.Linear(width, qk_channels))
-        self.key = fan_in(nn.Linear(inputs, qk_channels))
-        self.value = fan_in(nn.Linear(inputs, value_channels))
-        self.out = fan_in(nn.Linear(value_channels, width))
-
-    @property
-    def scale(self) -> float:
-        return 1 / sqrt(self.key.out_features // self.heads)
-
-    def split(self, channels: Float[Tensor, "batch n all"]) -> Float[Tensor, "batch heads n each"]:
-        """batch × n × (heads · c) as batch × heads × n × c."""
-        return channels.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch n width"],
-        inputs: Float[Tensor, "batch rows channels"],
-        mask: Bool[Tensor, "batch rows"] | None = None,
-        asked: Bool[Tensor, "one_or_batch n"] | None = None,
-    ) -> Float[Tensor, "batch n width"]:
-        """Projected keys and values: batch × n × width attends to batch × rows × inputs. What is not ``asked`` sums
-        nothing up; the bias of ``out`` is left of it, as in the authors' code."""
-        query, key, value = self.split(self.query(x)), self.split(self.key(inputs)), self.split(self.value(inputs))
-        return self.out(_only(asked, _attend(query, key, value, mask, self.scale).transpose(1, 2).flatten(2)))
-
-    def folded(
-        self,
-        query: FoldedQuery,
-        rows: Rows,
-        norm: nn.LayerNorm,
-        asked: Bool[Tensor, "one_or_batch n"] | None = None,
-    ) -> Float[Tensor, "batch n width"]:
-        """The same answer for ``inputs = norm(rows)``, without projecting a row."""
-        summed = rows.read(query) * norm.weight + norm.bias
-        value = torch.einsum("bhnc,hvc->bnhv", summed.to(query.query.dtype), self._by_head(self.value.weight))
-        value = value.flatten(2) + self.value.bias
-        if (some := rows.some) is not None:  # an example without a row has read nothing, not the norm's shift
-            value = value * some[:, None, None]
-        return self.out(_only(asked, value))
-
-    def fold(self, x: Float[Tensor, "one_or_batch n width"], norm: nn.LayerNorm) -> FoldedQuery:
-        """The query with scale, key projection and the norm's scale in it; what is constant over the rows is left."""
-        query = self.split(self.query(x)) * self.scale  # scaled first, for the range of float16
-        return FoldedQuery(torch.einsum("bhnd,hdc->bhnc", query, self._by_head(self.key.weight)) * norm.weight)
-
-    def weights(
-        self, x: Float[Tensor, "one_or_batch n width"], rows: Rows, norm: nn.LayerNorm
-    ) -> Float[Tensor, "batch heads n rows"]:
-        """Softmax weights, batch × heads × n × rows, float32 (or 64); zeros where there is nothing to attend to."""
-        spelled = rows.spelled
-        with without_autocast(x.device.type):  # logits may be beyond what 16 bits hold
-            query, key = exact(pad(self.fold(x, norm).query)), exact(spelled.normalised)[:, None]
-            logits = query @ key.transpose(-1, -2)
-        if spelled.mask is not None:
-            logits = logits.masked_fill(~spelled.mask[:, None, None], float("-inf"))
-        return logits.softmax(-1).nan_to_num(0.0)
-
-    def folding_pays(self, latents: int, rows: Rows) -> bool:
-        """Whether the folded read needs fewer multiply-adds than projecting every row."""
-        count, channels = rows.array.num_rows, rows.array.channels
-        qk_channels, value_channels = self.key.out_features, self.value.out_features
-        projected = count * (channels + latents) * (qk_channels + value_channels)
-        return latents * channels * (qk_channels + value_channels + 2 * self.heads * count) <= projected
-
-    def _by_head(self, weight: Tensor) -> Tensor:
-        return weight.unflatten(0, (self.heads, -1))
-
-
-class Block(nn.Module):
-    """Pre-norm attention and MLP with residuals. The MLP is linear, GELU, linear; no dropout (App. C).
-
-    Args:
-        width: channels of the latents (or queries).
-        inputs: channels of the rows that are read; None for a process, which attends to itself.
-        heads: attention heads.
-        qk_channels, value_channels: default to the channels attended to (261 on ImageNet), the authors' rule.
-        widening: width of the MLP's hidden layer in units of ``width``.
-        residual: whether what is attended to is added to the queries, or replaces them.
-        gelu: how the MLP's GELU is computed.
-
-    >>> Block(1024, inputs=261, heads=1).count(), Block(1024, heads=8).count()
-    (2776395, 6301696)
+    Raises:
+        ValueError: heads that do not divide the channels.
     """
 
     def __init__(
         self,
-        width: int,
+        channels: int,
         *,
-        inputs: int | None = None,
-        heads: int,
+        input_channels: int,
+        num_heads: int,
         qk_channels: int | None = None,
         value_channels: int | None = None,
-        widening: int = 1,
+    ) -> None:
+        super().__init__()
+        if problem := check_heads(num_heads, input_channels, qk_channels, value_channels):
+            raise ValueError(problem)
+        qk_channels = qk_channels or input_channels
+        value_channels = value_channels or qk_channels
+        self.num_heads = num_heads
+        self.query = fan_in(nn.Linear(channels, qk_channels))
+        self.key = fan_in(nn.Linear(input_channels, qk_channels))
+        self.value = fan_in(nn.Linear(input_channels, value_channels))
+        self.out = fan_in(nn.Linear(value_channels, channels))
+
+
+def mlp(channels: int, *, mlp_ratio: int, gelu: Gelu) -> nn.Sequential:
+    """Linear, GELU, linear, with ``mlp_ratio`` · ``channels`` hidden channels; no dropout (Perceiver App. C)."""
+    return nn.Sequential(
+        fan_in(nn.Linear(channels, mlp_ratio * channels)),
+        nn.GELU(approximate="tanh" if gelu == "tanh" else "none"),
+        fan_in(nn.Linear(mlp_ratio * channels, channels)),
+    )
+
+
+class CrossAttention(nn.Module):
+    """Latents (or queries) attend to the rows of a byte array; then the MLP.
+
+    Args:
+        channels: of the latents (or queries).
+        input_channels: of the rows.
+        num_heads: attention heads.
+        qk_channels, value_channels: see :class:`Attention`.
+        mlp_ratio: channels of the MLP's hidden layer, in units of ``channels``.
+        residual: whether the attended values are added to the latents, or replace them.
+        gelu: how the MLP's GELU is computed.
+
+    Attributes:
+        path: how the attention is computed; the result is the same. Set it with :func:`attention_path`.
+
+    >>> sum(parameter.numel() for parameter in CrossAttention(1024, input_channels=261).parameters())
+    2776395
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        input_channels: int,
+        num_heads: int = 1,
+        qk_channels: int | None = None,
+        value_channels: int | None = None,
+        mlp_ratio: int = 1,
         residual: bool = True,
         gelu: Gelu = "tanh",
     ) -> None:
         super().__init__()
-        channels = inputs or width
-        qk_channels = qk_channels or channels
+        self.path: AttentionPath = "auto"
         self.residual = residual
-        self.query_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.input_norm = None if inputs is None else nn.LayerNorm(inputs, eps=EPSILON)
+        self.query_norm = nn.LayerNorm(channels, eps=EPSILON)
+        self.input_norm = nn.LayerNorm(input_channels, eps=EPSILON)
         self.attention = Attention(
-            width,
-            inputs=channels,
-            heads=heads,
+            channels,
+            input_channels=input_channels,
+            num_heads=num_heads,
             qk_channels=qk_channels,
-            value_channels=value_channels or qk_channels,
+            value_channels=value_channels,
         )
-        self.mlp_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.mlp = nn.Sequential(
-            fan_in(nn.Linear(width, widening * width)),
-            nn.GELU(approximate="tanh" if gelu == "tanh" else "none"),
-            fan_in(nn.Linear(widening * width, width)),
-        )
+        self.mlp_norm = nn.LayerNorm(channels, eps=EPSILON)
+        self.mlp = mlp(channels, mlp_ratio=mlp_ratio, gelu=gelu)
 
     def forward(
         self,
-        x: Float[Tensor, "one_or_batch n width"],
-        rows: Rows | None = None,
-        query: FoldedQuery | None = None,
-        asked: Bool[Tensor, "_ n"] | None = None,
-    ) -> Float[Tensor, "_ n width"]:
-        """batch × n × width to the same.
+        x: Float[Tensor, "one_or_batch n channels"],
+        inputs: AttentionInputs,
+        query_mask: Bool[Tensor, "_ n"] | None = None,
+    ) -> Float[Tensor, "batch n channels"]:
+        """batch × n × channels.
 
         Args:
-            x: latents; a batch of one is shared by all examples.
-            rows: what a read reads; None in a process.
-            query: ``fold(x)``, where it is known already.
-            asked: which of ``x`` read at all, True = it does; None: all do.
+            x: latents (or queries); a batch of one is shared by all examples.
+            inputs: the rows that are attended to.
+            query_mask: one_or_batch × n, True = attends; None: all attend. What does not attend still gets the bias of
+                the output projection, as in the authors' code.
         """
-        attended = self._process(x) if rows is None else self._read(x, rows, query, asked)
+        attended = attention(
+            self.attention.query(lowered(self.query_norm(x))),
+            inputs,
+            norm=self.input_norm,
+            key=self.attention.key,
+            value=self.attention.value,
+            num_heads=self.attention.num_heads,
+            query_mask=query_mask,
+            path=self.path,
+        )
+        attended = self.attention.out(attended)
         x = x + attended if self.residual else attended
         return x + self.mlp(self.mlp_norm(x))
 
-    def fold(self, x: Float[Tensor, "one_or_batch n width"]) -> FoldedQuery:
-        """The query of a read, before it meets any rows."""
-        return self.attention.fold(lowered(self.query_norm(x)), self.rows_norm)
+    def weights(
+        self, x: Float[Tensor, "one_or_batch n channels"], inputs: AttentionInputs
+    ) -> Float[Tensor, "batch heads n rows"]:
+        """The attention weights, batch × heads × n × rows, float32 at least; zeros for examples without any row."""
+        return attention_weights(
+            self.attention.query(self.query_norm(x)),
+            inputs,
+            norm=self.input_norm,
+            key=self.attention.key,
+            num_heads=self.attention.num_heads,
+        )
 
-    def folding_parameters(self) -> list[Tensor]:
-        """What ``fold`` depends on, beside the latents."""
-        return [
-            *self.query_norm.parameters(),
-            *self.attention.query.parameters(),
-            self.attention.key.weight,
-            self.rows_norm.weight,
-        ]
-
-    def folds(self, latents: int, rows: Rows) -> bool:
-        """Whether this many latents read these rows by a folded query."""
-        if rows.path != "auto":
-            return rows.path != "projected"
-        return rows.structured or self.attention.folding_pays(latents, rows)
-
-    def weights(self, x: Float[Tensor, "one_or_batch n width"], rows: Rows) -> Float[Tensor, "batch heads n rows"]:
-        """The attention weights of a read: batch × heads × n × rows."""
-        return self.attention.weights(self.query_norm(x), rows, self.rows_norm)
-
-    def count(self) -> int:
-        """The number of parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
-    def rows_norm(self) -> nn.LayerNorm:
-        if self.input_norm is None:
-            raise ValueError("a process has no rows to read")
-        return self.input_norm
-
-    def _process(self, x: Tensor) -> Tensor:
-        query = lowered(self.query_norm(x))  # once, not in each of three projections
-        return self.attention(query, query)
-
-    def _read(self, x: Tensor, rows: Rows, query: FoldedQuery | None, asked: Tensor | None) -> Tensor:
-        norm = self.rows_norm
-        if self.folds(x.shape[1], rows):
-            return self.attention.folded(query or self.fold(x), rows, norm, asked)
-        spelled = rows.spelled
-        inputs = spelled.normalised[..., : spelled.channels] * norm.weight + norm.bias
-        x = lowered(self.query_norm(x)).expand(inputs.shape[0], -1, -1)
-        return self.attention(x, inputs.to(x.dtype), spelled.mask, asked)
+    def prepare(self, num_queries: int, inputs: AttentionInputs) -> None:
+        """Build the form of the rows that ``forward`` needs for so many queries, before it needs them."""
+        plan = plan_attention(
+            inputs.array,
+            num_queries=num_queries,
+            num_heads=self.attention.num_heads,
+            qk_channels=self.attention.key.out_features,
+            value_channels=self.attention.value.out_features,
+            path=self.path,
+        )
+        _ = inputs.pieces(plan.structured) if plan.absorbed else inputs.dense
 
 
-def _only(asked: Tensor | None, summed: Tensor) -> Tensor:
-    """Zeros for whoever does not ask."""
-    return summed if asked is None else summed * asked[..., None]
+class SelfAttention(nn.Module):
+    """Latents attend to themselves; then the MLP.
+
+    Args:
+        channels: of the latents.
+        num_heads: attention heads.
+        qk_channels, value_channels: see :class:`Attention`.
+        mlp_ratio: channels of the MLP's hidden layer, in units of ``channels``.
+        gelu: how the MLP's GELU is computed.
+
+    >>> sum(parameter.numel() for parameter in SelfAttention(1024, num_heads=8).parameters())
+    6301696
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_heads: int,
+        qk_channels: int | None = None,
+        value_channels: int | None = None,
+        mlp_ratio: int = 1,
+        gelu: Gelu = "tanh",
+    ) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(channels, eps=EPSILON)
+        self.attention = Attention(
+            channels,
+            input_channels=channels,
+            num_heads=num_heads,
+            qk_channels=qk_channels,
+            value_channels=value_channels,
+        )
+        self.mlp_norm = nn.LayerNorm(channels, eps=EPSILON)
+        self.mlp = mlp(channels, mlp_ratio=mlp_ratio, gelu=gelu)
+
+    def forward(self, x: Float[Tensor, "batch n channels"]) -> Float[Tensor, "batch n channels"]:
+        """batch × n × channels to the same."""
+        normalised = lowered(self.query_norm(x))  # once, not in each of three projections
+        projections = self.attention
+        attended = projected_attention(
+            projections.query(normalised),
+            projections.key(normalised),
+            projections.value(normalised),
+            num_heads=projections.num_heads,
+        )
+        x = x + projections.out(attended)
+        return x + self.mlp(self.mlp_norm(x))
 
 
-def _attend(
-    query: Float[Tensor, "batch heads n qk"],
-    key: Float[Tensor, "batch heads rows qk"],
-    value: Float[Tensor, "batch heads rows v"],
-    mask: Bool[Tensor, "batch rows"] | None,
-    scale: float,
-) -> Float[Tensor, "batch heads n v"]:
-    """Attention that gives zeros where there is no valid key; the softmax is of float32 at least."""
-    if key.shape[2] == 0:
-        return query.new_zeros(*query.shape[:3], value.shape[-1])
-    if query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SMALL.get(query.dtype, -1):
-        return _softmax(query * scale @ key.transpose(-1, -2), mask).to(value.dtype) @ value
-    width = value.shape[-1]
-    query, key, value = pad(query), pad(key), pad(value)
-    if mask is None:
-        return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width]
-    some = mask.any(-1)[:, None, None, None]
-    # A row of -inf only is NaN in every kernel: let such an example see everything, then take its answer away.
-    result = F.scaled_dot_product_attention(query, key, value, mask[:, None, None] | ~some, scale=scale)
-    return result[..., :width] * some
+def check_heads(num_heads: int, input_channels: int, qk_channels: int | None, value_channels: int | None) -> str | None:
+    """What is wrong with a number of heads, in words; None: :class:`Attention` takes it."""
+    qk_channels = qk_channels or input_channels
+    for channels in (qk_channels, value_channels or qk_channels):
+        if channels % num_heads:
+            return f"{num_heads} heads do not divide {channels} channels"
+    return None
 
 
-def _softmax(
-    logits: Float[Tensor, "batch heads n rows"], mask: Bool[Tensor, "batch rows"] | None
-) -> Float[Tensor, "batch heads n rows"]:
-    """Weights over the last axis; zeros where ``mask`` (batch × rows) has nothing. Inside, torch sums in float32."""
-    if mask is None:
-        return logits.softmax(-1)
-    present = mask[:, None, None]
-    lowest = torch.finfo(logits.dtype).min  # finite, so that an example without any row has a gradient
-    return logits.masked_fill(~present, lowest).softmax(-1) * present
+@contextmanager
+def attention_path(module: nn.Module, path: AttentionPath) -> Iterator[None]:
+    """Set how the cross-attention modules in ``module`` compute attention, and put it back afterwards.
+
+    Args:
+        module: a model, an encoder, a decoder, or one cross-attention.
+        path: ``projected``, ``absorbed``, ``structured``, or ``auto``: the fastest. The result is the same
+            (:func:`sensorium.nn.ops.plan_attention`).
+
+    >>> block = CrossAttention(8, input_channels=4)
+    >>> with attention_path(block, "projected"):
+    ...     block.path
+    'projected'
+    >>> block.path
+    'auto'
+    """
+    blocks = [block for block in module.modules() if isinstance(block, CrossAttention)]
+    before = [block.path for block in blocks]
+    try:
+        for block in blocks:
+            block.path = path
+        yield
+    finally:
+        for block, previous in zip(blocks, before, strict=True):
+            block.path = previous

@@ -1,4 +1,4 @@
-"""How weights start (Perceiver App. C and the authors' code)."""
+"""Initial weights (Perceiver App. C and the authors' code)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TRUNCATION = 0.87962566103423978
 
 
 def truncated_normal(tensor: Tensor, std: float) -> Tensor:
-    """MLM with a normal of ``std`` truncated at two standard deviations; returns the tensor."""
+    """Fill the tensor in place from a normal of ``std``, truncated at two standard deviations; returns it."""
     return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
 def fan_in(linear: nn.Linear) -> nn.Linear:
-    """Variance scaling: true standard deviation sqrt(1 / inputs) after truncation, biases zero."""
+    """Variance scaling: a standard deviation of sqrt(1 / inputs) after the truncation; biases are zero."""
     truncated_normal(linear.weight, sqrt(1 / linear.in_features) / TRUNCATION)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
@@ -27,8 +27,8 @@ def fan_in(linear: nn.Linear) -> nn.Linear:
 
 
 def lecun(linear: M) -> M:
-    """Plain linears and convolutions, outside attention and MLP: as :func:`fan_in`, without the correction for the
-    truncation."""
+    """For linear layers and convolutions outside attention and MLP: as :func:`fan_in`, but without the correction for
+    the truncation."""
     truncated_normal(linear.weight, sqrt(1 / linear.weight[0].numel()))
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)

@@ -1,9 +1,9 @@
-"""Queries: what latents are asked (Perceiver IO §3.2).
+"""Queries: what the decoder computes outputs for (Perceiver IO §3.2).
 
-They are a byte array: a description rather than a matrix, each query a row. Learned queries are a table of positions,
-those at coordinates are the positions of a grid, those about the input are the input's own rows, and those for several
-signals are segments with modality_embeddings. A million of them cost nothing until they are asked, and then as much as
-are asked at once.
+Queries are a byte array: a description rather than a matrix, one query a row. Learned queries are a table of
+positions; queries at coordinates are the positions of a grid; queries about the input are the input's own rows; queries
+for several signals are segments with modality embeddings. Only the queries that are decoded at a time are computed as a
+matrix, so a million of them need no memory before that.
 """
 
 from __future__ import annotations
@@ -23,103 +23,106 @@ from .initialisation import truncated_normal
 
 @dataclass(frozen=True)
 class Queries:
-    """What is asked of some latents.
+    """The queries of a batch.
 
     Attributes:
-        array: all that might be asked, a query a row: of as many examples as there are latents, or of one, when all are
-            asked the same. Its mask says what is really asked (True = asked).
-        where: int64, the rows that are asked, in this order; None: all, in their own.
+        array: all queries, one a row: of as many examples as there are latents, or of one example, where all examples
+            have the same queries. In its mask, True = present; the output of an absent query means nothing.
+        indices: int64, (queries,): the rows of ``array`` to decode, in this order; None: all rows.
 
     Raises:
-        InputError: ``where`` is not a list of rows that are there.
+        InputError: ``indices`` is not a list of row numbers of ``array``.
 
     >>> from .positions import fourier_grid
-    >>> every = queries_at(fourier_grid((4, 6), bands=2))
-    >>> every.count, every.channels, replace(every, where=torch.tensor([23, 0])).dense().shape
+    >>> queries = queries_at(fourier_grid((4, 6), bands=2))
+    >>> queries.count, queries.channels, replace(queries, indices=torch.tensor([23, 0])).dense().shape
     (24, 10, torch.Size([1, 2, 10]))
     """
 
     array: ByteArray
-    where: Int[Tensor, "..."] | None = None
+    indices: Int[Tensor, "..."] | None = None
 
     def __post_init__(self) -> None:
-        where = self.where
-        if where is None:
+        indices = self.indices
+        if indices is None:
             return
-        if where.ndim != 1 or where.dtype != torch.int64:
+        if indices.ndim != 1 or indices.dtype != torch.int64:
             raise InputError(
-                f"queries: where is a list of rows, int64; got {where.dtype} of shape {tuple(where.shape)}"
+                f"queries: indices are a list of rows, int64; got {indices.dtype} of shape {tuple(indices.shape)}"
             )
-        if where.numel() and not where.is_meta and not 0 <= int(where.min()) <= int(where.max()) < self.array.num_rows:
+        if not indices.numel() or indices.is_meta:
+            return
+        least, most = int(indices.min()), int(indices.max())
+        if not 0 <= least <= most < self.array.num_rows:
             raise InputError(
-                f"queries: where asks for rows {int(where.min())} to {int(where.max())}; "
-                f"there are {self.array.num_rows}, counted from 0"
+                f"queries: indices from {least} to {most}; there are {self.array.num_rows} rows, counted from 0"
             )
 
     @property
     def count(self) -> int:
-        """How many are asked."""
-        return self.array.num_rows if self.where is None else len(self.where)
+        """How many queries are decoded."""
+        return self.array.num_rows if self.indices is None else len(self.indices)
 
     @property
     def channels(self) -> int:
+        """Channels of a query."""
         return self.array.channels
 
     @property
     def mask(self) -> Bool[Tensor, "one_or_batch queries"] | None:
-        """one_or_batch × queries, True = asked; None: all are."""
+        """one_or_batch × queries, True = present; None: all are."""
         mask = self.array.mask
-        return mask if mask is None or self.where is None else mask[:, self.where]
+        return mask if mask is None or self.indices is None else mask[:, self.indices]
 
     def dense(self) -> Float[Tensor, "one_or_batch queries channels"]:
-        """one_or_batch × queries × channels."""
-        if self.where is None:
+        """The queries as a matrix: one_or_batch × queries × channels."""
+        if self.indices is None:
             return self.array.dense()
         segments = self.array.segments
         if len(segments) == 1:
-            return segments[0].at(self.where)
-        there = self._there()
+            return segments[0].at(self.indices)
+        in_segment = self._in_segment()
         pieces = [
-            segment.at(self.where[rows] - start)
-            for segment, rows, start in zip(segments, there, self._starts(), strict=True)
+            segment.at(self.indices[chosen] - start)
+            for segment, chosen, start in zip(segments, in_segment, self._segment_starts(), strict=True)
         ]
-        order = torch.cat([rows.nonzero()[:, 0] for rows in there])
+        order = torch.cat([chosen.nonzero()[:, 0] for chosen in in_segment])
         return torch.cat(pieces, dim=1)[:, order.argsort()]
 
     def chunks(self, size: int) -> Iterator[Queries]:
         """The same queries, at most ``size`` at a time."""
-        where = self.where
-        if where is None:
-            where = torch.arange(self.array.num_rows, device=self.array.segments[0].values.device)
-        for some in where.split(size):
-            yield replace(self, where=some)
+        indices = self.indices
+        if indices is None:
+            indices = torch.arange(self.array.num_rows, device=self.array.segments[0].values.device)
+        for chunk in indices.split(size):
+            yield replace(self, indices=chunk)
 
     def split(self, rows: Shaped[Tensor, "batch queries ..."]) -> dict[str, Tensor]:
-        """Something given per query (batch × queries × …) as one piece per segment, by name, in the order asked."""
-        if self.where is None:
+        """Rows of a decoder's output (batch × queries × …) by segment, each in the order of the queries."""
+        if self.indices is None:
             return self.array.split(rows)
         names = [segment.name for segment in self.array.segments]
-        return {name: rows[:, there] for name, there in zip(names, self._there(), strict=True)}
+        return {name: rows[:, chosen] for name, chosen in zip(names, self._in_segment(), strict=True)}
 
-    def _starts(self) -> list[int]:
+    def _segment_starts(self) -> list[int]:
         """The first row of each segment."""
         return list(accumulate([segment.num_rows for segment in self.array.segments[:-1]], initial=0))
 
-    def _there(self) -> list[Tensor]:
-        """Of each segment: which of ``where`` are its rows."""
-        assert self.where is not None
-        segments = zip(self._starts(), self.array.segments, strict=True)
-        return [(self.where >= start) & (self.where < start + segment.num_rows) for start, segment in segments]
+    def _in_segment(self) -> list[Tensor]:
+        """For each segment, which of ``indices`` are its rows: (queries,), bool."""
+        assert self.indices is not None
+        segments = zip(self._segment_starts(), self.array.segments, strict=True)
+        return [(self.indices >= start) & (self.indices < start + segment.num_rows) for start, segment in segments]
 
 
 class LearnedQueries(nn.Module):
-    """Queries that are parameters: truncated normal, 0.02.
+    """Queries that are parameters: truncated normal, standard deviation 0.02.
 
     Args:
         count: how many.
         channels: of each.
-        name: of the segment they are.
-        positions: count × any; what as many of their channels start as, where they ask for places; None: nothing.
+        name: of their segment.
+        positions: count × any: position encodings that their first channels start as; None: all channels are random.
 
     >>> LearnedQueries(7, 4)(5).dense().shape
     torch.Size([1, 5, 4])
@@ -139,46 +142,47 @@ class LearnedQueries(nn.Module):
         self,
         count: int | None = None,
         *,
-        where: Int[Tensor, "..."] | None = None,
+        indices: Int[Tensor, "..."] | None = None,
         mask: Bool[Tensor, "batch count"] | None = None,
     ) -> Queries:
-        """The first ``count`` queries (all by default).
+        """The first ``count`` queries, by default all of them.
 
         Args:
-            where: the rows of them that are asked; None: all.
-            mask: batch × count, True = asked; None: all are.
+            indices: those of them to decode; None: all.
+            mask: batch × count, True = present; None: all are.
 
         Raises:
-            InputError: more than there are.
+            InputError: a count larger than the number of learned queries.
         """
         if count is not None and count > len(self.table):
             raise InputError(f"{self.name}: {count} queries, only {len(self.table)} were learned")
-        return queries_at(GridPositions((self.table[:count],)), where=where, mask=mask, name=self.name)
+        return queries_at(GridPositions((self.table[:count],)), indices=indices, mask=mask, name=self.name)
 
 
 def queries_at(
     positions: GridPositions | PointPositions,
     *,
-    where: Int[Tensor, "..."] | None = None,
+    indices: Int[Tensor, "..."] | None = None,
     mask: Bool[Tensor, "batch rows"] | None = None,
     modality_embedding: Float[Tensor, " channels"] | None = None,
     name: str = "answer",
 ) -> Queries:
-    """A query at each place that has a code: ``fourier_grid`` of a grid, ``fourier_points`` of coordinates.
+    """A query at each position.
 
     Args:
-        positions: where. The authors' queries for all of a grid have its ``linspace`` spacing, those for a part of it
-            the ``published`` one, a pixel off: ask as a model was trained.
-        where: the rows of them that are asked; None: all.
-        mask: batch × rows, True = asked; None: all are.
-        modality_embedding: a learned position to tell these queries from others, or to fill up to their width.
+        positions: of the queries: ``fourier_grid`` of a grid, ``fourier_points`` of coordinates. The authors' queries
+            for a whole grid have its ``linspace`` spacing, those for a part of it the ``published`` one, which is a
+            pixel off: use the spacing that a model was trained with.
+        indices: the rows to decode; None: all.
+        mask: batch × rows, True = present; None: all are.
+        modality_embedding: a learned vector that tells these queries from others, or pads them to their number of
+            channels.
         name: of the segment.
     """
-    some = positions.tables[0] if isinstance(positions, GridPositions) else positions.table
+    table = positions.tables[0] if isinstance(positions, GridPositions) else positions.table
     if isinstance(positions, GridPositions):
         rows, batch = torch.Size(positions.shape).numel(), 1 if mask is None else len(mask)
     else:
         batch, rows, _ = positions.table.shape
-    return Queries(
-        ByteArray((Segment(name, some.new_zeros(batch, rows, 0), positions, modality_embedding, mask),)), where
-    )
+    values = table.new_zeros(batch, rows, 0)
+    return Queries(ByteArray((Segment(name, values, positions, modality_embedding, mask),)), indices)

@@ -1,6 +1,5 @@
-"""What a model is worth, in numbers (``report.json``) and on one page (``report.html``)."""
+"""What an evaluation found: the numbers in ``report.json``, one page to look at in ``report.html``."""
 
 from .page import write_report
-from .summary import wilson
 
-__all__ = ["wilson", "write_report"]
+__all__ = ["write_report"]

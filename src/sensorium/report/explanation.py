@@ -1,10 +1,9 @@
-"""What a trained run read of single files: maps over the signal, on a page to look at and as arrays to count with."""
+"""``sensorium explain``: the attention maps of a trained run over single files, on a page and as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -13,35 +12,34 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
+from ..inference.attention_maps import attention_maps, attention_shares, select
 from ..inference.environment import versions
-from ..inference.evaluation import explain_reads, one, reconstructed, shares
-from ..inference.predict import answers, opened, posed
+from ..inference.predict import OpenedFiles, answer_inputs, answers, open_run
 from ..modalities import Batch, Signal
 from ..models.perceiver import Perceiver
-from ..tasks import Reconstruct
+from ..tasks import Prepared
 from . import drawings
-from .gallery import LEGEND
-from .page import document, pictures, section
-from .summary import figure, percent
-from .tables import attention_shares
+from .drawings import Picture
+from .examples import ATTENTION_LEGEND, attention_title, illustrate
+from .templating import render
 
 PAGE, MAPS = "explanation.html", "maps.npz"
-MOST_DRAWN = 32  # examples on the page, and
-MOST_READS = 8  # reads of each, as many as the paper's models have; of all the rest there are numbers
+MAX_DRAWN = 32  # examples on the page; the arrays are of all
+MAX_MAPS_DRAWN = 8  # of each example: as many cross-attends as the paper's models have
 
-SHARP = 170  # pixels an inch of the pictures, which are larger than a report's
+DPI = 170  # of the pictures, which are larger than a report's
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What came of explaining some files.
+    """The result of explaining some files.
 
     Attributes:
-        rows: a dict an example, as :func:`predict` gives it, but that reconstructions are on the page alone; of a model
-            of several modalities also ``shares``: of each read in turn the share of its attention that each modality
-            got, by name, without those that the example lacks.
-        page: where the page is.
-        maps: where the arrays are.
+        rows: for each example the dict that :func:`predict` returns, except that signals are drawn on the page instead
+            of written to files. Of a model of several modalities also ``shares``: for each cross-attend in turn the
+            share of its attention that each modality got, by name, without modalities that the example lacks.
+        page: the path of the page.
+        maps: the path of the arrays.
         drawn: how many examples are on the page; ``rows`` and ``maps`` have all.
     """
 
@@ -51,6 +49,21 @@ class Explanation:
     drawn: int
 
 
+@dataclass(frozen=True)
+class ExplainedExample:
+    """A section of the page.
+
+    Attributes:
+        row: the example's entry of ``Explanation.rows``.
+        shares: for each modality by name its share of every cross-attend; {}: there is only one modality.
+        pictures: the example and its attention maps.
+    """
+
+    row: Mapping[str, Any]
+    shares: dict[str, list[float]]
+    pictures: list[Picture]
+
+
 def explain_files(
     run: str | Path,
     files: Sequence[str | Path],
@@ -58,108 +71,114 @@ def explain_files(
     out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Prediction files and show what was read: writes ``explanation.html`` and ``maps.npz``, each whole or not at all.
+    """Predict files and show where the model attends: writes ``explanation.html`` and ``maps.npz``; each replaces the
+    old file only once it is complete.
 
-    The page has the first examples: the answer, written out or drawn, and the heat of the reads over what was read; of
-    signals that are asked for themselves that is without what the task hides. The arrays are those of all examples and
-    reads: ``0/read1/video`` is the first example's map of the first read over its video, in the shape of that signal
-    with one channel, float32 in [0, 1] (see :func:`sensorium.report.explain`); a modality that an example lacks has no
-    map. ``files`` are the names of the examples, in order. Of a signal longer than the model's window, the maps show
-    the window in the middle; the answer is :func:`predict`'s, which may be the mean over several.
+    The page has the first examples: the prediction, and the map of each cross-attend over the input. Where a task
+    hides parts of the input, the maps are those of the input without them.
+
+    The arrays are of all examples and cross-attends: ``0/cross_attend1/video`` is the map of the first example's
+    first cross-attend over its video, in the shape of that signal with one channel, float32 in [0, 1] (see
+    :func:`sensorium.report.explain`). A modality that an example lacks has no map. ``files`` holds the examples' names
+    in order. Of a signal longer than the model's window the maps show the window in the middle; the prediction is
+    :func:`predict`'s, which may be the mean over several windows.
 
     Args:
         run: a run or weights folder.
         files: as for :func:`predict`.
         out: the folder to write to; ``explained`` in the run by default.
-        progress: called with how many examples are done, of how many, once all have been read.
+        progress: called with the number of finished examples and of all examples.
 
     Raises:
-        InputError: as :func:`predict`; also where the model reads nothing, or the folder cannot be written to.
+        InputError: as :func:`predict`; also if the model has no cross-attend, or the folder cannot be written to.
     """
-    model, samples = opened(run, files)
-    reads = len([number for number in model.config.encoder.cross_attention if number is not None])
-    if not reads:
+    model, samples = open_run(run, files)
+    count = len(model.cross_attends)
+    if not count:
         raise InputError(
-            f"{run}: the model has no reads, so there is nothing to explain; set model.encoder.cross_attention"
+            f"{run}: the model has no cross-attends, so it has no attention maps; set model.encoder.cross_attention"
         )
     folder = Path(run, "explained") if out is None else Path(out)
-    rows = answers(model, samples)
-    sections: list[str] = []
+    rows = [answer.to_dict() for answer in answers(model, samples)]
+    drawn: list[ExplainedExample] = []
 
     def write(path: Path) -> None:
-        with ZipFile(path, "w", ZIP_DEFLATED) as archive:
-            _put(archive, "files", np.array(samples.names))
-            for index, row in enumerate(rows):
-                if progress is not None:
-                    progress(index, len(rows))
-                # One at a time: the attention of a large model over a long signal fills a memory.
-                view = posed(model, samples, index)
-                maps = explain_reads(model, view)
-                there = [modality.name for modality in model.inputs.present_modalities(view, 0)]
-                if len(model.inputs.modalities) > 1:
-                    told = shares(model, view)
-                    row["shares"] = [{name: float(of_read[name][0]) for name in there} for of_read in told]
-                for read, heat in enumerate(maps, start=1):
-                    for name in there:
-                        map_ = heat[name] if isinstance(heat, Mapping) else heat
-                        _put(archive, f"{index}/read{read}/{name}", map_[0].float().numpy())
-                if index < MOST_DRAWN:
-                    sections.append(section(row["file"], _example(model, row, view, maps)))
+        drawn.extend(_write_maps(path, model, samples, rows, progress))
 
     replace_file(folder / MAPS, write)
-    text = document(
-        Path(run).resolve().name,
-        kicker="sensorium explanation",
-        head=_head(len(rows), reads),
-        sections=sections,
+    text = render(
+        "explanation.html",
+        name=Path(run).resolve().name,
         versions=versions(),
+        remarks=_remarks(len(rows), count),
+        examples=drawn,
+        scores_are_probabilities=model.task.scores_are_probabilities,
     )
     replace_file(folder / PAGE, lambda path: path.write_text(text, encoding="utf-8"))
-    return Explanation(rows, folder / PAGE, folder / MAPS, len(sections))
+    return Explanation(rows, folder / PAGE, folder / MAPS, len(drawn))
 
 
-def _put(archive: ZipFile, name: str, array: np.ndarray) -> None:
-    """Add an array, as ``np.savez`` does; one after the other, so that all never need to be in memory."""
+def _write_maps(
+    path: Path,
+    model: Perceiver,
+    samples: OpenedFiles,
+    rows: list[dict[str, Any]],
+    progress: Callable[[int, int], None] | None,
+) -> list[ExplainedExample]:
+    """Write the maps of all examples, add ``shares`` to the rows, and draw the first examples."""
+    drawn = []
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        _add_array(archive, "files", np.array(samples.names))
+        for index, row in enumerate(rows):
+            if progress is not None:
+                progress(index, len(rows))
+            # One example at a time: the attention of a large model over a long signal fills the memory.
+            view = answer_inputs(model, samples, index)
+            maps = attention_maps(model, view)
+            present = [modality.name for modality in model.inputs.present_modalities(view, 0)]
+            if len(model.inputs.modalities) > 1:
+                shares = attention_shares(model, view)
+                row["shares"] = [
+                    {name: float(of_cross_attend[name][0]) for name in present} for of_cross_attend in shares
+                ]
+            for number, attention_map in enumerate(maps, start=1):
+                for name in present:
+                    values = attention_map[name] if isinstance(attention_map, Mapping) else attention_map
+                    _add_array(archive, f"{index}/cross_attend{number}/{name}", values[0].float().numpy())
+            if index < MAX_DRAWN:
+                drawn.append(ExplainedExample(row, _by_modality(row), _pictures(model, view, maps)))
+    return drawn
+
+
+def _add_array(archive: ZipFile, name: str, array: np.ndarray) -> None:
+    """Add one array as ``np.savez`` does, so that all of them need not be in memory together."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _head(examples: int, reads: int) -> str:
+def _remarks(examples: int, num_cross_attends: int) -> list[str]:
     """What the pictures mean, and what is not on the page."""
-    lines = [LEGEND]
-    if examples > MOST_DRAWN:
-        lines.append(f"Drawn are the first {MOST_DRAWN} of {examples:,} examples.")
-    if reads > MOST_READS:
-        lines.append(f"Drawn are {MOST_READS} of {reads} reads.")
-    lines.append(f"The maps of all examples and reads are in {MAPS} beside this page.")
-    return f'<p class="soft">{" ".join(lines)}</p>'
+    remarks = [ATTENTION_LEGEND]
+    if examples > MAX_DRAWN:
+        remarks.append(f"This page shows the first {MAX_DRAWN} of {examples:,} examples.")
+    if num_cross_attends > MAX_MAPS_DRAWN:
+        remarks.append(f"It shows {MAX_MAPS_DRAWN} of {num_cross_attends} cross-attends.")
+    return [*remarks, f"The maps of all examples and cross-attends are in {MAPS} beside this page."]
 
 
-def _example(model: Perceiver, row: Mapping[str, Any], view: Batch, maps: Sequence[Signal]) -> str:
-    """The answer, the shares of the modalities, the signal, what it is reconstructed as, and each read's heat over
-    it."""
-    table = ""
-    if "shares" in row:
-        table = attention_shares({name: [of_read[name] for of_read in row["shares"]] for name in row["shares"][0]})
-    drawn = [("Signal", drawings.signal(model.inputs, view, 0, dpi=SHARP))]
-    if isinstance(model.task, Reconstruct):
-        drawn.append(("Reconstruction", drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=SHARP)))
-    for read in np.linspace(0, len(maps) - 1, min(len(maps), MOST_READS)).astype(int).tolist():
-        title = f"Read {read + 1} of {len(maps)}"
-        drawn.append((title, drawings.signal(model.inputs, view, 0, one(maps[read], 0), dpi=SHARP)))
-    return f"{_answer(model, row)}{table}{pictures(drawn)}"
+def _by_modality(row: Mapping[str, Any]) -> dict[str, list[float]]:
+    """A row's ``shares`` as one list for each modality; {} where it has none."""
+    per_attention = row.get("shares", [])
+    return {name: [values[name] for values in per_attention] for name in (per_attention or [{}])[0]}
 
 
-def _answer(model: Perceiver, row: Mapping[str, Any]) -> str:
-    """Classes or targets with their scores; or a text filled in, and what each of its holes might be."""
-    if "holes" not in row:
-        return f"<p>{_scores(row['scores'], percent if model.task.config.kind in ('classify', 'tag') else figure)}</p>"
-    holes = "".join(
-        f'<tr><th scope="row">Hole {number}</th><td>{_scores(hole, percent)}</td></tr>'
-        for number, hole in enumerate(row["holes"], start=1)
-    )
-    return f"<pre>{escape(row['answer'])}</pre><table><tbody>{holes}</tbody></table>"
-
-
-def _scores(scores: Mapping[str, float], told: Callable[[float], str]) -> str:
-    return ", ".join(f"{escape(name)} <b>{told(score)}</b>" for name, score in scores.items())
+def _pictures(model: Perceiver, view: Batch, maps: Sequence[Signal]) -> list[Picture]:
+    """The task's illustrations of one example, or its input where there are none; then its attention maps."""
+    shown = illustrate(model, Prepared(dict(view), None)) if not model.task.per_example else []
+    pictures = [Picture(each.title, drawings.illustration(model.inputs, each, dpi=DPI)) for each in shown]
+    if not pictures:
+        pictures.append(Picture("Input", drawings.signal(model.inputs, view, 0, dpi=DPI)))
+    for number in np.linspace(0, len(maps) - 1, min(len(maps), MAX_MAPS_DRAWN)).astype(int).tolist():
+        drawn = drawings.signal(model.inputs, view, 0, select(maps[number], 0), dpi=DPI)
+        pictures.append(Picture(attention_title(number, len(maps)), drawn))
+    return pictures

@@ -1,4 +1,4 @@
-"""What is asked of a signal: TASKS, one readable table."""
+"""What models are trained for: TASKS, one readable table."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import pydantic
 
 from ..modalities import Modality
-from .base import Prediction, Prepared, Task
+from .base import Answer, AnyPrediction, Prediction, Prepared, SignalQueries, Task
 from .classify import Classify, ClassifyConfig
 from .flow import Flow, FlowConfig, FlowPrediction
 from .mlm import IGNORED, MLM, MLMConfig
-from .reconstruct import Reconstruct, ReconstructConfig, Reconstruction
+from .reconstruct import Reconstruct, ReconstructConfig
+from .reconstruction import Reconstruction, ReconstructionTarget
 from .regress import Regress, RegressConfig
 from .tag import Tag, TagConfig
 
@@ -19,6 +20,8 @@ __all__ = [
     "IGNORED",
     "MLM",
     "TASKS",
+    "Answer",
+    "AnyPrediction",
     "Classify",
     "ClassifyConfig",
     "Flow",
@@ -30,8 +33,10 @@ __all__ = [
     "Reconstruct",
     "ReconstructConfig",
     "Reconstruction",
+    "ReconstructionTarget",
     "Regress",
     "RegressConfig",
+    "SignalQueries",
     "Tag",
     "TagConfig",
     "Task",
@@ -44,7 +49,7 @@ TaskConfig = Annotated[
     pydantic.Field(discriminator="kind"),
 ]
 
-TASKS: dict[str, type[Task]] = {
+TASKS: dict[str, type[Task[Any, Any]]] = {
     "classify": Classify,
     "tag": Tag,
     "regress": Regress,
@@ -54,6 +59,6 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def build_task(config: Any, *, inputs: Modality, channels: int | None = None) -> Task:
+def build_task(config: Any, *, inputs: Modality, query_channels: int | None = None) -> Task[Any, Any]:
     """The task that a configuration describes; arguments as of :class:`Task`."""
-    return TASKS[config.kind](config, inputs=inputs, channels=channels)
+    return TASKS[config.kind](config, inputs=inputs, query_channels=query_channels)

@@ -1,31 +1,65 @@
-"""The contract every task fulfils: what is asked of a signal, what it costs to be wrong, and how right an answer is."""
+"""The contract of every task: its targets, its queries, its loss and its metrics."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import nan
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..modalities import Batch, Modality
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
+from .presentation import Caption, Illustration, Judgement, list_values
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of a batch.
+class AnyPrediction(Protocol):
+    """What every task's prediction has. Each task has a dataclass of its own, and may add to this.
 
     Attributes:
-        output: as the decoder gives it (logits): batch × outputs, or batch × bytes × vocabulary of bytes filled in.
+        output: what the task's ``loss`` takes.
         scores: the same for people: probabilities, or values in their own units.
+    """
+
+    @property
+    def output(self) -> Any: ...
+
+    @property
+    def scores(self) -> Any: ...
+
+
+class TaskSettings(Protocol):
+    """What every task's configuration has.
+
+    Attributes:
+        kind: the task's name in ``TASKS``.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+
+ConfigT = TypeVar("ConfigT", bound=TaskSettings)
+PredictionT = TypeVar("PredictionT", bound=AnyPrediction)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of a model for a batch.
+
+    Attributes:
+        output: logits, or standardised values: batch × outputs; of masked language modelling, batch × bytes ×
+            vocabulary.
+        scores: probabilities, or values in their own units, of the same shape; float32.
     """
 
     output: Tensor
@@ -34,12 +68,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch that a model is asked about, and what would be right.
+    """A batch that is ready for the model, and its targets.
 
     Attributes:
-        inputs: what the model sees.
-        targets: the right answer, as ``Task.loss`` takes it; None: it is not known.
-        query_indices: the output rows that are asked for, int64; None: all.
+        inputs: the batch that the model reads.
+        targets: as ``Task.loss`` takes them; None: they are not known.
+        query_indices: int64, (queries,): the output rows to compute; None: all of them.
     """
 
     inputs: dict[str, Tensor]
@@ -48,116 +82,309 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Places(Queries):
-    """Queries for the places of signals, which know the batch that they are about.
+class SignalQueries(Queries):
+    """Queries for the rows of signals. They keep the batch, from which outputs become signals again.
 
     Attributes:
-        view: the batch.
+        view: the batch that the queries are about.
     """
 
     view: Batch = field(default_factory=dict)
 
 
-class Task(nn.Module, ABC):
-    """A prepared with an answer that can be scored. What it learns for itself (queries, a bias) it owns.
+@dataclass(frozen=True)
+class Answer:
+    """What ``sensorium predict`` says of one example.
+
+    Attributes:
+        file: the file, and the row in it where it holds several examples.
+        answer: the likeliest class, the tags above one half, the targets by name, the text with its [MASK] bytes filled
+            in, or the paths of the files that were written.
+        scores: by name: of the likeliest classes, of the tags, or of the targets; of optical flow, its mean and its
+            error in pixels.
+        holes: of each [MASK] byte, in order, the likeliest bytes with their probabilities.
+        label: of a signal whose label was reconstructed, the likeliest classes with their probabilities.
+        shares: of each cross-attend, in order, the share of its attention that each modality got.
+    """
+
+    file: str
+    answer: str | list[str] | dict[str, float]
+    scores: dict[str, float] = field(default_factory=dict)
+    holes: list[dict[str, float]] | None = None
+    label: dict[str, float] | None = None
+    shares: list[dict[str, float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON, without what this answer does not have.
+
+        >>> Answer("a.png", "cat", {"cat": 0.9}).to_dict()
+        {'file': 'a.png', 'answer': 'cat', 'scores': {'cat': 0.9}}
+        """
+        values = {name: getattr(self, name) for name in ("file", "answer", "holes", "scores", "label", "shares")}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+Predict: TypeAlias = Callable[[Batch], PredictionT]  # a view of some examples -> the model's prediction
+
+
+class OpenedExamples(Protocol):
+    """The examples in some files.
+
+    Attributes:
+        names: of the examples: their files, and the row where a file holds several.
+        raws: by modality, what each example is read from: a path, or the content of a table's cell.
+    """
+
+    names: Sequence[str]
+    raws: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
+        """The examples at ``indices``, decoded, as a batch."""
+
+
+class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
+    """What a model is trained for. A task makes targets, queries, loss and metrics, and owns the parameters that only
+    it needs: learned queries, a bias, linear layers of signals.
 
     Args:
-        config: what is asked.
-        inputs: what the model reads. It is the model's: a task looks at it and must not register it once more.
-        channels: of the queries that a task may choose freely; None: there is no decoder that takes queries, and the
-            mean of the latents is asked.
+        config: the task's configuration.
+        inputs: the modality that the model reads. The model owns it; the task keeps it as ``task.inputs``, but does not
+            register it, so that its parameters are in the model's ``state_dict`` once.
+        query_channels: channels of learned queries; None: the model has no decoder, and its output is computed from the
+            mean of the latents.
 
     Attributes:
         primary_metric: the metric by which models are compared; larger is better.
-        per_example: whether an answer has one row of scores for each example, which a report can table; False: it is a
-            signal.
-        start: how the decoder's last linear layer starts.
+        per_example: True: the prediction of an example is one row of scores; False: it is a signal.
+        answers_folder: the folder in a run that predicted signals are written to.
+        output_init: how the decoder's last linear layer is initialised.
     """
 
     primary_metric: str
     per_example: ClassVar[bool] = True
-    start: ClassVar[Literal["lecun", "zeros"]] = "lecun"
+    answers_folder: ClassVar[str] = "predicted"
+    output_init: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
-    def __init__(self, config: Any, *, inputs: Modality, channels: int | None = None) -> None:
+    def __init__(self, config: ConfigT, *, inputs: Modality, query_channels: int | None = None) -> None:
         super().__init__()
         self.config = config
+        self._inputs = (inputs,)  # a tuple, which nn.Module does not register
 
-    # -- asking
+    @property
+    def inputs(self) -> Modality:
+        """The modality that the model reads."""
+        return self._inputs[0]
 
-    def hide(self, array: ByteArray, batch: Mapping[str, Tensor]) -> ByteArray:
-        """What the encoder reads of a batch's byte array: all of it, unless a posed view says what is hidden."""
-        return array
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the outputs; empty where the prediction is a signal."""
+        return getattr(self.config, "classes", ())
+
+    # -- inputs and queries
 
     @property
     @abstractmethod
     def query_channels(self) -> int | None:
-        """Channels of the queries; None: it has none."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """What the columns of scores are called; none, where an answer is a signal."""
-        return getattr(self.config, "classes", ())
+        """Channels of the queries; None: there are no queries."""
 
     @property
     @abstractmethod
-    def outputs(self) -> int | None:
-        """Channels of a row of the decoder's output; None: those of the queries."""
+    def output_channels(self) -> int | None:
+        """Channels of the decoder's output; None: those of the queries."""
+
+    @property
+    @abstractmethod
+    def num_queries(self) -> int:
+        """How many output rows an example of the configured size has."""
+
+    def mask_inputs(self, array: ByteArray, batch: Batch) -> ByteArray:
+        """The byte array without the rows that ``prepare`` chose to hide; here, all of it."""
+        return array
 
     @abstractmethod
-    def num_queries(self, inputs: Modality) -> int:
-        """How many output rows an example of the configured size has: what ``where`` may ask for."""
-
-    @abstractmethod
-    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
-        """The queries for a viewed batch; None: the mean of the latents is asked.
+    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+        """The queries of a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:
-            where: int64, the output rows that are asked; None: all.
+            batch: as the modality's ``view`` gives it.
+            indices: int64, (queries,): the output rows to compute; None: all of them.
+
+        Raises:
+            InputError: indices of rows that the task does not have.
         """
 
     @abstractmethod
-    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Any:
-        """The decoder's output, read.
+    def predict(self, output: Tensor, queries: Queries | None) -> PredictionT:
+        """The decoder's output as a prediction.
 
         Args:
-            rows: batch × queries × outputs.
-            queries: what was asked: ``queries.split(rows)`` tells the rows of several signals apart,
-                ``queries.where`` which rows they are.
-
-        Returns:
-            a dataclass that has ``output``, which is what ``loss`` takes, and ``scores``, which is for people.
+            output: batch × queries × output channels.
+            queries: those that the output is for. ``queries.split(output)`` gives the output of each signal.
         """
 
-    # -- being right
+    # -- training and evaluation
 
     @abstractmethod
-    def prepare(
-        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
-    ) -> Prepared:
-        """What to ask in training and evaluation, of a view that still has the batch's ``target``, if there is one.
-        Where the signal is its own target, parts of it are hidden here.
+    def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
+        """The inputs and the targets of a batch, for training and evaluation.
+
+        Tasks that learn without labels hide parts of the signal here. Tasks with many output rows choose here which
+        ones to train on.
 
         Args:
-            generator: of what is random; None, in evaluation: the prepared depends on the example alone.
+            view: as the modality's ``view`` or ``augment`` gives it; with the key ``target`` where labels are known.
+            generator: of random choices, in training; None, in evaluation: choices depend on each example alone.
         """
 
     @abstractmethod
-    def loss(self, output: Any, target: Any, *, smoothing: float = 0.0) -> Tensor:
-        """The mean loss of a batch: an answer's ``output`` against a prepared's ``target``."""
+    def loss(self, output: Any, targets: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch, a scalar.
 
-    def training_accuracy(self, output: Any, target: Any) -> float:
-        """The share of a training batch that is right, for a glance; NaN where right and wrong do not apply."""
+        Args:
+            output: ``output`` of a prediction.
+            targets: ``targets`` of :class:`Prepared`.
+            label_smoothing: share of each target that is spread over all classes; ignored where there are no classes.
+        """
+
+    def training_accuracy(self, output: Any, targets: Any) -> float:
+        """The share of a training batch that is right, to show while training; NaN where nothing is right or wrong."""
         return nan
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, for ``score``."""
-
-    def selection_score(self, metrics: Mapping[str, float]) -> float:
-        """How good weights are of which an evaluation gave these metrics, with ``loss``; larger is better. The best are
-        kept."""
-        return metrics[self.primary_metric]
+        """New metrics, for ``update_metrics``."""
 
     @abstractmethod
-    def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
-        """Update metrics with a batch's answer and its prepared's target."""
+    def update_metrics(self, metrics: MetricCollection, prediction: PredictionT, targets: Any) -> None:
+        """Add the prediction of a batch to metrics.
+
+        Args:
+            targets: ``targets`` of :class:`Prepared`.
+        """
+
+    def selection_score(self, metrics: Mapping[str, float]) -> float:
+        """The number by which training chooses the weights that it keeps; larger is better.
+
+        Args:
+            metrics: of a validation pass, by name, with ``loss``.
+        """
+        return metrics[self.primary_metric]
+
+    def average(self, predictions: Sequence[PredictionT]) -> PredictionT:
+        """The prediction of examples from those of their views: the mean of the scores, and the first one's output.
+
+        Args:
+            predictions: one for each view; of a task whose predictions are signals, just one.
+        """
+        if len(predictions) == 1:
+            return predictions[0]
+        mean = torch.stack([prediction.scores for prediction in predictions]).mean(0)
+        return replace(predictions[0], scores=mean)  # type: ignore[type-var]
+
+    # -- for people
+
+    def answer_inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model reads when a user wants an answer for a batch as data give it: with the parts hidden that an
+        evaluation hides."""
+        return self.prepare(self.inputs.view(batch)).inputs
+
+    def unmasked(self, view: Batch) -> dict[str, Tensor]:
+        """What the model would read of a view if nothing were hidden, to draw it."""
+        return {name: tensor for name, tensor in view.items() if name != "target"}
+
+    def answers(
+        self,
+        predict: Predict[PredictionT],
+        examples: OpenedExamples,
+        *,
+        top: int = 3,
+        batch_size: int = 1,
+        folder: Path | None = None,
+    ) -> list[Answer]:
+        """What ``sensorium predict`` says of each example; here, of a task whose predictions it cannot show, nothing.
+
+        Args:
+            predict: the model, in evaluation mode and without gradients.
+            examples: the examples.
+            top: how many classes to name.
+            batch_size: examples at a time, where an example is one row of scores.
+            folder: where to write signals; None: they are not written.
+
+        Raises:
+            InputError: an example that cannot be answered.
+        """
+        return [Answer(name, []) for name in examples.names]
+
+    outputs_noun: ClassVar[str] = "outputs"
+    """What the columns of scores are, or the outputs of an example, in the plural."""
+    metric_titles: ClassVar[Mapping[str, str]] = {}
+    """How reports call the metrics and the keys of ``per_class``; names without a title are shown as they are."""
+    percent_metrics: ClassVar[tuple[str, ...]] = ()
+    """Those of them that are shares, which reports write in percent."""
+    leading_score: ClassVar[str | None] = None
+    """The key of ``per_class`` by which reports sort its lines; larger is better."""
+    scores_are_probabilities: ClassVar[bool] = False
+    """Whether reports write scores in percent."""
+    gallery_titles: ClassVar[tuple[str, str]] = ("Examples", "Furthest off")
+    """Above the examples that ``judge`` calls right, and above the others."""
+    illustration_legend: ClassVar[str] = ""
+    """What a reader must know to understand the pictures of ``illustrate``."""
+
+    def metric_title(self, name: str) -> str:
+        """How reports call a metric. One of several signals, ``audio_psnr``, is "audio: " and the title of ``psnr``."""
+        titles = {"loss": "Loss", **self.metric_titles}
+        if name in titles:
+            return titles[name]
+        for ending, title in titles.items():
+            if name.endswith(f"_{ending}"):
+                return f"{name.removesuffix(f'_{ending}')}: {title}"
+        return name.replace("_", " ")
+
+    def is_percent(self, name: str) -> bool:
+        """Whether a metric, or one of several signals such as ``label_accuracy``, is a share."""
+        return any(name == known or name.endswith(f"_{known}") for known in self.percent_metrics)
+
+    def summarise(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """What ``report.json`` holds besides the metrics, NaN where a number is not defined; {}: nothing more.
+
+        Args:
+            scores: examples × outputs, as ``Prediction.scores``.
+            targets: as the data give them, an example a row.
+
+        Returns:
+            any of these keys, which reports know how to show: ``per_class``, a dict of scores for each class by name;
+            ``accuracy_interval``, two shares; ``confusion``, a matrix with a row for each true class;
+            ``worst_confusions``, a list of dicts with ``true``, ``predicted``, ``count`` and ``share``.
+        """
+        return {}
+
+    def value_pairs(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The predicted and the true values of each quantity by name, (examples,) each, which reports plot against each
+        other; {}: outputs are no quantities."""
+        return {}
+
+    def judge(self, scores: np.ndarray, targets: np.ndarray) -> Judgement:
+        """Which predictions are right and how bad each is, for the gallery of examples. Here: all are right."""
+        return Judgement(np.ones(len(scores), bool), np.zeros(len(scores)))
+
+    def caption(self, score: np.ndarray, target: np.ndarray | None = None) -> Caption:
+        """One example's prediction and truth in words. Here: its first numbers.
+
+        Args:
+            score: (outputs,), the example's row of scores.
+            target: its target as the data give it; None: it is not known.
+        """
+        truth = None if target is None else list_values(target, self.classes)
+        return Caption(list_values(score, self.classes), truth)
+
+    def illustrate(self, prepared: Prepared, prediction: Any) -> list[Illustration]:
+        """The pictures of one example, side by side, where a prediction has no row of scores (``per_example`` is
+        False). Here: what the model is given.
+
+        Args:
+            prepared: a batch of one example.
+            prediction: the model's for it.
+        """
+        return [] if self.per_example else [Illustration("Input", "signal", prepared.inputs)]

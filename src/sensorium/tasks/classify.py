@@ -1,50 +1,59 @@
-"""One class of several for each example."""
+"""Classification: one class for each example."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from .base import Prediction
-from .labels import LabelTask
+from .base import Answer, Prediction
+from .labels import LabelTask, likeliest
+from .presentation import Caption, Judgement
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
+MAX_CONFUSIONS = 20  # pairs of classes that a summary lists
+
 
 @record
 class ClassifyConfig:
-    """One class of several for each example."""
+    """Classification: one class for each example.
+
+    Attributes:
+        classes: the names of the classes, in the order of the outputs.
+    """
 
     kind: Literal["classify"] = "classify"
     classes: tuple[str, ...]
 
 
-class Classify(LabelTask):
-    """Cross-entropy; accuracy."""
+class Classify(LabelTask[ClassifyConfig]):
+    """Softmax cross-entropy; accuracy."""
 
     primary_metric = "accuracy"
 
-    def spell_out(self, target: Tensor) -> Tensor:
-        return F.one_hot(target.long(), self.outputs).float()
+    def encode_targets(self, targets: Tensor) -> Tensor:
+        return F.one_hot(targets.long(), self.output_channels).float()
 
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        return F.cross_entropy(output.float(), target, label_smoothing=smoothing)
+    def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        return F.cross_entropy(output.float(), targets, label_smoothing=label_smoothing)
 
-    def read(self, output: Tensor) -> Prediction:
+    def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().softmax(-1))
 
-    def training_accuracy(self, output: Tensor, target: Tensor) -> float:
-        return (output.argmax(-1) == target.argmax(-1)).float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
+        return (output.argmax(-1) == targets.argmax(-1)).float().mean().item()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-        count = max(2, self.outputs)
+        count = max(2, self.output_channels)
         metrics: dict[str, Any] = {
             "accuracy": MulticlassAccuracy(count, average="micro"),
             "balanced_accuracy": MulticlassAccuracy(count, average="macro"),
@@ -54,5 +63,76 @@ class Classify(LabelTask):
             metrics["accuracy_top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
         return MetricCollection(metrics)
 
-    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
-        metrics.update(answer.scores, target.argmax(-1))
+    def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
+        metrics.update(prediction.scores, targets.argmax(-1))
+
+    # -- for people
+
+    def answer(self, file: str, scores: dict[str, float], *, top: int) -> Answer:
+        return Answer(file, next(iter(likeliest(scores, 1))), likeliest(scores, top))
+
+    outputs_noun: ClassVar[str] = "classes"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "accuracy_top5": "Top-5 accuracy",
+        "balanced_accuracy": "Balanced accuracy",
+        "count": "Examples",
+        "f1": "F1",
+        "precision": "Precision",
+        "recall": "Recall",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "accuracy_top5",
+        "balanced_accuracy",
+        "f1",
+        "precision",
+        "recall",
+    )
+    leading_score: ClassVar[str] = "f1"
+    scores_are_probabilities: ClassVar[bool] = True
+    gallery_titles: ClassVar[tuple[str, str]] = ("Right", "Wrong, the most confident first")
+
+    def summarise(self, scores: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+        """The confusion matrix and what follows from it. The interval is Wilson's, at 95 %. Not defined: the precision
+        of a class that is never predicted, the recall of one without examples."""
+        from scipy.stats import binomtest
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+        targets, predicted, labels = targets.astype(np.int64), scores.argmax(1), np.arange(len(self.classes))
+        confusion = confusion_matrix(targets, predicted, labels=labels)
+        columns = precision_recall_fscore_support(targets, predicted, labels=labels, zero_division=np.nan)
+        per_class = [
+            dict(zip(("precision", "recall", "f1", "count"), row, strict=True)) for row in zip(*columns, strict=True)
+        ]
+        interval = binomtest(int(confusion.trace()), len(targets)).proportion_ci(method="wilson")
+        return {
+            "accuracy_interval": (float(interval.low), float(interval.high)),
+            "per_class": dict(zip(self.classes, per_class, strict=True)),
+            "worst_confusions": _worst_confusions(confusion, self.classes),
+            "confusion": confusion,
+        }
+
+    def judge(self, scores: np.ndarray, targets: np.ndarray) -> Judgement:
+        """A wrong prediction is the worse, the more confident it is."""
+        return Judgement(scores.argmax(1) == targets, scores.max(1))
+
+    def caption(self, score: np.ndarray, target: np.ndarray | None = None) -> Caption:
+        truth = None if target is None else self.classes[int(target)]
+        return Caption(self.classes[int(score.argmax())], truth, float(score.max()))
+
+
+def _worst_confusions(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent pairs of a true class and another one that was predicted for it, the most frequent first."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    pairs = [np.unravel_index(position, wrong.shape) for position in np.argsort(-wrong, axis=None, kind="stable")]
+    return [
+        {
+            "true": classes[true],
+            "predicted": classes[predicted],
+            "count": int(wrong[true, predicted]),
+            "share": float(wrong[true, predicted] / confusion[true].sum()),
+        }
+        for true, predicted in pairs[:MAX_CONFUSIONS]
+        if wrong[true, predicted]
+    ]

@@ -1,42 +1,48 @@
-"""Where each pixel of a frame is in the next one: optical flow (Perceiver IO §4.2, App. H)."""
+"""Optical flow: where each pixel of a frame is in the next one (Perceiver IO §4.2, App. H)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..codecs import flow as flow_files
+from ..codecs import pictures
 from ..config import record
 from ..errors import InputError
-from ..modalities import Modality
+from ..modalities import Batch, Modality
 from ..modalities.base import at_least_float32
 from ..modalities.pair import Pair
 from ..modalities.pixels import floats
 from ..nn.queries import Queries
-from .base import Places, Prepared, Task
-from .warps import WarpConfig, make
+from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
+from .presentation import Illustration, format_number
+from .tiles import coarse_to_fine
+from .warps import WarpConfig, make_pairs
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-LEAST_MOTION = 1e-6  # pixels: of what moves by less nothing is to be explained
+LEAST_MOTION = 1e-6  # pixels: the least mean motion of a batch, by which errors are divided
 
 
 @record
 class FlowConfig:
-    """The motion of each pixel of the first frame.
+    """Optical flow: the motion of each pixel of the first frame.
 
     Attributes:
-        scale: pixels that the decoder's 1 stands for. The authors divide by 100 in the decoder and multiply by 20
+        scale: factor from the decoder's output to pixels. The authors divide by 100 in the decoder and multiply by 20
             after it.
-        num_queries: how many pixels of an example training asks for at a time; None: all. The paper does not say.
-        warps: the motion that single pictures are given; None: the data are pairs.
-        pyramid_levels: sizes at which whole frames are answered, each half the next one: motion too large for the
-            model is found in smaller frames, and what is left of it in larger ones. 1: only as they are, as in the
-            paper.
+        num_queries: how many pixels of an example each training step predicts, chosen at random; None: all. The paper
+            does not say.
+        warps: the motion that is made up for single pictures; None: the data are pairs.
+        pyramid_levels: sizes at which whole frames are predicted, each half the next one: motion that is too large for
+            the model is found in smaller frames, and what is left of it in larger ones. 1: only the frames as they are,
+            as in the paper.
     """
 
     kind: Literal["flow"] = "flow"
@@ -48,16 +54,16 @@ class FlowConfig:
 
 @dataclass(frozen=True)
 class FlowPrediction:
-    """What a model says moves.
+    """The motion that a model predicts.
 
     Attributes:
-        output: batch × pixels asked × 2: to the right and downwards, in pixels; float32 at least.
-        queries: what was asked.
-        inputs: what the model reads.
+        output: batch × queries × 2: to the right and downwards, in pixels; float32 at least.
+        queries: the pixels that the output is for.
+        inputs: the modality that the model reads.
     """
 
     output: Tensor
-    queries: Places
+    queries: SignalQueries
     inputs: Modality
 
     @property
@@ -65,124 +71,217 @@ class FlowPrediction:
         """batch × 2 × height × width: to the right and downwards, in pixels.
 
         Raises:
-            InputError: only some pixels were asked.
+            InputError: the output is for some of the pixels only.
         """
-        if self.queries.where is not None:
-            raise InputError("flow: a field of motion needs all of its pixels; ask without where")
+        if self.queries.indices is not None:
+            raise InputError("flow: a field of motion needs all of its pixels; predict without query indices")
         return self.inputs.unpatchify(self.output, self.queries.view).squeeze(2)
 
     @property
     def scores(self) -> Tensor:
-        """The flow: what is for people."""
+        """The flow, in pixels."""
         return self.flow
 
 
-class Flow(Task):
-    """The input's own rows are the queries, one for each pixel; the loss is the mean end-point error, the distance in
-    pixels between the motion that is answered and the true one, of the pixels whose motion is known. (The paper does
-    not state its loss.)
+class Flow(Task[FlowConfig, FlowPrediction]):
+    """The input's rows are the queries, one for each pixel. The loss is the mean end-point error: the distance in
+    pixels between the predicted and the true motion, of the pixels whose motion is known. (The paper does not state
+    its loss.)
 
     Raises:
-        InputError: the model does not read pairs, or a scale or count that is none.
+        InputError: the model does not read pairs, or a scale, count or number of levels that is not positive.
 
     >>> from sensorium.modalities import PairConfig, build_modality
     >>> pair = build_modality(PairConfig(size=(4, 6), bands=2))
     >>> task = Flow(FlowConfig(num_queries=5), inputs=pair)
     >>> view = {"pair": torch.rand(3, 2, 3, 4, 6), "pair.flow": torch.zeros(3, 2, 4, 6)}
-    >>> task.queries(pair, view).count, task.prepare(pair, view, torch.Generator()).targets.shape
+    >>> task.queries(view).count, task.prepare(view, torch.Generator()).targets.shape
     (24, torch.Size([3, 5, 2]))
     """
 
     primary_metric = "explained"
     per_example = False
-    start: ClassVar[Literal["lecun", "zeros"]] = "zeros"
-    config: FlowConfig
+    answers_folder: ClassVar[str] = "flow"
+    output_init: ClassVar[Literal["lecun", "zeros"]] = "zeros"
 
-    def __init__(self, config: FlowConfig, *, inputs: Modality, channels: int | None = None) -> None:
-        super().__init__(config, inputs=inputs, channels=channels)
+    def __init__(self, config: FlowConfig, *, inputs: Modality, query_channels: int | None = None) -> None:
+        super().__init__(config, inputs=inputs, query_channels=query_channels)
         if not isinstance(inputs, Pair):
             raise InputError(f"flow: only pairs of frames show motion; the model reads {inputs.kind}")
-        if (
-            not config.scale > 0
-            or config.pyramid_levels < 1
-            or (config.num_queries is not None and config.num_queries < 1)
-        ):
-            raise InputError("flow: scale, asked and levels must be positive")
-        self.width = inputs.channels
+        count = 1 if config.num_queries is None else config.num_queries
+        if not config.scale > 0 or config.pyramid_levels < 1 or count < 1:
+            raise InputError("flow: scale, num_queries and pyramid_levels must be positive")
 
     @property
     def query_channels(self) -> int:
-        return self.width
+        return self.inputs.channels
 
     @property
-    def outputs(self) -> int:
+    def output_channels(self) -> int:
         return 2
 
-    def num_queries(self, inputs: Modality) -> int:
-        return inputs.num_rows
+    @property
+    def num_queries(self) -> int:
+        return self.inputs.num_rows
 
-    # -- asking
+    def queries(self, batch: Batch, indices: Tensor | None = None) -> SignalQueries:
+        """The query of a pixel is its row of the input."""
+        return SignalQueries(self.inputs.embed(batch), indices, batch)
 
-    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Places:
-        """A pixel's query is the row that the encoder reads of it."""
-        return Places(inputs.embed(batch), where, batch)
+    def predict(self, output: Tensor, queries: Queries | None) -> FlowPrediction:
+        assert isinstance(queries, SignalQueries)
+        return FlowPrediction(at_least_float32(output) * self.config.scale, queries, self.inputs)
 
-    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> FlowPrediction:
-        assert isinstance(queries, Places)
-        return FlowPrediction(at_least_float32(rows) * self.config.scale, queries, inputs)
+    # -- training and evaluation
 
-    # -- being right
-
-    def prepare(
-        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
-    ) -> Prepared:
-        """The target is batch × pixels asked × 2, NaN where the motion is unknown. Training asks for some pixels, the
-        same ones of all examples; evaluation for all. Single pictures become pairs: other ones each time in training,
-        in evaluation those that depend on the picture alone.
+    def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
+        """The targets are batch × queries × 2, NaN where the motion is unknown. Training takes some pixels, the same
+        ones of all examples; evaluation takes all. Single pictures become pairs: in training by a random motion each
+        time, in evaluation by one that depends on the picture alone.
 
         Raises:
             InputError: single pictures, and ``warps`` is None.
         """
-        view = {key: value for key, value in view.items() if key != "target"}
-        flow = view.pop(f"{inputs.name}.flow", None)
-        if view[inputs.name].shape[1] == 1:
+        name = self.inputs.name
+        inputs = {key: value for key, value in view.items() if key != "target"}
+        flow = inputs.pop(f"{name}.flow", None)
+        if inputs[name].shape[1] == 1:
             if self.config.warps is None:
                 raise InputError("flow: single pictures show no motion; give pairs, or set task.warps")
-            made = make(floats(view[inputs.name][:, 0]), inputs.config.size, self.config.warps, generator=generator)
-            view[inputs.name], flow = made.frames, made.flow
-        target = None if flow is None else flow.flatten(2).mT
-        pixels = view[inputs.name].shape[-2:].numel()
-        fewer = self.config.num_queries
-        if generator is None or fewer is None or fewer >= pixels:
-            return Prepared(view, target)
-        where = torch.randperm(pixels, generator=generator)[:fewer].sort().values.to(view[inputs.name].device)
-        return Prepared(view, None if target is None else target[:, where], where)
+            pictures = floats(inputs[name][:, 0])
+            made = make_pairs(pictures, self.inputs.config.size, self.config.warps, generator=generator)
+            inputs[name], flow = made.frames, made.flow
+        targets = None if flow is None else flow.flatten(2).mT
+        pixels = inputs[name].shape[-2:].numel()
+        count = self.config.num_queries
+        if generator is None or count is None or count >= pixels:
+            return Prepared(inputs, targets)
+        indices = torch.randperm(pixels, generator=generator)[:count].sort().values.to(inputs[name].device)
+        return Prepared(inputs, None if targets is None else targets[:, indices], indices)
 
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-        known, error = _errors(output, target)
+    def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        known, error = _end_point_errors(output, targets)
         return error.sum() / known.sum().clamp(min=1)
 
     def metrics(self) -> MetricCollection:
-        """``explained``: 1 less the share that the error has of that of answering no motion; ``epe``, the mean
-        end-point error in pixels; ``still``, that of no motion: how much moves at all."""
+        """``explained``: 1 - error / error of predicting no motion; ``epe``: the mean end-point error in pixels;
+        ``still``: that of predicting no motion, which is how much moves at all."""
         from torchmetrics import MeanMetric, MetricCollection
 
         return MetricCollection({name: MeanMetric() for name in ("explained", "epe", "still")}, compute_groups=False)
 
-    def score(self, metrics: MetricCollection, answer: FlowPrediction, target: Tensor) -> None:
-        known, error = _errors(answer.output, target)
+    def update_metrics(self, metrics: MetricCollection, prediction: FlowPrediction, targets: Tensor) -> None:
+        known, errors = _end_point_errors(prediction.output, targets)
         count = known.sum()
         if not count:
             return
-        error, still = (each.sum() / count for each in (error, _errors(torch.zeros_like(target), target)[1]))
-        moving = still.clamp(min=LEAST_MOTION)
-        metrics["explained"].update(1 - error / moving, weight=moving * count)
+        error = errors.sum() / count
+        still = _end_point_errors(torch.zeros_like(targets), targets)[1].sum() / count
+        motion = still.clamp(min=LEAST_MOTION)
+        metrics["explained"].update(1 - error / motion, weight=motion * count)
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
 
+    # -- for people
 
-def _errors(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Which motions are known, and the end-point error of each, 0 where it is not: batch × pixels."""
-    known = ~target.isnan().any(-1)
-    # A norm of exactly 0 has a gradient of 0 in torch, not of NaN.
-    return known, torch.linalg.vector_norm((output - target).where(known[..., None], 0.0), dim=-1)
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "epe": "End-point error, pixels",
+        "explained": "Share of the error of no motion that predictions remove",
+        "still": "End-point error of predicting no motion, pixels",
+    }
+    illustration_legend: ClassVar[str] = (
+        "The colour is the direction of the motion (right red, down yellow, left cyan, up violet), its strength the"
+        " distance, up to the largest motion of the row; black is unknown."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: FlowPrediction) -> list[Illustration]:
+        """The first frame, the motion that is predicted, and the true one where it is known, in the same colours."""
+        fields = {"Prediction": prediction.flow[0].cpu().numpy()}
+        if prepared.targets is not None:
+            fields["Truth"] = prepared.targets[0].mT.cpu().numpy().reshape(fields["Prediction"].shape)
+        largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
+        note = f"largest motion {format_number(largest)} px"
+        return [
+            Illustration("First frame", "signal", prepared.inputs, note=note),
+            *(
+                Illustration(title, "picture", flow_files.colours(field, largest=largest))
+                for title, field in fields.items()
+            ),
+        ]
+
+    def unmasked(self, view: Batch) -> dict[str, Tensor]:
+        """Pairs as they are; of single pictures, the pairs that an evaluation makes of them."""
+        return self.prepare(view).inputs
+
+    def whole_flow(self, predict: Predict[FlowPrediction], frames: Tensor) -> Tensor:
+        """The flow between two frames of any size: 2 × height × width, in pixels.
+
+        Args:
+            predict: the model.
+            frames: 2 × 3 × height × width, bytes or floats in [0, 1].
+        """
+        name, levels = self.inputs.name, self.config.pyramid_levels
+
+        def predict_tiles(tiles: Tensor) -> Tensor:
+            return predict({name: tiles}).flow
+
+        return coarse_to_fine(predict_tiles, frames, self.inputs.config.size, levels=levels)
+
+    def answers(
+        self,
+        predict: Predict[FlowPrediction],
+        examples: OpenedExamples,
+        *,
+        top: int = 3,
+        batch_size: int = 1,
+        folder: Path | None = None,
+    ) -> list[Answer]:
+        """The motion between the frames of each example: its mean in pixels and, where the true motion is known, its
+        mean end-point error. Whole frames of any size go to ``folder``, as .flo and in colours as .png; without a
+        folder, the scores are of the middle of the frames.
+
+        Raises:
+            InputError: frames that cannot be read; all are read before the first one is predicted.
+        """
+        if folder is None:
+            return [self._middle(predict, examples, index) for index in range(len(examples))]
+        assert isinstance(self.inputs, Pair)
+        files = list(zip(examples.raws[self.inputs.name], examples.names, strict=True))
+        for raw, name in files:
+            try:
+                self.inputs.whole(raw)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        answers = []
+        for number, (raw, name) in enumerate(files, start=1):
+            frames, true_flow = self.inputs.whole(raw)
+            flow = self.whole_flow(predict, torch.from_numpy(frames)).numpy()
+            stem = f"{number:04}-{Path(name.partition(' + ')[0]).stem}"
+            paths = [folder / f"{stem}.flo", folder / f"{stem}.png"]
+            flow_files.encode_file(flow, paths[0])
+            pictures.encode_file(flow_files.colours(flow), paths[1])
+            answers.append(Answer(name, [str(path) for path in paths], _flow_scores(flow, true_flow)))
+        return answers
+
+    def _middle(self, predict: Predict[FlowPrediction], examples: OpenedExamples, index: int) -> Answer:
+        prepared = self.prepare(self.inputs.view(examples.batch([index])))
+        flow = predict(prepared.inputs).flow[0].cpu()
+        true_flow = None if prepared.targets is None else prepared.targets[0].mT.reshape(flow.shape).cpu().numpy()
+        return Answer(examples.names[index], [], _flow_scores(flow.numpy(), true_flow))
+
+
+def _flow_scores(flow: np.ndarray, true_flow: np.ndarray | None) -> dict[str, float]:
+    """The mean motion and, where the true motion is known, the mean end-point error, both in pixels."""
+    scores = {"mean motion": float(np.hypot(*flow).mean())}
+    if true_flow is not None and not np.isnan(true_flow).all():
+        scores["end-point error"] = float(np.nanmean(np.hypot(*(flow - true_flow))))
+    return scores
+
+
+def _end_point_errors(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Which motions are known, and the end-point error of each, 0 where it is unknown: batch × pixels."""
+    known = ~targets.isnan().any(-1)
+    # The gradient of a norm of exactly 0 is 0 in torch, not NaN.
+    return known, torch.linalg.vector_norm((output - targets).where(known[..., None], 0.0), dim=-1)

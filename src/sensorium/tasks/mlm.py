@@ -1,11 +1,11 @@
-"""Hidden words of a text, byte by byte (Perceiver IO §4.1)."""
+"""Masked language modelling: whole words are hidden and predicted, byte by byte (Perceiver IO §4.1)."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from math import log
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,27 +13,28 @@ from torch import Tensor, nn
 
 from ..config import record
 from ..errors import InputError
-from ..modalities import Modality
-from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text
+from ..modalities import Batch, Modality
+from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
 from ..nn.queries import LearnedQueries, Queries
-from .base import Prediction, Prepared, Task
+from .base import Answer, OpenedExamples, Predict, Prediction, Prepared, Task
+from .presentation import Illustration
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 
-IGNORED = -100  # in a target: what stands there is not asked
+IGNORED = -100  # the target of a byte that is not hidden
 SPACES = tuple(SPECIALS + byte for byte in b" \t\n\r\f\v")
 
 
 @record
 class MLMConfig:
-    """The words that are hidden in a text, byte by byte (Perceiver IO §4.1).
+    """Masked language modelling, byte by byte (Perceiver IO §4.1).
 
     Attributes:
         share: of the words that are hidden.
-        scale: of the logits, which meet embeddings of variance 1: the authors' is 1, with which a small model begins
-            by being very sure and wrong.
+        scale: factor of the logits, which are products with embeddings of variance 1. The authors' is 1, with which a
+            small model starts with confident, wrong predictions.
     """
 
     kind: Literal["mlm"] = "mlm"
@@ -41,10 +42,11 @@ class MLMConfig:
     scale: float = 1.0
 
 
-class MLM(Task):
+class MLM(Task[MLMConfig, Prediction]):
     """Whole words hidden byte by byte; cross-entropy of the hidden bytes (Perceiver IO §4.1, App. F).
 
-    A learned query for every place; what the decoder makes of it meets the embedding of every byte once more.
+    There is a learned query for every byte. The logits are products of the decoder's output with the byte embeddings
+    of the input.
 
     Raises:
         InputError: the model does not read text.
@@ -52,12 +54,11 @@ class MLM(Task):
 
     primary_metric = "accuracy"
     per_example = False
-    config: MLMConfig
 
-    def __init__(self, config: MLMConfig, *, inputs: Modality, channels: int | None = None) -> None:
-        super().__init__(config, inputs=inputs, channels=channels)
+    def __init__(self, config: MLMConfig, *, inputs: Modality, query_channels: int | None = None) -> None:
+        super().__init__(config, inputs=inputs, query_channels=query_channels)
         if not isinstance(inputs, Text):
-            raise InputError(f"fill: only bytes of text can be filled in; the model reads {inputs.kind}")
+            raise InputError(f"mlm: only bytes of text can be hidden and predicted; the model reads {inputs.kind}")
         positions = inputs.positions if inputs.config.positions == "fourier" else None
         self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
@@ -67,37 +68,39 @@ class MLM(Task):
         return self.learned_queries.table.shape[1]
 
     @property
-    def outputs(self) -> None:
+    def output_channels(self) -> None:
         return None
 
-    def num_queries(self, inputs: Modality) -> int:
+    @property
+    def num_queries(self) -> int:
         return len(self.learned_queries.table)
 
-    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries:
-        return self.learned_queries(batch[inputs.name].shape[1], where=where, mask=batch.get(f"{inputs.name}.mask"))
+    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries:
+        name = self.inputs.name
+        return self.learned_queries(batch[name].shape[1], indices=indices, mask=batch.get(f"{name}.mask"))
 
-    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Prediction:
-        assert isinstance(inputs, Text)
-        scaled = self.config.scale * rows
-        output = F.linear(scaled, inputs.byte_embedding.weight.to(rows.dtype), self.bias.to(rows.dtype))
-        return Prediction(output, output.float().softmax(-1))
+    def predict(self, output: Tensor, queries: Queries | None) -> Prediction:
+        assert isinstance(self.inputs, Text)
+        embeddings = self.inputs.byte_embedding.weight.to(output.dtype)
+        logits = F.linear(self.config.scale * output, embeddings, self.bias.to(output.dtype))
+        return Prediction(logits, logits.float().softmax(-1))
 
-    def prepare(
-        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
-    ) -> Prepared:
-        numbers, present = view[inputs.name].long(), view.get(f"{inputs.name}.mask")
-        hidden = _hidden(numbers, present, self.config.share, generator)
-        target = numbers.masked_fill(~hidden, IGNORED)
-        return Prepared({**view, inputs.name: numbers.masked_fill(hidden, MASK)}, target)
+    def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
+        """The targets are int64, batch × bytes, ``IGNORED`` where a byte is not hidden."""
+        name = self.inputs.name
+        numbers = view[name].long()
+        hidden = _hidden_words(numbers, view.get(f"{name}.mask"), self.config.share, generator)
+        targets = numbers.masked_fill(~hidden, IGNORED)
+        return Prepared({**view, name: numbers.masked_fill(hidden, MASK)}, targets)
 
-    def loss(self, output: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(
-            output.float().mT, target, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
-        ) / (target != IGNORED).sum().clamp(min=1)
+            output.float().mT, targets, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
+        ) / (targets != IGNORED).sum().clamp(min=1)
 
-    def training_accuracy(self, output: Tensor, target: Tensor) -> float:
-        hidden = target != IGNORED
-        return (output.argmax(-1) == target)[hidden].float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
+        hidden = targets != IGNORED
+        return (output.argmax(-1) == targets)[hidden].float().mean().item()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MeanMetric, MetricCollection
@@ -109,33 +112,101 @@ class MLM(Task):
         }
         return MetricCollection(metrics, compute_groups=False)
 
-    def score(self, metrics: MetricCollection, answer: Prediction, target: Tensor) -> None:
-        hidden = target != IGNORED
-        output, wanted = answer.output[hidden].float(), target[hidden]
-        metrics["accuracy"].update(output, wanted)
-        metrics["bits_per_byte"].update(F.cross_entropy(output, wanted, reduction="none") / log(2))
+    def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
+        hidden = targets != IGNORED
+        output, true_bytes = prediction.output[hidden].float(), targets[hidden]
+        metrics["accuracy"].update(output, true_bytes)
+        metrics["bits_per_byte"].update(F.cross_entropy(output, true_bytes, reduction="none") / log(2))
+
+    def answer_inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """One text, of its own length, with its [MASK] hidden and nothing else.
+
+        Args:
+            batch: of one example.
+        """
+        name = self.inputs.name
+        return {name: with_holes(batch[name][0])[None]}
+
+    def answers(
+        self,
+        predict: Predict[Prediction],
+        examples: OpenedExamples,
+        *,
+        top: int = 3,
+        batch_size: int = 1,
+        folder: Path | None = None,
+    ) -> list[Answer]:
+        """Each text with the likeliest bytes in its holes, and for each hole the ``top`` likeliest bytes.
+
+        Raises:
+            InputError: a text without [MASK], or one that is longer than the model's input.
+        """
+        return [self._filled_in(predict, examples, index, top) for index in range(len(examples))]
+
+    def _filled_in(self, predict: Predict[Prediction], examples: OpenedExamples, index: int, top: int) -> Answer:
+        file, name, longest = examples.names[index], self.inputs.name, self.inputs.num_rows
+        text = self.answer_inputs(examples.batch([index]))[name][0]
+        if len(text) > longest:
+            raise InputError(f"{file}: {len(text):,} bytes, the model reads {longest:,}; shorten it")
+        holes = (text == MASK).nonzero()[:, 0]
+        if not len(holes):
+            raise InputError(f"{file}: nothing is to be filled in; write [MASK] for each byte that is")
+        scores = predict({name: text[None]}).scores[0, holes, SPECIALS:]
+        best = scores.topk(min(top, scores.shape[1]))
+        likeliest = [
+            {_printable(torch.tensor([SPECIALS + byte])): score for byte, score in zip(*hole, strict=True)}
+            for hole in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+        filled_in = _printable(text.index_put((holes,), SPECIALS + best.indices[:, 0]))
+        return Answer(file, filled_in, holes=likeliest)
+
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy of hidden bytes",
+        "bits_per_byte": "Bits per hidden byte",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    scores_are_probabilities: ClassVar[bool] = True
+
+    def illustrate(self, prepared: Prepared, prediction: Prediction) -> list[Illustration]:
+        """The text with its hidden bytes, and with the likeliest byte for each of them."""
+        (name,) = (key for key in prepared.inputs if "." not in key and key != "target")
+        numbers = prepared.inputs[name]
+        filled = numbers.where(numbers != MASK, prediction.output.argmax(-1).to(numbers))
+        return [
+            Illustration("Input", "signal", prepared.inputs),
+            Illustration("Filled in", "signal", {**prepared.inputs, name: filled}),
+        ]
 
 
-def _hidden(numbers: Tensor, present: Tensor | None, share: float, generator: torch.Generator | None) -> Tensor:
-    """The places of whole words, chosen at random, at least one of an example: bool, batch × bytes.
+def _printable(numbers: Tensor) -> str:
+    """Text to print: a byte that is no character by itself as ``\\xc3``."""
+    return text_of(numbers).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _hidden_words(numbers: Tensor, present: Tensor | None, share: float, generator: torch.Generator | None) -> Tensor:
+    """Which bytes are in words that are chosen at random to be hidden, at least one word of an example: bool, batch ×
+    bytes.
 
     Args:
         numbers: batch × bytes.
         present: batch × bytes, True = present; None: all are.
         generator: None: which words of an example are hidden depends on its bytes alone.
     """
-    inside = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES, device=numbers.device))
+    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES, device=numbers.device))
     if present is not None:
-        inside &= present
-    begins = inside & ~F.pad(inside, (1, 0))[:, :-1]
-    word = begins.cumsum(1)  # counted from 1; what is before the first one or between them is not inside
-    counts = begins.sum(1).tolist()
-    draw = torch.full((len(numbers), 1 + max(counts, default=0)), 2.0)
-    for place, count in enumerate(counts):
-        own = generator
-        if own is None:
-            content = numbers[place][inside[place]].cpu().numpy().tobytes()
-            own = torch.Generator().manual_seed(zlib.crc32(content))
-        draw[place, 1 : 1 + count] = torch.rand(count, generator=own)
+        in_word &= present
+    first_byte = in_word & ~F.pad(in_word, (1, 0))[:, :-1]
+    word_number = first_byte.cumsum(1)  # counted from 1; bytes that are in no word are left out at the end
+    counts = first_byte.sum(1).tolist()
+    draw = torch.full((len(numbers), 1 + max(counts, default=0)), 2.0)  # column 0 stands for no word, never chosen
+    for example, count in enumerate(counts):
+        example_generator = generator
+        if example_generator is None:
+            content = numbers[example][in_word[example]].cpu().numpy().tobytes()
+            example_generator = torch.Generator().manual_seed(zlib.crc32(content))
+        draw[example, 1 : 1 + count] = torch.rand(count, generator=example_generator)
     chosen = (draw < share) | (draw == draw.amin(1, keepdim=True))
-    return inside & chosen.to(numbers.device).gather(1, word)
+    return in_word & chosen.to(numbers.device).gather(1, word_number)

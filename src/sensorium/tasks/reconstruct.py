@@ -1,11 +1,12 @@
-"""The signal itself: autoencoding, plain or masked, of any signal and of several at once (Perceiver IO §4.3)."""
+"""Autoencoding, plain or masked, of any signal and of several at once (Perceiver IO §4.3)."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Mapping
+from dataclasses import field, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,32 +18,32 @@ from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import lecun, truncated_normal
 from ..nn.positions import Spacing
 from ..nn.queries import LearnedQueries, Queries
-from .base import Places, Prepared, Task
+from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
+from .masking import counting_rows, draw_hidden_rows
+from .presentation import Illustration
+from .reconstruction import Reconstruction, ReconstructionTarget
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
-LOOKED_AT = 64  # numbers of a signal, to tell examples apart
-LEAST_ERROR = 1e-10  # of a squared peak: what is off by less is off by nothing, 100 dB
-
 
 @record
 class ReconstructConfig:
-    """A signal is asked for at its own places.
+    """The signal is its own target.
 
     Attributes:
-        mask_ratio: the share of a signal's rows that the model does not see and is asked for, one for all signals or by
-            name (0 of those not named); 0: it sees everything, and is asked for everything. In training the count is
-            rounded at random, up or down, and up in evaluation: a single row with 0.5 is hidden half the time, and then
-            always.
-        mask_tokens: whether a learned token stands for each row that is hidden, and one for a signal that is lacking.
-        elementwise: signals that are asked for element by element (pixel by pixel), not row by row (patch by patch).
-        num_queries: how many places of a signal training asks for at a time, by name; all of those not named.
-        loss_weights: of the signals' losses, by name; 1 of those not named.
-        modality_channels: the least channels of the learned position that tells a signal's queries from those of the
-            others.
-        spacing: of the queries' grids; the authors' is ``published``.
-        output_channels: channels of the decoder's answers, before each signal's own linear layer; None: those of the
+        mask_ratio: the share of a signal's rows that the model does not see and has to predict: one for all signals, or
+            by name (0 for signals that are not named). 0: it sees everything and predicts everything. In training the
+            count is rounded up or down at random, in evaluation up: the single row of a label with 0.5 is hidden half
+            the time in training, and always in evaluation.
+        mask_tokens: whether a learned token takes the place of each hidden row, and of a signal that is absent.
+        elementwise: names of signals that are predicted element by element (pixel by pixel), not row by row (patch by
+            patch).
+        num_queries: how many rows of a signal each training step predicts, by name; all of signals that are not named.
+        loss_weights: of the signals' losses, by name; 1 for signals that are not named.
+        modality_channels: the least channels of the learned vectors that tell the queries of different signals apart.
+        spacing: of the queries' grid positions; the authors' is ``published``.
+        output_channels: channels of the decoder's output, before each signal's own linear layer; None: those of the
             queries.
     """
 
@@ -57,93 +58,32 @@ class ReconstructConfig:
     output_channels: int | None = None
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """What a model says a batch was.
+class Reconstruct(Task[ReconstructConfig, Reconstruction]):
+    """Prediction of each signal's own rows (Perceiver IO §4.3, App. I).
 
-    Attributes:
-        output: by modality, batch × places × values: as the model sees them, or logits of classes; of the places asked.
-        modalities: by name, what each modality's places are rows of.
-        queries: what was asked.
-        inputs: what the model reads.
-    """
+    The query of a row is its position (a learned vector, where a signal has no positions) and a learned vector of its
+    modality, which also pads queries to the common number of channels. One decoder takes all queries; each modality has
+    a linear layer of its own after it.
 
-    output: dict[str, Tensor]
-    modalities: Mapping[str, Modality]
-    queries: Places
-    inputs: Modality
-
-    @property
-    def signals(self) -> dict[str, Tensor]:
-        """By modality, in its own units and shape.
-
-        Raises:
-            InputError: only some places were asked.
-        """
-        if self.queries.where is not None:
-            raise InputError("reconstruct: a signal needs all of its places; ask without where")
-        return {name: self.modalities[name].restore(rows, self.queries.view) for name, rows in self.output.items()}
-
-    @property
-    def scores(self) -> dict[str, Tensor]:
-        """The signals: what is for people."""
-        return self.signals
-
-    @property
-    def completed(self) -> dict[str, Tensor]:
-        """By modality, its signal where it was hidden, and as it was elsewhere; all of it where nothing was."""
-        view, completed = self.queries.view, self.signals
-        for modality in self.inputs.modalities:
-            hidden = view.get(f"{modality.name}.hidden")
-            if hidden is not None and modality.name in completed:
-                place = modality.attention_map(hidden.float(), view) > 0
-                found = completed[modality.name]
-                place = place[..., 0] if place.ndim > found.ndim else place
-                completed[modality.name] = torch.where(place, found, view[modality.name].to(found))
-        return completed
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What would be right of one modality.
-
-    Attributes:
-        modality: whose rows the places are.
-        values: at the places asked, as ``modality.targets`` gives them.
-        counts: batch × places asked, bool: whether it matters there.
-        view: the batch, with the signal whole.
-    """
-
-    modality: Modality
-    values: Tensor
-    counts: Tensor
-    view: Batch
-
-
-class Reconstruct(Task):
-    """Each modality's rows, asked for by their own position encodings (learned ones, where they have none) and a
-    learned modality_embedding that fills up to the common width; one write, and a linear layer for each modality
-    (Perceiver IO §4.3, App. I).
-
-    Hidden rows (``<name>.hidden`` in a posed view: batch × rows, bool) are taken out of what the encoder reads, or a
-    token stands in for them; losses and metrics are then of them alone.
+    Hidden rows (``<name>.hidden`` in the batch: batch × rows, bool) are taken out of the byte array, or a token takes
+    their place. Losses and metrics are then of the hidden rows alone.
 
     Raises:
-        InputError: a name that is no signal, or a signal without anything to ask for.
+        InputError: the configuration names a signal that the model does not read, or a signal has nothing to predict.
 
     >>> from sensorium.modalities import ImageConfig, build_modality
     >>> image = build_modality(ImageConfig(size=(8, 8), patch=(4, 4), bands=2))
-    >>> task = Reconstruct(ReconstructConfig(mask_ratio=0.75), inputs=image, channels=16)
+    >>> task = Reconstruct(ReconstructConfig(mask_ratio=0.75), inputs=image, query_channels=16)
     >>> view = {"image": torch.rand(3, 3, 8, 8)}
-    >>> task.queries(image, view).dense().shape, task.prepare(image, view).inputs["image.hidden"].sum(1)
+    >>> task.queries(view).dense().shape, task.prepare(view).inputs["image.hidden"].sum(1)
     (torch.Size([3, 4, 14]), tensor([3, 3, 3]))
     """
 
     per_example = False
-    config: ReconstructConfig
+    answers_folder: ClassVar[str] = "reconstructed"
 
-    def __init__(self, config: ReconstructConfig, *, inputs: Modality, channels: int | None = None) -> None:
-        super().__init__(config, inputs=inputs, channels=channels)
+    def __init__(self, config: ReconstructConfig, *, inputs: Modality, query_channels: int | None = None) -> None:
+        super().__init__(config, inputs=inputs, query_channels=query_channels)
         _check(config, inputs)
         self.elementwise = nn.ModuleDict(
             {
@@ -152,58 +92,70 @@ class Reconstruct(Task):
                 if modality.name in config.elementwise
             }
         )
-        asked = self._modalities(inputs)
-        # A modality without positions is asked by queries that are learned.
-        width = channels or inputs.channels
+        modalities = self.output_modalities
+        learned_channels = query_channels or inputs.channels
         self.learned_queries = nn.ModuleDict(
             {
-                f"of_{name}": LearnedQueries(modality.num_rows, width, name=name)
-                for name, modality in asked.items()
+                f"of_{name}": LearnedQueries(modality.num_rows, learned_channels, name=name)
+                for name, modality in modalities.items()
                 if not modality.position_channels
             }
         )
-        positions = {name: modality.position_channels or width for name, modality in asked.items()}
-        self.width = max(positions.values()) + config.modality_channels
+        channels = {name: modality.position_channels or learned_channels for name, modality in modalities.items()}
+        self._query_channels = max(channels.values()) + config.modality_channels
         self.modality_embeddings = nn.ParameterDict(
             {
-                f"of_{name}": nn.Parameter(truncated_normal(torch.empty(self.width - count), 0.02))
-                for name, count in positions.items()
+                f"of_{name}": nn.Parameter(truncated_normal(torch.empty(self._query_channels - count), 0.02))
+                for name, count in channels.items()
             }
         )
         self.mask_tokens = nn.ParameterDict(
             {
                 f"of_{name}": nn.Parameter(truncated_normal(torch.empty(inputs.channels), 0.02))
-                for name in (asked if config.mask_tokens else ())
+                for name in (modalities if config.mask_tokens else ())
             }
         )
+        output_channels = config.output_channels or self._query_channels
         self.heads = nn.ModuleDict(
             {
-                f"of_{name}": lecun(nn.Linear(config.output_channels or self.width, modality.value_channels))
-                for name, modality in asked.items()
+                f"of_{name}": lecun(nn.Linear(output_channels, modality.value_channels))
+                for name, modality in modalities.items()
             }
         )
-        self.told = {name: _told(name if len(asked) > 1 else "", modality) for name, modality in asked.items()}
-        self.primary_metric = next(iter(self.told.values()))[0]
+        self.metric_names = {
+            name: _metric_names(name if len(modalities) > 1 else "", modality) for name, modality in modalities.items()
+        }
+        self.primary_metric = next(iter(self.metric_names.values()))[0]
 
     @property
     def query_channels(self) -> int:
-        return self.width
+        return self._query_channels
 
     @property
-    def outputs(self) -> int | None:
+    def output_channels(self) -> int | None:
         return self.config.output_channels
 
-    def num_queries(self, inputs: Modality) -> int:
-        return sum(modality.num_rows for modality in self._modalities(inputs).values())
+    @property
+    def num_queries(self) -> int:
+        return sum(modality.num_rows for modality in self.output_modalities.values())
 
-    # -- asking
+    @property
+    def output_modalities(self) -> dict[str, Modality]:
+        """By name, the modality whose rows are predicted: that of the input, or its ``elementwise()``."""
+        elementwise = dict(self.elementwise)
+        return {
+            modality.name: cast(Modality, elementwise.get(f"of_{modality.name}", modality))
+            for modality in self.inputs.modalities
+        }
 
-    def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Places:
-        """The places of every modality that the batch has, and of those that have no positions: what they are may be
-        asked of examples that lack them."""
-        count = len(next(batch[modality.name] for modality in inputs.modalities if modality.name in batch))
+    # -- inputs and queries
+
+    def queries(self, batch: Batch, indices: Tensor | None = None) -> SignalQueries:
+        """Queries for the rows of every signal that is in the batch. Signals without positions have learned queries,
+        which can be used for examples without that signal."""
+        count = len(next(batch[modality.name] for modality in self.inputs.modalities if modality.name in batch))
         segments = []
-        for name, modality in self._modalities(inputs).items():
+        for name, modality in self.output_modalities.items():
             modality_embedding = self.modality_embeddings[f"of_{name}"]
             if f"of_{name}" in self.learned_queries:
                 (segment,) = self.learned_queries[f"of_{name}"]().array.segments
@@ -223,14 +175,14 @@ class Reconstruct(Task):
                     modality_embedding=modality_embedding,
                 )
             )
-        return Places(ByteArray(tuple(segments)), where, batch)
+        return SignalQueries(ByteArray(tuple(segments)), indices, batch)
 
-    def hide(self, array: ByteArray, batch: Mapping[str, Tensor]) -> ByteArray:
-        """The byte array without what is hidden; with tokens in its place, and in that of modalities that are
-        lacking."""
-        return ByteArray(tuple(self._hide(segment, array.batch, batch) for segment in array.segments))
+    def mask_inputs(self, array: ByteArray, batch: Batch) -> ByteArray:
+        """The byte array without its hidden rows; with ``mask_tokens``, a token in place of each of them, and one in
+        place of a signal that is absent."""
+        return ByteArray(tuple(self._mask_segment(segment, array.batch, batch) for segment in array.segments))
 
-    def _hide(self, segment: Segment, count: int, batch: Mapping[str, Tensor]) -> Segment:
+    def _mask_segment(self, segment: Segment, count: int, batch: Batch) -> Segment:
         hidden = batch.get(f"{segment.name}.hidden")
         if not self.config.mask_tokens:
             if hidden is None:
@@ -241,185 +193,186 @@ class Reconstruct(Task):
         if segment.name not in batch:
             return Segment(segment.name, token.expand(count, 1, -1))
         if present is not None:  # one token, as where no example of the batch has the signal
-            lacking = ~present[:, None] & (torch.arange(segment.num_rows, device=present.device) == 0)
-            hidden = lacking if hidden is None else hidden | lacking
+            absent = ~present[:, None] & (torch.arange(segment.num_rows, device=present.device) == 0)
+            hidden = absent if hidden is None else hidden | absent
         if hidden is None:
             return segment
         values = torch.where(hidden[..., None], token, segment.dense())
         return Segment(segment.name, values, mask=None if segment.mask is None else segment.mask | hidden)
 
-    # -- being right
+    def predict(self, output: Tensor, queries: Queries | None) -> Reconstruction:
+        assert isinstance(queries, SignalQueries)
+        values = {name: self.heads[f"of_{name}"](rows) for name, rows in queries.split(output).items()}
+        return Reconstruction(values, self.output_modalities, queries, self.inputs)
 
-    def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Reconstruction:
-        assert isinstance(queries, Places)
-        output = {name: self.heads[f"of_{name}"](piece) for name, piece in queries.split(rows).items()}
-        return Reconstruction(output, self._modalities(inputs), queries, inputs)
+    # -- training and evaluation
 
-    def prepare(
-        self, inputs: Modality, view: Mapping[str, Tensor], generator: torch.Generator | None = None
-    ) -> Prepared:
-        """In evaluation all places are asked, and which rows of an example are hidden depends on its signal alone."""
+    def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
+        """The targets are a :class:`ReconstructionTarget` for each modality of the batch, by name. Evaluation predicts
+        all rows."""
         view = {key: value for key, value in view.items() if key != "target"}
+        present = [modality for modality in self.inputs.modalities if modality.name in view]
         hidden = {
-            modality.name: self._lot(modality, view, generator)
-            for modality in inputs.modalities
-            if modality.name in view and self._share(modality.name)
+            modality.name: draw_hidden_rows(modality, view, self._mask_ratio(modality.name), generator)
+            for modality in present
+            if self._mask_ratio(modality.name)
         }
-        posed = view | {f"{name}.hidden": rows for name, rows in hidden.items()}
-        segments = self.queries(inputs, view).array.segments
-        starts = dict(zip([one.name for one in segments], _starts([one.num_rows for one in segments]), strict=True))
-        where = None
-        target = {}
-        some: dict[str, Tensor] = {}
-        for segment in segments:
-            rows = segment.num_rows
-            fewer = self.config.num_queries.get(segment.name, rows)
-            some[segment.name] = torch.arange(rows)
-            if generator is not None and fewer < rows:
-                some[segment.name] = torch.randperm(rows, generator=generator)[:fewer].sort().values
-        if sum(map(len, some.values())) < sum(one.num_rows for one in segments):
-            where = torch.cat([index + starts[name] for name, index in some.items()])
-        modalities = self._modalities(inputs)
-        for modality in inputs.modalities:
-            if modality.name not in view:
-                continue
-            asked = modalities[modality.name]
-            counts = self._counts(modality, asked, view, hidden.get(modality.name))
-            index = some[modality.name].to(counts.device)
-            target[modality.name] = Wanted(asked, asked.targets(view)[:, index], counts[:, index], view)
-        return Prepared(posed, target, None if where is None else where.to(segments[0].values.device))
+        segments = self.queries(view).array.segments
+        rows = self._draw_rows(segments, generator)
+        targets = {}
+        for modality in present:
+            output_modality = self.output_modalities[modality.name]
+            counts = counting_rows(modality, output_modality, view, hidden.get(modality.name))
+            index = rows[modality.name].to(counts.device)
+            values = output_modality.targets(view)[:, index]
+            targets[modality.name] = ReconstructionTarget(output_modality, values, counts[:, index], view)
+        starts = accumulate((segment.num_rows for segment in segments), initial=0)
+        indices = None
+        if sum(map(len, rows.values())) < sum(segment.num_rows for segment in segments):
+            indices = torch.cat([rows[segment.name] + start for segment, start in zip(segments, starts, strict=False)])
+            indices = indices.to(segments[0].values.device)
+        return Prepared(view | {f"{name}.hidden": mask for name, mask in hidden.items()}, targets, indices)
 
-    def loss(self, output: Any, target: Any, *, smoothing: float = 0.0) -> Tensor:
-        """The weighted sum over modalities of the mean distance at the places that count."""
+    def _draw_rows(self, segments: tuple[Segment, ...], generator: torch.Generator | None) -> dict[str, Tensor]:
+        """By signal, which of its rows to predict: in training a random choice of ``num_queries``, in order."""
+        rows = {}
+        for segment in segments:
+            count = self.config.num_queries.get(segment.name, segment.num_rows)
+            rows[segment.name] = torch.arange(segment.num_rows)
+            if generator is not None and count < segment.num_rows:
+                rows[segment.name] = torch.randperm(segment.num_rows, generator=generator)[:count].sort().values
+        return rows
+
+    def _mask_ratio(self, name: str) -> float:
+        ratio = self.config.mask_ratio
+        return ratio.get(name, 0.0) if isinstance(ratio, dict) else ratio
+
+    def loss(
+        self, output: dict[str, Tensor], targets: dict[str, ReconstructionTarget], *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The weighted sum over modalities of the mean distance of the rows that count."""
         total = torch.zeros((), device=next(iter(output.values())).device)
-        for name, wanted in target.items():
-            distance = wanted.modality.distance(output[name], wanted.values).where(wanted.counts, 0.0)
-            total = total + self.config.loss_weights.get(name, 1.0) * distance.sum() / wanted.counts.sum().clamp(min=1)
+        for name, target in targets.items():
+            distance = target.modality.distance(output[name], target.values).where(target.counts, 0.0)
+            mean = self.config.loss_weights.get(name, 1.0) * distance.sum() / target.counts.sum().clamp(min=1)
+            total = total + mean
         return total
 
     def metrics(self) -> MetricCollection:
         """Of each modality: the peak signal-to-noise ratio in decibels, the mean over examples, where the signal has a
-        range; the accuracy of classes; else the mean absolute error as the model sees it, and ``explained``, 1 less its
-        share of the error of answering the mean."""
+        range; the accuracy, where rows are classes; else the mean absolute error in the model's units, and
+        ``explained``, 1 - error / error of predicting the mean."""
         from torchmetrics import MeanMetric, MetricCollection
 
-        told = [name for names in self.told.values() for name in names]
-        return MetricCollection({name: MeanMetric() for name in told}, compute_groups=False)
+        names = [name for names in self.metric_names.values() for name in names]
+        return MetricCollection({name: MeanMetric() for name in names}, compute_groups=False)
 
     def selection_score(self, metrics: Mapping[str, float]) -> float:
-        """Of several modalities the loss decides, which weighs them all as in training: their metrics have no mean."""
-        return super().selection_score(metrics) if len(self.told) == 1 else -metrics["loss"]
+        """Of several modalities the negative loss, which weighs them as training does: their metrics have different
+        units."""
+        return super().selection_score(metrics) if len(self.metric_names) == 1 else -metrics["loss"]
 
-    def score(self, metrics: MetricCollection, answer: Any, target: Any) -> None:
-        signals = answer.signals if any(wanted.modality.value_range is not None for wanted in target.values()) else {}
-        for name, wanted in target.items():
-            primary_metric, *others = self.told[name]
-            rows, counts = answer.output[name], wanted.counts
-            if wanted.modality.value_range is not None:
+    def update_metrics(
+        self, metrics: MetricCollection, prediction: Reconstruction, targets: dict[str, ReconstructionTarget]
+    ) -> None:
+        with_range = any(target.modality.value_range is not None for target in targets.values())
+        signals = prediction.signals if with_range else {}
+        for name, target in targets.items():
+            primary_metric, *others = self.metric_names[name]
+            rows, counts = prediction.output[name], target.counts
+            if target.modality.value_range is not None:
                 present = counts.any(1)
-                metrics[primary_metric].update(_decibels(wanted, signals[name])[present])
-            elif wanted.modality.categorical:
-                known = counts & (wanted.values >= 0)
-                metrics[primary_metric].update((rows.argmax(-1) == wanted.values)[known].float())
+                metrics[primary_metric].update(target.peak_signal_to_noise(signals[name])[present])
+            elif target.modality.categorical:
+                known = counts & (target.values >= 0)
+                metrics[primary_metric].update((rows.argmax(-1) == target.values)[known].float())
             else:
-                error, mean = (
-                    wanted.modality.distance(each, wanted.values)[counts].mean()
-                    for each in (rows, torch.zeros_like(rows))
+                error, error_of_mean = (
+                    target.modality.distance(values, target.values)[counts].mean()
+                    for values in (rows, torch.zeros_like(rows))
                 )
-                metrics[primary_metric].update(1 - error / mean, weight=mean * counts.sum())
-                metrics[others[0]].update(error, weight=counts.sum())
+                count = counts.sum()
+                metrics[primary_metric].update(1 - error / error_of_mean, weight=error_of_mean * count)
+                metrics[others[0]].update(error, weight=count)
 
-    def _modalities(self, inputs: Modality) -> dict[str, Modality]:
-        """By name, that of whose rows the places are."""
-        return {
-            modality.name: cast(Modality, dict(self.elementwise).get(f"of_{modality.name}", modality))
-            for modality in inputs.modalities
+    # -- for people
+
+    outputs_noun: ClassVar[str] = "queries"
+    metric_titles: ClassVar[dict[str, str]] = {
+        "accuracy": "Accuracy",
+        "explained": "Share of the error of the mean that predictions remove",
+        "mae": "Mean absolute error",
+        "psnr": "Peak signal-to-noise ratio, dB",
+    }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    illustration_legend: ClassVar[str] = (
+        "A reconstruction shows the prediction where the signal was hidden from the model, and the signal elsewhere."
+        " Where nothing was hidden, all of it is the prediction."
+    )
+
+    def illustrate(self, prepared: Prepared, prediction: Reconstruction) -> list[Illustration]:
+        """The signal, and the same with the prediction wherever it was hidden."""
+        view = prepared.inputs
+        completed = {
+            name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
         }
+        return [
+            Illustration("Signal", "signal", view),
+            Illustration("Reconstruction", "signal", {**view, **completed}),
+        ]
 
-    def _share(self, name: str) -> float:
-        hidden = self.config.mask_ratio
-        return hidden.get(name, 0.0) if isinstance(hidden, dict) else hidden
-
-    def _present(self, modality: Modality, view: Batch) -> Tensor:
-        """batch × rows, bool."""
-        segment = modality.query_segment(view)
-        mask = torch.ones(segment.values.shape[:2], dtype=torch.bool, device=segment.values.device)
-        mask = mask if segment.mask is None else mask & segment.mask
-        present = view.get(f"{modality.name}.present")
-        return mask if present is None else mask & present[:, None]
-
-    def _lot(self, modality: Modality, view: Batch, generator: torch.Generator | None) -> Tensor:
-        """The rows that are hidden, drawn among those present: batch × rows, bool. Their number is rounded at random;
-        in evaluation up, and each example draws by itself."""
-        present = self._present(modality, view)
-        count, length = present.shape
-        if generator is None:
-            order = torch.stack([torch.rand(length, generator=own) for own in _generators(modality, view)])
-            bias = torch.full((count, 1), 1 - 1e-6)
-        else:
-            order = torch.rand(count, length, generator=generator)
-            bias = torch.rand(count, 1, generator=generator)
-        many = (present.sum(1, keepdim=True) * self._share(modality.name) + bias.to(present.device)).floor()
-        order = order.to(present.device).masked_fill(~present, 2.0)
-        return (order.argsort(1).argsort(1) < many) & present
-
-    def _counts(self, modality: Modality, asked: Modality, view: Batch, hidden: Tensor | None) -> Tensor:
-        """batch × places, bool: those that are hidden, of examples of which none is all; never what is not there."""
-        present = self._present(asked, view)
-        if hidden is None:
-            return present
-        of_rows = (hidden | ~hidden.any(1, keepdim=True)).float()
-        if asked is modality:
-            return present & (of_rows > 0)
-        return present & (asked.patchify(modality.attention_map(of_rows, view))[..., 0] > 0)
+    def answers(
+        self,
+        predict: Predict[Reconstruction],
+        examples: OpenedExamples,
+        *,
+        top: int = 3,
+        batch_size: int = 1,
+        folder: Path | None = None,
+    ) -> list[Answer]:
+        """Each example as the model predicts it, written to ``folder``: films (with their sound) as .mp4, pictures as
+        .png, sound as .wav, anything else as .npz; and the likeliest classes of its label. Without a folder, nothing
+        is predicted."""
+        if folder is None:
+            return super().answers(predict, examples)
+        folder.mkdir(parents=True, exist_ok=True)
+        answers = []
+        for index, file in enumerate(examples.names):
+            inputs = self.answer_inputs(examples.batch([index]))
+            prediction = predict(inputs)
+            present = [modality.name for modality in self.inputs.present_modalities(inputs, 0)]
+            signals = {name: signal[0].cpu() for name, signal in prediction.completed.items() if name in present}
+            output = {name: rows[0] for name, rows in prediction.output.items()}
+            several = len(self.inputs.modalities) > 1
+            only = self.inputs.name
+            stem = folder / f"{index + 1:04}-{Path(file).stem}"
+            paths = self.inputs.save(signals if several else signals[only], stem)
+            label = self.inputs.label_scores(output if several else output[only], top)
+            answers.append(Answer(file, [str(path) for path in paths], label=label or None))
+        return answers
 
 
 def _check(config: ReconstructConfig, inputs: Modality) -> None:
     names = [modality.name for modality in inputs.modalities]
-    hidden = config.mask_ratio if isinstance(config.mask_ratio, dict) else dict.fromkeys(names, config.mask_ratio)
-    for name in (*hidden, *config.elementwise, *config.num_queries, *config.loss_weights):
+    ratios = config.mask_ratio if isinstance(config.mask_ratio, dict) else dict.fromkeys(names, config.mask_ratio)
+    for name in (*ratios, *config.elementwise, *config.num_queries, *config.loss_weights):
         if name not in names:
-            raise InputError(f"reconstruct: {name!r} is no signal of the model; {did_you_mean(name, names)}")
-    for name, share in hidden.items():
-        if not 0 <= share <= 1:
-            raise InputError(f"reconstruct: a share of {share} of {name} is hidden; give one from 0 to 1")
+            raise InputError(f"reconstruct: the model reads no signal {name!r}; {did_you_mean(name, names)}")
+    for name, ratio in ratios.items():
+        if not 0 <= ratio <= 1:
+            raise InputError(f"reconstruct: mask_ratio of {name} is {ratio}; give a share from 0 to 1")
     for modality in inputs.modalities:
         if not modality.value_channels:
-            raise InputError(f"reconstruct: {modality.name} has nothing but places, by which it is asked; leave it out")
+            raise InputError(f"reconstruct: {modality.name} has positions but no values to predict; leave it out")
 
 
-def _told(prefix: str, modality: Modality) -> tuple[str, ...]:
+def _metric_names(prefix: str, modality: Modality) -> tuple[str, ...]:
     """The names of a modality's metrics, first the one that is larger where it is better."""
-    names = (
-        ("psnr",)
-        if modality.value_range is not None
-        else ("accuracy",)
-        if modality.categorical
-        else ("explained", "mae")
-    )
+    names: tuple[str, ...]
+    if modality.value_range is not None:
+        names = ("psnr",)
+    elif modality.categorical:
+        names = ("accuracy",)
+    else:
+        names = ("explained", "mae")
     return tuple(f"{prefix}_{name}" if prefix else name for name in names)
-
-
-def _starts(sizes: list[int]) -> list[int]:
-    return [sum(sizes[:place]) for place in range(len(sizes))]
-
-
-def _generators(modality: Modality, view: Batch) -> Iterator[torch.Generator]:
-    """Of each example, one that depends on its signal alone: on a few of its numbers to two decimals, so that it is the
-    same however the batch was computed."""
-    signal, mask = view[modality.name], view.get(f"{modality.name}.mask")
-    for place, one in enumerate(signal):
-        numbers = (one if mask is None else one[mask[place]]).flatten()
-        some = numbers[:: max(1, len(numbers) // LOOKED_AT)].double().nan_to_num()
-        seed = zlib.crc32((100 * some).round().to(torch.int64).cpu().numpy().tobytes())
-        yield torch.Generator().manual_seed(seed)
-
-
-def _decibels(wanted: Wanted, found: Tensor) -> Tensor:
-    """The peak signal-to-noise ratio of each example, at the places that count."""
-    modality, view = wanted.modality, wanted.view
-    assert modality.value_range is not None
-    signal = view[modality.name].to(found)
-    inside = modality.attention_map(wanted.counts.to(found), view).expand_as(found)
-    error = ((found - signal).square() * inside).flatten(1).sum(1) / inside.flatten(1).sum(1).clamp(min=1)
-    return -10 * (error / modality.value_range**2).clamp(min=LEAST_ERROR).log10()

@@ -1,10 +1,11 @@
-"""A start at which latents look somewhere: each at its own place of the signal's grid, and queries at theirs.
+"""Aligned initialisation: attention that starts where positions agree.
 
-From the authors' start every latent sees the mean of all rows, and every query the mean of all latents. Who wants to
-know something of every place of a signal (hidden bytes, pixels, motion) must first learn to route it: for thousands of
-steps the loss does not move. Nothing in the model is changed here, only where its attention starts: query and key
-projections are fitted to logits that are highest where a latent (a query) and a row (a latent) are near each other,
-by ridge regression on what the model sees of a batch. docs/decisions/0009 has the measurements.
+With the authors' initialisation every latent attends to all rows about evenly, and every query to all latents. A task
+with an output for every position of a signal (hidden bytes, pixels) must first learn to route each position to its
+output: for thousands of steps the loss does not fall. Aligned initialisation changes the initial weights only, not the
+model. It spreads the latents over the signal's grid, and fits the query and key projections so that the logits are
+highest where the positions of a latent (or query) and of a row (or latent) are close. The fit is a ridge regression on
+a few examples. Measurements are in docs/decisions/0009.
 """
 
 from __future__ import annotations
@@ -17,64 +18,68 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn.attention import Block
+from ..nn.attention import CrossAttention
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.perceiver import Decoder, Encoder, MeanDecoder
+from ..nn.decoder import Decoder, MeanDecoder
+from ..nn.encoder import Encoder
+from ..nn.ops.inputs import AttentionInputs
+from ..nn.ops.projected import split_heads
 from ..nn.queries import Queries
-from ..nn.rows import Rows
 
-CLEAR = 3.0  # the logit by which what is near stands out from all that is far together
+MARGIN = 3.0  # logits by which close rows together stand out from all distant rows together
 RIDGE = 1e-3  # in units of the mean variance of a channel
-SAMPLED = 4096  # rows of a segment that the fit looks at
-LEFT = 0.1  # of the authors' start, so that channels that the fit has no use for can be learned
+SAMPLED_ROWS = 4096  # rows of a segment that the fit uses
+KEPT_SHARE = 0.1  # of the authors' initial weights, so that channels which the fit leaves out can be learned
 
-Coordinates = Float[Tensor, "_ axes"]
+Coordinates = Float[Tensor, "_ axes"]  # in [-1, 1] along each axis of a grid
 
 
 @torch.no_grad()
-def place(encoder: Encoder, decoder: Decoder | MeanDecoder, array: ByteArray, queries: Queries | None) -> None:
-    """Fit the first attention of every read and of the write to places. Where rows (or queries) lie on no grid, their
-    attention starts as it did.
+def align(encoder: Encoder, decoder: Decoder | MeanDecoder, array: ByteArray, queries: Queries | None) -> None:
+    """Fit the initial weights of all cross-attention to the positions of the rows and queries.
+
+    Segments whose positions are no grid (points) keep the initialisation they have.
 
     Args:
-        encoder: at its start; changed in place.
+        encoder: as it was initialised; changed in place.
         decoder: likewise.
-        array: what the encoder reads of some examples: a few are enough.
-        queries: what is asked of them; None: their mean, which is nowhere.
+        array: the byte array of a few examples.
+        queries: the decoder's queries for them; None: a :class:`MeanDecoder`, which has none.
 
-    >>> from sensorium.nn.positions import fourier_grid
-    >>> from sensorium.nn.perceiver import EncoderConfig
+    >>> from sensorium.nn import EncoderConfig, fourier_grid
     >>> positions = fourier_grid((32,), bands=16)
     >>> array = ByteArray((Segment("series", torch.randn(4, 32, 3), positions),))
     >>> config = EncoderConfig(
     ...     num_latents=8, latent_channels=32, cross_attention=(0,), latent_transformer=(0,), num_layers=1
     ... )
     >>> encoder = Encoder(config, channels=36)
-    >>> place(encoder, MeanDecoder(32, outputs=1), array, None)
-    >>> looks = next(encoder.weights(array))[0, 0].argmax(-1)
-    >>> bool((looks - torch.arange(8) * 4).abs().max() < 8)  # each latent about its own four rows
+    >>> align(encoder, MeanDecoder(32, output_channels=1), array, None)
+    >>> strongest = next(encoder.weights(array))[0, 0].argmax(-1)
+    >>> bool((strongest - torch.arange(8) * 4).abs().max() < 8)  # each latent attends to about its own four rows
     True
     """
-    homes = _homes(array, len(encoder.latents))
+    latent_grids = _latent_grids(array, len(encoder.latents))
     for segment in array.segments:
-        if segment.name in homes and isinstance(segment.positions, GridPositions):
-            _settle(encoder.latents, homes[segment.name], segment.positions)
+        if segment.name in latent_grids and isinstance(segment.positions, GridPositions):
+            _initialise_latents(encoder.latents, latent_grids[segment.name], segment.positions)
     latents = encoder.latents[None].expand(array.batch, -1, -1)
     fitted: set[int] = set()
-    for step, rows in zip(encoder.steps(), Rows.seen(array, encoder.looks), strict=True):
-        if step.read is not None:
-            if id(step.read) not in fitted:
-                _place_read(step.read, latents, rows.array, homes)
-                fitted.add(id(step.read))
-            latents = step.read(latents, rows)
-        for block in step.process or ():
+    for step, inputs in zip(encoder.steps(), encoder.inputs(array), strict=True):
+        if step.cross_attention is not None:
+            if id(step.cross_attention) not in fitted:
+                _align_encoder(step.cross_attention, latents, inputs, latent_grids)
+                fitted.add(id(step.cross_attention))
+            latents = step.cross_attention(latents, inputs)
+        for block in step.latent_transformer or ():
             latents = block(latents)
     if isinstance(decoder, Decoder) and queries is not None:
-        _place_write(decoder.cross_attention, queries, latents, homes)
+        _align_decoder(decoder.cross_attention, queries, latents, latent_grids)
 
 
-def lattice(count: int, shape: tuple[int, ...]) -> Float[Tensor, "places axes"]:
-    """At most ``count`` places spread evenly over a grid, each in the middle of its own cell: coordinates in [-1, 1].
+def lattice(count: int, shape: tuple[int, ...]) -> Float[Tensor, "points axes"]:
+    """At most ``count`` points spread evenly over a grid of ``shape``: coordinates in [-1, 1].
+
+    The grid is divided into equal cells; each point is the centre of one.
 
     >>> lattice(5, (8, 8)).tolist()
     [[-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]]
@@ -85,133 +90,151 @@ def lattice(count: int, shape: tuple[int, ...]) -> Float[Tensor, "places axes"]:
 
 
 def _cells(count: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How many cells along each axis of a grid, about square, ``count`` at most, and no more than it has rows."""
+    """The number of cells along each axis: about square cells, ``count`` at most, and no more than the grid's rows."""
     cells = [1] * len(shape)
     while True:
-        room = [axis for axis, size in enumerate(shape) if cells[axis] < size]
-        room = [axis for axis in room if count >= torch.tensor(cells).prod() // cells[axis] * (cells[axis] + 1)]
-        if not room:
+        divisible = [axis for axis, size in enumerate(shape) if cells[axis] < size]
+        total = torch.tensor(cells).prod()
+        divisible = [axis for axis in divisible if count >= total // cells[axis] * (cells[axis] + 1)]
+        if not divisible:
             return tuple(cells)
-        cells[max(room, key=lambda axis: shape[axis] / cells[axis])] += 1
+        cells[max(divisible, key=lambda axis: shape[axis] / cells[axis])] += 1
 
 
 @dataclass(frozen=True)
-class _Home:
-    """The latents of one segment: which they are, where they are, and how far apart along each axis."""
+class _LatentGrid:
+    """The latents of one segment.
+
+    Attributes:
+        first: the index of the first one.
+        coordinates: their points on the segment's grid.
+        spacing: the distance between neighbours along each axis.
+    """
 
     first: int
-    places: Coordinates
+    coordinates: Coordinates
     spacing: Float[Tensor, " axes"]
-
-    def nearness(self, coordinates: Coordinates, width: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-        """rows × places, from 0 to 1: how near rows are to the places, moved by ``offset``; all in spacings."""
-        off = (coordinates[:, None] - self.places) / self.spacing - offset
-        return (-(off / width).square().sum(-1) / 2).exp()
 
     @property
     def latents(self) -> slice:
-        return slice(self.first, self.first + len(self.places))
+        return slice(self.first, self.first + len(self.coordinates))
+
+    def closeness(self, coordinates: Coordinates, width: Tensor, offset: Tensor | float = 0.0) -> Tensor:
+        """rows × latents, from 0 to 1: a Gaussian of the distance, for latents moved by ``offset``.
+
+        ``width``, its standard deviation, and ``offset`` are in units of the spacing.
+        """
+        distance = (coordinates[:, None] - self.coordinates) / self.spacing - offset
+        return (-(distance / width).square().sum(-1) / 2).exp()
 
 
-def _homes(array: ByteArray, latents: int) -> dict[str, _Home]:
-    """The segments that lie on grids share the latents."""
-    grids = {one.name: grid for one in array.segments if (grid := _grid(one)) is not None}
-    each = latents // max(1, len(grids))
+def _latent_grids(array: ByteArray, num_latents: int) -> dict[str, _LatentGrid]:
+    """The latents in equal shares for all segments whose positions are a grid."""
+    shapes = {segment.name: shape for segment in array.segments if (shape := _grid_shape(segment)) is not None}
+    share = num_latents // max(1, len(shapes))
     return {
-        name: _Home(place * each, lattice(each, grid), 2 / torch.tensor(_cells(each, grid)))
-        for place, (name, grid) in enumerate(grids.items())
-        if each
+        name: _LatentGrid(number * share, lattice(share, shape), 2 / torch.tensor(_cells(share, shape)))
+        for number, (name, shape) in enumerate(shapes.items())
+        if share
     }
 
 
-def _grid(segment: Segment) -> tuple[int, ...] | None:
+def _grid_shape(segment: Segment) -> tuple[int, ...] | None:
     return segment.positions.shape if isinstance(segment.positions, GridPositions) and segment.num_rows > 1 else None
 
 
 def _sample(segment: Segment) -> tuple[Tensor, Coordinates | None]:
-    """Some rows, evenly chosen, spelled out, and where they are."""
-    index = torch.linspace(0, segment.num_rows - 1, min(segment.num_rows, SAMPLED)).long()
-    grid = _grid(segment)
-    if grid is None:
+    """Some rows of a segment, evenly chosen, and their coordinates on its grid (None: no grid)."""
+    index = torch.linspace(0, segment.num_rows - 1, min(segment.num_rows, SAMPLED_ROWS)).long()
+    shape = _grid_shape(segment)
+    if shape is None:
         return segment.at(index), None
-    axes = torch.unravel_index(index, grid)
-    return segment.at(index), torch.stack(
-        [(2 * place + 1) / size - 1 for place, size in zip(axes, grid, strict=True)], dim=-1
-    )
+    per_axis = zip(torch.unravel_index(index, shape), shape, strict=True)
+    return segment.at(index), torch.stack([(2 * entry + 1) / size - 1 for entry, size in per_axis], dim=-1)
 
 
-def _settle(latents: Tensor, home: _Home, positions: GridPositions) -> None:
-    """Latents start as the positions of their places, as far as they have channels."""
+def _initialise_latents(latents: Tensor, latent_grid: _LatentGrid, positions: GridPositions) -> None:
+    """Set the latents to the position encodings at their coordinates, as far as the channels of both reach."""
     sizes = torch.tensor(positions.shape)
-    nearest = ((home.places + 1) / 2 * sizes).long()
+    nearest = ((latent_grid.coordinates + 1) / 2 * sizes).long()
     rows = torch.arange(int(sizes.prod())).reshape(positions.shape)[nearest.unbind(-1)]
-    found = positions.at(rows)[:, : latents.shape[1]]
-    latents[home.latents, : found.shape[1]] = found
+    encodings = positions.at(rows)[:, : latents.shape[1]]
+    latents[latent_grid.latents, : encodings.shape[1]] = encodings
 
 
-def _place_read(block: Block, latents: Tensor, array: ByteArray, homes: Mapping[str, _Home]) -> None:
-    """Each head of a latent looks at a part of its surroundings of its own."""
-    samples = [(one.name, *_sample(one)) for one in array.segments]
+def _align_encoder(
+    block: CrossAttention, latents: Tensor, inputs: AttentionInputs, latent_grids: Mapping[str, _LatentGrid]
+) -> None:
+    """Each head of a latent attends to a part of the rows around the latent's coordinates."""
+    num_heads = block.attention.num_heads
+    samples = [(segment.name, *_sample(segment)) for segment in inputs.array.segments]
     keys = torch.cat([rows for _, rows, _ in samples], dim=1)
-    wanted = keys.new_zeros(block.attention.heads, latents.shape[1], keys.shape[1])
+    logits = keys.new_zeros(num_heads, latents.shape[1], keys.shape[1])
     start = 0
     for name, rows, coordinates in samples:
-        some = slice(start, start := start + rows.shape[1])
-        if coordinates is not None and name in homes:
-            home = homes[name]
-            cells = torch.tensor(_cells(block.attention.heads, (block.attention.heads,) * coordinates.shape[1]))
+        columns = slice(start, start := start + rows.shape[1])
+        if coordinates is not None and name in latent_grids:
+            latent_grid = latent_grids[name]
+            cells = torch.tensor(_cells(num_heads, (num_heads,) * coordinates.shape[1]))
             peak, width = _peak(keys.shape[1], (2 / cells).clamp(max=0.5))
-            for head, offset in enumerate(lattice(block.attention.heads, tuple(cells.tolist()))):
-                wanted[head, home.latents, some] = peak * home.nearness(coordinates, width, offset).mT
-    _fit(block, block.query_norm(latents), block.rows_norm(keys), wanted)
+            for head, offset in enumerate(lattice(num_heads, tuple(cells.tolist()))):
+                closeness = latent_grid.closeness(coordinates, width, offset)
+                logits[head, latent_grid.latents, columns] = peak * closeness.mT
+    _fit(block, block.query_norm(latents), block.input_norm(keys), logits)
 
 
-def _place_write(block: Block, queries: Queries, latents: Tensor, homes: Mapping[str, _Home]) -> None:
-    """Each query looks at the latents around it."""
-    samples = [(one.name, *_sample(one)) for one in queries.array.segments]
-    asked = torch.cat([rows for _, rows, _ in samples], dim=1)
-    wanted = asked.new_zeros(1, asked.shape[1], latents.shape[1])
+def _align_decoder(
+    block: CrossAttention, queries: Queries, latents: Tensor, latent_grids: Mapping[str, _LatentGrid]
+) -> None:
+    """Each query attends to the latents around its coordinates."""
+    samples = [(segment.name, *_sample(segment)) for segment in queries.array.segments]
+    rows_of_queries = torch.cat([rows for _, rows, _ in samples], dim=1)
+    logits = rows_of_queries.new_zeros(1, rows_of_queries.shape[1], latents.shape[1])
     start = 0
     for name, rows, coordinates in samples:
-        some = slice(start, start := start + rows.shape[1])
-        home = next(iter(homes.values())) if len(homes) == 1 else homes.get(name)
-        if coordinates is not None and home is not None and home.places.shape[1] == coordinates.shape[1]:
-            peak, width = _peak(latents.shape[1], torch.tensor(0.5))
-            wanted[0, some, home.latents] = peak * home.nearness(coordinates, width)
-    _fit(block, block.query_norm(asked), block.rows_norm(latents), wanted.expand(block.attention.heads, -1, -1))
+        columns = slice(start, start := start + rows.shape[1])
+        latent_grid = next(iter(latent_grids.values())) if len(latent_grids) == 1 else latent_grids.get(name)
+        if coordinates is None or latent_grid is None or latent_grid.coordinates.shape[1] != coordinates.shape[1]:
+            continue
+        peak, width = _peak(latents.shape[1], torch.tensor(0.5))
+        logits[0, columns, latent_grid.latents] = peak * latent_grid.closeness(coordinates, width)
+    logits = logits.expand(block.attention.num_heads, -1, -1)
+    _fit(block, block.query_norm(rows_of_queries), block.input_norm(latents), logits)
 
 
-def _peak(rows: int, spread: Tensor) -> tuple[float, Tensor]:
-    """The height of a bell of logits, and its width, so that its exponential stands out of ``rows`` and has a standard
-    deviation of about ``spread``."""
-    peak = log(rows) + CLEAR
+def _peak(num_rows: int, spread: Tensor) -> tuple[float, Tensor]:
+    """The height and width of a Gaussian of logits among ``num_rows`` rows.
+
+    Their softmax stands out by ``MARGIN`` and has a standard deviation of about ``spread``.
+    """
+    peak = log(num_rows) + MARGIN
     return peak, spread * sqrt(peak)
 
 
-def _fit(block: Block, queries: Tensor, keys: Tensor, wanted: Tensor) -> None:
-    """Query and key projections whose product gives, as nearly as their rank allows, the wanted logits.
+def _fit(block: CrossAttention, queries: Tensor, keys: Tensor, logits: Tensor) -> None:
+    """Set query and key projections to those whose logits are nearest to ``logits``, as far as their rank allows.
 
     Args:
-        queries: one_or_batch × n × width, normalised.
+        queries: one_or_batch × n × channels, normalised.
         keys: one_or_batch × rows × channels, normalised.
-        wanted: heads × n × rows; a head of which nothing is wanted is left as it is.
+        logits: heads × n × rows; a head whose logits are all zero keeps its weights.
     """
     attention = block.attention
-    queries, keys, wanted = queries.double(), keys.double(), wanted.double() / attention.scale
-    left, right = _inverse(queries), _inverse(keys)
-    middle = queries.mean(0).mT @ wanted @ keys.mean(0)
-    for head, product in enumerate(left @ middle @ right):
+    scale = 1 / sqrt(attention.key.out_features // attention.num_heads)
+    queries, keys, products = queries.double(), keys.double(), logits.double() / scale
+    moments = queries.mean(0).mT @ products @ keys.mean(0)
+    for head, product in enumerate(_inverse_moments(queries) @ moments @ _inverse_moments(keys)):
         if not product.any():
             continue
-        u, sizes, v = torch.linalg.svd(product, full_matrices=False)
+        u, singular_values, v = torch.linalg.svd(product, full_matrices=False)
         for linear, vectors in ((attention.query, u), (attention.key, v.mT)):
-            rows = attention.split(linear.weight.mT[None])[0, head]  # width × channels of the head, a view
-            found = (vectors * sizes.sqrt())[:, : rows.shape[1]]
-            rows.mul_(LEFT)[:, : found.shape[1]].add_(found)
+            weight = split_heads(linear.weight.mT[None], attention.num_heads)[0, head]  # inputs × channels, a view
+            fit = (vectors * singular_values.sqrt())[:, : weight.shape[1]]
+            weight.mul_(KEPT_SHARE)[:, : fit.shape[1]].add_(fit)
 
 
-def _inverse(rows: Tensor) -> Tensor:
-    """The inverse of the channels' second moments, with a ridge. Rows are batch × rows × channels."""
+def _inverse_moments(rows: Tensor) -> Tensor:
+    """The inverse of the channels' second moments over the rows (batch × rows × channels), with a ridge."""
     moments = torch.einsum("bnc,bnd->cd", rows, rows) / len(rows)
     ridge = RIDGE * moments.diagonal().mean()
     return torch.linalg.inv(moments + ridge * torch.eye(len(moments), dtype=moments.dtype))

@@ -22,11 +22,12 @@ from torch import Tensor
 from ..data import Samples
 from ..errors import InputError
 from ..files import replace_file
-from ..inference.evaluation import evaluate_model
+from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from .aligned import place
+from ..nn import Encoder
+from .aligned import align
 from .plan import RunConfig
 from .recipe import average, mix, optimizers, rate
 
@@ -94,7 +95,7 @@ def fit(
     if len(train) and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
-    if recipe.attention_init == "placed" and config.start is None and not (folder / LAST).exists():
+    if recipe.attention_init == "aligned" and config.start is None and not (folder / LAST).exists():
         _place(model, train.batch(list(range(min(PLACED, len(train))))), config.seed)
     loggers: list[Logger] = []
     if _installed("tensorboard"):
@@ -153,7 +154,7 @@ def faster_precision(model: Perceiver, batch: dict[str, Tensor]) -> Literal["flo
     """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
     model = copy.deepcopy(model)  # for a batch norm would count these passes
     # As in training: an evaluation may ask for more than gradients have room for.
-    prepared = model.task.prepare(model.inputs, model.inputs.view(batch), torch.Generator().manual_seed(0))
+    prepared = model.prepare(model.inputs.view(batch), torch.Generator().manual_seed(0))
     times: dict[Literal["float32", "bfloat16"], float] = {}
     choices: tuple[tuple[Literal["float32", "bfloat16"], torch.dtype], ...] = (
         ("float32", torch.float32),
@@ -164,7 +165,7 @@ def faster_precision(model: Perceiver, batch: dict[str, Tensor]) -> Literal["flo
         for _ in range(3):
             start = time.perf_counter()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                loss = model.task.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
+                loss = model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
             loss.backward()
             times[precision] = min(times[precision], time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
@@ -173,10 +174,12 @@ def faster_precision(model: Perceiver, batch: dict[str, Tensor]) -> Literal["flo
 
 def _place(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
     """Let attention start at places."""
+    if not isinstance(model.encoder, Encoder):
+        raise InputError("recipe.attention_init=placed needs a Perceiver encoder; set it to even")
     generator = torch.Generator().manual_seed(seed)
-    prepared = model.task.prepare(model.inputs, model.inputs.augment(batch, generator), generator)
+    prepared = model.prepare(model.inputs.augment(batch, generator), generator)
     with torch.no_grad():
-        place(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
+        align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
 
 
 def _module(
@@ -244,7 +247,7 @@ def _module(
             generator = torch.Generator().manual_seed(seed * 1_000_003 + self.steps)
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 view = self.model.inputs.augment(batch, generator)
-                prepared = self.model.task.prepare(self.model.inputs, view, generator)
+                prepared = self.model.prepare(view, generator)
                 view, target = prepared.inputs, prepared.targets
                 if recipe.mixup or recipe.cutmix:
                     alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
@@ -253,7 +256,7 @@ def _module(
                 view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )
             output = self.model.decode(latents, self.model.queries(view, prepared.query_indices)).output
-            loss = self.model.task.loss(output, target, smoothing=recipe.label_smoothing)
+            loss = self.model.loss(output, target, label_smoothing=recipe.label_smoothing)
             chosen = self.optimizers()
             chosen = chosen if isinstance(chosen, list) else [chosen]
             for optimizer in chosen:

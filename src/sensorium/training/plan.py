@@ -23,10 +23,10 @@ from ..data import (
 from ..errors import InputError
 from ..modalities import KINDS, FusionConfig, build_modality
 from ..models import presets
-from ..models.checkpoints import read_config
+from ..models.checkpoints import FORMAT, read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.recipe import RecipeConfig
-from ..nn.perceiver import DecoderConfig
+from ..nn import DecoderConfig
 from ..tasks import TASKS, ClassifyConfig, RegressConfig, TagConfig, TaskConfig
 
 Labelled: TypeAlias = Literal["classify", "tag", "regress", "flow"]
@@ -43,6 +43,7 @@ class RunConfig:
         start: the run whose inputs and encoder this one went on with, as they were; None: it started anew.
     """
 
+    format: int = FORMAT
     model: PerceiverConfig
     recipe: RecipeConfig
     data: DataConfig = DataConfig()

@@ -15,7 +15,7 @@ from ..config import from_dict, read_yaml, to_dict, to_yaml
 from ..data import Examples, Samples, TargetConfig, decode, find_description, open_source, read_description
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
-from ..inference.evaluation import evaluate_model
+from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
@@ -23,7 +23,6 @@ from .loop import LAST, Listener, Quiet, fit, read_history
 from .plan import Labelled, RunConfig, SelfSupervised, plan
 
 EVERY = "all"  # the name of all splits together
-MOST_ROWS = 2**22  # that an evaluation reads at a time
 
 
 def train(
@@ -72,6 +71,7 @@ def train(
     folder = _run_folder(Path(data), out, resume=resume)
     if resume:
         values = read_yaml(folder / "config.yaml")
+        checkpoints.check_format(values.get("format"), where=folder / "config.yaml")
         planned = replace(planned, config=from_dict(RunConfig, values, where=str(folder / "config.yaml")))
         if (folder / "report.json").exists():
             raise InputError(f"{folder}: this run is finished; train a new one with another --out")
@@ -127,7 +127,9 @@ def evaluate(
     config = RunConfig(model=model.config, recipe=RecipeConfig())  # of imported weights: trained elsewhere
     imported = not (folder / "config.yaml").exists()
     if not imported:
-        config = from_dict(RunConfig, read_yaml(folder / "config.yaml"), where=str(folder / "config.yaml"))
+        values = read_yaml(folder / "config.yaml")
+        checkpoints.check_format(values.get("format"), where=folder / "config.yaml")
+        config = from_dict(RunConfig, values, where=str(folder / "config.yaml"))
     listener.stage("looking at the data")
     flows = model.config.task.kind == "flow"  # learned of pictures, it may be judged by frames
     if dataset is not None:
@@ -183,7 +185,6 @@ def _report(
         model,
         samples,
         split=split,
-        batch_size=max(1, min(64, MOST_ROWS // model.inputs.num_rows)),
         progress=lambda done, total: listener.progress(done / total, {}),
     )
     listener.stage("writing the report")

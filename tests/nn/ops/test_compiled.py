@@ -1,4 +1,4 @@
-"""The compiled pass: it computes what its twin does in float64, with any vectors, threads and lengths of line."""
+"""The compiled pass computes what the fallback computes in float64: any vectors, threads and lengths of line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builders import MASKED, distance, grid_array, grid_problem, normal, shake, threads
-from sensorium.nn.attention import Block
+from sensorium.nn.attention import CrossAttention, attention_path
 from sensorium.nn.byte_array import ByteArray
-from sensorium.nn.ops import compiled, compiled_name, grid_read
-from sensorium.nn.ops import fallback as twin
-from sensorium.nn.rows import Rows, reading
+from sensorium.nn.ops import AttentionInputs, compiled, compiled_name, fallback, grid_attention
 
 FLOATS = ("query", "tables", "values", "scale")
-NAMES = ("sums", "marginals", "log_sum", *(f"{name} slope" for name in FLOATS))
+NAMES = ("sums", "marginals", "log_sum", *(f"{name} gradient" for name in FLOATS))
 TARGETS = range(0 if compiled.library is None else compiled.library.sensorium_targets())
 
 needs_library = pytest.mark.skipif(compiled.library is None, reason="no compiled pass is built here")
@@ -38,34 +36,34 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 
 
 def answers(problem: dict[str, Any], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Results and slopes, of a cost in which all three results have weights of their own."""
+    """Results and grads, of a cost in which all three results have weights of their own."""
     floats = {name: problem[name].detach().to(dtype).requires_grad_() for name in FLOATS}
-    read = grid_read(**problem | floats)
+    read = grid_attention(**problem | floats)
     some = ~read.log_sum.isneginf()
     cost = (read.sums * normal(*read.sums.shape, seed=21).to(dtype)).sum()
     cost = cost + (read.marginals * normal(*read.marginals.shape, seed=22).to(dtype)).sum()
     cost = cost + (read.log_sum * normal(*some.shape, seed=23).to(dtype))[some].sum()
-    slopes = torch.autograd.grad(cost, list(floats.values()))
+    grads = torch.autograd.grad(cost, list(floats.values()))
     # -inf would make every distance NaN; where it is, is compared apart.
-    results = (read.sums, read.marginals, read.log_sum.masked_fill(~some, 0.0), *slopes)
+    results = (read.sums, read.marginals, read.log_sum.masked_fill(~some, 0.0), *grads)
     return dict(zip(NAMES, (part.detach() for part in results), strict=True)) | {"some": some}
 
 
 def agrees(problem: dict[str, Any], times: float = 1.0) -> None:
-    """The compiled pass is the twin in float64, for the same numbers: results, and all slopes.
+    """The compiled pass is the fallback in float64, for the same numbers: results, and all grads.
 
-    Slopes are differences from a mean. What that costs in float32 (2e-6) it costs the twin as well.
+    Gradients are differences from a mean. What that costs in float32 (2e-6) it costs the fallback as well.
     """
     problem = problem | {name: problem[name].float().double() for name in FLOATS}
     exact, result = answers(problem, torch.float64), answers(problem, torch.float32)
     assert result.pop("some").equal(exact.pop("some"))
     assert result["sums"].dtype == torch.float32
     far = {name: distance(result[name], exact[name]) for name in NAMES}
-    allowed = {name: times * (5e-6 if name.endswith("slope") else 1e-6) for name in NAMES}
+    allowed = {name: times * (5e-6 if name.endswith("gradient") else 1e-6) for name in NAMES}
     assert {name: value for name, value in far.items() if value > allowed[name]} == {}
 
 
-# -- the twin's numbers
+# -- the fallback's numbers
 
 
 @given(
@@ -114,9 +112,9 @@ def test_any_number_of_axes(target: int, shape: tuple[int, ...]) -> None:
     agrees(grid_problem(shape, heads=2, latents=5, channels=3, masked="all of one example"))
 
 
-def test_more_axes_are_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_takes_more_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine axes are beyond the compiled pass; they are read all the same."""
-    assert not compiled.serves(torch.zeros(1), 9)
+    assert not compiled.supports(torch.zeros(1), 9)
     agrees(grid_problem((1, 2) * 4 + (3,), latents=2))
 
 
@@ -141,7 +139,7 @@ def test_one_row_is_present(target: int) -> None:
     for row in (0, 18, 19, 57, 75):
         problem = grid_problem((4, 19), batch=1, latents=3, channels=3)
         problem["mask"] = torch.arange(76)[None] == row
-        read = grid_read(**problem | {name: problem[name].float() for name in FLOATS})
+        read = grid_attention(**problem | {name: problem[name].float() for name in FLOATS})
         expected = problem["values"][0, :, row].float().expand(1, 1, 3, 3)
         torch.testing.assert_close(read.sums, expected, rtol=1e-6, atol=1e-7)
 
@@ -171,7 +169,7 @@ def test_single_weights_far_below_the_peak(target: int) -> None:
     problem["scale"] = torch.ones(1, 51, dtype=torch.float64)
     problem["tables"] = torch.zeros(1, 1, 1, 20, dtype=torch.float64)
     problem["tables"][..., :3] = torch.tensor([0.0, -30.0, -60.0])
-    read = grid_read(**problem | {name: problem[name].float() for name in FLOATS})
+    read = grid_attention(**problem | {name: problem[name].float() for name in FLOATS})
     lines = read.marginals[0, 0, 0, :3]
     torch.testing.assert_close(lines, torch.tensor([0.0, -30.0, -60.0]).exp(), rtol=1e-5, atol=0)
 
@@ -192,7 +190,7 @@ def test_one_query_for_all_examples(target: int) -> None:
 @pytest.mark.parametrize("shape", [(6, width) for width in (1, 2, 3, 5, 7, 9, 17)] + [(5,), (2, 3, 1)])
 @pytest.mark.parametrize("masked", ["nothing", "some"])
 def test_nothing_beyond_the_arguments_is_read(target: int, shape: tuple[int, ...], masked: str) -> None:
-    """NaN before and behind each argument changes no bit of results or slopes."""
+    """NaN before and behind each argument changes no bit of results or grads."""
     problem = grid_problem(shape, latents=3, channels=5, masked=masked)
     fenced = problem | {name: _fenced(problem[name].float()) for name in FLOATS}
     if problem["mask"] is not None:
@@ -211,7 +209,7 @@ def _fenced(tensor: Tensor, fence: float = float("nan")) -> Tensor:
 
 
 def _passes(problem: dict[str, Any]) -> tuple[Tensor, ...]:
-    """The compiled pass itself, forward and backward, on the very memory of ``problem``; slopes are fenced too."""
+    """The compiled pass itself, forward and backward, on the very memory of ``problem``; grads are fenced too."""
     parts = [problem[name].float() for name in FLOATS]
     rest = (problem["mask"], list(problem["shape"]))
     results = compiled.forward(*parts, *rest)
@@ -263,8 +261,8 @@ def test_a_failure_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             return lambda *_: 1
 
     monkeypatch.setattr(compiled, "library", Failing())
-    with pytest.raises(MemoryError, match="structured read"):
-        grid_read(**grid_problem((3, 4)) | {name: grid_problem((3, 4))[name].float() for name in FLOATS})
+    with pytest.raises(MemoryError, match="structured attention"):
+        grid_attention(**grid_problem((3, 4)) | {name: grid_problem((3, 4))[name].float() for name in FLOATS})
 
 
 # -- the border between Python and C
@@ -296,7 +294,7 @@ def test_every_field_arrives(target: int) -> None:
     shape, batch, heads, latents, channels = (2, 3, 17), 2, 3, 5, 6
     problem = grid_problem(shape, batch=batch, heads=heads, latents=latents, channels=channels, masked="some")
     inputs = {name: _fenced(problem[name].float()) for name in FLOATS} | {"mask": problem["mask"]}
-    exact = twin.forward(*(problem[name] for name in (*FLOATS, "mask")), list(shape))
+    exact = fallback.forward(*(problem[name] for name in (*FLOATS, "mask")), list(shape))
     names = ("sums", "marginals", "log_sum")
     outputs = {name: _fenced(torch.zeros(part.shape)) for name, part in zip(names, exact, strict=True)}
     fields = {name: part.data_ptr() for name, part in (inputs | outputs).items()}
@@ -308,16 +306,16 @@ def test_every_field_arrives(target: int) -> None:
         assert distance(outputs[name], expected) < 1e-6, name
         _untouched(outputs[name])
 
-    seeds = {f"{name}_slope": normal(*part.shape, seed=7) for name, part in zip(names, exact, strict=True)}
-    slopes = twin.backward(
+    seeds = {f"grad_{name}": normal(*part.shape, seed=7) for name, part in zip(names, exact, strict=True)}
+    grads = fallback.backward(
         tuple(seeds.values()), *(problem[name] for name in (*FLOATS, "mask")), exact[2], list(shape), True
     )
-    given_slopes = {name: part.float() for name, part in seeds.items()}
-    written = {f"{name}_slope": _fenced(torch.zeros(problem[name].shape)) for name in FLOATS}
-    fields |= {name: part.data_ptr() for name, part in (given_slopes | written).items()}
+    float_grads = {name: part.float() for name, part in seeds.items()}
+    written = {f"grad_{name}": _fenced(torch.zeros(problem[name].shape)) for name in FLOATS}
+    fields |= {name: part.data_ptr() for name, part in (float_grads | written).items()}
     record = compiled.Problem(**sizes, axes=3, shape=(ctypes.c_int64 * 8)(*shape), **strides, **fields)
     assert compiled.library.sensorium_grid_attention_backward(record, target, 2) == 0
-    for name, expected in zip(written, slopes, strict=True):
+    for name, expected in zip(written, grads, strict=True):
         assert distance(written[name], expected) < 2e-6, name
         _untouched(written[name])
 
@@ -347,7 +345,7 @@ def test_the_best_target_is_taken() -> None:
     ],
 )
 def test_it_serves_float32_on_the_cpu(tensor: Tensor, served: bool) -> None:
-    assert compiled.serves(tensor, 2) == (served and compiled.library is not None)
+    assert compiled.supports(tensor, 2) == (served and compiled.library is not None)
 
 
 # -- without it
@@ -360,15 +358,15 @@ def nothing_built(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_built")
 @pytest.mark.parametrize("masked", MASKED)
-def test_without_it_the_twin_answers(masked: str) -> None:
+def test_without_it_the_fallback_computes(masked: str) -> None:
     """In float32, within rounding of float64; and no name is given."""
     assert compiled_name() is None
     agrees(grid_problem((5, 19), heads=2, latents=5, channels=4, masked=masked))
 
 
-def test_a_block_reads_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole read in float32, and its gradients, with the compiled pass if there is one and without it."""
-    reader, x = shake(Block(8, inputs=10, heads=2)).float(), normal(1, 3, 8).float()
+def test_a_block_computes_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole block in float32, and its gradients, with the compiled pass if there is one and without it."""
+    block, x = shake(CrossAttention(8, input_channels=10, num_heads=2)).float(), normal(1, 3, 8).float()
     segment = grid_array((5, 7), modality_channels=2)
     outputs = []
     for library in (compiled.library, None):
@@ -379,17 +377,17 @@ def test_a_block_reads_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> N
             type(segment.positions)(tuple(table.detach().float() for table in segment.positions.tables)),
             segment.modality_embedding.detach().float(),
         )
-        with reading("structured"):
-            result = reader(x, Rows.of(ByteArray((single,))))
-        slopes = torch.autograd.grad(result.square().sum(), list(reader.parameters()), materialize_grads=True)
-        outputs.append([result, *slopes])
+        with attention_path(block, "structured"):
+            result = block(x, AttentionInputs(ByteArray((single,))))
+        grads = torch.autograd.grad(result.square().sum(), list(block.parameters()), materialize_grads=True)
+        outputs.append([result, *grads])
     for one, other in zip(*outputs, strict=True):
-        if float(other.detach().norm()) > 1e-4:  # the key's bias has a slope of nothing but rounding
+        if float(other.detach().norm()) > 1e-4:  # the key's bias has a gradient of nothing but rounding
             assert distance(one, other) < 1e-5
 
 
 def test_a_library_that_cannot_be_opened_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Built for another machine, or something else altogether: the twin answers."""
-    (tmp_path / "_grid_read.so").write_bytes(b"not a library")
+    """Built for another machine, or something else altogether: the fallback computes."""
+    (tmp_path / "_grid_attention.so").write_bytes(b"not a library")
     monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
     assert compiled._open() is None

@@ -14,14 +14,13 @@ from torch import Tensor
 
 import reference
 from builders import MASKED, distance, grid_problem, largest_allocation, mask_of, normal
-from sensorium.nn.ops import GridRead, compiled, grid_read
-from sensorium.nn.ops import fallback as twin
+from sensorium.nn.ops import GridAttention, compiled, fallback, grid_attention
 
 FLOATS = ("query", "tables", "values", "scale")
 RESULTS = ("sums", "marginals", "log_sum")
 NEEDS_COMPILED = pytest.mark.skipif(compiled.library is None, reason="no compiled pass is built here")
 KINDS = [
-    pytest.param(torch.float64, id="twin"),
+    pytest.param(torch.float64, id="fallback"),
     pytest.param(torch.float32, id="compiled", marks=NEEDS_COMPILED),
 ]
 
@@ -30,13 +29,13 @@ def to(problem: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     return {name: part.to(dtype) if name in FLOATS else part for name, part in problem.items()}
 
 
-def dense(problem: dict[str, Any]) -> GridRead:
+def dense(problem: dict[str, Any]) -> GridAttention:
     """What the reference says, from float64 numbers."""
     parts = [part.numpy() if isinstance(part, Tensor) else part for part in to(problem, torch.float64).values()]
-    return GridRead(*(torch.from_numpy(np.asarray(result)) for result in reference.grid_read(*parts)))
+    return GridAttention(*(torch.from_numpy(np.asarray(result)) for result in reference.grid_attention(*parts)))
 
 
-def close(result: GridRead, expected: GridRead) -> None:
+def close(result: GridAttention, expected: GridAttention) -> None:
     for name in RESULTS:
         torch.testing.assert_close(getattr(result, name), getattr(expected, name), rtol=1e-11, atol=1e-12, msg=name)
 
@@ -67,8 +66,8 @@ def test_a_read_is_the_dense_softmax(
     sizes = {"batch": batch, "heads": heads, "latents": latents, "channels": channels}
     problem = grid_problem(shape, masked=masked, seed=seed, **sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twin, "TILE", tile)
-        close(grid_read(**problem), dense(problem))
+        patch.setattr(fallback, "TILE", tile)
+        close(grid_attention(**problem), dense(problem))
 
 
 def test_every_axis_is_its_own() -> None:
@@ -80,7 +79,7 @@ def test_every_axis_is_its_own() -> None:
         problem["scale"].fill_(1.0)
         problem["tables"].zero_()
         problem["tables"][..., begin + 2] = 100.0
-        marginals = grid_read(**problem).marginals[0, 0, 0].split(shape)
+        marginals = grid_attention(**problem).marginals[0, 0, 0].split(shape)
         for other, found in enumerate(marginals):
             expected = torch.full_like(found, 1 / shape[other])
             if other == axis:
@@ -96,8 +95,8 @@ def test_logits_beyond_what_exp_holds() -> None:
         problem["scale"].fill_(1.0)
         problem["tables"] = sign * torch.arange(14.0, dtype=torch.float64).sub(6).mul(250).expand(2, 1, 2, 14)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(twin, "TILE", 1)
-            close(grid_read(**problem), dense(problem))
+            patch.setattr(fallback, "TILE", 1)
+            close(grid_attention(**problem), dense(problem))
 
 
 def test_tiles_change_nothing() -> None:
@@ -108,8 +107,8 @@ def test_tiles_change_nothing() -> None:
         for name in FLOATS:
             problem[name].requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(twin, "TILE", tile)
-            read = grid_read(**problem)
+            patch.setattr(fallback, "TILE", tile)
+            read = grid_attention(**problem)
             (read.sums.square().sum() + read.marginals.pow(3).sum() + read.log_sum[:-1].square().sum()).backward()
         answers.append([*(getattr(read, name) for name in RESULTS), *(problem[name].grad for name in FLOATS)])
     torch.testing.assert_close(answers[0], answers[1], rtol=1e-11, atol=1e-12)
@@ -117,14 +116,14 @@ def test_tiles_change_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", KINDS)
 def test_masked_rows_are_never_read(dtype: torch.dtype) -> None:
-    """Whatever finite numbers they hold: not a bit changes, and no slope reaches them."""
+    """Whatever finite numbers they hold: not a bit changes, and no gradient reaches them."""
     problem = to(grid_problem((4, 5), heads=2, masked="some"), dtype)
     other = dict(problem)
     other["values"] = torch.where(problem["mask"][:, None], problem["values"], 1e3).requires_grad_()
     other["scale"] = torch.where(problem["mask"], problem["scale"], -7.0).requires_grad_()
-    result = grid_read(**other)
+    result = grid_attention(**other)
     for name in RESULTS:
-        assert getattr(grid_read(**problem), name).equal(getattr(result, name)), name
+        assert getattr(grid_attention(**problem), name).equal(getattr(result, name)), name
     (result.sums.square().sum() + result.marginals.square().sum() + result.log_sum.sum()).backward()
     assert not other["scale"].grad[~problem["mask"]].any()
     assert not other["values"].grad.mT[~problem["mask"]].any()
@@ -133,11 +132,11 @@ def test_masked_rows_are_never_read(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", KINDS)
 def test_no_row_gives_zeros(dtype: torch.dtype) -> None:
-    """An example of masked rows only: zeros, a log-sum of -inf, and slopes of zero."""
+    """An example of masked rows only: zeros, a log-sum of -inf, and grads of zero."""
     problem = to(grid_problem((3, 4), masked="all of one example"), dtype)
     for name in FLOATS:
         problem[name].requires_grad_()
-    read = grid_read(**problem)
+    read = grid_attention(**problem)
     assert not read.sums[-1].any()
     assert not read.marginals[-1].any()
     assert read.log_sum[-1].isneginf().all()
@@ -153,7 +152,7 @@ def test_no_row_gives_zeros(dtype: torch.dtype) -> None:
 def test_nobody_reads_nothing(batch: int, latents: int, dtype: torch.dtype) -> None:
     """No example or no latent: results of that shape."""
     problem = to(grid_problem((3, 4), batch=batch, latents=latents), dtype)
-    assert grid_read(**problem).sums.shape == (batch, 1, latents, 2)
+    assert grid_attention(**problem).sums.shape == (batch, 1, latents, 2)
 
 
 # -- gradients
@@ -161,7 +160,7 @@ def test_nobody_reads_nothing(batch: int, latents: int, dtype: torch.dtype) -> N
 
 def run(problem: dict[str, Any], *floats: Tensor) -> tuple[Tensor, ...]:
     """The results as functions of the four float arguments, all finite."""
-    read = grid_read(*floats, problem["mask"], problem["shape"])
+    read = grid_attention(*floats, problem["mask"], problem["shape"])
     return read.sums, read.marginals, read.log_sum.masked_fill(read.log_sum.isneginf(), 0.0)
 
 
@@ -174,8 +173,8 @@ def run(problem: dict[str, Any], *floats: Tensor) -> tuple[Tensor, ...]:
     ],
 )
 def test_gradcheck(shape: tuple[int, ...], sizes: dict[str, int], masked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every entry of the slopes of all four arguments, through all three results, over several tiles."""
-    monkeypatch.setattr(twin, "TILE", 40)
+    """Every entry of the grads of all four arguments, through all three results, over several tiles."""
+    monkeypatch.setattr(fallback, "TILE", 40)
     problem = grid_problem(shape, masked=masked, **sizes)
     floats = [problem[name].requires_grad_() for name in FLOATS]
     assert torch.autograd.gradcheck(lambda *floats: run(problem, *floats), floats)
@@ -183,15 +182,15 @@ def test_gradcheck(shape: tuple[int, ...], sizes: dict[str, int], masked: str, m
 
 @pytest.mark.parametrize("wanted", ["query", "values", "scale"])
 def test_rows_get_slopes_only_where_something_wants_them(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One argument's slope alone is right, and a pass over the rows is spared if it can be."""
+    """One argument's gradient alone is right, and a pass over the rows is spared if it can be."""
     asked: list[bool] = []
 
     def backward(*arguments: Any, **names: Any) -> Any:
         asked.append(arguments[-1])
         return kept(*arguments, **names)
 
-    kept = twin.backward
-    monkeypatch.setattr(twin, "backward", backward)
+    kept = fallback.backward
+    monkeypatch.setattr(fallback, "backward", backward)
     problem = grid_problem((3, 4), masked="some")
     together = [problem[name].clone().requires_grad_() for name in FLOATS]
     alone = [problem[name].clone().requires_grad_(name == wanted) for name in FLOATS]
@@ -205,7 +204,7 @@ def test_rows_get_slopes_only_where_something_wants_them(wanted: str, monkeypatc
 
 
 def test_shared_arguments_gather_all_slopes() -> None:
-    """A query and tables seen by every example (a stride of zero) get the sum of the examples' slopes."""
+    """A query and tables seen by every example (a stride of zero) get the sum of the examples' grads."""
     problem = grid_problem((3, 4), batch=3)
     query, tables = (problem[name][:1].clone().requires_grad_() for name in ("query", "tables"))
     copies = [part.detach().repeat(3, 1, 1, 1).requires_grad_() for part in (query, tables)]
@@ -226,7 +225,7 @@ def test_pytorch_finds_the_operator_sound(dtype: torch.dtype, masked: str) -> No
     problem = to(grid_problem((3, 4), heads=2, masked=masked), dtype)
     floats = [problem[name].requires_grad_() for name in FLOATS]
     arguments = (*floats, problem["mask"], list(problem["shape"]))
-    torch.library.opcheck(torch.ops.sensorium.grid_read.default, arguments)
+    torch.library.opcheck(torch.ops.sensorium.grid_attention.default, arguments)
 
 
 @pytest.mark.parametrize("rows", [True, False])
@@ -234,23 +233,23 @@ def test_pytorch_finds_the_operator_sound(dtype: torch.dtype, masked: str) -> No
 @pytest.mark.parametrize("dtype", KINDS)
 def test_pytorch_finds_the_backward_operator_sound(dtype: torch.dtype, masked: str, rows: bool) -> None:
     problem = to(grid_problem((3, 4), heads=2, masked=masked), dtype)
-    slopes = (torch.ones_like(problem["query"]), torch.ones_like(problem["tables"]))
-    log_sum = grid_read(**problem).log_sum
+    grads = (torch.ones_like(problem["query"]), torch.ones_like(problem["tables"]))
+    log_sum = grid_attention(**problem).log_sum
     problem |= {"log_sum": log_sum, "shape": list(problem["shape"]), "rows": rows}
     parts = [problem[name] for name in (*FLOATS, "mask", "log_sum", "shape", "rows")]
     torch.library.opcheck(
-        torch.ops.sensorium.grid_read_backward.default,
-        (*slopes, torch.ones_like(log_sum), *parts),
-        test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),  # it has no slope of its own
+        torch.ops.sensorium.grid_attention_backward.default,
+        (*grads, torch.ones_like(log_sum), *parts),
+        test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),  # it has no gradient of its own
     )
 
 
 def test_shapes_without_data() -> None:
-    """On the meta device: shapes and dtypes, and those of the slopes."""
+    """On the meta device: shapes and dtypes, and those of the grads."""
     problem = to(grid_problem((3, 4), heads=2), torch.float32)
     floats = [problem[name].to("meta").requires_grad_() for name in FLOATS]
-    read = grid_read(*floats, None, problem["shape"])
-    real = grid_read(**problem)
+    read = grid_attention(*floats, None, problem["shape"])
+    real = grid_attention(**problem)
     for name in RESULTS:
         assert getattr(read, name).shape == getattr(real, name).shape
         assert getattr(read, name).dtype == torch.float32
@@ -264,10 +263,10 @@ def test_shapes_without_data() -> None:
 def test_autocast_reads_in_float32() -> None:
     """Nothing is rounded to 16 bits on the way, and what comes in 16 bits is read in 32."""
     problem = to(grid_problem((3, 4), channels=3), torch.float32)
-    expected = grid_read(**problem)
+    expected = grid_attention(**problem)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        read = grid_read(**problem)
-        lowered = grid_read(**to(problem, torch.bfloat16))
+        read = grid_attention(**problem)
+        lowered = grid_attention(**to(problem, torch.bfloat16))
     for name in RESULTS:
         assert getattr(read, name).equal(getattr(expected, name)), name
         assert getattr(lowered, name).dtype == torch.float32
@@ -277,7 +276,7 @@ def test_autocast_reads_in_float32() -> None:
 @pytest.mark.parametrize("shape", [(3, 5), (12,), (2, 2, 2)])
 def test_a_grid_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="not those of a grid"):
-        grid_read(**grid_problem((3, 4)) | {"shape": shape})
+        grid_attention(**grid_problem((3, 4)) | {"shape": shape})
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -300,7 +299,7 @@ def test_arguments_that_do_not_fit_are_refused(name: str, part: Any, dtype: torc
     """The compiled pass sees addresses only: an argument that is too small must not reach it."""
     problem = to(grid_problem((3, 4), masked="some"), dtype)
     with pytest.raises((ValueError, RuntimeError)):
-        grid_read(**problem | {name: problem[name][part]})
+        grid_attention(**problem | {name: problem[name][part]})
 
 
 @NEEDS_COMPILED
@@ -309,7 +308,7 @@ def test_floats_of_two_kinds_are_refused(name: str) -> None:
     """The compiled pass would take eight bytes for two numbers."""
     problem = to(grid_problem((3, 4)), torch.float32)
     with pytest.raises((ValueError, RuntimeError)):
-        grid_read(**problem | {name: problem[name].double()})
+        grid_attention(**problem | {name: problem[name].double()})
 
 
 # -- memory
@@ -319,7 +318,7 @@ def test_floats_of_two_kinds_are_refused(name: str) -> None:
 def test_nothing_is_latents_by_rows(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward with small tiles: no allocation is beyond what goes in and a tile."""
     tile = 2048
-    monkeypatch.setattr(twin, "TILE", tile)
+    monkeypatch.setattr(fallback, "TILE", tile)
     problem = to(grid_problem((30, 40), batch=1, latents=64, channels=3), dtype)
     problem["mask"] = mask_of(1, prod(problem["shape"]), "some")
     floats = [problem[name].requires_grad_() for name in FLOATS]
@@ -333,7 +332,7 @@ def test_nothing_is_latents_by_rows(dtype: torch.dtype, monkeypatch: pytest.Monk
 def test_a_grid_of_a_million_rows_needs_what_it_holds() -> None:
     """1024 × 1024 rows and 2 latents over several tiles: the sums of ones are ones, marginals are shares."""
     shape = (1024, 1024)
-    read = grid_read(
+    read = grid_attention(
         torch.zeros(1, 1, 2, 1),
         torch.zeros(1, 1, 2, 2048),
         torch.ones(1, 1, 2**20),
@@ -349,7 +348,7 @@ def test_a_grid_of_a_million_rows_needs_what_it_holds() -> None:
 def test_values_given_in_any_layout() -> None:
     """Transposed, expanded or sliced arguments are read as what they say, not as how they lie in memory."""
     problem = to(grid_problem((3, 4), heads=2, masked="some"), torch.float32)
-    expected = grid_read(**problem)
+    expected = grid_attention(**problem)
     laid = dict(problem)
     laid["values"] = problem["values"].mT.contiguous().mT
     laid["query"] = problem["query"].transpose(1, 2).contiguous().transpose(1, 2)
@@ -358,4 +357,4 @@ def test_values_given_in_any_layout() -> None:
     laid["mask"] = problem["mask"].mT.contiguous().mT
     assert not any(laid[name].is_contiguous() for name in (*FLOATS, "mask"))
     for name in RESULTS:
-        assert getattr(grid_read(**laid), name).equal(getattr(expected, name)), name
+        assert getattr(grid_attention(**laid), name).equal(getattr(expected, name)), name

@@ -1,4 +1,4 @@
-"""The folded read of spelled-out rows: the dense softmax, its gradients, few bits, and tiles."""
+"""The absorbed read of spelled-out rows: the dense softmax, its gradients, few bits, and tiles."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 import reference
 from builders import MASKED, distance, largest_allocation, mask_of, normal
-from sensorium.nn.ops import rows, rows_read
+from sensorium.nn.ops import row_attention, rows
 
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
 
 
 def expected(query: Tensor, table: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    sums, log_sum = reference.rows_read(
+    sums, log_sum = reference.row_attention(
         query.detach().double().numpy(), table.detach().double().numpy(), None if mask is None else mask.numpy()
     )
     return torch.from_numpy(sums), torch.from_numpy(log_sum)
@@ -49,7 +49,7 @@ def test_a_read_is_the_dense_softmax(
     arguments = problem(batch=batch, latents=latents, channels=channels, count=count, masked=masked, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "TILE", tile)
-        read = rows_read(*arguments)
+        read = row_attention(*arguments)
     sums, log_sum = expected(*arguments)
     torch.testing.assert_close(read.sums, sums, **EXACT)
     torch.testing.assert_close(read.log_sum, log_sum, **EXACT)
@@ -66,7 +66,7 @@ def test_logits_beyond_what_exp_holds(masked: str, sign: int, tile: int, monkeyp
     query = torch.cat([torch.ones(2, 3, 1), query], -1)
     if mask is not None:
         mask[:, :300] = False
-    read = rows_read(query, table, mask)
+    read = row_attention(query, table, mask)
     sums, log_sum = expected(query, table, mask)
     torch.testing.assert_close(read.sums, sums, **EXACT)
     torch.testing.assert_close(read.log_sum, log_sum, **EXACT)
@@ -81,7 +81,7 @@ def test_tiles_change_nothing() -> None:
         table.requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rows, "TILE", tile)
-            read = rows_read(query, table, mask)
+            read = row_attention(query, table, mask)
             (read.sums.pow(3).sum() + read.log_sum[:-1].square().sum()).backward()
         answers.append([read.sums, read.log_sum, query.grad, table.grad])
     torch.testing.assert_close(answers[0], answers[1], **EXACT)
@@ -104,33 +104,33 @@ def test_tiles_are_what_they_are_for() -> None:
 @pytest.mark.parametrize("masked", MASKED)
 @pytest.mark.parametrize("wanted", [True, False])
 def test_gradcheck(wanted: bool, masked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every slope of the query, and of the rows where they want one, through both results and over examples."""
+    """Every gradient of the query, and of the rows where they want one, through both results and over examples."""
     monkeypatch.setattr(rows, "TILE", 1)
     query, table, mask = problem(channels=3, count=5, masked=masked)
 
     def run(query: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        read = rows_read(query, table, mask)
+        read = row_attention(query, table, mask)
         return read.sums, read.log_sum.masked_fill(read.log_sum.isneginf(), 0.0)
 
     assert torch.autograd.gradcheck(run, (query.requires_grad_(), table.requires_grad_(wanted)))
 
 
 def test_a_query_of_one_example_may_be_shared() -> None:
-    """Expanded over the batch, its slope is the sum of the examples' slopes."""
+    """Expanded over the batch, its gradient is the sum of the examples' grads."""
     query, table, _ = problem(batch=3)
     one, copies = query[:1].clone().requires_grad_(), query[:1].repeat(3, 1, 1).requires_grad_()
     for part in (one.expand(3, -1, -1), copies):
-        rows_read(part, table, None).sums.square().sum().backward()
+        row_attention(part, table, None).sums.square().sum().backward()
     torch.testing.assert_close(one.grad, copies.grad.sum(0, keepdim=True))
 
 
 @pytest.mark.parametrize("garbage", [0.0, -7.0, 1e6])
 def test_masked_rows_are_never_read(garbage: float) -> None:
-    """Not a bit changes, and no slope reaches them."""
+    """Not a bit changes, and no gradient reaches them."""
     query, table, mask = problem(masked="some")
     assert mask is not None
     spoilt = torch.where(mask[..., None], table, garbage).requires_grad_()
-    read, other = rows_read(query, table, mask), rows_read(query, spoilt, mask)
+    read, other = row_attention(query, table, mask), row_attention(query, spoilt, mask)
     assert read.sums.equal(other.sums)
     assert read.log_sum.equal(other.log_sum)
     (other.sums.square().sum() + other.log_sum.sum()).backward()
@@ -141,7 +141,7 @@ def test_masked_rows_are_never_read(garbage: float) -> None:
 @pytest.mark.parametrize("count", [0, 5])
 def test_no_row_gives_zeros(count: int) -> None:
     query, table = normal(2, 3, 4).requires_grad_(), normal(2, count, 4, seed=2).requires_grad_()
-    read = rows_read(query, table, torch.zeros(2, count, dtype=torch.bool))
+    read = row_attention(query, table, torch.zeros(2, count, dtype=torch.bool))
     assert not read.sums.any()
     assert read.log_sum.isneginf().all()
     (read.sums.sum() + read.log_sum.exp().sum()).backward()
@@ -151,7 +151,7 @@ def test_no_row_gives_zeros(count: int) -> None:
 
 @pytest.mark.parametrize(("batch", "latents"), [(0, 3), (2, 0)])
 def test_nobody_reads_nothing(batch: int, latents: int) -> None:
-    assert rows_read(*problem(batch=batch, latents=latents)).sums.shape == (batch, latents, 4)
+    assert row_attention(*problem(batch=batch, latents=latents)).sums.shape == (batch, latents, 4)
 
 
 # -- numbers of few bits
@@ -160,13 +160,13 @@ def test_nobody_reads_nothing(batch: int, latents: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("masked", MASKED)
 def test_sixteen_bits_are_near(dtype: torch.dtype, masked: str) -> None:
-    """Finite, float32 at the end, and near the exact read of the same numbers; slopes too."""
+    """Finite, float32 at the end, and near the exact read of the same numbers; grads too."""
     query, table, mask = problem(channels=8, count=600, masked=masked)
     query, table = (part.to(dtype).requires_grad_() for part in (query, table))
     exact_query, exact_table = (part.detach().double().requires_grad_() for part in (query, table))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "TILE", 1)
-        read, exact = rows_read(query, table, mask), rows_read(exact_query, exact_table, mask)
+        read, exact = row_attention(query, table, mask), row_attention(exact_query, exact_table, mask)
         for part in (read, exact):
             part.sums.square().sum().backward()
     assert read.sums.dtype == read.log_sum.dtype == torch.float32
@@ -182,7 +182,7 @@ def test_sixteen_bits_are_near(dtype: torch.dtype, masked: str) -> None:
 def test_sums_of_many_rows_are_in_range(dtype: torch.dtype) -> None:
     """70,000 rows of 2 with equal weights: the sum before it is divided (140,000) is beyond float16's range."""
     query = torch.zeros(1, 2, 8, dtype=dtype).requires_grad_()
-    read = rows_read(query, torch.full((1, 70_000, 8), 2.0, dtype=dtype), None)
+    read = row_attention(query, torch.full((1, 70_000, 8), 2.0, dtype=dtype), None)
     torch.testing.assert_close(read.sums, torch.full((1, 2, 8), 2.0), rtol=1e-2, atol=0)
     read.sums.sum().backward()
     assert query.grad.isfinite().all()
@@ -193,7 +193,7 @@ def test_logits_beyond_float16_are_in_range(dtype: torch.dtype) -> None:
     """Logits of 160,000: the highest row is what is read."""
     query, table = torch.full((1, 1, 4), 200.0), torch.tensor([[[200.0] * 4, [-200.0] * 4, [150.0] * 4]])
     query, table = query.to(dtype).requires_grad_(), table.to(dtype).requires_grad_()
-    read = rows_read(query, table, None)
+    read = row_attention(query, table, None)
     torch.testing.assert_close(read.sums, torch.full((1, 1, 4), 200.0))
     read.sums.sum().backward()
     assert query.grad.isfinite().all()
@@ -206,9 +206,9 @@ def test_autocast_does_not_reach_inside(dtype: torch.dtype) -> None:
     query, table, mask = problem(channels=8, masked="some")
     for factor in (1, 300):
         arguments = ((factor * query).to(dtype), (factor * table).to(dtype), mask)
-        expected = rows_read(*arguments)
+        expected = row_attention(*arguments)
         with torch.autocast("cpu", dtype=dtype):
-            read = rows_read(*arguments)
+            read = row_attention(*arguments)
         assert read.sums.equal(expected.sums)
         assert read.log_sum.equal(expected.log_sum)
 
@@ -222,24 +222,24 @@ def test_pytorch_finds_the_operator_sound(masked: str, dtype: torch.dtype) -> No
     """Schema, autograd registration, shapes without data, and what torch.compile makes of it."""
     query, table, mask = problem(masked=masked)
     arguments = (query.to(dtype).requires_grad_(), table.to(dtype).requires_grad_(), mask)
-    torch.library.opcheck(torch.ops.sensorium.rows_read.default, arguments)
+    torch.library.opcheck(torch.ops.sensorium.row_attention.default, arguments)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("masked", ["nothing", "some"])
 def test_pytorch_finds_the_backward_operator_sound(masked: str, wanted: bool) -> None:
     query, table, mask = problem(masked=masked)
-    read = rows_read(query, table, mask)
+    read = row_attention(query, table, mask)
     torch.library.opcheck(
-        torch.ops.sensorium.rows_read_backward.default,
+        torch.ops.sensorium.row_attention_backward.default,
         (torch.ones_like(read.sums), torch.ones_like(read.log_sum), query, table, mask, read.log_sum, wanted),
-        test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),  # it has no slope of its own
+        test_utils=("test_schema", "test_faketensor", "test_aot_dispatch_dynamic"),  # it has no gradient of its own
     )
 
 
 def test_shapes_without_data() -> None:
     query, table = torch.empty(2, 3, 4, device="meta", dtype=torch.bfloat16), torch.empty(2, 7, 4, device="meta")
-    read = rows_read(query.requires_grad_(), table.bfloat16().requires_grad_(), None)
+    read = row_attention(query.requires_grad_(), table.bfloat16().requires_grad_(), None)
     assert read.sums.shape == (2, 3, 4)
     assert read.log_sum.shape == (2, 3)
     assert read.sums.dtype == torch.float32
@@ -255,7 +255,7 @@ def test_nothing_is_latents_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     query.requires_grad_()
     table.requires_grad_()
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        read = rows_read(query, table, mask)
+        read = row_attention(query, table, mask)
         (read.sums.sum() + read.log_sum.sum()).backward()
     largest = largest_allocation(profile) / 8
     assert table.numel() <= largest <= 64 * 256 < 64 * 3000 / 10, "floats at once"

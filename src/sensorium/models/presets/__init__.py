@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from ...config import from_dict, read_yaml, record
 from ...errors import InputError, did_you_mean
 from ...modalities import FusionConfig, ModalityConfig
-from ...nn.perceiver import DecoderConfig, EncoderConfig
+from ...nn import DecoderConfig, EncoderConfig
 from ...tasks import ClassifyConfig, FlowConfig, MLMConfig, ReconstructConfig, TagConfig, TaskConfig
 from ..auto import (
     Everywhere,

@@ -1,7 +1,25 @@
-"""The passes behind the reads: over a grid from its parts, and over rows that are spelled out."""
+"""How attention is computed: one door, :func:`attention`, and behind it the ways to compute it and their operators."""
 
+from .absorbed import AbsorbedQuery, DenseRows
 from .compiled import name as compiled_name
-from .grid import GridRead, grid_read
-from .rows import RowsRead, rows_read
+from .dispatch import AttentionPath, attention, attention_weights, plan_attention
+from .grid import GridAttention, grid_attention
+from .inputs import AttentionInputs
+from .rows import RowAttention, row_attention
+from .structured import StructuredRows
 
-__all__ = ["GridRead", "RowsRead", "compiled_name", "grid_read", "rows_read"]
+__all__ = [
+    "AbsorbedQuery",
+    "AttentionInputs",
+    "AttentionPath",
+    "DenseRows",
+    "GridAttention",
+    "RowAttention",
+    "StructuredRows",
+    "attention",
+    "attention_weights",
+    "compiled_name",
+    "grid_attention",
+    "plan_attention",
+    "row_attention",
+]

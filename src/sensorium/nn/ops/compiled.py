@@ -1,7 +1,7 @@
-"""The compiled pass of :mod:`sensorium.nn.ops`: ``grid_attention.c`` through ctypes, float32 on the CPU.
+"""Structured attention compiled from C: ``grid_attention.c`` called through ctypes, in float32 on the CPU.
 
-Built by pip where there is a C compiler. Where there is none, or the processor or the numbers are of another kind, the
-pure PyTorch twin gives the same answer.
+pip builds it where there is a C compiler. Without one, and for other processors and precisions, the fallback in PyTorch
+gives the same result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 MOST_AXES = 8
 POINTERS = (
     *("query", "tables", "values", "scale", "mask", "sums", "marginals", "log_sum"),
-    *("sums_slope", "marginals_slope", "log_sum_slope", "query_slope", "tables_slope", "values_slope", "scale_slope"),
+    *("grad_sums", "grad_marginals", "grad_log_sum", "grad_query", "grad_tables", "grad_values", "grad_scale"),
 )
 
 
@@ -51,7 +51,7 @@ def _open() -> ctypes.CDLL | None:
 
 
 def _team() -> Any:
-    """The function that sets torch's own threads to work, where torch has loaded libgomp for that (Linux)."""
+    """The function of libgomp that runs work on torch's own threads, where torch has loaded libgomp (Linux)."""
     try:
         return ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
     except (OSError, AttributeError):
@@ -63,19 +63,19 @@ target = library.sensorium_targets() - 1 if library is not None else None
 
 
 def name() -> str | None:
-    """The vectors it was compiled for and uses here, such as ``AVX-512``; None: there is no compiled pass."""
+    """The vector instructions that the compiled pass uses here, such as ``AVX-512``; None: it is not built."""
     return None if library is None else library.sensorium_target_name(target).decode()
 
 
-def serves(tensor: Tensor, axes: int) -> bool:
-    """Whether it computes problems of this kind."""
+def supports(tensor: Tensor, axes: int) -> bool:
+    """Whether the compiled pass computes grids of so many axes for tensors of this device and dtype."""
     return library is not None and tensor.device.type == "cpu" and tensor.dtype == torch.float32 and axes <= MOST_AXES
 
 
 def forward(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :func:`sensorium.nn.ops.grid_read`."""
+    """As :func:`sensorium.nn.ops.grid_attention`."""
     arguments = _arguments(query, tables, values, scale, mask)
     results = {
         "sums": query.new_empty(query.shape),
@@ -87,7 +87,7 @@ def forward(
 
 
 def backward(
-    slopes: tuple[Tensor, Tensor, Tensor],
+    gradients: tuple[Tensor, Tensor, Tensor],
     query: Tensor,
     tables: Tensor,
     values: Tensor,
@@ -95,24 +95,24 @@ def backward(
     mask: Tensor | None,
     log_sum: Tensor,
     shape: list[int],
-    rows: bool,
+    needs_rows: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As :func:`sensorium.nn.ops.fallback.backward`."""
     arguments = _arguments(query, tables, values, scale, mask) | {
         "log_sum": log_sum.contiguous(),
-        "sums_slope": slopes[0].contiguous(),
-        "marginals_slope": slopes[1].contiguous(),
-        "log_sum_slope": slopes[2].contiguous(),
+        "grad_sums": gradients[0].contiguous(),
+        "grad_marginals": gradients[1].contiguous(),
+        "grad_log_sum": gradients[2].contiguous(),
     }
     results = {
-        "query_slope": query.new_empty(query.shape),
-        "tables_slope": tables.new_empty(tables.shape),
-        "values_slope": values.new_empty(values.shape if rows else (0,)),
-        "scale_slope": scale.new_empty(scale.shape if rows else (0,)),
+        "grad_query": query.new_empty(query.shape),
+        "grad_tables": tables.new_empty(tables.shape),
+        "grad_values": values.new_empty(values.shape if needs_rows else (0,)),
+        "grad_scale": scale.new_empty(scale.shape if needs_rows else (0,)),
     }
-    wanted = {name: tensor for name, tensor in results.items() if tensor.numel()}
-    _call("sensorium_grid_attention_backward", arguments | wanted, shape)
-    return results["query_slope"], results["tables_slope"], results["values_slope"], results["scale_slope"]
+    needed = {name: tensor for name, tensor in results.items() if tensor.numel()}
+    _call("sensorium_grid_attention_backward", arguments | needed, shape)
+    return results["grad_query"], results["grad_tables"], results["grad_values"], results["grad_scale"]
 
 
 def _arguments(query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
@@ -126,14 +126,14 @@ def _arguments(query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mas
 
 
 def _shared(tensor: Tensor) -> Tensor:
-    """Contiguous but for the first dimension, which may be one example's numbers seen many times."""
+    """Contiguous, but for the first dimension, which may repeat one example with a stride of 0."""
     if tensor.stride(0) == 0 and tensor[0].is_contiguous():
         return tensor
     return tensor.contiguous()
 
 
 def _call(function: str, tensors: dict[str, Tensor], shape: list[int]) -> None:
-    """Run a function of the library; ``tensors`` must live as long, for it sees their addresses only."""
+    """Call a function of the library. It gets addresses only, so ``tensors`` must stay alive until it returns."""
     batch, heads, latents, channels = tensors["query"].shape
     problem = Problem(
         batch=batch,
@@ -148,4 +148,4 @@ def _call(function: str, tensors: dict[str, Tensor], shape: list[int]) -> None:
         **{name: tensor.data_ptr() for name, tensor in tensors.items()},
     )
     if getattr(library, function)(problem, target, torch.get_num_threads()):
-        raise MemoryError("no memory for a structured read")
+        raise MemoryError("no memory for structured attention")

@@ -1,7 +1,8 @@
-"""The structured read of a grid, as one operator: compiled on the CPU, or its twin in plain PyTorch.
+"""Structured attention over a grid as a torch operator, computed by the compiled pass or by its fallback.
 
-An operator of torch's own kind (``torch.library``): autograd, ``torch.compile``, ``torch.export``, autocast and the
-meta device see it. The backward pass computes the weights anew; nothing is ever latents × rows.
+It is an operator of ``torch.library``, so autograd, ``torch.compile``, ``torch.export``, autocast and the meta device
+handle it like torch's own. The backward pass recomputes the attention weights, as flash attention does: no tensor ever
+has the size latents × rows.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import compiled
-from . import fallback as twin
+from . import compiled, fallback
 
 
 @dataclass(frozen=True)
-class GridRead:
-    """What was read of a grid; p are the weights of the softmax over its rows.
+class GridAttention:
+    """Attention over the rows of a grid; p are the softmax weights over these rows.
 
     Attributes:
-        sums: Σ p values, batch × heads × latents × channels; zeros where there is no row.
-        marginals: for each entry of each axis Σ p scale over the rows there, batch × heads × latents × sum of shape.
-        log_sum: log Σ exp(logit), batch × heads × latents; -inf where there is no row. Reads of several pieces merge
-            by it.
+        sums: Σ p · values, batch × heads × latents × channels; zeros where every row is masked.
+        marginals: for each entry of each axis, Σ p · scale over the rows at that entry, batch × heads × latents × sum
+            of ``shape``.
+        log_sum: log Σ exp(logit), batch × heads × latents; -inf where every row is masked. Attention over other rows
+            is merged by it.
     """
 
     sums: Tensor
@@ -33,27 +34,30 @@ class GridRead:
     log_sum: Tensor
 
 
-def grid_read(
+def grid_attention(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: tuple[int, ...]
-) -> GridRead:
-    """Attention over the rows of a grid whose logits are sums of one table an axis, and a few products.
+) -> GridAttention:
+    """Attention over a grid whose logits are a product with the values plus one table entry an axis.
 
         logit[n, m] = Σ_k query[n, k] values[k, m] + scale[m] Σ_axes table_axis[n, i_axis(m)]
 
     Args:
         query: batch × heads × latents × channels.
-        tables: batch × heads × latents × sum of ``shape``: one axis' table after the other.
-        values: batch × channels × rows, finite; at least one channel. Rows are in ``ij`` order.
+        tables: batch × heads × latents × sum of ``shape``: the axes' tables, one after the other.
+        values: batch × channels × rows, finite, at least one channel. Rows are in ``ij`` order.
         scale: batch × rows, finite.
-        mask: batch × rows, bool, True = present; None: all are.
+        mask: batch × rows, bool, True = present; None: every row is present.
         shape: the size of each axis.
 
-    All floats are of one dtype; under autocast they are float32.
+    All floats have one dtype; autocast turns them into float32.
 
-    >>> read = grid_read(
+    Raises:
+        ValueError: shapes that do not belong together.
+
+    >>> attended = grid_attention(
     ...     torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 5), torch.ones(1, 1, 6), torch.ones(1, 6), None, (2, 3)
     ... )
-    >>> read.marginals[0, 0, 0]
+    >>> attended.marginals[0, 0, 0]
     tensor([0.5000, 0.5000, 0.3333, 0.3333, 0.3333])
     """
     if prod(shape) != values.shape[2] or sum(shape) != tables.shape[3]:
@@ -62,27 +66,27 @@ def grid_read(
     if (
         query.shape != (batch, *tables.shape[1:3], channels)
         or tables.shape[0] != batch
-        or any(given is not None and given.shape != (batch, rows) for given in (scale, mask))
+        or any(tensor is not None and tensor.shape != (batch, rows) for tensor in (scale, mask))
     ):
         shapes = {"query": query.shape, "tables": tables.shape, "values": values.shape, "scale": scale.shape}
-        raise ValueError(f"these do not fit together: { {name: tuple(each) for name, each in shapes.items()} }")
-    return GridRead(*_read(query, tables, values, scale, mask, list(shape)))
+        raise ValueError(f"these do not fit together: { {name: tuple(size) for name, size in shapes.items()} }")
+    return GridAttention(*_forward(query, tables, values, scale, mask, list(shape)))
 
 
-@torch.library.custom_op("sensorium::grid_read", mutates_args=())
-def _read(
+@torch.library.custom_op("sensorium::grid_attention", mutates_args=())
+def _forward(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     if len({query.dtype, tables.dtype, values.dtype, scale.dtype}) > 1:
-        raise ValueError("a read of a grid needs floats of one dtype")
-    kernel = compiled if compiled.serves(query, len(shape)) else twin
+        raise ValueError("attention over a grid needs floats of one dtype")
+    kernel = compiled if compiled.supports(query, len(shape)) else fallback
     return kernel.forward(query, tables, values, scale, mask, shape)
 
 
-@torch.library.custom_op("sensorium::grid_read_backward", mutates_args=())
+@torch.library.custom_op("sensorium::grid_attention_backward", mutates_args=())
 def _backward(
-    sums_slope: Tensor,
-    marginals_slope: Tensor,
+    grad_sums: Tensor,
+    grad_marginals: Tensor,
     constant: Tensor,
     query: Tensor,
     tables: Tensor,
@@ -91,14 +95,14 @@ def _backward(
     mask: Tensor | None,
     log_sum: Tensor,
     shape: list[int],
-    rows: bool,
+    needs_rows: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    kernel = compiled if compiled.serves(query, len(shape)) else twin
-    slopes = (sums_slope, marginals_slope, constant)
-    return kernel.backward(slopes, query, tables, values, scale, mask, log_sum, shape, rows)
+    kernel = compiled if compiled.supports(query, len(shape)) else fallback
+    gradients = (grad_sums, grad_marginals, constant)
+    return kernel.backward(gradients, query, tables, values, scale, mask, log_sum, shape, needs_rows)
 
 
-@_read.register_fake
+@_forward.register_fake
 def _(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,8 +111,8 @@ def _(
 
 @_backward.register_fake
 def _(
-    sums_slope: Tensor,
-    marginals_slope: Tensor,
+    grad_sums: Tensor,
+    grad_marginals: Tensor,
     constant: Tensor,
     query: Tensor,
     tables: Tensor,
@@ -117,9 +121,9 @@ def _(
     mask: Tensor | None,
     log_sum: Tensor,
     shape: list[int],
-    rows: bool,
+    needs_rows: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    values_shape, scale_shape = (values.shape, scale.shape) if rows else ((0,), (0,))
+    values_shape, scale_shape = (values.shape, scale.shape) if needs_rows else ((0,), (0,))
     return (
         query.new_empty(query.shape),
         tables.new_empty(tables.shape),
@@ -128,26 +132,26 @@ def _(
     )
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, ctx.shape = inputs
     ctx.save_for_backward(*tensors, *output)
 
 
-def _slopes(ctx: Any, sums_slope: Tensor, marginals_slope: Tensor, log_sum_slope: Tensor) -> tuple[Any, ...]:
+def _gradients(ctx: Any, grad_sums: Tensor, grad_marginals: Tensor, grad_log_sum: Tensor) -> tuple[Any, ...]:
     query, tables, values, scale, mask, sums, marginals, log_sum = ctx.saved_tensors
-    rows = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
-    # What the softmax takes away from the slope of every weight, and log_sum's own slope, are the same for all rows.
-    constant = log_sum_slope - (sums_slope * sums).sum(-1) - (marginals_slope * marginals).sum(-1)
+    needs_rows = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+    # What the softmax subtracts from the gradient of every weight is the same for all rows; so is log_sum's gradient.
+    constant = grad_log_sum - (grad_sums * sums).sum(-1) - (grad_marginals * marginals).sum(-1)
     constant = constant.masked_fill(log_sum.isneginf(), 0.0)
-    slopes = _backward(
-        sums_slope.contiguous(),
-        marginals_slope.contiguous(),
+    grad_query, grad_tables, grad_values, grad_scale = _backward(
+        grad_sums.contiguous(),
+        grad_marginals.contiguous(),
         constant,
-        *(query, tables, values, scale, mask, log_sum, ctx.shape, rows),
+        *(query, tables, values, scale, mask, log_sum, ctx.shape, needs_rows),
     )
-    return *slopes[:2], slopes[2] if rows else None, slopes[3] if rows else None, None, None
+    return grad_query, grad_tables, grad_values if needs_rows else None, grad_scale if needs_rows else None, None, None
 
 
-_read.register_autograd(_slopes, setup_context=_remember)
-_read.register_autocast("cpu", torch.float32)
-_read.register_autocast("cuda", torch.float32)
+_forward.register_autograd(_gradients, setup_context=_save)
+_forward.register_autocast("cpu", torch.float32)
+_forward.register_autocast("cuda", torch.float32)

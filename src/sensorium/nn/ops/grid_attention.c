@@ -1,4 +1,4 @@
-/* The structured read: attention over the rows of a grid whose logits are sums of one table an axis.
+/* Structured attention: attention over the rows of a grid whose logits are sums of one table an axis.
  *
  *     logit[n, m] = sum_k query[n, k] values[k, m] + scale[m] * sum_axes table[n, i_axis(m)]
  *
@@ -21,7 +21,7 @@
 #define MOST_THREADS 256
 #define BLOCK 4
 #define GROUP 4
-#define CHUNKS 16 /* parts of an example's lines that threads share in the slope of the rows */
+#define CHUNKS 16 /* parts of an example's lines that threads share for the gradient of the rows */
 #define LOG2E 1.4426950408889634f
 #define LOWEST (-3.0e38f) /* finite: the difference of two of them is a number */
 #define INLINE static inline __attribute__((always_inline))
@@ -36,10 +36,10 @@ typedef struct {
     const float *scale;  /* batch, rows */
     const uint8_t *mask; /* batch, rows, 0 where absent; or null */
     float *sums, *marginals, *log_sum;
-    /* Slopes of a loss: of the results (log_sum's less what the softmax takes away), and of the arguments. */
-    const float *sums_slope, *marginals_slope, *log_sum_slope;
-    float *query_slope, *tables_slope;
-    float *values_slope, *scale_slope; /* null where nobody asks */
+    /* Gradients of a loss: of the results (log_sum's less what the softmax takes away), and of the arguments. */
+    const float *grad_sums, *grad_marginals, *grad_log_sum;
+    float *grad_query, *grad_tables;
+    float *grad_values, *grad_scale; /* null where nothing needs them */
 } Problem;
 
 /* The lines of one example. A vector may reach beyond the end of its line: there it finds numbers of a next line or, where
@@ -291,5 +291,5 @@ int sensorium_grid_attention(const Problem *problem, int target, int threads) {
 int sensorium_grid_attention_backward(const Problem *problem, int target, int threads) {
     int64_t units = problem->batch * problem->heads * ((problem->latents + BLOCK - 1) / BLOCK);
     if (share(problem, TARGETS[target].backward, units, threads)) return 1;
-    return problem->values_slope ? share(problem, TARGETS[target].backward_rows, problem->batch * CHUNKS, threads) : 0;
+    return problem->grad_values ? share(problem, TARGETS[target].backward_rows, problem->batch * CHUNKS, threads) : 0;
 }

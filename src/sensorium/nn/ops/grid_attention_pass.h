@@ -92,10 +92,10 @@ INLINE void NAME(combine)(int64_t channels, Line line, int64_t padded, const flo
 #undef CALL
 }
 
-/* p = exp(logit - peak), or in the backward pass p (slope + constant), summed up in every way that is wanted:
+/* p = exp(logit - peak), or in the backward pass p (grad + constant), summed up in every way that is wanted:
  * sums[k, l] += p values[k]; marginal[l, x] += p scale; and returned in `line_total`, `mass`: sums over x of p scale and p. */
 INLINE void NAME(accumulate_group)(const int backward, const int first, const int more, const int group, Line line, int64_t padded,
-                                   int64_t from, const float *peak, const float *slope, const float *constant,
+                                   int64_t from, const float *peak, const float *grad, const float *constant,
                                    float *logits, Floats *sums, float *marginal, Floats *line_total, Floats *mass) {
     Floats sum[GROUP][BLOCK];
     for (int k = 0; k < group; k++)
@@ -109,7 +109,7 @@ INLINE void NAME(accumulate_group)(const int backward, const int first, const in
             Floats p = LOAD(at);
             if (first) {
                 p = NAME(power_of_two)(p * LOG2E - peak[l]);
-                if (backward) p *= LOAD(slope + l * padded + x) + constant[l];
+                if (backward) p *= LOAD(grad + l * padded + x) + constant[l];
                 else mass[l] += p;
                 if (more) STORE(at, p);
                 Floats scaled = p * scale;
@@ -124,10 +124,10 @@ INLINE void NAME(accumulate_group)(const int backward, const int first, const in
 }
 
 INLINE void NAME(accumulate)(const int backward, int64_t channels, Line line, int64_t padded, const float *peak,
-                             const float *slope, const float *constant, float *logits, Floats *sums, float *marginal,
+                             const float *grad, const float *constant, float *logits, Floats *sums, float *marginal,
                              Floats *line_total, Floats *mass) {
 #define CALL(first, more, group)                                                                                       \
-    NAME(accumulate_group)(backward, first, more, group, line, padded, from, peak, slope, constant, logits, sums, marginal,  \
+    NAME(accumulate_group)(backward, first, more, group, line, padded, from, peak, grad, constant, logits, sums, marginal,  \
                            line_total, mass)
     int64_t from = 0;
     switch (channels) {
@@ -211,46 +211,46 @@ static int NAME(forward)(const Problem *p, int64_t unit) {
 /* What both backward passes know of a block. */
 #define Known NAME(Known)
 typedef struct {
-    float *table, *slope_table, *weight, *slope_weight, *logits, *slopes;
-    const float *slope_tables;
+    float *table, *grad_marginal_line, *weight, *grad_weight, *logits, *grads;
+    const float *grad_marginals;
     float peak[BLOCK], constant[BLOCK];
 } Known;
 
 INLINE float *NAME(divide)(Known *known, float *room, int64_t padded, int64_t channels) {
     known->table = room;
-    known->slope_table = known->table + BLOCK * padded;
-    known->logits = known->slope_table + BLOCK * padded;
-    known->slopes = known->logits + BLOCK * padded;
-    known->weight = known->slopes + BLOCK * padded;
-    known->slope_weight = known->weight + BLOCK * channels;
-    return known->slope_weight + BLOCK * channels;
+    known->grad_marginal_line = known->table + BLOCK * padded;
+    known->logits = known->grad_marginal_line + BLOCK * padded;
+    known->grads = known->logits + BLOCK * padded;
+    known->weight = known->grads + BLOCK * padded;
+    known->grad_weight = known->weight + BLOCK * channels;
+    return known->grad_weight + BLOCK * channels;
 }
 
 INLINE void NAME(know)(Known *known, const Problem *p, const Block *block, const Lines *lines) {
-    known->slope_tables = p->marginals_slope + block->latent * lines->entries;
+    known->grad_marginals = p->grad_marginals + block->latent * lines->entries;
     turn(known->weight, block->query, block->count, p->channels);
-    turn(known->slope_weight, p->sums_slope + block->latent * p->channels, block->count, p->channels);
+    turn(known->grad_weight, p->grad_sums + block->latent * p->channels, block->count, p->channels);
     spread(known->table, block->tables, block->count, lines);
-    spread(known->slope_table, known->slope_tables, block->count, lines);
+    spread(known->grad_marginal_line, known->grad_marginals, block->count, lines);
     for (int64_t l = 0; l < BLOCK; l++) {
         float log_sum = l < block->count ? p->log_sum[block->latent + l] : 0;
-        known->peak[l] = log_sum > LOWEST ? log_sum * LOG2E : -LOWEST; /* nothing was read: every weight is 0 */
-        known->constant[l] = l < block->count ? p->log_sum_slope[block->latent + l] : 0;
+        known->peak[l] = log_sum > LOWEST ? log_sum * LOG2E : -LOWEST; /* no row was present: every weight is 0 */
+        known->constant[l] = l < block->count ? p->grad_log_sum[block->latent + l] : 0;
     }
 }
 
-/* The logits of a line once more, and beside them the slope of the loss with respect to each weight. */
+/* The logits of a line once more, and beside them the gradient of the loss with respect to each weight. */
 INLINE Line NAME(recall)(const Known *known, const Block *block, const Lines *lines, float base[BLOCK],
-                         float slope_base[BLOCK]) {
+                         float grad_base[BLOCK]) {
     Line line = line_of(lines), present = line;
     present.absent = NULL;
     Floats top[BLOCK];
     for (int l = 0; l < BLOCK; l++) top[l] = ALL(LOWEST);
     leading(base, block->tables, block->count, lines);
-    leading(slope_base, known->slope_tables, block->count, lines);
+    leading(grad_base, known->grad_marginals, block->count, lines);
     int64_t channels = lines->problem->channels;
     NAME(combine)(channels, line, lines->padded, known->weight, base, known->table, known->logits, top);
-    NAME(combine)(channels, present, lines->padded, known->slope_weight, slope_base, known->slope_table, known->slopes, top);
+    NAME(combine)(channels, present, lines->padded, known->grad_weight, grad_base, known->grad_marginal_line, known->grads, top);
     return line;
 }
 
@@ -263,32 +263,32 @@ static int NAME(backward)(const Problem *p, int64_t unit) {
     Floats *sums = (Floats *)room, mass[BLOCK];
     Known known;
     float *marginal = NAME(divide)(&known, room + channels * BLOCK * LANES, padded, channels);
-    float base[BLOCK], slope_base[BLOCK], *tables_slope = p->tables_slope + block.latent * lines.entries;
+    float base[BLOCK], grad_base[BLOCK], *grad_tables = p->grad_tables + block.latent * lines.entries;
     memset(sums, 0, sizeof(Floats) * channels * BLOCK);
     memset(marginal, 0, sizeof(float) * BLOCK * padded);
-    memset(tables_slope, 0, sizeof(float) * block.count * lines.entries);
+    memset(grad_tables, 0, sizeof(float) * block.count * lines.entries);
     NAME(know)(&known, p, &block, &lines);
     for (start(&lines, block.example, 0, marginal + BLOCK * padded); lines.number < lines.count; next(&lines)) {
         Floats line_total[BLOCK] = {};
-        Line line = NAME(recall)(&known, &block, &lines, base, slope_base);
-        NAME(accumulate)(1, channels, line, padded, known.peak, known.slopes, known.constant, known.logits, sums, marginal,
+        Line line = NAME(recall)(&known, &block, &lines, base, grad_base);
+        NAME(accumulate)(1, channels, line, padded, known.peak, known.grads, known.constant, known.logits, sums, marginal,
                          line_total, mass);
         for (int l = 0; l < block.count; l++) {
             float total = NAME(total)(line_total[l]);
             for (int64_t axis = 0; axis < p->axes - 1; axis++)
-                tables_slope[l * lines.entries + lines.first[axis] + lines.at[axis]] += total;
+                grad_tables[l * lines.entries + lines.first[axis] + lines.at[axis]] += total;
         }
     }
     for (int64_t l = 0; l < block.count; l++) {
         for (int64_t k = 0; k < channels; k++)
-            p->query_slope[(block.latent + l) * channels + k] = NAME(total)(sums[k * BLOCK + l]);
-        memcpy(tables_slope + l * lines.entries + lead, marginal + l * padded, sizeof(float) * lines.width);
+            p->grad_query[(block.latent + l) * channels + k] = NAME(total)(sums[k * BLOCK + l]);
+        memcpy(grad_tables + l * lines.entries + lead, marginal + l * padded, sizeof(float) * lines.width);
     }
     free(room);
     return 0;
 }
 
-/* The slopes of values and scale, for one of CHUNKS parts of an example's lines: each line sums over all latents. */
+/* The gradients of values and scale, for one of CHUNKS parts of an example's lines: each line sums over all latents. */
 static int NAME(backward_rows)(const Problem *p, int64_t unit) {
     Lines lines = lines_of(p, LANES);
     int64_t example = unit / CHUNKS, chunk = unit % CHUNKS;
@@ -298,42 +298,42 @@ static int NAME(backward_rows)(const Problem *p, int64_t unit) {
     float *room = NAME(room)((4 * BLOCK + channels + 2 + (end - begin) * (channels + 1)) * padded + 2 * BLOCK * channels);
     if (!room) return 1;
     Known known;
-    float *copy = NAME(divide)(&known, room, padded, channels), *slopes = copy + (channels + 2) * padded;
-    float base[BLOCK], slope_base[BLOCK];
-    memset(slopes, 0, sizeof(float) * (end - begin) * (channels + 1) * padded);
+    float *copy = NAME(divide)(&known, room, padded, channels), *grad_rows = copy + (channels + 2) * padded;
+    float base[BLOCK], grad_base[BLOCK];
+    memset(grad_rows, 0, sizeof(float) * (end - begin) * (channels + 1) * padded);
     for (int64_t b = example * blocks; b < (example + 1) * blocks; b++) {
         Block block = block_of(p, b, lines.entries);
         NAME(know)(&known, p, &block, &lines);
         for (start(&lines, example, begin, copy); lines.number < end; next(&lines)) {
-            float *values_slope = slopes + (lines.number - begin) * (channels + 1) * padded;
-            float *scale_slope = values_slope + channels * padded;
-            NAME(recall)(&known, &block, &lines, base, slope_base);
+            float *grad_values = grad_rows + (lines.number - begin) * (channels + 1) * padded;
+            float *grad_scale = grad_values + channels * padded;
+            NAME(recall)(&known, &block, &lines, base, grad_base);
             for (int64_t x = 0; x < padded; x += LANES) {
-                Floats sum = LOAD(scale_slope + x);
+                Floats sum = LOAD(grad_scale + x);
                 for (int l = 0; l < block.count; l++) {
                     int64_t at = l * padded + x;
                     Floats weight = NAME(power_of_two)(LOAD(known.logits + at) * LOG2E - known.peak[l]);
-                    Floats slope = weight * (LOAD(known.slopes + at) + known.constant[l]);
+                    Floats grad = weight * (LOAD(known.grads + at) + known.constant[l]);
                     STORE(known.logits + at, weight);
-                    STORE(known.slopes + at, slope);
-                    sum += slope * (LOAD(known.table + at) + base[l]) + weight * (LOAD(known.slope_table + at) + slope_base[l]);
+                    STORE(known.grads + at, grad);
+                    sum += grad * (LOAD(known.table + at) + base[l]) + weight * (LOAD(known.grad_marginal_line + at) + grad_base[l]);
                 }
-                STORE(scale_slope + x, sum);
+                STORE(grad_scale + x, sum);
             }
             for (int64_t k = 0; k < channels; k++)
                 for (int64_t x = 0; x < padded; x += LANES) {
-                    Floats sum = LOAD(values_slope + k * padded + x);
+                    Floats sum = LOAD(grad_values + k * padded + x);
                     for (int l = 0; l < block.count; l++)
-                        sum += LOAD(known.slopes + l * padded + x) * known.weight[k * BLOCK + l] +
-                               LOAD(known.logits + l * padded + x) * known.slope_weight[k * BLOCK + l];
-                    STORE(values_slope + k * padded + x, sum);
+                        sum += LOAD(known.grads + l * padded + x) * known.weight[k * BLOCK + l] +
+                               LOAD(known.logits + l * padded + x) * known.grad_weight[k * BLOCK + l];
+                    STORE(grad_values + k * padded + x, sum);
                 }
         }
     }
     for (int64_t number = begin; number < end; number++) {
-        const float *from = slopes + (number - begin) * (channels + 1) * padded;
+        const float *from = grad_rows + (number - begin) * (channels + 1) * padded;
         for (int64_t k = 0; k <= channels; k++)
-            memcpy((k < channels ? p->values_slope + (example * channels + k) * p->rows : p->scale_slope + example * p->rows) +
+            memcpy((k < channels ? p->grad_values + (example * channels + k) * p->rows : p->grad_scale + example * p->rows) +
                        number * lines.width,
                    from + k * padded, sizeof(float) * lines.width);
     }

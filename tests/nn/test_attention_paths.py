@@ -1,4 +1,4 @@
-"""The rows of a byte array: one read, four ways to compute it, and what none of them may depend on."""
+"""Attention to a byte array: one result, every path to compute it, and what none of them may depend on."""
 
 from __future__ import annotations
 
@@ -28,47 +28,55 @@ from builders import (
     shake,
     small_encoder,
 )
-from sensorium.nn import rows as rows_module
-from sensorium.nn.attention import Block
+from sensorium.nn import Encoder, EncoderConfig
+from sensorium.nn.attention import CrossAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
-from sensorium.nn.ops import compiled
-from sensorium.nn.ops import fallback as twin
-from sensorium.nn.perceiver import Encoder, EncoderConfig
+from sensorium.nn.ops import (
+    AbsorbedQuery,
+    AttentionInputs,
+    AttentionPath,
+    DenseRows,
+    StructuredRows,
+    compiled,
+    dispatch,
+    fallback,
+)
+from sensorium.nn.ops.absorbed import PartialAttention, merge
+from sensorium.nn.ops.dispatch import AttentionPlan, plan_attention
 from sensorium.nn.positions import fourier_grid
-from sensorium.nn.rows import FoldedQuery, GridRows, Path, Read, Rows, SpelledRows, merge, reading
 
-PATHS: tuple[Path, ...] = ("projected", "folded", "structured", "auto")
+PATHS: tuple[AttentionPath, ...] = ("projected", "absorbed", "structured", "auto")
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 HERE = File(__file__).parent
 WIDTH = 12  # channels of the byte arrays here
 
 
-def block(heads: int = 1, channels: int = WIDTH) -> Block:
-    return shake(Block(8, inputs=channels, heads=heads))
+def small_block(heads: int = 1, channels: int = WIDTH) -> CrossAttention:
+    return shake(CrossAttention(8, input_channels=channels, num_heads=heads))
 
 
 def array_of(*segments: Segment) -> ByteArray:
     return ByteArray(segments)
 
 
-def read(reader: Block, x: Tensor, array: ByteArray, path: Path) -> Tensor:
-    with reading(path):
-        return reader(x, Rows.of(array))
+def attend(block: CrossAttention, x: Tensor, array: ByteArray, path: AttentionPath) -> Tensor:
+    with attention_path(block, path):
+        return block(x, AttentionInputs(array))
 
 
-def slopes(reader: Block, x: Tensor, array: ByteArray, path: Path) -> dict[str, Tensor]:
-    """The answer and the slopes of a cost: of all parameters, of the latents and of all the array is made of."""
+def grads(block: CrossAttention, x: Tensor, array: ByteArray, path: AttentionPath) -> dict[str, Tensor]:
+    """The answer and the grads of a cost: of all parameters, of the latents and of all the array is made of."""
     x = x.clone().requires_grad_()
-    sources = dict(reader.named_parameters()) | {"latents": x} | leaves(array)
-    result = read(reader, x, array, path)
+    sources = dict(block.named_parameters()) | {"latents": x} | leaves(array)
+    result = attend(block, x, array, path)
     cost = (result * normal(*result.shape, seed=31).to(result.dtype)).sum() + result.square().sum()
     found = torch.autograd.grad(cost, list(sources.values()), materialize_grads=True)
     return {"answer": result.detach()} | dict(zip(sources, found, strict=True))
 
 
-def paper(reader: Block, x: Tensor, array: ByteArray, heads: int = 1) -> np.ndarray:
+def paper(block: CrossAttention, x: Tensor, array: ByteArray, heads: int = 1) -> np.ndarray:
     mask = None if array.mask is None else array.mask.numpy()
-    return reference.read(x.numpy(), array.dense().detach().numpy(), arrays(reader), heads=heads, mask=mask)
+    return reference.cross_attention(x.numpy(), array.dense().detach().numpy(), arrays(block), heads=heads, mask=mask)
 
 
 # -- arrays of every kind
@@ -171,7 +179,7 @@ def everything(masked: str = "nothing", batch: int = 2) -> ByteArray:
 KINDS = {"picture": picture, "video": video, "positions only": codes_only, "everything": everything}
 
 
-# -- one answer, four paths
+# -- one result, four paths
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3])
@@ -179,11 +187,11 @@ KINDS = {"picture": picture, "video": video, "positions only": codes_only, "ever
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_path_is_the_papers_read(kind: str, masked: str, heads: int) -> None:
     """In float64, for latents shared by the batch and latents of each example's own."""
-    array, reader = KINDS[kind](masked), block(heads)
+    array, block = KINDS[kind](masked), small_block(heads)
     for x in (normal(1, 3, 8), normal(2, 3, 8)):
-        expected = paper(reader, x, array, heads)
+        expected = paper(block, x, array, heads)
         for path in PATHS:
-            np.testing.assert_allclose(read(reader, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
+            np.testing.assert_allclose(attend(block, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
 
 
 @settings(max_examples=40)
@@ -191,10 +199,10 @@ def test_every_path_is_the_papers_read(kind: str, masked: str, heads: int) -> No
 def test_all_slopes_are_one_on_every_path(array: ByteArray, heads: int, latents: int, shared: bool) -> None:
     """Of parameters, latents, values, each axis' positions, points' positions and modality_embeddings: for any
     array."""
-    reader, x = block(heads), normal(1 if shared else array.batch, latents, 8)
-    projected = slopes(reader, x, array, "projected")
-    for path in ("folded", "structured"):
-        found = slopes(reader, x, array, path)
+    block, x = small_block(heads), normal(1 if shared else array.batch, latents, 8)
+    projected = grads(block, x, array, "projected")
+    for path in ("absorbed", "structured"):
+        found = grads(block, x, array, path)
         for name, expected in projected.items():
             torch.testing.assert_close(found[name], expected, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
@@ -203,8 +211,8 @@ def test_codes_that_overlap_need_their_products() -> None:
     """The test above can fail: axes whose positions share channels have cross terms in Σ x²."""
     segment = video().segments[0]
     assert isinstance(segment.positions, GridPositions)
-    dense = SpelledRows.of(array_of(segment)).normalised[..., :WIDTH].detach()
-    scale = GridRows.of(segment).scale.detach()
+    dense = DenseRows.of(array_of(segment)).normalised[..., :WIDTH].detach()
+    scale = StructuredRows.of(segment).scale.detach()
     expected = 1 / (segment.dense().var(-1, correction=0) + 1e-5).sqrt()
     torch.testing.assert_close(scale, expected.detach(), **EXACT)
     alone = sum(np.ix_(*(table.detach().square().sum(-1).numpy() for table in segment.positions.tables)))
@@ -217,7 +225,7 @@ def test_statistics_are_those_of_the_layer_norm() -> None:
     """s · values and s · mean of every row; zeros in masked rows."""
     array = picture("some")
     segment = array.segments[0]
-    parts, dense = GridRows.of(segment), segment.dense().detach()
+    parts, dense = StructuredRows.of(segment), segment.dense().detach()
     scale = (dense.var(-1, correction=0) + 1e-5).rsqrt() * segment.mask
     torch.testing.assert_close(parts.scale.detach(), scale, **EXACT)
     torch.testing.assert_close(parts.values[:, -1].detach(), scale * dense.mean(-1), **EXACT)
@@ -231,15 +239,15 @@ def test_a_piece_reads_what_spelled_rows_read(kind: str) -> None:
     for segment in KINDS[kind]("some").segments:
         if not isinstance(segment.positions, GridPositions) or len(segment.positions.shape) < 2 or not segment.num_rows:
             continue
-        query = FoldedQuery(normal(1, 2, 3, WIDTH))
-        parts, spelled = GridRows.of(segment).read(query), SpelledRows.of(array_of(segment)).read(query)
+        query = AbsorbedQuery(normal(1, 2, 3, WIDTH))
+        parts, spelled = StructuredRows.of(segment).attend(query), DenseRows.of(array_of(segment)).attend(query)
         torch.testing.assert_close(parts.sums, spelled.sums, **EXACT)
         torch.testing.assert_close(parts.log_sum, spelled.log_sum, **EXACT)
 
 
 @pytest.mark.parametrize("masked", MASKED)
 def test_gradcheck_of_merged_pieces(masked: str) -> None:
-    """Two grids and points read apart and merged: every slope of query, values, positions and modality_embedding."""
+    """Two grids and points read apart and merged: every gradient of query, values, positions and modality_embedding."""
     made = [
         grid_array((2, 3), values=2, positions=2, modality_channels=1, mask=mask_of(2, 6, masked, 1), seed=1),
         grid_array((2, 2, 2), values=1, positions=4, mask=mask_of(2, 8, masked, 2), seed=2),
@@ -247,10 +255,10 @@ def test_gradcheck_of_merged_pieces(masked: str) -> None:
     ]
 
     def run(query: Tensor, *_: Tensor) -> Tensor:
-        folded = FoldedQuery(query)
+        absorbed = AbsorbedQuery(query)
         grids = [replace(segment, positions=GridPositions(segment.positions.tables)) for segment in made[:2]]
-        pieces = [*(GridRows.of(segment) for segment in grids), SpelledRows.of(array_of(made[2]))]
-        return merge([piece.read(folded) for piece in pieces])
+        pieces = [*(StructuredRows.of(segment) for segment in grids), DenseRows.of(array_of(made[2]))]
+        return merge([piece.attend(absorbed) for piece in pieces])
 
     sources = [tensor for segment in made for tensor in leaves(array_of(segment)).values()]
     assert len(sources) == 3 + 1 + 3 + 1 + 1
@@ -262,18 +270,18 @@ def test_merged_reads_are_one_softmax() -> None:
     """However the rows are divided; pieces far apart in their logits do not overflow."""
     table, query = normal(2, 9, 8), normal(2, 1, 3, 8)
     for factor in (1.0, 300.0):
-        folded = FoldedQuery(query * factor)
-        whole = SpelledRows(table, 8, None).read(folded)
+        absorbed = AbsorbedQuery(query * factor)
+        whole = DenseRows(table, 8, None).attend(absorbed)
         for cuts in ((4, 5), (1, 7, 1), (9, 0)):
-            pieces = [SpelledRows(part, 8, None).read(folded) for part in table.split(cuts, dim=1)]
+            pieces = [DenseRows(part, 8, None).attend(absorbed) for part in table.split(cuts, dim=1)]
             torch.testing.assert_close(merge(pieces), whole.sums, **EXACT)
 
 
 def test_reads_of_nothing_merge_to_nothing() -> None:
-    """Zeros, and slopes that are numbers."""
+    """Zeros, and grads that are numbers."""
     sums = torch.zeros(1, 1, 2, 3, requires_grad=True)
     nothing = torch.full((1, 1, 2), float("-inf"), requires_grad=True)
-    result = merge([Read(sums, nothing), Read(sums, nothing)])
+    result = merge([PartialAttention(sums, nothing), PartialAttention(sums, nothing)])
     assert not result.any()
     result.sum().backward()
     assert nothing.grad is not None
@@ -283,45 +291,49 @@ def test_reads_of_nothing_merge_to_nothing() -> None:
 # -- which path is taken
 
 
-def test_the_path_is_taken_when_rows_are_made() -> None:
-    """All reads of a forward pass go one way, whatever is said later."""
-    with reading("structured"):
-        rows = Rows.of(picture())
-    with reading("projected"):
-        assert rows.path == "structured"
-        assert [type(piece) for piece in rows.pieces] == [GridRows]
-        assert Rows.of(picture()).path == "projected"
-    assert Rows.of(picture()).path == "auto"
+def plan(array: ByteArray, path: AttentionPath) -> AttentionPlan:
+    return plan_attention(array, num_queries=3, num_heads=1, qk_channels=8, value_channels=8, path=path)
 
 
-def test_only_grids_are_read_from_their_parts() -> None:
-    """Grids of two axes or more that have a row; all the rest is spelled out once, in one piece."""
+def test_only_grids_are_structured() -> None:
+    """Grids of two axes or more that have a row; all the rest is dense, in one piece."""
     array = everything()
-    with reading("structured"):
-        rows = Rows.of(array)
-    assert rows.structured
-    assert [type(piece) for piece in rows.pieces] == [GridRows, GridRows, SpelledRows]
-    rest = rows.pieces[-1]
-    assert isinstance(rest, SpelledRows)
+    structured = plan(array, "structured")
+    assert structured == AttentionPlan(True, (True, True, False, False, False, False))
+    pieces = AttentionInputs(array).pieces(structured.structured)
+    assert [type(piece) for piece in pieces] == [StructuredRows, StructuredRows, DenseRows]
+    rest = pieces[-1]
+    assert isinstance(rest, DenseRows)
     assert rest.normalised.shape == (2, 4 + 6 + 3, 16)
-    with reading("folded"):
-        assert not Rows.of(array).structured
-        assert [type(piece) for piece in Rows.of(array).pieces] == [SpelledRows]
+    assert plan(array, "absorbed") == AttentionPlan(True, (False,) * 6)
+    assert plan(array, "projected") == AttentionPlan(False, (False,) * 6)
+    assert [type(piece) for piece in AttentionInputs(array).pieces((False,) * 6)] == [DenseRows]
+
+
+def test_inputs_serve_every_path() -> None:
+    """Each form of the rows is built once and kept; one path does not change what another one gets."""
+    inputs, block, x = AttentionInputs(everything("some")), small_block(), normal(1, 3, 8)
+    for path in (*PATHS, *PATHS):
+        with attention_path(block, path):
+            expected = paper(block, x, inputs.array)
+            np.testing.assert_allclose(block(x, inputs).detach().numpy(), expected, err_msg=path, **EXACT)
+    assert inputs.dense is inputs.dense
+    assert inputs.pieces((False,) * 6)[0] is inputs.dense
 
 
 def test_a_structured_read_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture alone is never spelled out; only its attention map needs its rows."""
+    """A picture alone is never built; only its attention map needs its rows."""
 
     def dense(self: object) -> Tensor:
-        raise AssertionError("spelled out")
+        raise AssertionError("built")
 
     for kind in (ByteArray, Segment, GridPositions):
         monkeypatch.setattr(kind, "dense", dense)
-    reader, array = block(), picture("some")
-    result = read(reader, normal(1, 3, 8), array, "structured")
+    block, array = small_block(), picture("some")
+    result = attend(block, normal(1, 3, 8), array, "structured")
     result.sum().backward()
-    with pytest.raises(AssertionError, match="spelled out"):
-        read(reader, normal(1, 3, 8), array, "folded")
+    with pytest.raises(AssertionError, match="built"):
+        attend(block, normal(1, 3, 8), array, "absorbed")
 
 
 def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,18 +342,18 @@ def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch)
     def structured(values: int, positions: int, dtype: torch.dtype = torch.float32) -> bool:
         tables = (torch.zeros(3, positions, dtype=dtype), torch.zeros(4, positions, dtype=dtype))
         segment = Segment("grid", torch.zeros(1, 12, values, dtype=dtype), GridPositions(tables))
-        return Rows.of(array_of(segment)).structured
+        return plan(array_of(segment), "auto").structured == (True,)
 
-    monkeypatch.setattr(rows_module, "compiled_name", lambda: "vectors")
+    monkeypatch.setattr(dispatch, "compiled_name", lambda: "vectors")
     assert structured(3, 258)
     assert not structured(3, 2)
     assert not structured(3, 30, torch.float64)
-    monkeypatch.setattr(rows_module, "compiled_name", lambda: None)
+    monkeypatch.setattr(dispatch, "compiled_name", lambda: None)
     assert structured(3, 258)
     assert not structured(3, 30)
 
 
-# -- what is kept between reads
+# -- one forward pass after the other
 
 
 def test_grids_that_share_codes_are_read_apart() -> None:
@@ -351,111 +363,69 @@ def test_grids_that_share_codes_are_read_apart() -> None:
         Segment("colour", normal(2, 12, 3), shared, normal(3, seed=5)),
         Segment("depth", normal(2, 12, 1, seed=6), shared, normal(5, seed=7)),
     )
-    reader, x = block(2), normal(1, 3, 8)
+    block, x = small_block(2), normal(1, 3, 8)
     for path in PATHS:
-        expected = paper(reader, x, array, 2)
-        np.testing.assert_allclose(read(reader, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
+        expected = paper(block, x, array, 2)
+        np.testing.assert_allclose(attend(block, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
 
 
 def test_codes_seen_without_slopes_have_slopes_later() -> None:
     """A look at an array under no_grad or inference_mode, as between two epochs, takes nothing from training."""
-    reader, x = block(), normal(1, 3, 8)
-    expected = slopes(reader, x, video(), "structured")
+    block, x = small_block(), normal(1, 3, 8)
+    expected = grads(block, x, video(), "structured")
     for quiet in (torch.no_grad, torch.inference_mode):
         array = video()
         with quiet():
-            read(reader, x, array, "structured")
-        torch.testing.assert_close(slopes(reader, x, array, "structured"), expected)
+            attend(block, x, array, "structured")
+        torch.testing.assert_close(grads(block, x, array, "structured"), expected)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
-def test_codes_kept_from_inference_serve_training(quiet: type, path: Path) -> None:
+def test_codes_kept_from_inference_serve_training(quiet: type, path: AttentionPath) -> None:
     """A modality makes the positions of a picture once: if that was in a validation, training reads them all the
     same."""
     model, pixels = wide_encoder(), normal(2, 24, 3).float()
     with quiet():
         array = array_of(Segment("image", pixels.clone(), fourier_grid((4, 6), bands=8)))
-        with reading(path):
+        with attention_path(model, path):
             model(array)
-    with reading(path):
+    with attention_path(model, path):
         model(array_of(replace(array.segments[0], values=pixels))).sum().backward()
     assert model.latents.grad is not None
 
 
 def test_codes_that_change_are_read_anew() -> None:
     """A step of an optimiser changes learned positions in place: an array made of them says so."""
-    reader, x, array = block(), normal(1, 3, 8), video()
-    read(reader, x, array, "structured")
+    block, x, array = small_block(), normal(1, 3, 8), video()
+    attend(block, x, array, "structured")
     with torch.no_grad():
         for table in array.segments[0].positions.tables:
             table.mul_(-0.5)
-    expected = read(reader, x, array, "projected")
-    torch.testing.assert_close(read(reader, x, array, "structured"), expected, **EXACT)
+    expected = attend(block, x, array, "projected")
+    torch.testing.assert_close(attend(block, x, array, "structured"), expected, **EXACT)
 
 
-def test_a_kept_query_keeps_no_codes_for_ever() -> None:
-    """Learned positions are another tensor in every call; what inference keeps must not grow with their number."""
-    encoder, sizes = small_encoder(WIDTH), []
-    with torch.no_grad(), reading("structured"):
-        for _ in range(6):
-            encoder(video())
-            sizes.append(_held(encoder))
-    assert sizes[1:] == sizes[1:2] * 5
-
-
-def _held(encoder: Encoder) -> int:
-    """How many numbers an encoder holds beside its parameters."""
-    seen: dict[int, int] = {}
-
-    def walk(thing: object) -> None:
-        if isinstance(thing, Tensor):
-            seen[id(thing)] = thing.numel()
-        elif isinstance(thing, dict):
-            walk(list(thing.values()))
-        elif isinstance(thing, (list, tuple)):
-            for part in thing:
-                walk(part)
-        elif isinstance(thing, FoldedQuery):
-            walk(list(vars(thing).values()))
-
-    walk([value for name, value in vars(encoder).items() if name not in ("_parameters", "_buffers", "_modules")])
-    return sum(seen.values())
-
-
-@pytest.mark.parametrize("path", ["folded", "structured"])
-def test_a_kept_query_follows_its_parameters(path: Path) -> None:
-    """In inference the first query is computed once. Any change of any parameter, however it is made, shows."""
+@pytest.mark.parametrize("path", ["absorbed", "structured"])
+def test_every_parameter_shows_in_inference(path: AttentionPath) -> None:
+    """Nothing is kept from one forward pass to the next: any change of any parameter shows."""
     encoder, array = small_encoder(WIDTH, cross_attention=(0, 1), latent_transformer=(0, None)), picture("some")
-    with reading(path), torch.no_grad():
+    with attention_path(encoder, path), torch.no_grad():
         encoder(array)
         for name, parameter in encoder.named_parameters():
             parameter.data.view(-1)[0] += 0.5  # past autograd's version counters
             fresh = small_encoder(WIDTH, cross_attention=(0, 1), latent_transformer=(0, None))
             fresh.load_state_dict(encoder.state_dict())
-            assert encoder(array).equal(fresh(array)), name
+            with attention_path(fresh, path):
+                assert encoder(array).equal(fresh(array)), name
 
 
-def test_a_kept_query_is_of_one_precision() -> None:
-    """With autocast, without it, and with it again: each answers as if it had been the first."""
-    array = array_of(Segment("image", normal(2, 24, 3).float(), fourier_grid((4, 6), bands=8)))
-
-    def answer(encoder: Encoder, lowered: bool) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lowered):
-            return encoder(array)
-
-    encoder = wide_encoder()
-    with torch.no_grad(), reading("structured"):
-        for lowered in (False, True, False, True):
-            assert answer(encoder, lowered).equal(answer(wide_encoder(), lowered))
-
-
-def test_what_inference_keeps_serves_training() -> None:
-    """Slopes after an inference are those without one."""
+def test_gradients_after_an_inference_are_those_without_one() -> None:
+    """Under no_grad and under inference_mode."""
     found = []
     for quiet in (None, torch.no_grad, torch.inference_mode):
         encoder, array = small_encoder(WIDTH), video()
-        with reading("structured"):
+        with attention_path(encoder, "structured"):
             if quiet is not None:
                 with quiet():
                     encoder(video())
@@ -470,13 +440,13 @@ def test_what_inference_keeps_serves_training() -> None:
 
 @pytest.mark.parametrize("bad", [0.0, -1e3, 1e30, float("inf"), float("nan")])
 def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
-    """Whatever they hold, the answer and all slopes stay, and no slope reaches them."""
-    reader, x, found = block(2), normal(1, 3, 8), []
+    """Whatever they hold, the answer and all grads stay, and no gradient reaches them."""
+    block, x, found = small_block(2), normal(1, 3, 8), []
     segment = video("all of one example").segments[0]
     assert segment.mask is not None
     for filling in (0.0, bad):
         values = segment.values.detach().masked_fill(~segment.mask[..., None], filling).requires_grad_()
-        found.append(slopes(reader, x, array_of(replace(segment, values=values)), "structured"))
+        found.append(grads(block, x, array_of(replace(segment, values=values)), "structured"))
     for name, expected in found[0].items():
         torch.testing.assert_close(found[1][name], expected, msg=lambda m, n=name: f"{n}: {m}", **EXACT)
     reached = found[1][f"{segment.name}: values"]
@@ -487,20 +457,20 @@ def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
 @pytest.mark.parametrize("path", PATHS)
 @given(order=st.permutations(range(6)))
 @settings(max_examples=10)
-def test_the_order_of_segments_is_free(path: Path, order: list[int]) -> None:
-    reader, x, array = block(2), normal(1, 3, 8), everything("some")
+def test_the_order_of_segments_is_free(path: AttentionPath, order: list[int]) -> None:
+    block, x, array = small_block(2), normal(1, 3, 8), everything("some")
     moved = ByteArray(tuple(array.segments[place] for place in order))
-    torch.testing.assert_close(read(reader, x, moved, path), read(reader, x, array, path), **EXACT)
+    torch.testing.assert_close(attend(block, x, moved, path), attend(block, x, array, path), **EXACT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", PATHS)
-def test_batch_mates_do_not_matter(path: Path, kind: str) -> None:
-    reader, x, array = block(2), normal(1, 3, 8), KINDS[kind]("all of one example", batch=3)
-    together = read(reader, x, array, path)
+def test_batch_mates_do_not_matter(path: AttentionPath, kind: str) -> None:
+    block, x, array = small_block(2), normal(1, 3, 8), KINDS[kind]("all of one example", batch=3)
+    together = attend(block, x, array, path)
     for number in range(3):
         alone = ByteArray(tuple(_one(segment, number) for segment in array.segments))
-        torch.testing.assert_close(together[number : number + 1], read(reader, x, alone, path), **EXACT)
+        torch.testing.assert_close(together[number : number + 1], attend(block, x, alone, path), **EXACT)
 
 
 def _one(segment: Segment, number: int) -> Segment:
@@ -517,38 +487,38 @@ def _one(segment: Segment, number: int) -> Segment:
 
 @pytest.mark.parametrize("absent", range(5))
 @pytest.mark.parametrize("path", PATHS)
-def test_an_absent_segment_is_as_if_it_were_not_there(path: Path, absent: int) -> None:
+def test_an_absent_segment_is_as_if_it_were_not_there(path: AttentionPath, absent: int) -> None:
     """In one example; the other one reads it."""
-    reader, x, array = block(2), normal(1, 3, 8), everything()
+    block, x, array = small_block(2), normal(1, 3, 8), everything()
     mask = torch.tensor([[True], [False]]).expand(2, array.segments[absent].num_rows)
     without = ByteArray(tuple(part for number, part in enumerate(array.segments) if number != absent))
     masked = ByteArray(
         tuple(replace(part, mask=mask) if number == absent else part for number, part in enumerate(array.segments))
     )
-    result = read(reader, x, masked, path)
-    torch.testing.assert_close(result[:1], read(reader, x, array, path)[:1], **EXACT)
-    torch.testing.assert_close(result[1:], read(reader, x, without, path)[1:], **EXACT)
+    result = attend(block, x, masked, path)
+    torch.testing.assert_close(result[:1], attend(block, x, array, path)[:1], **EXACT)
+    torch.testing.assert_close(result[1:], attend(block, x, without, path)[1:], **EXACT)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_to_read_gives_numbers(path: Path) -> None:
-    """Every row of every segment masked: the answer of an empty array, and finite slopes."""
-    reader, x, array = block(2), normal(1, 3, 8), everything()
+def test_nothing_to_read_gives_numbers(path: AttentionPath) -> None:
+    """Every row of every segment masked: the answer of an empty array, and finite grads."""
+    block, x, array = small_block(2), normal(1, 3, 8), everything()
     blind = ByteArray(
         tuple(replace(part, mask=torch.zeros(2, part.num_rows, dtype=torch.bool)) for part in array.segments)
     )
     empty = rows_of(normal(2, 0, WIDTH))
-    found, expected = slopes(reader, x, blind, path), slopes(reader, x, empty, path)
-    assert all(slope.isfinite().all() for slope in found.values())
+    found, expected = grads(block, x, blind, path), grads(block, x, empty, path)
+    assert all(gradient.isfinite().all() for gradient in found.values())
     assert not any(found[name].any() for name in leaves(blind))
     torch.testing.assert_close(found["answer"], expected["answer"], **EXACT)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_empty_batch_is_answered(path: Path) -> None:
+def test_an_empty_batch_is_answered(path: AttentionPath) -> None:
     array = picture("some", batch=1)
     nobody = array_of(replace(array.segments[0], values=torch.zeros(0, 15, 3).double(), mask=torch.ones(0, 15) > 0))
-    assert read(block(), normal(1, 3, 8), nobody, path).shape == (0, 3, 8)
+    assert attend(small_block(), normal(1, 3, 8), nobody, path).shape == (0, 3, 8)
 
 
 # -- precision
@@ -571,20 +541,36 @@ def test_float32_at_the_size_of_imagenet(sharp: float, bound: float) -> None:
     costs every float32 read 2e-6 to 4e-6 here, the projected one more than this one.
     """
     array = array_of(Segment("image", photograph(), fourier_grid((224, 224), bands=64)))
-    reader = Block(64, inputs=261, heads=1).requires_grad_(False)
-    reader.attention.query.weight.mul_(sharp)
-    attention, norm, x = reader.attention, reader.rows_norm, normal(1, 8, 64).float()
-    with reading("structured"):
-        rows = Rows.of(array)
-        query = attention.fold(x, norm)
-        result, answer = rows.read(query), attention.folded(query, rows, norm)
+    block = CrossAttention(64, input_channels=261, num_heads=1).requires_grad_(False)
+    block.attention.query.weight.mul_(sharp)
+    attention, x = block.attention, normal(1, 8, 64).float()
+
+    def absorb(x: Tensor) -> AbsorbedQuery:
+        return AbsorbedQuery.absorb(attention.query(x), norm=block.input_norm, key=attention.key, num_heads=1)
+
+    def attend(x: Tensor) -> Tensor:
+        return attention.out(
+            dispatch.attention(
+                attention.query(x),
+                AttentionInputs(array),
+                norm=block.input_norm,
+                key=attention.key,
+                value=attention.value,
+                num_heads=1,
+                path="structured",
+            )
+        )
+
+    query = absorb(x)
+    (rows,) = AttentionInputs(array).pieces((True,))
+    result, answer = rows.attend(query).sums, attend(x)
     dense = array.dense().double()
     normalised = (dense - dense.mean(-1, keepdim=True)) / (dense.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
     del dense
     exact = (query.query.double() @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
     assert distance(result, exact) < bound
-    reader.double()
-    exact_query = attention.fold(x.double(), norm).query
+    block.double()
+    exact_query = absorb(x.double()).query
     summed = (exact_query @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
     expected = attention.out(nn.functional.linear(summed[:, 0], attention.value.weight, attention.value.bias))
     assert distance(answer, expected) < bound
@@ -595,32 +581,31 @@ def test_values_far_from_zero_keep_their_statistics(offset: float) -> None:
     """Pixels of 10,000 and small differences: deviation and mean in float32 are those of float64."""
     values = offset + normal(2, 120, 3).float()
     segment = Segment("image", values, fourier_grid((10, 12), bands=4), normal(6, seed=4).float())
-    parts, dense = GridRows.of(segment), segment.dense().double()
+    parts, dense = StructuredRows.of(segment), segment.dense().double()
     assert distance(parts.scale, (dense.var(-1, correction=0) + 1e-5).rsqrt()) < 1e-6
     query = normal(1, 1, 4, segment.channels).float()
     normalised = nn.functional.layer_norm(dense, (segment.channels,), eps=1e-5)
     exact = (query.double() @ normalised[:, None].mT).softmax(-1) @ normalised[:, None]
-    assert distance(parts.read(FoldedQuery(query)).sums, exact) < 1e-5
+    assert distance(parts.attend(AbsorbedQuery(query)).sums, exact) < 1e-5
 
 
 @pytest.mark.parametrize("masked", MASKED)
 def test_autocast_reads_grids_in_float32(masked: str) -> None:
-    """Within 1e-2 of float32, with positions, statistics and weights of float32; slopes are float32 and finite."""
+    """Within 1e-2 of float32, with positions, statistics and weights of float32; grads are float32 and finite."""
     segment = Segment("image", normal(2, 99, 3).float(), fourier_grid((9, 11), bands=8), mask=mask_of(2, 99, masked))
-    reader, x = Block(64, inputs=segment.channels, heads=1), normal(1, 8, 64).float()
-    with reading("structured"):
-        exact = reader(x, Rows.of(array_of(segment))).detach()
+    block, x = CrossAttention(64, input_channels=segment.channels, num_heads=1), normal(1, 8, 64).float()
+    with attention_path(block, "structured"):
+        exact = block(x, AttentionInputs(array_of(segment))).detach()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rows = Rows.of(array_of(segment))
-            result = reader(x, rows)
-            summed = rows.read(reader.attention.fold(x, reader.rows_norm))
-    piece = rows.pieces[0]
-    assert isinstance(piece, GridRows)
-    assert piece.values.dtype == piece.scale.dtype == piece.positions.dtype == summed.dtype == torch.float32
+            rows = AttentionInputs(array_of(segment))
+            result = block(x, rows)
+    (piece,) = rows.pieces((True,))
+    assert isinstance(piece, StructuredRows)
+    assert piece.values.dtype == piece.scale.dtype == piece.positions.dtype == torch.float32
     assert distance(result, exact) < 1e-2
     assert not result.detach().float().equal(exact), "autocast was in force"
     result.float().square().sum().backward()
-    for name, parameter in reader.named_parameters():
+    for name, parameter in block.named_parameters():
         if parameter.grad is not None:
             assert parameter.grad.dtype == torch.float32, name
             assert parameter.grad.isfinite().all(), name
@@ -631,7 +616,8 @@ def test_pixels_of_sixteen_bits_are_read_in_float32() -> None:
     values = normal(1, 99, 3).bfloat16()
     positions, query = fourier_grid((9, 11), bands=8), normal(1, 1, 4, 37).float()
     low, full = (
-        GridRows.of(Segment("image", given, positions)).read(FoldedQuery(query)) for given in (values, values.float())
+        StructuredRows.of(Segment("image", given, positions)).attend(AbsorbedQuery(query))
+        for given in (values, values.float())
     )
     assert low.sums.equal(full.sums)
 
@@ -646,11 +632,11 @@ def test_a_read_never_holds_latents_by_rows(built: bool, monkeypatch: pytest.Mon
         monkeypatch.setattr(compiled, "library", None)
     elif compiled.library is None:
         pytest.skip("no compiled pass is built here")
-    monkeypatch.setattr(twin, "TILE", 4096)
-    reader, x = Block(16, inputs=37, heads=1), normal(1, 64, 16).float()
+    monkeypatch.setattr(fallback, "TILE", 4096)
+    block, x = CrossAttention(16, input_channels=37, num_heads=1), normal(1, 64, 16).float()
     array = array_of(Segment("image", normal(1, 6000, 3).float().requires_grad_(), fourier_grid((60, 100), bands=8)))
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        read(reader, x, array, "structured").sum().backward()
+        attend(block, x, array, "structured").sum().backward()
     largest = largest_allocation(profile) / 4
     assert 6000 * 3 <= largest <= 6000 * 4 < 6000 * 37 / 5, "floats at once; a row has 37, a weight for each is 64"
 
@@ -683,11 +669,11 @@ class Picture(nn.Module):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_shapes_without_data(path: Path) -> None:
+def test_shapes_without_data(path: AttentionPath) -> None:
     """On the meta device, forward and backward."""
     with torch.device("meta"):
         model, pixels = Picture(), torch.empty(2, 24, 3)
-    with reading(path):
+    with attention_path(model, path):
         latents = model.to("meta")(pixels)
     assert latents.shape == (2, 3, 8)
     assert latents.device.type == "meta"
@@ -695,14 +681,14 @@ def test_shapes_without_data(path: Path) -> None:
     assert model.encoder.latents.grad is not None
 
 
-@pytest.mark.parametrize("path", ["structured", "folded"])
-def test_an_exported_program_has_the_operator(path: Path) -> None:
-    """torch.export: the same answers, and the read is one operator in the graph.
+@pytest.mark.parametrize("path", ["structured", "absorbed"])
+def test_an_exported_program_has_the_operator(path: AttentionPath) -> None:
+    """torch.export: the same answers, and attention is one operator in the graph.
 
     With fixed sizes, as the annotations that are checked in tests know no symbolic ones.
     """
     model, pixels = Picture(), normal(2, 24, 3).float()
-    with reading(path):
+    with attention_path(model, path):
         program = torch.export.export(model, (pixels,))
         more = normal(2, 24, 3, seed=7).float()
         torch.testing.assert_close(program.module()(more), model(more))
@@ -712,29 +698,29 @@ def test_an_exported_program_has_the_operator(path: Path) -> None:
         if isinstance(graph, torch.fx.GraphModule)
         for node in graph.graph.nodes
     }
-    expected = {"structured": "sensorium.grid_read.default", "folded": "sensorium.rows_read.default"}[path]
+    expected = {"structured": "sensorium.grid_attention.default", "absorbed": "sensorium.row_attention.default"}[path]
     assert {name for name in operators if name.startswith("sensorium.")} == {expected}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["structured", "folded"])
-def test_a_compiled_encoder_is_the_encoder(path: Path) -> None:
-    """torch.compile: answers and slopes. In a process of its own, for it cannot look through the checks of shapes."""
+@pytest.mark.parametrize("path", ["structured", "absorbed"])
+def test_a_compiled_encoder_is_the_encoder(path: AttentionPath) -> None:
+    """torch.compile: answers and grads. In a process of its own, for it cannot look through the checks of shapes."""
     script = f"""
 import sys, torch
 sys.path[:0] = {[str(place) for place in (HERE, HERE.parent)]}
-from test_rows import Picture, normal, reading
+from test_attention_paths import Picture, attention_path, normal
 model, pixels = Picture(), normal(2, 24, 3).float()
-with reading({path!r}):
+with attention_path(model, {path!r}):
     expected = model(pixels)
     expected.square().sum().backward()
-    slopes = {{name: parameter.grad for name, parameter in model.named_parameters()}}
+    grads = {{name: parameter.grad for name, parameter in model.named_parameters()}}
     model.zero_grad()
     result = torch.compile(model)(pixels)
     result.square().sum().backward()
 torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 for name, parameter in model.named_parameters():
-    torch.testing.assert_close(parameter.grad, slopes[name], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-3, atol=1e-5)
 print("the same")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -742,11 +728,11 @@ print("the same")
 
 
 def test_a_whole_encoder_is_one_on_every_path() -> None:
-    """Two reads of shared weights and one of its own, in turn with processes: latents and all slopes."""
+    """Two reads of shared weights and one of its own, in turn with processes: latents and all grads."""
     encoder, array = small_encoder(WIDTH), everything("some")
     found = []
     for path in PATHS:
-        with reading(path):
+        with attention_path(encoder, path):
             latents = encoder(array)
         sources = [*encoder.parameters(), *leaves(array).values()]
         found.append([latents, *torch.autograd.grad(latents.square().sum(), sources, materialize_grads=True)])

@@ -14,11 +14,10 @@ from torch import Tensor
 import reference
 from builders import arrays, flop_counter, gradients, normal, rows_of, small_encoder
 from sensorium.errors import InputError
-from sensorium.nn.attention import Block
+from sensorium.nn import Encoder, EncoderConfig, MeanDecoder
+from sensorium.nn.attention import CrossAttention, SelfAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment, join
-from sensorium.nn.perceiver import Encoder, EncoderConfig, MeanDecoder
 from sensorium.nn.positions import fourier_grid
-from sensorium.nn.rows import reading
 
 numbers = st.one_of(st.none(), st.integers(0, 2))
 orders = st.integers(1, 4).flatmap(
@@ -27,14 +26,14 @@ orders = st.integers(1, 4).flatmap(
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 
 
-# -- training_accuracy with the papers' equations
+# -- agreement with the papers' equations
 
 
 @given(
     order=orders,
     layers=st.integers(0, 2),
-    read_heads=st.sampled_from([1, 2, 3]),
-    process_heads=st.sampled_from([1, 2, 4]),
+    cross_heads=st.sampled_from([1, 2, 3]),
+    self_heads=st.sampled_from([1, 2, 4]),
     rows=st.integers(0, 6),
     masked=st.sampled_from(["none", "some", "all of one example"]),
     widening=st.integers(1, 2),
@@ -42,8 +41,8 @@ EXACT = {"rtol": 1e-9, "atol": 1e-10}
 def test_an_encoder_is_the_papers(
     order: tuple[tuple[int | None, ...], tuple[int | None, ...]],
     layers: int,
-    read_heads: int,
-    process_heads: int,
+    cross_heads: int,
+    self_heads: int,
     rows: int,
     masked: str,
     widening: int,
@@ -53,8 +52,8 @@ def test_an_encoder_is_the_papers(
         cross_attention=order[0],
         latent_transformer=order[1],
         num_layers=layers,
-        num_cross_attention_heads=read_heads,
-        num_self_attention_heads=process_heads,
+        num_cross_attention_heads=cross_heads,
+        num_self_attention_heads=self_heads,
         cross_attention_mlp_ratio=widening,
         self_attention_mlp_ratio=widening,
     )
@@ -65,11 +64,11 @@ def test_an_encoder_is_the_papers(
     expected = reference.encode(
         values.numpy(),
         arrays(encoder),
-        reads=order[0],
-        processes=order[1],
+        cross_attends=order[0],
+        latent_transformers=order[1],
         layers=layers,
-        read_heads=read_heads,
-        process_heads=process_heads,
+        cross_heads=cross_heads,
+        self_heads=self_heads,
         mask=None if mask is None else mask.numpy(),
     )
     result = encoder(rows_of(values, mask))
@@ -77,34 +76,34 @@ def test_an_encoder_is_the_papers(
     np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
-def test_every_gradient_of_an_encoder_is_the_references_slope() -> None:
+def test_every_gradient_of_an_encoder_is_that_of_the_reference() -> None:
     """Along a random direction in every parameter, shared ones included: (f(+h) - f(-h)) / 2h in numpy."""
     encoder, values, cost = small_encoder(), normal(2, 5, 6), normal(2, 3, 8, seed=3)
     config = encoder.config
     (encoder(rows_of(values)) * cost).sum().backward()
-    slopes, point = gradients(encoder), arrays(encoder)
+    grads, point = gradients(encoder), arrays(encoder)
 
     def loss(at: dict[str, np.ndarray]) -> float:
         latents = reference.encode(
             values.numpy(),
             at,
-            reads=config.cross_attention,
-            processes=config.latent_transformer,
+            cross_attends=config.cross_attention,
+            latent_transformers=config.latent_transformer,
             layers=config.num_layers,
-            read_heads=config.num_cross_attention_heads,
-            process_heads=config.num_self_attention_heads,
+            cross_heads=config.num_cross_attention_heads,
+            self_heads=config.num_self_attention_heads,
         )
         return float((latents * cost.numpy()).sum())
 
     for seed, name in enumerate(point):
         direction = np.random.default_rng(seed).standard_normal(point[name].shape)
         ahead, behind = (loss(point | {name: point[name] + h * direction}) for h in (1e-5, -1e-5))
-        slope = float((slopes[name].numpy() * direction).sum())
-        assert slope == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-5), name
+        gradient = float((grads[name].numpy() * direction).sum())
+        assert gradient == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-5), name
 
 
 def test_the_mean_head_is_the_papers() -> None:
-    head = MeanDecoder(8, outputs=3).double()
+    head = MeanDecoder(8, output_channels=3).double()
     torch.nn.init.normal_(head.linear.weight)
     torch.nn.init.normal_(head.linear.bias)
     latents = normal(2, 5, 8)
@@ -140,7 +139,7 @@ def test_shuffled_pixels_with_their_codes_change_nothing() -> None:
 
 
 @given(
-    seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "folded"])
+    seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "absorbed"])
 )
 def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> None:
     """What a masked row holds changes no output; no gradient reaches it; the answer is that without the row."""
@@ -149,7 +148,7 @@ def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> Non
     mask[:, seed % 6] = False
     mask[1] &= seed % 5 > 0
     spoilt = torch.where(mask[..., None], values, garbage).requires_grad_()
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result, other = encoder(rows_of(values, mask)), encoder(rows_of(spoilt, mask))
         torch.testing.assert_close(result, other, **EXACT)
         shorter = encoder(rows_of(values[:1][:, mask[0]]))
@@ -160,13 +159,13 @@ def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> Non
     assert spoilt.grad[0][mask[0]].abs().sum(-1).all(), "present rows are read"
 
 
-@pytest.mark.parametrize("path", ["projected", "folded"])
+@pytest.mark.parametrize("path", ["projected", "absorbed"])
 @pytest.mark.parametrize("rows", [0, 4])
 def test_nothing_to_read_gives_numbers(rows: int, path: str) -> None:
     """No rows, or masked ones only: finite, the same for all such inputs, and with finite gradients."""
     encoder = small_encoder()
     empty = rows_of(normal(2, rows, 6), torch.zeros(2, rows, dtype=torch.bool))
-    with reading(path):  # type: ignore[arg-type]
+    with attention_path(encoder, path):  # type: ignore[arg-type]
         result = encoder(empty)
         torch.testing.assert_close(result, encoder(rows_of(normal(2, 0, 6))), **EXACT)
     result.sum().backward()
@@ -209,8 +208,8 @@ def test_same_number_same_weights(order: tuple[tuple[int | None, ...], tuple[int
     encoder = small_encoder(cross_attention=order[0], latent_transformer=order[1])
     steps = list(encoder.steps())
     for chosen, modules in (
-        (order[0], [step.read for step in steps]),
-        (order[1], [step.process for step in steps]),
+        (order[0], [step.cross_attention for step in steps]),
+        (order[1], [step.latent_transformer for step in steps]),
     ):
         assert [module is None for module in modules] == [number is None for number in chosen]
         for first, one in zip(chosen, modules, strict=True):
@@ -237,8 +236,10 @@ def test_a_shared_gradient_is_the_sum() -> None:
         (encoder(array) * cost).sum().backward()
     once, thrice = gradients(shared), gradients(apart)
     torch.testing.assert_close(once["latents"], thrice["latents"], **EXACT)
-    for kind in ("reads", "processes"):
-        for name in [name for name in once if name.startswith(kind)]:
+    for kind in ("cross_attention", "latent_transformer"):
+        names = [name for name in once if name.startswith(kind)]
+        assert names
+        for name in names:
             rest = name.removeprefix(f"{kind}.0.")
             total = torch.stack([thrice[f"{kind}.{number}.{rest}"] for number in range(3)]).sum(0)
             torch.testing.assert_close(once[name], total, **EXACT)
@@ -248,7 +249,7 @@ def test_a_copy_shares_among_its_own() -> None:
     """deepcopy keeps the sharing and shares nothing with the original."""
     encoder = small_encoder()
     other = copy.deepcopy(encoder)
-    reads = [step.read for step in other.steps()]
+    reads = [step.cross_attention for step in other.steps()]
     assert reads[1] is reads[2]
     assert {id(p) for p in encoder.parameters()}.isdisjoint(map(id, other.parameters()))
 
@@ -275,9 +276,9 @@ def test_weights_are_one_per_read_in_order() -> None:
             mask=mask.numpy(),
         )
         np.testing.assert_allclose(weights.detach().numpy(), expected, rtol=1e-8, atol=1e-10)
-        x = reference.read(x, values.numpy(), block, heads=1, mask=mask.numpy())
+        x = reference.cross_attention(x, values.numpy(), block, heads=1, mask=mask.numpy())
         if processor is not None:
-            x = reference.process(x, reference.below(inner, f"latent_transformer.{processor}.0"), heads=2)
+            x = reference.self_attention(x, reference.below(inner, f"latent_transformer.{processor}.0"), heads=2)
 
 
 def test_steps_without_a_read_show_no_weights() -> None:
@@ -291,9 +292,9 @@ def test_steps_without_a_read_show_no_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cross_attention": (0, 1)}, "2 reads but 3 processes"),
-        ({"num_self_attention_heads": 3}, "3 heads do not divide a width of 8"),
-        ({"num_cross_attention_heads": 4}, "4 read heads do not divide 6 channels"),
+        ({"cross_attention": (0, 1)}, "2 entries of cross_attention but 3 of latent_transformer"),
+        ({"num_self_attention_heads": 3}, "self-attention: 3 heads do not divide 8 channels"),
+        ({"num_cross_attention_heads": 4}, "cross-attention: 4 heads do not divide 6 channels"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
@@ -307,14 +308,18 @@ def test_shapes_that_cannot_be_are_refused(changes: dict[str, object], message: 
 def count(*, head: int = 1000, channels: int = 261, **changes: object) -> int:
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(**changes), channels=channels)  # type: ignore[arg-type]
-        parts = [encoder, MeanDecoder(encoder.config.latent_channels, outputs=head)]
-    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+        parts = [encoder, MeanDecoder(encoder.config.latent_channels, output_channels=head)]
+    return sum(map(count_of, parts))
+
+
+def count_of(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_blocks_have_the_papers_counts() -> None:
     with torch.device("meta"):
-        assert Block(1024, inputs=261, heads=1).count() == 2_776_395
-        assert Block(1024, heads=8).count() == 6_301_696
+        assert count_of(CrossAttention(1024, input_channels=261, num_heads=1)) == 2_776_395
+        assert count_of(SelfAttention(1024, num_heads=8)) == 6_301_696
 
 
 def test_imagenet_has_the_papers_count() -> None:
@@ -354,8 +359,8 @@ def flops(*, rows: int = 50_176, **changes: object) -> float:
         encoder = Encoder(EncoderConfig(**changes), channels=261)  # type: ignore[arg-type]
         encoder.requires_grad_(False)
         array = rows_of(torch.empty(1, rows, 261))
-        head = MeanDecoder(1024, outputs=1000).requires_grad_(False)
-        with flop_counter() as counter, reading("projected"):
+        head = MeanDecoder(1024, output_channels=1000).requires_grad_(False)
+        with flop_counter() as counter, attention_path(encoder, "projected"):
             head(encoder(array))
     return counter.get_total_flops()
 
@@ -375,20 +380,20 @@ def test_blocks_have_the_papers_flops() -> None:
     )
 
 
-def test_folding_saves_most_of_a_read_on_imagenet() -> None:
-    """auto takes the folded path there: less than 70 % of the arithmetic."""
+def test_absorbing_saves_arithmetic_on_imagenet() -> None:
+    """auto takes the absorbed path on dense rows: less than 70 % of the arithmetic of the projected one."""
     with torch.device("meta"):
         encoder = Encoder(EncoderConfig(cross_attention=(0,), latent_transformer=(None,)), channels=261).requires_grad_(
             False
         )
         array = rows_of(torch.empty(1, 50_176, 261))
     counted = {}
-    for path in ("projected", "folded", "auto"):
-        with flop_counter() as counter, reading(path):  # type: ignore[arg-type]
+    for path in ("projected", "absorbed", "auto"):
+        with flop_counter() as counter, attention_path(encoder, path):  # type: ignore[arg-type]
             encoder(array)
         counted[path] = counter.get_total_flops()
-    assert counted["auto"] == counted["folded"] < 0.7 * counted["projected"]
-    assert counted["folded"] > 4 * 512 * 50_176 * 261, "the two products with all rows were counted"
+    assert counted["auto"] == counted["absorbed"] < 0.7 * counted["projected"]
+    assert counted["absorbed"] > 4 * 512 * 50_176 * 261, "the two products with all rows were counted"
 
 
 # -- numbers of few bits
