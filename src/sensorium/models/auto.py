@@ -273,7 +273,7 @@ def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
     parts = parts_of(inputs)
     return ReconstructConfig(
         mask_ratio={name: MASK_RATIOS.get(part.kind, 0.5) for name, part in parts.items()},
-        num_queries={name: QUERIES for name, part in parts.items() if _num_rows(part) > QUERIES},
+        num_queries={name: QUERIES for name, part in parts.items() if part.num_rows > QUERIES},
     )
 
 

@@ -29,6 +29,7 @@ from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
+from ..nn import Encoder
 from .aligned import align
 from .batches import EpochBatches
 from .ema import averaged
