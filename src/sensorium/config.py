@@ -88,7 +88,7 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
     """The record of class ``cls`` that ``values`` spell out.
 
     Raises:
-        InputError: an unknown key, a missing one, or a value of the wrong type, with its dotted place.
+        InputError: an unknown key, a missing one, or a value of the wrong type, with its dotted position.
     """
     try:
         return pydantic.TypeAdapter(cls).validate_python(values)
@@ -114,8 +114,8 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
-        place = f":{line.line + 1}" if line else ""
-        raise InputError(f"{path}{place}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        position = f":{line.line + 1}" if line else ""
+        raise InputError(f"{path}{position}: not valid YAML ({getattr(error, 'problem', error)})") from None
 
 
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         if not equals or not path:
             raise InputError(f"--set {setting}: write it as name.name=value")
         *parents, last = path.split(".")
-        place = result
+        position = result
         for name in parents:
-            below = place.get(name)
+            below = position.get(name)
             if not isinstance(below, dict):
-                raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, place)}")
-            place = below
+                raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, position)}")
+            position = below
         try:
-            place[last] = yaml.safe_load(text)
+            position[last] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise InputError(f"--set {setting}: the value is not valid YAML; quote it") from None
     return result
@@ -149,28 +149,28 @@ def _copy(values: Any) -> Any:
 
 def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in _written(cls, problem["loc"]))
+    position = ".".join(str(part) for part in _written(cls, problem["loc"]))
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         name = str(problem["loc"][-1])
-        return f"nothing is called {place!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
+        return f"nothing is called {position!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{place!r} is missing"
+        return f"{position!r} is missing"
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{place or 'it'} = {problem.get('input')!r}: {message}"
+    return f"{position or 'it'} = {problem.get('input')!r}: {message}"
 
 
 def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The field names of every record reachable at a place: what the user could have meant."""
+    """The field names of every record reachable at a position: what the user could have meant."""
     return [field.name for candidate in _records_at(cls, loc) for field in dataclasses.fields(candidate)]
 
 
 def _records_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
-    """Every record that may stand at a place."""
+    """Every record that may stand at a position."""
     return [candidate for candidate in _hints_at(cls, loc) if dataclasses.is_dataclass(candidate)]
 
 
 def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
-    """Every record or mapping that may stand at a place."""
+    """Every record or mapping that may stand at a position."""
     candidates: list[Any] = [cls]
     for part in loc:
         below: list[Any] = []
@@ -189,7 +189,7 @@ def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
 
 
 def _written(cls: type, loc: tuple[Any, ...]) -> list[Any]:
-    """The place as it is in the file: without the kinds that pydantic adds where a field may hold several records."""
+    """The position as it is in the file: without the kinds that pydantic adds where a field may hold several records."""
     return [
         part
         for at, part in enumerate(loc)
