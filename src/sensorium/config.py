@@ -88,7 +88,7 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
     """The record of class ``cls`` that ``values`` spell out.
 
     Raises:
-        InputError: an unknown key, a missing one, or a value of the wrong type, with its dotted position.
+        InputError: an unknown key, a missing one, or a value of the wrong type, with the dotted name of its place.
     """
     try:
         return pydantic.TypeAdapter(cls).validate_python(values)
@@ -114,8 +114,8 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
-        position = f":{line.line + 1}" if line else ""
-        raise InputError(f"{path}{position}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        line_number = f":{line.line + 1}" if line else ""
+        raise InputError(f"{path}{line_number}: not valid YAML ({getattr(error, 'problem', error)})") from None
 
 
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -130,14 +130,14 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         if not equals or not path:
             raise InputError(f"--set {setting}: write it as name.name=value")
         *parents, last = path.split(".")
-        position = result
+        mapping = result
         for name in parents:
-            below = position.get(name)
+            below = mapping.get(name)
             if not isinstance(below, dict):
-                raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, position)}")
-            position = below
+                raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, mapping)}")
+            mapping = below
         try:
-            position[last] = yaml.safe_load(text)
+            mapping[last] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise InputError(f"--set {setting}: the value is not valid YAML; quote it") from None
     return result
@@ -149,28 +149,28 @@ def _copy(values: Any) -> Any:
 
 def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
     problem = error.errors()[0]
-    position = ".".join(str(part) for part in _written(cls, problem["loc"]))
+    key = ".".join(str(part) for part in _written(cls, problem["loc"]))
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         name = str(problem["loc"][-1])
-        return f"nothing is called {position!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
+        return f"nothing is called {key!r}; {did_you_mean(name, _names_at(cls, problem['loc'][:-1]))}"
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{position!r} is missing"
+        return f"{key!r} is missing"
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{position or 'it'} = {problem.get('input')!r}: {message}"
+    return f"{key or 'it'} = {problem.get('input')!r}: {message}"
 
 
 def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
-    """The field names of every record reachable at a position: what the user could have meant."""
+    """The field names of every record that may stand under a key: what the user could have meant."""
     return [field.name for candidate in _records_at(cls, loc) for field in dataclasses.fields(candidate)]
 
 
 def _records_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
-    """Every record that may stand at a position."""
+    """Every record that may stand under a key."""
     return [candidate for candidate in _hints_at(cls, loc) if dataclasses.is_dataclass(candidate)]
 
 
 def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
-    """Every record or mapping that may stand at a position."""
+    """Every record or mapping that may stand under a key."""
     candidates: list[Any] = [cls]
     for part in loc:
         below: list[Any] = []
@@ -189,7 +189,7 @@ def _hints_at(cls: Any, loc: tuple[Any, ...]) -> list[Any]:
 
 
 def _written(cls: type, loc: tuple[Any, ...]) -> list[Any]:
-    """The position as it is in the file: without the kinds that pydantic adds where a field may hold several records."""
+    """The key as it is in the file: without the kinds that pydantic adds where a field may hold several records."""
     return [
         part
         for at, part in enumerate(loc)
