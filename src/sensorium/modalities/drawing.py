@@ -9,7 +9,7 @@ import numpy as np
 
 
 def draw_pixels(axes: Any, pixels: np.ndarray, attention: np.ndarray | None) -> None:
-    """A picture; with attention in pale grey, and the attention over it in colour.
+    """A picture; with attention it is pale grey, and the attention over it in colour.
 
     Args:
         pixels: height × width × 3, in [0, 1].

@@ -182,7 +182,7 @@ class Points(Elementwise[PointsConfig]):
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
-        """The cloud in an oblique projection, coloured by depth; with attention in grey, and the attention over it in red."""
+        """The cloud in an oblique projection, coloured by depth; with attention it is grey, and the attention red."""
         cloud = batch[self.name][index]
         mask = batch.get(f"{self.name}.mask")
         present = mask[index] if mask is not None else torch.ones(len(cloud), dtype=torch.bool)
@@ -193,7 +193,7 @@ class Points(Elementwise[PointsConfig]):
         if attention is None:
             order = depth.argsort(descending=True)
             axes.scatter(across[order], up[order], c=-depth[order], s=size, cmap="viridis")
-        else:  # points of much attention are drawn over the others even where they are behind
+        else:  # over the grey points, even where they are behind
             attended = attention.flatten()[present].float().cpu()
             axes.scatter(across, up, color="0.85", s=size)
             axes.scatter(across, up, c=attended, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=attended)

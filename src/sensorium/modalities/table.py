@@ -190,13 +190,13 @@ class Table(Elementwise[TableConfig]):
         return {**batch, self.name: table.masked_fill(gaps, nan)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A row per column, masked where it is a gap."""
+        """A row for each column, masked where it is a gap."""
         table = batch[self.name].float()
         present = ~table.isnan()
         table = table.masked_fill(~present, 0.0)
         numbers = ((table - self.mean) / self.std)[..., None] * self.directions
-        places = torch.where(self.numeric, 0, table.long() + self.first)
-        values = torch.where(self.numeric[:, None], numbers, self.categories(places))
+        categories = torch.where(self.numeric, 0, table.long() + self.first)
+        values = torch.where(self.numeric[:, None], numbers, self.categories(categories))
         values = values * present[..., None]
         return ByteArray((Segment(self.name, values, self.positions(), mask=present),))
 
@@ -229,8 +229,8 @@ class Table(Elementwise[TableConfig]):
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
-        """The name and value of each column; bars are the attention, or the normalised numbers. Of many columns, those with
-        the most attention, or the first ones."""
+        """The name and value of each column; bars are the attention, or the normalised numbers. Of many columns, the most
+        attended or the first ones."""
         values = batch[self.name][index].float().cpu()
         if attention is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()

@@ -325,8 +325,8 @@ class Video(Pixels[VideoConfig]):
         if attention is None:
             draw_pixels(axes, sheet, None)
             return
-        attentions = attention[chosen].mean(1).float().cpu().numpy()
-        draw_pixels(axes, sheet, contact_sheet(attentions, columns=SHOWN // 2, gap=np.nan))
+        of_frames = attention[chosen].mean(1).float().cpu().numpy()
+        draw_pixels(axes, sheet, contact_sheet(of_frames, columns=SHOWN // 2, gap=np.nan))
 
     def _grid(self, video: Tensor) -> tuple[int, int, int]:
         frames, height, width = self.config.patch
