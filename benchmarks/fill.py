@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium.data import Examples, decode
+from sensorium.data import Examples, load_samples
 from sensorium.inference.evaluate import evaluate_model
 from sensorium.modalities import TextConfig
 from sensorium.modalities.text import MASK, SPECIALS
-from sensorium.models import checkpoints, presets
+from sensorium.models import checkpoints
+from sensorium.models.auto import Auto, Facts
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.tasks import IGNORED
 from sensorium.training.loop import fit
@@ -110,17 +111,17 @@ def main() -> None:
     options = parser.parse_args()
     text = words(options.train)
     cuts = windows(text)
-    inputs, encoder, decoder, recipe = presets.choose(
-        "auto", TextConfig(length=LENGTH), examples=len(cuts), minutes=options.minutes, everywhere="mlm"
-    )
+    facts = Facts(task="mlm", examples=len(cuts), minutes=options.minutes)
+    choice = Auto().choose(TextConfig(length=LENGTH), facts)
+    assert choice.task is not None
     model_config = PerceiverConfig(
-        inputs=inputs, encoder=encoder, decoder=decoder, task=presets.choose_task("auto", "mlm", inputs)
+        inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=choice.task
     )
-    recipe = replace(recipe, epochs=None, attention_init=options.attention)
+    recipe = replace(choice.recipe, epochs=None, attention_init=options.attention)
     torch.manual_seed(0)
     model = Perceiver(model_config)
     print(f"{model.parameter_count():,} parameters; {len(text):,} bytes of training text", flush=True)
-    train, test = (decode(each, [model.inputs]) for each in (cuts, windows(words([options.test]))))
+    train, test = (load_samples(each, [model.inputs]) for each in (cuts, windows(words([options.test]))))
     config = RunConfig(model=model_config, recipe=recipe)
     seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
     best = checkpoints.load(options.out)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from sensorium.data import decode
+from sensorium.data import load_samples
 from sensorium.models.perceiver import Perceiver
 from sensorium.tasks import Prepared
 from sensorium.training.plan import plan
@@ -31,7 +31,7 @@ def row(data: str) -> str:
     planned = plan(data)
     model, batch = Perceiver(planned.config.model), planned.config.recipe.batch_size
     train = planned.source.splits["train"]
-    once, samples = timed(lambda: decode(train, [model.inputs]))
+    once, samples = timed(lambda: load_samples(train, [model.inputs]))
     generator = torch.Generator().manual_seed(0)
     gathered, augmented, stepped = [], [], []
     for _ in range(20):

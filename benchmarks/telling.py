@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sensorium.training.loop import Quiet
+from sensorium.training.progress import Quiet
 
 
 class Tell(Quiet):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,3 +293,19 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     """The error itself, only when asked for."""
     with pytest.raises(sm.InputError):
         main(["inspect", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """So that it is there at once: no numpy, no torch, no configuration."""
+    program = """
+import sys
+from sensorium.cli import main
+main(["--help"])
+main(["train", "--help"])
+loaded = {name.partition(".")[0] for name in sys.modules}
+heavy = loaded & {"numpy", "torch", "pydantic", "yaml", "lightning", "pyarrow"}
+assert not heavy, heavy
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "recipe.batch_size" in result.stdout

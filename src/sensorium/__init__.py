@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
     from .report.explanation import explain_files
     from .training.plan import plan
-    from .training.runs import evaluate, train
+    from .training.run import evaluate, train
 
 _MODULES = {
     "ByteArray": "nn.byte_array",
@@ -29,14 +29,14 @@ _MODULES = {
     "PointPositions": "nn.byte_array",
     "Segment": "nn.byte_array",
     "build": "models.presets",
-    "evaluate": "training.runs",
+    "evaluate": "training.run",
     "explain_files": "report.explanation",
     "import_published": "models.published",
     "load": "models.checkpoints",
     "plan": "training.plan",
     "predict": "inference.predict",
     "save": "models.checkpoints",
-    "train": "training.runs",
+    "train": "training.run",
 }
 
 __all__ = [

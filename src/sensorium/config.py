@@ -36,10 +36,12 @@ class OneOf:
     Args:
         table: class by kind. The configuration record of a class is what its ``config`` attribute is annotated with,
             or the record in the brackets of its generic base: ``class Image(Modality[ImageConfig])``.
+        default: the kind of a configuration that does not say its kind; None: it must say it.
     """
 
-    def __init__(self, table: Mapping[str, type]) -> None:
+    def __init__(self, table: Mapping[str, type], *, default: str | None = None) -> None:
         self.table = table
+        self.default = default
 
     def records(self) -> tuple[type, ...]:
         """The configuration record of each class in the table."""
@@ -49,8 +51,15 @@ class OneOf:
         records = self.records()
         if len(records) == 1:
             return handler.generate_schema(records[0])
-        union = typing.Union[records]  # type: ignore[valid-type]  # noqa: UP007
-        return handler.generate_schema(typing.Annotated[union, pydantic.Field(discriminator="kind")])
+        union: Any = typing.Union[records]  # noqa: UP007
+        if self.default is None:
+            return handler.generate_schema(typing.Annotated[union, pydantic.Field(discriminator="kind")])
+        tagged = tuple(typing.Annotated[cls, pydantic.Tag(kind)] for kind, cls in zip(self.table, records, strict=True))
+        union = typing.Union[tagged]  # noqa: UP007
+        return handler.generate_schema(typing.Annotated[union, pydantic.Discriminator(self._kind_of)])
+
+    def _kind_of(self, value: Any) -> Any:
+        return value.get("kind", self.default) if isinstance(value, Mapping) else getattr(value, "kind", None)
 
 
 def record_of(cls: type) -> type:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from builders import film
 from sensorium.config import from_dict, to_dict
-from sensorium.data import DataConfig, Source, decode, open_files, open_source
+from sensorium.data import DataConfig, Source, load_samples, open_files, open_source
 from sensorium.data.samples import collate
 from sensorium.errors import InputError
 from sensorium.modalities import FusionConfig, ImageConfig, TableConfig, TextConfig, VideoConfig, build_modality
@@ -238,7 +238,7 @@ def test_decoding_several_senses(budget: int | None) -> None:
     raws = {name: [line[name] for line in LINES] for name in ("words", "photo", "facts")}
     examples = Examples(raws, np.arange(3), ["a", "b", "c"])
     it = build_modality(SENSES)
-    samples = decode(examples.given_to(it), [it], budget=budget)
+    samples = load_samples(examples.for_modality(it), [it], budget=budget)
     for rows in ([0, 1, 2], [1], [2, 1]):
         batch = samples.batch(rows)
         assert batch["photo.present"].tolist() == [row != 2 for row in rows]
@@ -262,7 +262,7 @@ def test_an_example_without_anything_is_set_aside() -> None:
     )
     raws = {"words": ["abc"] * 150 + [None], "photo": [None] * 151}
     examples = Examples(raws, None, [f"row {number}" for number in range(151)])
-    samples = decode(examples.given_to(it), [it])
+    samples = load_samples(examples.for_modality(it), [it])
     assert samples.set_aside == ("row 150: it has none of words, photo; remove it",)
 
 
@@ -270,7 +270,7 @@ def test_data_with_a_signal_that_the_model_does_not_read() -> None:
     from sensorium.data import Examples
 
     with pytest.raises(InputError, match="the data has 'word', which the model does not read; did you mean 'words'"):
-        Examples({"word": ["a"], "photo": [None]}, None, ["a"]).given_to(build_modality(SENSES))
+        Examples({"word": ["a"], "photo": [None]}, None, ["a"]).for_modality(build_modality(SENSES))
 
 
 # -- single files -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from sensorium.data import Examples, Samples, collate, decode
-from sensorium.data.examples import Rows
+from sensorium.data import Examples, Samples, collate, load_samples
+from sensorium.data.examples import Selection
 from sensorium.errors import InputError
 from sensorium.modalities.base import Modality, Sample
 
@@ -49,7 +49,7 @@ def examples(numbers: list[int]) -> Examples:
 @pytest.fixture(params=["memory", "lazy"])
 def samples(request: pytest.FixtureRequest) -> Samples:
     budget = None if request.param == "memory" else 0
-    decoded = decode(examples([4, 0, 2, 1]), [SHAPE, TRACK], budget=budget)
+    decoded = load_samples(examples([4, 0, 2, 1]), [SHAPE, TRACK], budget=budget)
     assert decoded.in_memory is (request.param == "memory")
     return decoded
 
@@ -83,7 +83,7 @@ def test_a_data_loader_takes_them(samples: Samples) -> None:
 
 
 def test_samples_can_be_sent_to_a_worker() -> None:
-    decoded = decode(Examples({"shape": Rows([[1, 2]])}, None, ["a", "b"]), [SHAPE])
+    decoded = load_samples(Examples({"shape": Selection([[1, 2]])}, None, ["a", "b"]), [SHAPE])
     again = pickle.loads(pickle.dumps(decoded))
     assert equal(again.batch([1]), decoded.batch([1]))
     assert "target" not in again.batch([0])
@@ -92,7 +92,7 @@ def test_samples_can_be_sent_to_a_worker() -> None:
 @pytest.mark.parametrize("budget", [None, 0])
 def test_few_unreadable_files_are_set_aside(budget: int | None) -> None:
     numbers = [0] * 199 + [-1, 3]
-    decoded = decode(examples(numbers), [SHAPE, TRACK], budget=budget)
+    decoded = load_samples(examples(numbers), [SHAPE, TRACK], budget=budget)
     assert len(decoded) == len(decoded.names) == 200
     assert decoded.set_aside == ("file -1: the number is negative; take its absolute value",)
     assert decoded.batch([199])["target"].tolist() == [200]
@@ -101,21 +101,21 @@ def test_few_unreadable_files_are_set_aside(budget: int | None) -> None:
 
 def test_many_unreadable_files_are_an_error() -> None:
     with pytest.raises(InputError, match=r"^file -1: the number is negative.*\(2 of 102 examples cannot be read\)$"):
-        decode(examples([1] * 100 + [-1, -2]), [SHAPE])
+        load_samples(examples([1] * 100 + [-1, -2]), [SHAPE])
     with pytest.raises(InputError, match=r"^file -5: "):
-        decode(examples([1, -5]), [SHAPE])
+        load_samples(examples([1, -5]), [SHAPE])
     with pytest.raises(InputError, match="no examples"):
-        decode(examples([]), [SHAPE])
+        load_samples(examples([]), [SHAPE])
 
 
 def test_progress_ends_with_everything() -> None:
     calls: list[tuple[int, int]] = []
-    decode(examples([1] * 300), [SHAPE], progress=lambda done, total: calls.append((done, total)))
+    load_samples(examples([1] * 300), [SHAPE], progress=lambda done, total: calls.append((done, total)))
     assert calls == [(256, 300), (300, 300)]
 
 
 def test_rows_are_picked_without_copying() -> None:
-    rows = Rows([[1, 2], np.array([3, 4]), ["five"]]).select([4, 2, 0, 2])
+    rows = Selection([[1, 2], np.array([3, 4]), ["five"]]).select([4, 2, 0, 2])
     assert list(rows) == ["five", 3, 1, 3]
     assert list(rows[1:3]) == [3, 1]
     assert list(rows.select([3, 0])) == [3, "five"]
@@ -137,4 +137,4 @@ def test_a_missing_file_is_set_aside_too() -> None:
 
     one = Examples({"shape": [Path("does not exist")]}, None, ["a.bin"])
     with pytest.raises(InputError, match=r"^a\.bin: .*No such file"):
-        decode(one, [cast(Modality, Disk("shape", ragged=False))])
+        load_samples(one, [cast(Modality, Disk("shape", ragged=False))])

@@ -37,15 +37,15 @@ def test_the_test_split_is_a_fifth() -> None:
 
 @pytest.mark.parametrize(("train", "has_val"), [(FEWEST_FOR_VAL - 1, False), (FEWEST_FOR_VAL, True)])
 def test_val_is_cut_from_enough_training_examples(train: int, has_val: bool) -> None:
-    given = np.array(["train"] * train + ["test"] * 20)
-    found = parts(len(given), given=given)
+    on_disk = np.array(["train"] * train + ["test"] * 20)
+    found = parts(len(on_disk), on_disk=on_disk)
     assert ("val" in found) is has_val
     assert len(found["test"]) == 20
     assert len(found.get("val", [])) == (train // 10 if has_val else 0)
 
 
-def test_given_splits_stand_and_empty_ones_are_left_out() -> None:
-    found = parts(4, given=np.array(["test", "", "train", "val"]))
+def test_splits_on_disk_are_kept_and_empty_ones_are_left_out() -> None:
+    found = parts(4, on_disk=np.array(["test", "", "train", "val"]))
     assert {name: indices.tolist() for name, indices in found.items()} == {"train": [2], "val": [3], "test": [0]}
 
 
@@ -59,8 +59,8 @@ def test_groups_are_never_torn(seed: int) -> None:
 
 
 def test_torn_groups_on_disk_are_reported() -> None:
-    given = np.array(["train", "train", "test"])
-    (warning,) = assign(3, given=given, groups=np.array(["ann", "bob", "bob"])).warnings
+    on_disk = np.array(["train", "train", "test"])
+    (warning,) = assign(3, on_disk=on_disk, groups=np.array(["ann", "bob", "bob"])).warnings
     assert "'bob'" in warning
 
 
@@ -83,7 +83,7 @@ def test_folds() -> None:
     [
         ({"folds": np.array([1, 2, 3]), "fold": 7}, "there are 1, 2, 3"),
         ({"fold": 7}, "no folds"),
-        ({"given": np.array(["test", "test", "test"])}, "no training examples"),
+        ({"on_disk": np.array(["test", "test", "test"])}, "no training examples"),
         ({}, "too few"),
         ({"groups": np.array(["a", "a", "a"])}, "only one group"),
     ],

@@ -62,16 +62,16 @@ def test_what_is_loaded_is_what_was_saved(folder: Path) -> None:
 def test_a_folder_holds_no_pickle(folder: Path) -> None:
     """safetensors and readable JSON, nothing else: no temporary files are left."""
     assert sorted(path.name for path in folder.iterdir()) == [CONFIG, WEIGHTS]
-    about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    assert about["format"] == FORMAT
-    assert about["model"]["task"]["classes"] == ["Katze", "狗"]
+    content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    assert content["format"] == FORMAT
+    assert content["model"]["task"]["classes"] == ["Katze", "狗"]
 
 
 def _without(*places: str) -> Callable[[dict[str, Any]], None]:
-    def without(about: dict[str, Any]) -> None:
+    def without(content: dict[str, Any]) -> None:
         for place in places[:-1]:
-            about = about[place]
-        del about[places[-1]]
+            content = content[place]
+        del content[places[-1]]
 
     return without
 
@@ -80,9 +80,9 @@ def _edit(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     """A change of the configuration: what ``change`` returns, or what it was given once changed."""
 
     def edit(folder: Path) -> None:
-        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        about = change(about) or about
-        (folder / CONFIG).write_text(json.dumps(about), encoding="utf-8")
+        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = change(content) or content
+        (folder / CONFIG).write_text(json.dumps(content), encoding="utf-8")
 
     return edit
 
@@ -103,21 +103,29 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty weights": (_cut(WEIGHTS, 0), "damaged"),
     "configuration cut in half": (_cut(CONFIG, 0.5), "damaged"),
     "empty configuration": (_cut(CONFIG, 0), "damaged"),
-    "configuration that is a list": (_edit(lambda about: [1]), "run"),
-    "configuration without a model": (_edit(lambda about: {"format": 1}), "config.json"),
-    "a wrong key": (_edit(lambda about: about["model"]["encoder"].update(latent=3)), "did you mean 'num_latents'"),
+    "configuration that is a list": (_edit(lambda content: [1]), "run"),
+    "configuration without a model": (_edit(lambda content: {"format": FORMAT}), "config.json"),
+    "a wrong key": (_edit(lambda content: content["model"]["encoder"].update(latent=3)), "did you mean 'num_latents'"),
     "a missing key": (_edit(_without("model", "task")), "'task' is missing"),
     "a wrong value": (
-        _edit(lambda about: about["model"]["encoder"].update(latent_channels="wide")),
+        _edit(lambda content: content["model"]["encoder"].update(latent_channels="wide")),
         "encoder.latent_channels = 'wide'",
     ),
-    "an impossible value": (_edit(lambda about: about["model"]["encoder"].update(num_self_attention_heads=3)), "heads"),
-    "another width": (_edit(lambda about: about["model"]["encoder"].update(latent_channels=16)), "disagree"),
-    "more reads": (_edit(lambda about: about["model"]["encoder"].update(cross_attention=[0, 1, 2])), "disagree"),
-    "fewer reads": (_edit(lambda about: about["model"]["encoder"].update(cross_attention=[0, 0, 0])), "disagree"),
-    "a newer format": (_edit(lambda about: about.update(format=FORMAT + 1)), "newer sensorium"),
-    "a newer format of other content": (_edit(lambda about: {"format": FORMAT + 1}), "newer sensorium"),
-    "a format that is no number": (_edit(lambda about: about.update(format="new")), "run"),
+    "an impossible value": (
+        _edit(lambda content: content["model"]["encoder"].update(num_self_attention_heads=3)),
+        "heads",
+    ),
+    "another width": (_edit(lambda content: content["model"]["encoder"].update(latent_channels=16)), "disagree"),
+    "more reads": (_edit(lambda content: content["model"]["encoder"].update(cross_attention=[0, 1, 2])), "disagree"),
+    "fewer reads": (_edit(lambda content: content["model"]["encoder"].update(cross_attention=[0, 0, 0])), "disagree"),
+    "a newer format": (_edit(lambda content: content.update(format=FORMAT + 1)), "newer sensorium"),
+    "an older format": (
+        _edit(lambda content: content.update(format=1)),
+        "older sensorium, with other names; train again",
+    ),
+    "an older format of other content": (_edit(lambda content: {"format": 1}), "older sensorium"),
+    "a newer format of other content": (_edit(lambda content: {"format": FORMAT + 1}), "newer sensorium"),
+    "a format that is no number": (_edit(lambda content: content.update(format="new")), "run"),
 }
 
 

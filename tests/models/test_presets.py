@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,10 +21,11 @@ from sensorium.modalities.pair import PairConfig
 from sensorium.modalities.points import PointsConfig
 from sensorium.modalities.video import VideoConfig
 from sensorium.models import presets
-from sensorium.models.auto import Everywhere, Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
+from sensorium.models.auto import Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.tasks import ClassifyConfig
-from sensorium.training.recipe import optimizers, rate
+from sensorium.tasks import TASKS, ClassifyConfig
+from sensorium.training.optimizers import optimizers
+from sensorium.training.schedule import learning_rate
 
 
 @given(side=st.integers(1, 300), channels=st.sampled_from([1, 3]))
@@ -33,7 +33,7 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
     """Whole patches, at most 256 rows, no band beyond Nyquist, and a size no larger than the picture."""
     half = (0.5,) * channels
     measured = ImageConfig(size=(side, side), channels=channels, mean=half, std=half)  # type: ignore[arg-type]
-    config = choose_inputs(measured, Facts(examples=1000, minutes=None))
+    config = choose_inputs(measured, Facts(task="classify", examples=1000))
     image = build_modality(config)
     assert image.num_rows <= 256
     assert config.size[0] <= side
@@ -44,7 +44,7 @@ def test_auto_fits_pictures_of_any_size(side: int, channels: int) -> None:
 def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
     """Whole patches, at most 64 rows of a frame and 2,048 of a clip."""
     config = choose_inputs(
-        VideoConfig(size=(side, side), frames=frames, patch=(1, 1, 1)), Facts(examples=1000, minutes=None)
+        VideoConfig(size=(side, side), frames=frames, patch=(1, 1, 1)), Facts(task="classify", examples=1000)
     )
     video = build_modality(config)
     assert video.num_rows <= 2048
@@ -55,20 +55,20 @@ def test_auto_fits_video_of_any_size(side: int, frames: int) -> None:
 @given(height=st.integers(1, 400), width=st.integers(1, 500))
 def test_auto_fits_frames_of_any_size(height: int, width: int) -> None:
     """At most 32 pixels a side, no larger than the frames, no band beyond Nyquist."""
-    config = choose_inputs(PairConfig(size=(height, width)), Facts(examples=1000, minutes=None))
+    config = choose_inputs(PairConfig(size=(height, width)), Facts(task="classify", examples=1000))
     assert config.size == (min(height, 32), min(width, 32))
     assert config.bands <= max(1, max(config.size) // 2)
 
 
-@pytest.mark.parametrize("everywhere", [None, *get_args(Everywhere)])
-def test_auto_asks_for_places_with_queries(everywhere: Everywhere | None) -> None:
-    """Whoever asks for every place has a decoder whose heads divide its channels; nobody else has. Attention is placed
-    but for motion, which a pixel's own query shows best."""
-    facts = Facts(examples=1000, minutes=None, everywhere=everywhere)
+@pytest.mark.parametrize("task", TASKS)
+def test_auto_gives_a_decoder_to_tasks_that_answer_for_every_row(task: str) -> None:
+    """Its heads divide the latents' channels. Attention starts aligned, but for flow, where a pixel's own query shows
+    best what to attend to."""
+    facts = Facts(task=task, examples=1000)
     encoder = choose_encoder(PointsConfig(), facts)
     decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
-    assert (decoder is None) == (everywhere is None)
-    assert (recipe.attention_init == "default") == (everywhere in (None, "flow"))
+    assert (decoder is None) == TASKS[task].per_example
+    assert (recipe.attention_init == "default") == (TASKS[task].per_example or task == "flow")
     assert decoder is None or encoder.latent_channels % decoder.num_heads == 0
 
 
@@ -76,8 +76,8 @@ def test_auto_asks_for_places_with_queries(everywhere: Everywhere | None) -> Non
 def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> None:
     """The encoder can be built, more data and time never get a smaller one, and the run has an end."""
     facts, more = (
-        Facts(examples=examples, minutes=minutes),
-        Facts(examples=examples * 2, minutes=1e9),
+        Facts(task="classify", examples=examples, minutes=minutes),
+        Facts(task="classify", examples=examples * 2, minutes=1e9),
     )
     small, large = choose_encoder(PointsConfig(), facts), choose_encoder(PointsConfig(), more)
     assert small.latent_channels % small.num_self_attention_heads == 0
@@ -92,7 +92,9 @@ def test_auto_fits_any_amount_of_data(examples: int, minutes: float | None) -> N
 @given(examples=st.integers(1, 10**6))
 def test_auto_takes_no_larger_model_when_hurried(examples: int) -> None:
     """Less time, the same model or a smaller one; plenty of time, what the amount of data allows."""
-    given_ = (Facts(examples=examples, minutes=minutes) for minutes in (examples / 2000, examples, None))
+    given_ = (
+        Facts(task="classify", examples=examples, minutes=minutes) for minutes in (examples / 2000, examples, None)
+    )
     hurried, unhurried, _ = (choose_encoder(PointsConfig(), facts) for facts in given_)
     assert hurried.latent_channels <= unhurried.latent_channels
     assert (hurried.latent_channels < unhurried.latent_channels) == (examples >= 500)
@@ -101,9 +103,11 @@ def test_auto_takes_no_larger_model_when_hurried(examples: int) -> None:
 def test_the_papers_recipes() -> None:
     """ImageNet falls at 84, 102 and 114 of 120 epochs from 4e-3; ModelNet40 stays at 1e-3 (paper.md 1 and 3)."""
     imagenet = presets.load("perceiver-imagenet").recipe
-    assert [rate(imagenet, epoch / 120) for epoch in (83, 85, 103, 115)] == pytest.approx([4e-3, 4e-4, 4e-5, 4e-6])
+    assert [learning_rate(imagenet, epoch / 120) for epoch in (83, 85, 103, 115)] == pytest.approx(
+        [4e-3, 4e-4, 4e-5, 4e-6]
+    )
     modelnet = presets.load("perceiver-modelnet40").recipe
-    assert {rate(modelnet, share) for share in (0.0, 0.5, 1.0)} == {1e-3}
+    assert {learning_rate(modelnet, share) for share in (0.0, 0.5, 1.0)} == {1e-3}
     assert {presets.load(name).recipe.optimizer for name in presets.names()} == {"lamb"}
 
 
@@ -112,7 +116,7 @@ def test_the_recipe_of_perceiver_io(stem: str) -> None:
     """Of ImageNet, by the authors' code (paper.md 4): flat at 2e-3 for half of the run, no warm-up, and what varies."""
     preset = presets.load(f"perceiver-io-imagenet-{stem}")
     recipe, image = preset.recipe, preset.inputs
-    assert [rate(recipe, share) for share in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
+    assert [learning_rate(recipe, share) for share in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
     assert (recipe.epochs, recipe.batch_size, recipe.weight_decay, recipe.betas) == (110, 1024, 0.1, (0.9, 0.999))
     assert (recipe.gradient_clip, recipe.label_smoothing, recipe.mixup, recipe.cutmix) == (10.0, 0.1, 0.2, 1.0)
     assert (image.crop, image.flip, image.randaugment) == (0.08, 0.5, (4, 15))

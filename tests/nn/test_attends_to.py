@@ -58,7 +58,7 @@ def test_attending_to_a_segment_is_attending_to_an_array_of_it_alone(name: str, 
 @PATHS
 @given(attends_to=st.tuples(NAMED, NAMED, NAMED), lacks=st.sets(st.sampled_from(NAMES)))
 def test_each_cross_attend_attends_to_its_modalities(path: AttentionPath, attends_to: Any, lacks: set[str]) -> None:
-    """Step by step: the latents after a read of an array that holds nothing else. Forward and backward."""
+    """Step by step: the latents after attention to an array that holds nothing else. Forward and backward."""
     array = array_of(absent=tuple(lacks))
     selective, plain = small_encoder(attends_to=attends_to), small_encoder()
     with attention_path(selective, path), attention_path(plain, path):
@@ -67,7 +67,7 @@ def test_each_cross_attend_attends_to_its_modalities(path: AttentionPath, attend
         for step, names in zip(plain.steps(), attends_to, strict=True):
             attended = tuple(segment for segment in array.segments if names is None or segment.name in names)
             assert step.cross_attention is not None
-            latents = step.attend(latents, AttentionInputs(ByteArray(attended)))
+            latents = step.cross_attention(latents, AttentionInputs(ByteArray(attended)))
             for block in step.latent_transformer or ():
                 latents = block(latents)
     torch.testing.assert_close(found, latents, **EXACT)

@@ -16,7 +16,7 @@ from builders import gradients, grid_array, leaves, normal, rows_of, small_encod
 from sensorium.models.recipe import RecipeConfig
 from sensorium.nn import Encoder, EncoderConfig, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.training.recipe import optimizers
+from sensorium.training.optimizers import optimizers
 
 LAYERS = 200
 LIMIT = 2 * 2**30  # bytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import nan, sqrt
 from typing import Any
 
@@ -259,3 +261,13 @@ def test_every_metric_has_a_title(config: Any) -> None:
     assert set(map(str, task.metrics())) <= set(task.metric_titles)
     assert set(task.percent_metrics) <= set(task.metric_titles)
     assert task.leading_score in task.metric_titles
+
+
+def test_predictions_need_none_of_the_libraries_of_reports() -> None:
+    """They are imported where a report needs them: ``sensorium predict`` starts without them."""
+    imported = "import sys, sensorium.inference.predict, sensorium.tasks; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", imported], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "sensorium.tasks.classify" in modules
+    assert not {"jinja2", "matplotlib", "scipy", "sklearn"} & set(modules)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sensorium.training.demonstration import demo, write_digits, write_solids, write_tones
-from sensorium.training.loop import Quiet
 from sensorium.training.plan import plan
+from sensorium.training.progress import Quiet
 
 
 @pytest.mark.parametrize(

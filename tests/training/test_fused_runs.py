@@ -21,7 +21,7 @@ from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, 
 from sensorium.modalities.audio import AudioConfig
 from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_encoder, choose_inputs, choose_recipe
-from sensorium.training.recipe import mix
+from sensorium.training.mixing import mix
 
 SMALL = (
     "model.encoder.num_latents=4",
@@ -169,7 +169,7 @@ def test_mixup_needs_examples_that_lack_nothing() -> None:
 def test_auto_treats_each_sense_by_its_own_rules() -> None:
     """Read as often as the modality that is read most; the one with the most rows is dropped."""
     picture, words = ImageConfig(size=(64, 64)), TextConfig(length=30)
-    facts = Facts(examples=1000, minutes=None)
+    facts = Facts(task="tag", examples=1000)
     inputs = choose_inputs(FusionConfig(modalities={"words": words, "photo": picture}), facts)
     assert inputs.modalities == {"words": words, "photo": choose_inputs(picture, facts)}
     assert inputs.dropout == {"photo": 0.3}
@@ -193,13 +193,14 @@ def test_audioset_presets(name: str, rows: int) -> None:
 def test_a_preset_takes_the_data_s_names() -> None:
     """The paper's video and audio, under the names that the data gives them; other kinds are refused."""
     measured = FusionConfig(modalities={"voice": AudioConfig(), "clip": VideoConfig()})
-    inputs, *_ = presets.choose("perceiver-audioset-av", measured, examples=100, minutes=None)
+    preset, facts = presets.load("perceiver-audioset-av"), Facts(task="tag", examples=100)
+    inputs = preset.choose(measured, facts).inputs
     assert isinstance(inputs, FusionConfig)
     assert {name: config.kind for name, config in inputs.modalities.items()} == {"clip": "video", "voice": "audio"}
     assert inputs.dropout == {"clip": 0.3}
     other = replace(measured, modalities={"photo": ImageConfig(), "voice": AudioConfig()})
     with pytest.raises(InputError, match="reads audio and video, the data is audio and image"):
-        presets.choose("perceiver-audioset-av", other, examples=100, minutes=None)
+        preset.choose(other, facts)
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])

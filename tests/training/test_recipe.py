@@ -1,8 +1,7 @@
-"""Recipes: schedules, optimizers, mixing, averages."""
+"""Recipes: schedules, optimizers, mixing."""
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from builders import normal, small_encoder
+from builders import small_encoder
 from sensorium.errors import InputError
 from sensorium.modalities import Fusion, FusionConfig, SeriesConfig, TextConfig, VideoConfig
 from sensorium.modalities.image import Image, ImageConfig
@@ -24,7 +23,9 @@ from sensorium.models.recipe import RecipeConfig
 from sensorium.nn import MeanDecoder
 from sensorium.nn.positions import LearnedPositions
 from sensorium.training.lamb import Lamb
-from sensorium.training.recipe import average, mix, optimizers, rate
+from sensorium.training.mixing import mix
+from sensorium.training.optimizers import optimizers
+from sensorium.training.schedule import learning_rate
 
 SCHEDULES = ("cosine", "flat-cosine", "steps", "constant")
 recipes = st.builds(
@@ -40,8 +41,8 @@ progresses = st.lists(st.floats(0, 1), min_size=2, max_size=20).map(sorted)
 @given(recipe=recipes, progress=st.floats(-1, 2))
 def test_rates_are_bounded(recipe: RecipeConfig, progress: float) -> None:
     """Between 0 and the highest; before and after the run it is what it is at its ends."""
-    assert 0 <= rate(recipe, progress) <= recipe.learning_rate
-    assert rate(recipe, progress) == rate(recipe, min(max(progress, 0.0), 1.0))
+    assert 0 <= learning_rate(recipe, progress) <= recipe.learning_rate
+    assert learning_rate(recipe, progress) == learning_rate(recipe, min(max(progress, 0.0), 1.0))
 
 
 @given(recipe=recipes, progress=progresses)
@@ -49,28 +50,28 @@ def test_rates_rise_in_the_warmup_and_then_only_fall(recipe: RecipeConfig, progr
     """Linear from zero to the highest, then never up again."""
     for here in progress:
         if here < recipe.warmup:
-            assert rate(recipe, here) == pytest.approx(recipe.learning_rate * here / recipe.warmup)
-    after = [rate(recipe, here) for here in progress if here >= recipe.warmup]
+            assert learning_rate(recipe, here) == pytest.approx(recipe.learning_rate * here / recipe.warmup)
+    after = [learning_rate(recipe, here) for here in progress if here >= recipe.warmup]
     assert all(now >= then for now, then in pairwise(after))
     if not recipe.milestones or recipe.schedule != "steps":
-        assert rate(recipe, recipe.warmup) == pytest.approx(recipe.learning_rate)
+        assert learning_rate(recipe, recipe.warmup) == pytest.approx(recipe.learning_rate)
 
 
 def test_schedules_end_where_they_say() -> None:
     """cosine and flat-cosine at zero, constant where it began; flat-cosine is flat for the first half."""
-    ends = {schedule: rate(RecipeConfig(schedule=schedule, learning_rate=1.0), 1.0) for schedule in SCHEDULES}  # type: ignore[arg-type]
+    ends = {schedule: learning_rate(RecipeConfig(schedule=schedule, learning_rate=1.0), 1.0) for schedule in SCHEDULES}  # type: ignore[arg-type]
     assert ends == {"cosine": 0.0, "flat-cosine": 0.0, "steps": 1.0, "constant": 1.0}
     flat = RecipeConfig(schedule="flat-cosine", learning_rate=2.0)
-    assert [rate(flat, share) for share in (0.0, 0.2, 0.5)] == [2.0] * 3
-    assert rate(flat, 0.75) == pytest.approx(1.0)
-    assert rate(RecipeConfig(schedule="cosine", learning_rate=2.0), 0.5) == pytest.approx(1.0)
+    assert [learning_rate(flat, share) for share in (0.0, 0.2, 0.5)] == [2.0] * 3
+    assert learning_rate(flat, 0.75) == pytest.approx(1.0)
+    assert learning_rate(RecipeConfig(schedule="cosine", learning_rate=2.0), 0.5) == pytest.approx(1.0)
 
 
 def test_the_papers_steps() -> None:
     """4e-3, a tenth of it after 84, 102 and 114 of 120 epochs."""
     recipe = RecipeConfig(schedule="steps", learning_rate=4e-3, milestones=(84 / 120, 102 / 120, 114 / 120))
     for epoch, falls in ((0, 0), (83.9, 0), (84, 1), (101.9, 1), (102, 2), (113.9, 2), (114, 3), (120, 3)):
-        assert rate(recipe, epoch / 120) == pytest.approx(4e-3 * 0.1**falls), epoch
+        assert learning_rate(recipe, epoch / 120) == pytest.approx(4e-3 * 0.1**falls), epoch
 
 
 class Whole(nn.Module):
@@ -249,7 +250,7 @@ def test_what_cannot_be_mixed_is_refused() -> None:
         mix(ragged, VIDEO, target, mixup=1.0, generator=generator)
     with pytest.raises(InputError, match=r"text holds names; set recipe\.mixup=0$"):
         mix({"text": torch.zeros(2, 5, dtype=torch.int64)}, Text(TextConfig()), target, mixup=1.0, generator=generator)
-    with pytest.raises(InputError, match=r"answers; set recipe\.mixup=0 and recipe\.cutmix=0$"):
+    with pytest.raises(InputError, match=r"signals; set recipe\.mixup=0 and recipe\.cutmix=0$"):
         mix(flat(IMAGE, 2)[0], IMAGE, {}, mixup=1.0, cutmix=1.0, generator=generator)
     series = Series(SeriesConfig(channels=1, length=5, mean=(0.0,), std=(1.0,)))
     with pytest.raises(InputError, match=r"boxes out of pictures, and series is none; set recipe\.cutmix=0$"):
@@ -257,42 +258,3 @@ def test_what_cannot_be_mixed_is_refused() -> None:
     both = Fusion(FusionConfig(modalities={"image": IMAGE.config, "video": VIDEO.config}))
     with pytest.raises(InputError, match=r"fusion is none; set recipe\.cutmix=0$"):
         mix(flat(IMAGE, 2)[0] | flat(VIDEO, 2)[0], both, target, cutmix=1.0, generator=generator)
-
-
-@given(decay=st.floats(0, 1), step=st.integers(0, 10**6))
-def test_an_average_moves_by_the_share_it_should(decay: float, step: int) -> None:
-    """mean ← mean + (1 - d)(model - mean) with d the decay, or less early on; the model stays."""
-    mean, model = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
-    before, there = copy.deepcopy(mean), copy.deepcopy(model)
-    average(mean, model, decay=decay, step=step)
-    share = min(decay, (1 + step) / (10 + step))
-    for now, was, towards, same in zip(
-        mean.parameters(), before.parameters(), model.parameters(), there.parameters(), strict=True
-    ):
-        torch.testing.assert_close(now, share * was + (1 - share) * towards)
-        assert towards.equal(same)
-
-
-def test_the_limits_of_averaging() -> None:
-    """No decay copies the model; the start is forgotten; equal models stay equal; the end is the decay's."""
-    mean, model = nn.Linear(2, 2), nn.Linear(2, 2)
-    average(mean, model, decay=0.0, step=10**6)
-    assert mean.weight.equal(model.weight)
-    average(mean, model, decay=0.9, step=5)
-    torch.testing.assert_close(mean.weight, model.weight)
-    nn.init.constant_(mean.weight, 1e3)
-    for step in range(50):
-        average(mean, model, decay=0.9999, step=step)
-    torch.testing.assert_close(mean.weight, model.weight, atol=1e-3, rtol=0)
-    nn.init.constant_(mean.weight, 1.0)
-    nn.init.constant_(model.weight, 0.0)
-    average(mean, model, decay=0.99, step=10**9)
-    torch.testing.assert_close(mean.weight, torch.full((2, 2), 0.99))
-
-
-def test_averages_are_of_values_not_of_graphs() -> None:
-    """Nothing of the average is differentiated."""
-    mean, model = nn.Linear(2, 2), nn.Linear(2, 2)
-    average(mean, model, decay=0.5, step=100)
-    assert mean.weight.is_leaf
-    assert mean(normal(1, 2).float()).requires_grad

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +22,11 @@ from sensorium.modalities.stems import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig
-from sensorium.training import loop as training
-from sensorium.training.loop import EpochBatches, Interrupted, Quiet
-from sensorium.training.runs import free_folder
+from sensorium.training.batches import EpochBatches
+from sensorium.training.plan import read_run_config, reopen
+from sensorium.training.precision import faster_precision
+from sensorium.training.progress import Interrupted, Quiet
+from sensorium.training.run_folder import free_folder
 
 SMALL = (
     "model.encoder.num_latents=8",
@@ -95,6 +99,65 @@ def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Pa
     assert rest.steps == 4 * 6 - 9
     for name, tensor in sm.load(whole).state_dict().items():
         assert torch.equal(tensor, sm.load(parts).state_dict()[name]), name
+
+
+def test_a_resumed_run_is_not_planned_again(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens the data that its own configuration describes, with the splits of its own seed, and measures nothing."""
+    (series / "signs.npz").rename(series / "all.npz")
+    values = np.load(series / "all.npz")
+    np.savez(series / "signs.npz", x=values["x_train"], y=values["y_train"])  # the splits are drawn
+    (series / "all.npz").unlink()
+    out = tmp_path / "run"
+    stopper = Listening(at=2, do=lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        sm.train(series, out=out, epochs=4, settings=SMALL, seed=5, listener=stopper)
+    config = read_run_config(out)
+    planned = sm.plan(series, epochs=4, settings=SMALL, seed=5)
+    for split, examples in reopen(series, config).splits.items():
+        assert list(examples.names) == list(planned.source.splits[split].names)
+    for function in ("plan.plan", "plan.measure", "plan.choose", "run.plan"):
+        monkeypatch.delattr(f"sensorium.training.{function}")
+    assert sm.train(series, out=out, resume=True)["seed"] == 5
+
+
+def test_a_run_of_the_old_format_is_refused_in_a_line(series: Path, tmp_path: Path) -> None:
+    """A configuration without a format number, or with another one, says what to do."""
+    out = tmp_path / "run"
+    sm.train(series, out=out, epochs=1, settings=SMALL)
+    text = (out / "config.yaml").read_text()
+    assert text.startswith("format: 2\n")
+    for old in (text.removeprefix("format: 2\n"), text.replace("format: 2", "format: 1", 1)):
+        (out / "config.yaml").write_text(old)
+        with pytest.raises(InputError, match="older sensorium"):
+            sm.evaluate(out, series)
+    (out / "config.yaml").write_text(text.replace("format: 2", "format: 3", 1))
+    with pytest.raises(InputError, match="newer sensorium"):
+        sm.evaluate(out, series)
+
+
+def test_a_run_leaves_logging_warnings_and_signals_as_they_were(series: Path, tmp_path: Path) -> None:
+    """Other libraries are silenced while the engine runs and no longer, even where a run fails."""
+
+    def state() -> tuple[object, ...]:
+        levels = [logging.getLogger(name).level for name in loop.LOGGERS]
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        return levels, handlers, list(warnings.filters)
+
+    from sensorium.training import loop  # the engine changes filters when it is first imported
+
+    before = state()
+    with loop.quiet_engine():
+        assert state()[0] != before[0]
+        assert state()[2] != before[2]
+    assert state() == before
+    with pytest.raises(ZeroDivisionError), loop.quiet_engine():
+        raise ZeroDivisionError
+    assert state() == before
+    sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
+    assert state() == before
+    with pytest.raises(InputError, match="loss is"):
+        sm.train(series, out=tmp_path / "failed", epochs=9, settings=(*SMALL, "recipe.learning_rate=1e38"))
+    assert state() == before
 
 
 def test_same_seed_same_weights(series: Path, tmp_path: Path) -> None:
@@ -190,7 +253,7 @@ def test_faster_precision_is_one_of_the_two(series: Path) -> None:
     planned = sm.plan(series, settings=SMALL)
     model = sm.Perceiver(planned.config.model)
     batch = {"series": torch.rand(4, 12, 2), "series.mask": torch.ones(4, 12, dtype=torch.bool)}
-    precision = training.faster_precision(model, {**batch, "target": torch.zeros(4)})
+    precision = faster_precision(model, {**batch, "target": torch.zeros(4)})
     assert precision in ("float32", "bfloat16")
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -210,7 +273,7 @@ def test_measuring_precision_leaves_the_model_as_it_was() -> None:
     model = sm.Perceiver(PerceiverConfig(inputs=inputs, encoder=encoder, task=ClassifyConfig(classes=("a", "b"))))
     before = copy.deepcopy(model.state_dict())
     batch = {"image": torch.rand(4, 3, 8, 8), "target": torch.tensor([0, 1, 0, 1])}
-    training.faster_precision(model, batch)
+    faster_precision(model, batch)
     assert model.training
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     model(batch)

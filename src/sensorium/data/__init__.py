@@ -2,7 +2,7 @@
 
 from .description import DataConfig, InputConfig, TargetConfig, find_description, read_description
 from .examples import Examples
-from .samples import Samples, collate, decode
+from .samples import Samples, collate, load_samples
 from .single_files import open_files
 from .source import Source, open_source
 
@@ -14,8 +14,8 @@ __all__ = [
     "Source",
     "TargetConfig",
     "collate",
-    "decode",
     "find_description",
+    "load_samples",
     "open_files",
     "open_source",
     "read_description",

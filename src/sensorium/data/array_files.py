@@ -13,7 +13,7 @@ import numpy as np
 from ..codecs import arrays as array_codec
 from ..errors import InputError, did_you_mean
 from .description import DataConfig, InputConfig, in_split_order
-from .examples import Listing, Rows
+from .examples import Listing, Selection
 from .recognise import SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
 
 SUFFIXES = array_codec.SUFFIXES
@@ -43,7 +43,7 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     channels = next((shared[key] for key in _CHANNEL_KEYS if key in shared), None)
     inputs = _inputs(example, description, {target, fold, group}, channels is not None, files[0])
     raws: dict[str, list[Any]] = {name: [] for name in inputs}
-    labels, given, folds, groups, names = [], [], [], [], []
+    labels, split_names, folds, groups, names = [], [], [], [], []
     for split, arrays in parts.items():
         count = len(_array(arrays, target, split, files[0]))
         for name, config in inputs.items():
@@ -55,17 +55,17 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
                 )
             raws[name].append(_channels_last(array, channels) if config.kind == "series" else array)
         labels.append(_flat(arrays[target]))
-        given += [split] * count
+        split_names += [split] * count
         folds += [_flat(arrays[fold])] if fold else []
         groups += [_flat(arrays[group])] if group else []
         names += [f"{split or files[0].name} {row}" for row in range(1, count + 1)]
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
-        raws={name: Rows(arrays) for name, arrays in raws.items()},
+        raws={name: Selection(arrays) for name, arrays in raws.items()},
         names=names,
         labels=np.concatenate(labels),
         classes=next((tuple(map(str, shared[key])) for key in _CLASS_KEYS if key in shared), None),
-        given=np.array(given) if any(given) else None,
+        split_names=np.array(split_names) if any(split_names) else None,
         folds=np.concatenate(folds) if folds else None,
         groups=np.concatenate(groups) if groups else None,
         description=replace(

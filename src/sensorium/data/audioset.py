@@ -54,7 +54,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
     words = _words(root / NAMES)
     names: list[str] = []
     labels: list[list[str]] = []
-    given: list[str] = []
+    split_names: list[str] = []
     raws: dict[str, list[Path | None]] = {name: [] for name in inputs}
     missing = 0
     for path, video, tags in segments:
@@ -66,7 +66,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
             raws[name].append(clip)
         names.append(f"{path.name} {video}")
         labels.append([words.get(tag, tag) for tag in tags])
-        given.append("test" if path.stem.startswith("eval") else split_of(path.stem) or "")
+        split_names.append("test" if path.stem.startswith("eval") else split_of(path.stem) or "")
     if not names:
         raise InputError(f"{root}: no segment has a clip here; put clips named by their YouTube ids into the folder")
     column = np.empty(len(labels), dtype=object)
@@ -80,7 +80,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
         names=names,
         labels=column,
         classes=tuple(words.values()) or None,
-        given=np.array(given) if all(given) else None,
+        split_names=np.array(split_names) if all(split_names) else None,
         description=replace(description, layout="audioset", inputs=inputs),
         warnings=tuple(told),
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from ..config import from_dict, read_yaml, record
 
 SplitName = Literal["train", "val", "test"]
-TaskName = Literal["classify", "tag", "regress", "flow", "none"]
+TaskName: TypeAlias = str  # a name in TASKS that labels or pairs determine, or "none"
 LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs"]
 
-UNLABELLED: tuple[TaskName, ...] = ("flow", "none")  # what is learned of signals whatever their labels are
+NO_LABELS: TaskName = "none"  # the signal itself is learned
 
 FILE_NAME = "dataset.yaml"
 

@@ -15,10 +15,10 @@ from ..modalities.base import Modality
 from .description import DataConfig
 
 
-class Rows(Sequence[Any]):
+class Selection(Sequence[Any]):
     """Items picked from several sequences laid end to end; nothing is copied before an item is asked for.
 
-    >>> list(Rows(["ab", "cd"]).select([3, 0]))
+    >>> list(Selection(["ab", "cd"]).select([3, 0]))
     ['d', 'a']
     """
 
@@ -33,19 +33,19 @@ class Rows(Sequence[Any]):
     @overload
     def __getitem__(self, place: int) -> Any: ...
     @overload
-    def __getitem__(self, place: slice) -> Rows: ...
+    def __getitem__(self, place: slice) -> Selection: ...
     def __getitem__(self, place: int | slice) -> Any:
         if isinstance(place, slice):
-            return Rows(self._parts, self._index[place])
+            return Selection(self._parts, self._index[place])
         where = int(self._index[place])
         part = bisect_right(self._starts, where) - 1
         return self._parts[part][where - self._starts[part]]
 
-    def select(self, indices: npt.ArrayLike) -> Rows:
-        return Rows(self._parts, self._index[np.asarray(indices, dtype=np.int64)])
+    def select(self, indices: npt.ArrayLike) -> Selection:
+        return Selection(self._parts, self._index[np.asarray(indices, dtype=np.int64)])
 
 
-class Lines(Sequence[Any]):
+class Records(Sequence[Any]):
     """Several sequences side by side: each item is a dict by name, of the columns of a table or the signals of an
     example."""
 
@@ -61,7 +61,7 @@ class Lines(Sequence[Any]):
 
 def pick(items: Sequence[Any], indices: npt.ArrayLike) -> Sequence[Any]:
     """The items at ``indices``, not copied."""
-    return (items if isinstance(items, Rows) else Rows([items])).select(indices)
+    return (items if isinstance(items, Selection) else Selection([items])).select(indices)
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Examples:
         """The examples of several splits of one data set, one after the other."""
         known = [part.targets for part in parts if part.targets is not None]
         return Examples(
-            {name: Rows([part.raws[name] for part in parts]) for name in parts[0].raws},
+            {name: Selection([part.raws[name] for part in parts]) for name in parts[0].raws},
             np.concatenate(known) if known else None,
-            Rows([part.names for part in parts]),
+            Selection([part.names for part in parts]),
         )
 
     def without(self, names: Sequence[str]) -> Examples:
@@ -115,7 +115,7 @@ class Examples:
         nothing = [None] * len(self)
         return replace(self, raws={name: nothing if name in names else raws for name, raws in self.raws.items()})
 
-    def given_to(self, modality: Modality) -> Examples:
+    def for_modality(self, modality: Modality) -> Examples:
         """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or
         where it has several modalities a mapping from their names.
 
@@ -129,7 +129,7 @@ class Examples:
         for name in self.raws:
             if name not in names:
                 raise InputError(f"the data has {name!r}, which the model does not read; {did_you_mean(name, names)}")
-        return Examples({modality.name: Lines(self.raws)}, self.targets, self.names)
+        return Examples({modality.name: Records(self.raws)}, self.targets, self.names)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class Listing:
         names: as in :class:`Examples`.
         labels: n, or n × k numbers; strings, numbers, lists of either, None or NaN where missing.
         classes: names the data give to integer labels, if any.
-        given: n strings, ``train``, ``val``, ``test`` or empty (left out): the split on disk. None: there is none.
+        split_names: n strings, ``train``, ``val``, ``test`` or empty (left out): the split of each example on disk.
+            None: there is none.
         folds: n values, or None.
         groups: n values, or None.
         description: all of the above as a description that finds it again.
@@ -155,7 +156,7 @@ class Listing:
     labels: np.ndarray
     description: DataConfig
     classes: tuple[str, ...] | None = None
-    given: np.ndarray | None = None
+    split_names: np.ndarray | None = None
     folds: np.ndarray | None = None
     groups: np.ndarray | None = None
     warnings: tuple[str, ...] = ()

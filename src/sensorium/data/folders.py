@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..modalities import KINDS
-from .description import UNLABELLED, DataConfig, InputConfig, TaskName, in_split_order
+from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
-from .recognise import SPLIT_WORDS, any_sound, check_kind, is_hidden, kind_of_suffix, visible_folders
+from .recognise import SPLIT_WORDS, any_sound, check_kind, is_hidden, kind_of_suffix, needs_labels, visible_folders
 
 _FILM = InputConfig(kind="video")
 
@@ -47,21 +47,21 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     ]
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
-    given_inputs = description.inputs or {}
-    labels = {name: config for name, config in given_inputs.items() if config.kind == "label"}
-    inputs = {name: config for name, config in given_inputs.items() if name not in labels}
+    described_inputs = description.inputs or {}
+    labels = {name: config for name, config in described_inputs.items() if config.kind == "label"}
+    inputs = {name: config for name, config in described_inputs.items() if name not in labels}
     inputs = inputs or _together([path for _, _, path in found])
     several = len(inputs) > 1
     if several:
         inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
     else:
-        name, given = next(iter(inputs.items()), (None, InputConfig()))
-        kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], given)
-        inputs = {name or kind: replace(given, kind=kind)}
+        name, described = next(iter(inputs.items()), (None, InputConfig()))
+        kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], described)
+        inputs = {name or kind: replace(described, kind=kind)}
         examples = {
             path: {name or kind: path}
             for _, _, path in found
-            if path.suffix.lower() in kept and fnmatch(path.name, given.files or "*")
+            if path.suffix.lower() in kept and fnmatch(path.name, described.files or "*")
         }
     inputs = {**inputs, **labels}
     places = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
@@ -74,7 +74,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         },
         names=[_called(root, key, signals) for key, signals in examples.items()],
         labels=np.array([places[key][1] for key in examples], dtype=object),
-        given=split_of_each if split_of_each.any() else None,
+        split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
     )
@@ -137,11 +137,11 @@ def _together(paths: list[Path]) -> dict[str, InputConfig]:
 
 
 def _several(
-    root: Path, paths: list[Path], given: Mapping[str, InputConfig]
+    root: Path, paths: list[Path], described: Mapping[str, InputConfig]
 ) -> tuple[dict[str, InputConfig], dict[Path, dict[str, Path]], tuple[str, ...]]:
     """Inputs with their kinds, the files of each example, and warnings about those that are left out."""
     inputs = {}
-    for name, config in given.items():
+    for name, config in described.items():
         kinds = {kind_of_suffix(path.suffix) for path in paths if config.files and fnmatch(path.name, config.files)}
         guess = name if config.files is None else kinds.pop() if len(kinds) == 1 else None
         if config.kind is None and guess not in KINDS:
@@ -202,7 +202,7 @@ def _holds_signals(folder: Path) -> bool:
 
 
 def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None) -> Iterator[tuple[str, Path]]:
-    if task in UNLABELLED:  # a folder may be its label, and need not
+    if not needs_labels(task):  # files may lie in class folders, or not
         return ((next(iter(path.relative_to(folder).parts[:-1]), ""), path) for path in walk(folder))
     labels = visible_folders(folder)
     if not labels:
@@ -213,17 +213,17 @@ def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None)
     return ((label, path) for label in labels for path in walk(folder / label))
 
 
-def _of_one_kind(root: Path, paths: list[Path], given: InputConfig) -> tuple[str, set[str], tuple[str, ...]]:
+def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple[str, set[str], tuple[str, ...]]:
     """The kind of the files, the suffixes that count, and warnings about the files that do not."""
-    if given.files is not None:
-        paths = [path for path in paths if fnmatch(path.name, given.files)]
+    if described.files is not None:
+        paths = [path for path in paths if fnmatch(path.name, described.files)]
     first = {path.suffix.lower(): path for path in reversed(paths)}
     counts = Counter(path.suffix.lower() for path in paths)
     kind: str | None
-    if given.kind is not None:
-        kind = check_kind(given.kind)
+    if described.kind is not None:
+        kind = check_kind(described.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
-        known = {suffix for suffix in counts if given.files is not None or kind_of_suffix(suffix) == kind}
+        known = {suffix for suffix in counts if described.files is not None or kind_of_suffix(suffix) == kind}
         if kind == "audio" and not known:
             known = {suffix for suffix in counts if kind_of_suffix(suffix) == "video"}  # the sound of films
     else:

@@ -85,7 +85,7 @@ def list_pairs(root: Path, description: DataConfig) -> Listing:
         raws={"pair": [pair.raw for _, pair in found]},
         names=[relative(root, pair.name) for _, pair in found],
         labels=np.zeros(len(found)),
-        given=np.array([split for split, _ in found]) if splits else None,
+        split_names=np.array([split for split, _ in found]) if splits else None,
         groups=np.array(scenes) if len(set(scenes)) < len(scenes) else None,
         description=replace(description, layout="pairs", inputs=INPUTS, splits=splits),
     )

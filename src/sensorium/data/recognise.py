@@ -10,7 +10,8 @@ from pathlib import Path
 from ..codecs.containers import has_sound
 from ..errors import InputError, did_you_mean
 from ..modalities import KINDS
-from .description import DataConfig
+from ..tasks import TASKS
+from .description import NO_LABELS, DataConfig, TaskName
 
 SPLIT_WORDS = {
     "train": "train",
@@ -104,6 +105,19 @@ def check_kind(kind: str) -> str:
     if kind not in KINDS:
         raise InputError(f"kind {kind!r}: there is no such kind of signal; {did_you_mean(kind, KINDS)}")
     return kind
+
+
+def check_task(task: TaskName) -> TaskName:
+    """``task``, if a description of data may name it: one that is learned of labels or of pairs, or ``none``."""
+    known = [NO_LABELS, *(name for name, kind in TASKS.items() if not kind.self_supervised)]
+    if task not in known:
+        raise InputError(f"task {task!r}: there is no such task of labelled data; {did_you_mean(task, known)}")
+    return task
+
+
+def needs_labels(task: TaskName | None) -> bool:
+    """Whether a task is learned of labels; None, a task that is still to be recognised, is."""
+    return task is None or (task != NO_LABELS and TASKS[task].label_type is not None)
 
 
 def input_names(kinds: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ class Samples:
     __getitem__ = batch
 
 
-def decode(
+def load_samples(
     examples: Examples,
     modalities: Sequence[Modality],
     *,

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..modalities.base import Modality
 from . import array_files, tables
 from .description import DataConfig, InputConfig
-from .examples import Examples, Lines, Rows
+from .examples import Examples, Records, Selection
 from .folders import by_stem
 from .pairs import open_pairs
 from .recognise import kind_of_suffix
@@ -62,7 +62,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
         else:
             raws.append([file])
             names.append(str(file))
-    return Examples({modality.name: Rows(raws)}, None, names)
+    return Examples({modality.name: Selection(raws)}, None, names)
 
 
 def _of_several(files: Sequence[Path], modality: Modality, description: DataConfig) -> Examples:
@@ -91,8 +91,8 @@ def _of_several(files: Sequence[Path], modality: Modality, description: DataConf
                 [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()],
             )
         ]
-    raws = {name: Rows([part[name] for part, _ in parts]) for name in inputs}
-    return Examples(raws, None, [name for _, names in parts for name in names]).given_to(modality)
+    raws = {name: Selection([part[name] for part, _ in parts]) for name in inputs}
+    return Examples(raws, None, [name for _, names in parts for name in names]).for_modality(modality)
 
 
 def _rows(
@@ -113,10 +113,10 @@ def _rows(
     return raws, names
 
 
-def _lines(file: Path, modality: Modality) -> Lines:
+def _lines(file: Path, modality: Modality) -> Records:
     table = tables.read_table(file)
     known = [column.name for column in modality.config.columns if column.name in table.column_names]
     if not known:
         wanted = ", ".join(column.name for column in modality.config.columns[:5])
         raise InputError(f"{file}: none of its columns is one that the model reads ({wanted}, …); name another file")
-    return Lines({name: table[name].to_pylist() for name in known})
+    return Records({name: table[name].to_pylist() for name in known})

@@ -9,15 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..tasks import TASKS
 from . import array_files, tables
 from .array_files import list_arrays
 from .audioset import is_segments, list_audioset
-from .description import FILE_NAME, UNLABELLED, DataConfig, LayoutName, TargetConfig, TaskName, find_description
+from .description import (
+    FILE_NAME,
+    NO_LABELS,
+    DataConfig,
+    InputConfig,
+    LayoutName,
+    TargetConfig,
+    TaskName,
+    find_description,
+)
 from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import class_names, read_names, visible_files
+from .recognise import check_task, class_names, needs_labels, read_names, visible_files
 from .roles import has_named_target
 from .splits import assign
 from .tables import list_table, read_table
@@ -29,7 +39,9 @@ _SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
     "arrays": array_files.SUFFIXES,
     "table": tables.SUFFIXES,
 }
-_MANY_LISTED = 5
+_MOST_LISTED = 5  # classes in a warning
+LABEL = "label"  # the kind and the name of the signal that labels become
+TASK_OF_PAIRS = "flow"  # where the data are frames and flow
 
 
 @dataclass(frozen=True)
@@ -55,20 +67,25 @@ class Source:
     warnings: tuple[str, ...]
 
     def only(self, names: Collection[str]) -> Source:
-        """The same data with some of its signals alone, by name."""
+        """The same data with only the signals of these names."""
         if set(names) == set(self.kinds):
             return self
         inputs = {name: config for name, config in (self.description.inputs or {}).items() if name in names}
         splits = {
-            split: replace(some, raws={name: raws for name, raws in some.raws.items() if name in names})
-            for split, some in self.splits.items()
+            split: replace(part, raws={name: raws for name, raws in part.raws.items() if name in names})
+            for split, part in self.splits.items()
         }
         kinds = {name: kind for name, kind in self.kinds.items() if name in names}
         return replace(self, kinds=kinds, splits=splits, description=replace(self.description, inputs=inputs))
 
 
 def open_source(
-    path: Path, *, description: DataConfig | None = None, fold: int | str | None = None, seed: int = 0
+    path: Path,
+    *,
+    description: DataConfig | None = None,
+    fold: int | str | None = None,
+    seed: int = 0,
+    labels_as_signal: bool = False,
 ) -> Source:
     """Find the examples of a data set: class folders, tables, arrays, ``.ts`` series or pairs of frames; nothing is
     decoded.
@@ -78,6 +95,7 @@ def open_source(
         description: what cannot be guessed; None: the ``dataset.yaml`` in the folder, if there is one.
         fold: the fold to test on, for data with folds.
         seed: of the splits that are drawn here.
+        labels_as_signal: whether the labels become one more signal of each example, where the data has any.
 
     Raises:
         InputError: there is nothing to learn from, with the place and the cure.
@@ -92,11 +110,11 @@ def open_source(
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)
-        listing = _as_frames(listing) if task == "flow" else listing
+        listing = _read_as(listing, task)
         splits = assign(
             len(listing.names),
-            given=listing.given,
-            strata=targets if task == "classify" else None,
+            on_disk=listing.split_names,
+            strata=targets if _is_class(task) else None,
             groups=listing.groups,
             folds=listing.folds,
             fold=fold,
@@ -104,9 +122,9 @@ def open_source(
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    everything = Examples(listing.raws, targets, listing.names)
-    parts = {name: everything.select(indices) for name, indices in splits.indices.items()}
-    leaks = find_leaks(parts) if set(listing.kinds.values()) != {"table"} else ()
+    leaks = find_leaks(_parts(listing, targets, splits.indices)) if set(listing.kinds.values()) != {"table"} else ()
+    listing = _with_labels(listing) if labels_as_signal else listing
+    parts = _parts(listing, targets, splits.indices)
     target = replace(listing.description.target, task=task, classes=classes or None)
     return Source(
         path=path,
@@ -119,6 +137,12 @@ def open_source(
     )
 
 
+def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.ndarray]) -> dict[str, Examples]:
+    """The examples of each split."""
+    everything = Examples(listing.raws, targets, listing.names)
+    return {split: everything.select(chosen) for split, chosen in indices.items()}
+
+
 def list_path(path: Path, description: DataConfig) -> Listing:
     """What a folder or file holds, before targets are encoded and splits are drawn."""
     if path.is_file():
@@ -128,20 +152,10 @@ def list_path(path: Path, description: DataConfig) -> Listing:
         if (path / "data").is_dir():
             files += visible_files(path / "data")
     layout = description.layout or _layout(path, files, description)
-    if layout == "folders":
-        return list_folders(root, description)
-    if layout == "audioset":
-        return list_audioset(root, files, description)
-    if layout == "pairs":
-        return list_pairs(root, description)
-    if not any(file.suffix.lower() in _SUFFIXES[layout] for file in files):
-        raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(_SUFFIXES[layout])}")
-    readers: dict[str, Callable[[Path, list[Path], DataConfig], Listing]] = {
-        "ts": list_ts,
-        "arrays": list_arrays,
-        "table": list_table,
-    }
-    return readers[layout](root, files, description)
+    suffixes = _SUFFIXES.get(layout, ())
+    if suffixes and not any(file.suffix.lower() in suffixes for file in files):
+        raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
+    return _LAYOUTS[layout](root, files, description)
 
 
 def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
@@ -157,7 +171,9 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     speaks_of_columns = any(roles) or any(config.column for config in inputs)
     if any(config.files for config in inputs):
         return "folders"
-    if not speaks_of_columns and description.target.task in (None, "flow") and path.is_dir() and has_pairs(path):
+    task = description.target.task
+    may_be_pairs = task is None or (task != NO_LABELS and not needs_labels(task))
+    if not speaks_of_columns and may_be_pairs and path.is_dir() and has_pairs(path):
         return "pairs"
     if not speaks_of_columns and path.is_dir() and has_class_folders(path):
         knows = "table" in present and _knows_labels(files)
@@ -183,36 +199,65 @@ def _knows_labels(files: list[Path]) -> bool:
 
 def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, tuple[str, ...]]:
     """Where only ``train`` and ``val`` were found, ``val`` is what scores are reported on: our ``test``."""
-    given = listing.given
-    if description.splits is not None or given is None or set(given.tolist()) - {""} != {"train", "val"}:
+    names = listing.split_names
+    if description.splits is not None or names is None or set(names.tolist()) - {""} != {"train", "val"}:
         return listing, ()
     splits = dict(listing.description.splits or {})
     splits["test"] = splits.pop("val")
     renamed = replace(
         listing,
-        given=np.where(given == "val", "test", given),
+        split_names=np.where(names == "val", "test", names),
         description=replace(listing.description, splits=splits),
     )
     return renamed, ("there is no test split: the given val split is the test split",)
 
 
 def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskName, tuple[str, ...], np.ndarray | None]:
-    """The task, the classes, and the targets; of data that are learned without labels there are none."""
-    task = target.task or ("flow" if listing.description.layout == "pairs" else None)
-    if task in UNLABELLED:
+    """The task, the classes and the targets. A task that needs no labels has no classes and no targets."""
+    pairs = listing.description.layout == "pairs"
+    task = check_task(target.task) if target.task else TASK_OF_PAIRS if pairs else None
+    if task is not None and not needs_labels(task):
         return task, (), None
-    if listing.description.layout == "pairs":
+    if pairs:
         raise InputError(f"frames and flow have nothing to {task}; leave the task out")
     return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
 
 
-def _as_frames(listing: Listing) -> Listing:
-    """Pictures as frames, of which the task makes pairs."""
-    (name, kind), *others = listing.kinds.items()
-    if others or kind not in ("pair", "image"):
-        told = " and ".join(listing.kinds.values())
-        raise InputError(f"flow is learned of pairs of frames or of pictures, this is {told}; name another task")
-    return replace(listing, kinds={"pair": "pair"}, raws={"pair": listing.raws[name]})
+def _is_class(task: TaskName) -> bool:
+    """Whether every example has one class."""
+    return task != NO_LABELS and TASKS[task].label_type == "class"
+
+
+def _read_as(listing: Listing, task: TaskName) -> Listing:
+    """The signals as the task reads them, such as pictures as frames; one that is read as another kind is named
+    after it."""
+    if task == NO_LABELS:
+        return listing
+    kinds = TASKS[task].input_kinds(listing.kinds)
+    names = {name: name if kinds[name] == kind else kinds[name] for name, kind in listing.kinds.items()}
+    return replace(
+        listing,
+        kinds={names[name]: kind for name, kind in kinds.items()},
+        raws={names[name]: raws for name, raws in listing.raws.items()},
+    )
+
+
+def _with_labels(listing: Listing) -> Listing:
+    """The labels as one more signal, where there are any and none of the signals is the label: the name of a film's
+    class folder, or what stands in the column of a table that would be the target otherwise."""
+    described = listing.description
+    column = described.target.column
+    has_labels = described.layout == "folders" or (described.layout == "table" and isinstance(column, str))
+    labels = [label if label is not None and label != "" else None for label in listing.labels.tolist()]
+    if not has_labels or LABEL in listing.kinds.values() or all(label is None for label in labels):
+        return listing
+    inputs = {**(described.inputs or {}), LABEL: InputConfig(kind=LABEL, column=column)}
+    return replace(
+        listing,
+        kinds={**listing.kinds, LABEL: LABEL},
+        raws={**listing.raws, LABEL: labels},
+        description=replace(described, inputs=inputs),
+    )
 
 
 def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, ...] | None:
@@ -228,13 +273,23 @@ def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, .
     return names if names and int(listing.labels.max()) <= len(names) else None
 
 
-def _unseen(task: str, classes: tuple[str, ...], parts: dict[str, Examples]) -> tuple[str, ...]:
+def _unseen(task: TaskName, classes: tuple[str, ...], parts: dict[str, Examples]) -> tuple[str, ...]:
     """A warning about classes that are tested but never trained."""
-    if task != "classify":
+    if not _is_class(task):
         return ()
     seen = {name: set(np.unique(part.targets).tolist()) for name, part in parts.items() if part.targets is not None}
-    missing = [classes[place] for place in sorted(seen["test"] - seen["train"])]
+    missing = [classes[number] for number in sorted(seen["test"] - seen["train"])]
     if not missing:
         return ()
-    some = ", ".join(missing[:_MANY_LISTED]) + (", …" if len(missing) > _MANY_LISTED else "")
-    return (f"{len(missing)} classes are in test but never in train, so they cannot be learned: {some}",)
+    listed = ", ".join(missing[:_MOST_LISTED]) + (", …" if len(missing) > _MOST_LISTED else "")
+    return (f"{len(missing)} classes are in test but never in train, so they cannot be learned: {listed}",)
+
+
+_LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = {
+    "folders": lambda root, _, description: list_folders(root, description),
+    "table": list_table,
+    "arrays": list_arrays,
+    "ts": list_ts,
+    "audioset": list_audioset,
+    "pairs": lambda root, _, description: list_pairs(root, description),
+}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from natsort import natsorted
 
 from ..errors import InputError
-from .targets import in_order
 
 TEST_FRACTION = 0.2
 VAL_FRACTION = 0.1
@@ -25,7 +25,7 @@ class Splits:
 def assign(
     count: int,
     *,
-    given: np.ndarray | None = None,
+    on_disk: np.ndarray | None = None,
     strata: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     folds: np.ndarray | None = None,
@@ -34,11 +34,12 @@ def assign(
 ) -> Splits:
     """Which of ``count`` examples are ``train``, ``val`` and ``test``.
 
-    A named fold is the test split. Otherwise the given splits stand; without any, the last fold is the test split, or,
-    without folds, 20 % of the examples. Where no ``val`` is given, 10 % of at least 500 training examples become it.
+    A named fold is the test split. Otherwise the splits on disk are kept; without any, the last fold is the test split,
+    or, without folds, 20 % of the examples. Where there is no ``val`` and there are at least 500 training examples,
+    10 % of them become it.
 
     Args:
-        given: n strings, ``train``, ``val``, ``test`` or empty: the examples in none of them.
+        on_disk: n strings, ``train``, ``val``, ``test`` or empty: the examples in none of them.
         strata: n integers; every split has about the same share of each.
         groups: n values; examples of one group stay together.
         folds: n values.
@@ -49,11 +50,11 @@ def assign(
     """
     everything = np.arange(count)
     warnings: list[str] = []
-    if fold is not None or (given is None and folds is not None):
+    if fold is not None or (on_disk is None and folds is not None):
         if folds is None:
             raise InputError(f"fold {fold}: these data have no folds; name their column as `fold` in dataset.yaml")
         words = folds.astype(str)
-        known = in_order(set(words.tolist()))
+        known = natsorted(np.unique(words).tolist())
         if fold is None:
             fold = known[-1]
             warnings.append(f"the data have {len(known)} folds: fold {fold} is the test split; choose with --fold")
@@ -61,8 +62,8 @@ def assign(
             raise InputError(f"fold {fold}: there is no such fold; there are {', '.join(known)}")
         test = words == str(fold)
         indices = {"train": everything[~test], "test": everything[test]}
-    elif given is not None:
-        indices = {name: everything[given == name] for name in ("train", "val", "test") if (given == name).any()}
+    elif on_disk is not None:
+        indices = {name: everything[on_disk == name] for name in ("train", "val", "test") if (on_disk == name).any()}
     else:
         indices = {"train": everything}
     if not len(indices.get("train", ())):
@@ -74,7 +75,7 @@ def assign(
     if groups is not None:
         torn = set(groups[indices["train"]].tolist()) & set(groups[indices["test"]].tolist())
         if torn:
-            example = in_order(map(str, torn))[0]
+            example = natsorted(sorted(map(str, torn)))[0]
             warnings.append(
                 f"{len(torn)} groups are in train and in test, for example {example!r}: scores will be too good"
             )

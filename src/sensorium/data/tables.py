@@ -16,7 +16,7 @@ import pyarrow.parquet
 from ..errors import InputError, did_you_mean
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
-from .examples import Lines, Listing
+from .examples import Listing, Records
 from .recognise import SPLIT_WORDS, check_kind, files_by_split
 from .roles import find_roles
 
@@ -33,7 +33,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     table, counted, warnings = _joined(parts, description.target)
     first = counted[0][1]
     described, left_out = find_roles(table, first.parent, str(first), description)
-    splits, given = _splits(table, counted, described)
+    splits, split_names = _splits(table, counted, described)
     names = [f"{path.name} row {row}" for _, path, count in counted for row in range(1, count + 1)]
     inputs = described.inputs or {}
     return Listing(
@@ -44,7 +44,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
         names=names,
         labels=_labels(table, described.target),
         classes=_class_names(table, described.target),
-        given=given,
+        split_names=split_names,
         folds=to_numpy(table[described.fold]) if described.fold else None,
         groups=to_numpy(table[described.group]) if described.group else None,
         description=replace(described, layout="table", splits=splits),
@@ -122,9 +122,9 @@ def _splits(
 ) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
     """What each split is called here, and the split of each row."""
     if described.split is None:
-        given = np.array([split for split, _, count in parts for _ in range(count)])
+        split_names = np.array([split for split, _, count in parts for _ in range(count)])
         splits = described.splits or in_split_order({split: path.name for split, path, _ in parts})
-        return splits, given if given.any() else None
+        return splits, split_names if split_names.any() else None
     values = [str(value) for value in table[described.split].to_pylist()]
     known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
     splits = described.splits or in_split_order(known)
@@ -146,7 +146,7 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
     """
     if config.kind == "table":
         columns = (config.column,) if isinstance(config.column, str) else config.column or ()
-        return Lines({name: table[name].to_pylist() for name in columns})
+        return Records({name: table[name].to_pylist() for name in columns})
     column = table[config.column]
     if column.null_count and alone:
         row = int(np.argmax(column.is_null().to_numpy()))

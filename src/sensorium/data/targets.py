@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
+from natsort import natsorted
 
 from ..errors import InputError, did_you_mean
+from ..tasks import TASKS
 from .description import TaskName
 
-_FEW = 20  # so many different numbers may still be classes
+LabelType: TypeAlias = Literal["class", "tags", "numbers"]
+
+# The task that is learned where nothing but the labels says so.
+TASK_OF_LABELS: dict[LabelType, TaskName] = {"class": "classify", "tags": "tag", "numbers": "regress"}
+
+_FEW = 20  # up to this many different numbers may be classes
 
 
 def encode(
@@ -38,12 +45,13 @@ def encode(
     ('classify', ('cat', 'dog'), array([1, 0, 1]))
     """
     _check_present(labels, names)
-    task = task or _task(labels)
-    if task == "regress":
+    task = task or TASK_OF_LABELS[_label_type(labels)]
+    label_type = TASKS[task].label_type
+    if label_type == "numbers":
         numbers = _numbers(labels, names)
-        return task, classes or tuple(f"value {place}" for place in range(1, numbers.shape[1] + 1)), numbers
-    if task == "tag":
-        return _tags(labels, names, classes)
+        return task, classes or tuple(f"value {column}" for column in range(1, numbers.shape[1] + 1)), numbers
+    if label_type == "tags":
+        return task, *_tags(labels, names, classes)
     if labels.ndim == 2:
         labels = labels.argmax(axis=1)
     if labels.dtype.kind == "f":
@@ -51,34 +59,22 @@ def encode(
     found, targets = np.unique(labels.astype(str), return_inverse=True)
     if len(found) < 2:
         raise InputError(f"there is only one class, {str(found[0])!r}; a classifier needs at least two")
-    order = in_order(found.tolist())
+    order = natsorted(found.tolist())
     if classes is None:
-        return task, tuple(order), _places(found, order)[targets]
+        return task, tuple(order), _class_numbers(found, order)[targets]
     if labels.dtype.kind in "iu" and not set(order) <= set(classes):
         return task, classes, _numbered(labels.astype(np.int64), names, len(classes))
     unknown = next((name for name in order if name not in classes), None)
     if unknown is not None:
         where = names[int(np.flatnonzero(targets == found.tolist().index(unknown))[0])]
         raise InputError(f"{where}: {unknown!r} is not among the classes; {did_you_mean(unknown, classes)}")
-    return task, classes, _places(found, classes)[targets]
+    return task, classes, _class_numbers(found, classes)[targets]
 
 
-def in_order(words: Iterable[str]) -> list[str]:
-    """Words in the order people expect: numbers in them by value.
-
-    >>> in_order(["b", "10", "9", "a"])
-    ['9', '10', 'a', 'b']
-    """
-    return sorted(words, key=lambda word: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in _pieces(word)])
-
-
-def _pieces(word: str) -> list[str]:
-    return [piece for piece in re.split(r"(\d+)", word) if piece]
-
-
-def _places(found: np.ndarray, order: Sequence[str]) -> np.ndarray:
-    place = {name: number for number, name in enumerate(order)}
-    return np.array([place[name] for name in found.tolist()], dtype=np.int64)
+def _class_numbers(found: np.ndarray, order: Sequence[str]) -> np.ndarray:
+    """The number that each class has in ``order``."""
+    numbers = {name: number for number, name in enumerate(order)}
+    return np.array([numbers[name] for name in found.tolist()], dtype=np.int64)
 
 
 def _numbered(labels: np.ndarray, names: Sequence[str], count: int) -> np.ndarray:
@@ -104,18 +100,19 @@ def _check_present(labels: np.ndarray, names: Sequence[str]) -> None:
         raise InputError(f"{names[row]}: the label is missing; fill it in or remove the row")
 
 
-def _task(labels: np.ndarray) -> TaskName:
+def _label_type(labels: np.ndarray) -> LabelType:
+    """What the labels look like: numbers with many different values, lists of tags, or classes."""
     if labels.ndim == 2:
         if labels.dtype.kind not in "biu" or not np.isin(labels, (0, 1)).all():
-            return "regress"
-        return "classify" if (labels.sum(axis=1) == 1).all() else "tag"
+            return "numbers"
+        return "class" if (labels.sum(axis=1) == 1).all() else "tags"
     if labels.dtype.kind == "O":
-        return "tag" if isinstance(labels[0], list) else "classify"
+        return "tags" if isinstance(labels[0], list) else "class"
     if labels.dtype.kind == "f":
-        return "regress" if len(np.unique(labels)) > min(_FEW, len(labels) / 2) else "classify"
+        return "numbers" if len(np.unique(labels)) > min(_FEW, len(labels) / 2) else "class"
     if labels.dtype.kind in "iu":
-        return "regress" if len(np.unique(labels)) > max(_FEW, len(labels) / 10) else "classify"
-    return "classify"
+        return "numbers" if len(np.unique(labels)) > max(_FEW, len(labels) / 10) else "class"
+    return "class"
 
 
 def _numbers(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -131,25 +128,26 @@ def _numbers(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 def _tags(
     labels: np.ndarray, names: Sequence[str], classes: tuple[str, ...] | None
-) -> tuple[TaskName, tuple[str, ...], np.ndarray]:
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the tags, and for each example and tag 1 where the example has it."""
     if labels.ndim == 2:
-        names_of_columns = classes or tuple(str(place) for place in range(labels.shape[1]))
-        return "tag", names_of_columns, labels.astype(np.float32)
-    rows = [_words(label) for label in labels.tolist()]
+        return classes or tuple(str(column) for column in range(labels.shape[1])), labels.astype(np.float32)
+    tags_of_examples = [_tags_of(label) for label in labels.tolist()]
     if classes is None:
-        classes = tuple(in_order({word for row in rows for word in row}))
-    place = {name: number for number, name in enumerate(classes)}
-    targets = np.zeros((len(rows), len(classes)), dtype=np.float32)
-    for number, row in enumerate(rows):
-        for word in row:
-            if word not in place:
-                raise InputError(f"{names[number]}: {word!r} is not among the classes; {did_you_mean(word, classes)}")
-            targets[number, place[word]] = 1
-    return "tag", classes, targets
+        classes = tuple(natsorted(sorted({tag for tags in tags_of_examples for tag in tags})))
+    columns = {tag: column for column, tag in enumerate(classes)}
+    targets = np.zeros((len(tags_of_examples), len(classes)), dtype=np.float32)
+    for number, tags in enumerate(tags_of_examples):
+        for tag in tags:
+            if tag not in columns:
+                raise InputError(f"{names[number]}: {tag!r} is not among the classes; {did_you_mean(tag, classes)}")
+            targets[number, columns[tag]] = 1
+    return classes, targets
 
 
-def _words(label: object) -> list[str]:
+def _tags_of(label: object) -> list[str]:
+    """The tags of one example: a list of them, or a string with ``;``, ``|`` or ``,`` between them."""
     if isinstance(label, list):
-        return [str(word) for word in label]
+        return [str(tag) for tag in label]
     separator = next((mark for mark in ";|," if mark in str(label)), ";")
-    return [word.strip() for word in str(label).split(separator) if word.strip()]
+    return [tag.strip() for tag in str(label).split(separator) if tag.strip()]

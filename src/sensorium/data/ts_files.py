@@ -25,7 +25,7 @@ def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listi
     series: list[np.ndarray] = []
     labels: list[str] = []
     names: list[str] = []
-    given: list[str] = []
+    split_names: list[str] = []
     numeric = False
     for split, path in parts:
         file = decode_ts(path)
@@ -33,14 +33,14 @@ def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listi
         series += file.series
         labels += file.labels
         names += [f"{path.name} series {number}" for number in range(1, len(file.series) + 1)]
-        given += [split] * len(file.series)
+        split_names += [split] * len(file.series)
     name, config = next(iter((description.inputs or {}).items()), ("series", InputConfig(kind="series")))
     return Listing(
         kinds={name: check_kind(config.kind or "series")},
         raws={name: series},
         names=names,
         labels=_numbers(labels, parts) if numeric else np.array(labels, dtype=object),
-        given=np.array(given) if any(given) else None,
+        split_names=np.array(split_names) if any(split_names) else None,
         description=replace(
             description,
             layout="ts",

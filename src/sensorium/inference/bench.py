@@ -1,13 +1,23 @@
-"""How long this project's own ways to compute a read take here, in time and memory: ``sensorium bench``."""
+"""How long cross-attention and the whole model take here by each attention path, and in how much memory.
+
+``sensorium bench`` measures every contender in a process of its own. Contenders take turns over several rounds, so that
+a busy spell of the machine slows all of them; the result is the median. benchmarks/peers.py measures other libraries in
+the same way.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import statistics
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import get_args
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,40 +26,77 @@ from ..errors import InputError
 from ..modalities import Modality, build_modality
 from ..models import presets
 from ..models.perceiver import Perceiver, PerceiverConfig
-from ..nn import Encoder, EncoderConfig
-from ..nn.attention import Block
-from ..nn.ops import compiled_name
-from ..nn.rows import Path as ReadPath
-from ..nn.rows import Rows, reading
-from .environment import processor_name, structured_read, versions
-from .measuring import Cost, Job, Precision, Result, Stage, Work, measured_apart, race, refusal, serve
+from ..nn import AttentionPath, Encoder, EncoderConfig, attention_path
+from .costs import Cost, encoder_cost
+from .environment import free_memory, processor_name, product_rate, structured_attention, versions
 
-WHAT = ("read", "model")
-READ: tuple[ReadPath, ...] = ("projected", "folded", "structured")
-# Of the whole model: path, precision, checkpointing (of a step).
-MODEL: tuple[tuple[ReadPath, Precision, bool], ...] = (
-    ("projected", "float32", False),
-    ("auto", "float32", False),
-    ("auto", "bfloat16", False),
-    ("auto", "float32", True),
-    ("auto", "bfloat16", True),
-)
-WARM = 16  # the side of the picture that a model warms up on: a large one makes nothing warmer
+Stage = Literal["forward", "step"]
+PATHS: dict[str, tuple[AttentionPath, ...]] = {
+    "attention": ("projected", "absorbed", "structured"),
+    "model": ("projected", "auto"),
+}
+MIN_SECONDS = 5.0  # of repetitions in one process
+MAX_REPETITIONS = 20
+MEMORY_SHARE = 0.8  # of the free memory that a job may be expected to fill
+LIMIT_SECONDS = 300.0  # that one measurement may take
+WARM_UP_SIZE = 16  # side of the picture that warms up: a large one makes nothing warmer
 
 
 @dataclass(frozen=True)
-class Product:
-    """``count`` times ``batch`` matrix products, rows × inner by inner × columns."""
+class Job:
+    """One thing to measure.
 
-    count: int
-    batch: int
-    rows: int
-    inner: int
-    columns: int
+    Attributes:
+        what: ``attention`` (one cross-attend without latent transformer) or ``model``.
+        contender: an attention path, or the name of another library.
+        size: side of the picture in pixels.
+        stage: ``forward``, or ``step``: forward and backward pass, without the optimizer.
+        batch: pictures at a time.
+        model: a preset's name, or the path of a YAML file with a model's configuration.
+    """
+
+    what: str
+    contender: str
+    size: int
+    stage: Stage
+    batch: int = 1
+    model: str = "perceiver-imagenet"
 
     @property
-    def flop(self) -> float:
-        return 2.0 * self.count * self.batch * self.rows * self.inner * self.columns
+    def title(self) -> str:
+        """What all contenders have in common, in words."""
+        batch = f"{self.batch} of " if self.batch > 1 else ""
+        return f"{self.what}, {batch}{self.size} × {self.size}, {self.stage}"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the process of a job runs: ``warm_up`` once, ``run`` repeatedly, and at the end ``check``: the relative
+    difference of the output from an expected one (None: nothing to compare)."""
+
+    run: Callable[[], object]
+    warm_up: Callable[[], object]
+    check: Callable[[], float] | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Median seconds of one run, peak bytes of the process, how many of them came after the warm-up (``growth``), and
+    the relative difference of the output, if it was compared."""
+
+    seconds: float
+    peak: int
+    growth: int
+    difference: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A job with its medians over all rounds, or with the reason why there are none."""
+
+    job: Job
+    measured: Measurement | None
+    reason: str = ""
 
 
 def compare(
@@ -57,50 +104,45 @@ def compare(
     *,
     rounds: int = 2,
     batch: int = 1,
-    what: Sequence[str] = WHAT,
+    what: Sequence[str] = tuple(PATHS),
     model: str = "perceiver-imagenet",
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
-    """Time one read at each size, and the whole model at the largest one, each way beside projected float32 reads.
+    """Time one cross-attend at each size and the whole model at the largest one, by every path.
 
     Args:
-        sizes: sides of the picture.
-        rounds: how often each contender has its turn.
-        batch: examples at a time.
-        what: ``read``, ``model`` or both.
+        sizes: sides of the picture in pixels.
+        rounds: turns of each path.
+        batch: pictures at a time.
+        what: ``attention``, ``model`` or both.
         model: a preset's name, or the path of a YAML file with a model's configuration.
-        tell: hears of the progress, a line at a time.
+        tell: receives the progress, a line at a time.
 
     Raises:
-        InputError: no such size, batch, number of rounds or model.
+        InputError: a size, batch, number of rounds or model that cannot be measured.
     """
-    check(sizes, rounds=rounds)
-    if not what or not set(what) <= set(WHAT):
-        raise InputError(f"--what {','.join(what)}: use {' or '.join(WHAT)} or both, with a comma between them")
+    check_options(sizes, rounds=rounds)
+    if not what or not set(what) <= set(PATHS):
+        raise InputError(f"--what {','.join(what)}: use {' or '.join(PATHS)} or both, with a comma between them")
     if batch < 1:
         raise InputError(f"--batch {batch}: use at least 1")
-    stages: tuple[Stage, ...] = get_args(Stage)
+    settings = [("attention", size) for size in sizes] + [("model", max(sizes))]
     groups = [
-        [Job("read", path, size, stage, batch, model=model) for path in READ] for size in sizes for stage in stages
-    ] + [
-        [
-            Job("model", path, max(sizes), stage, batch, precision, checkpointing, model)
-            for path, precision, checkpointing in MODEL
-            if stage == "step" or not checkpointing
-        ]
-        for stage in stages
+        [Job(name, path, size, stage, batch, model) for path in PATHS[name]]
+        for name, size in settings
+        if name in what
+        for stage in get_args(Stage)
     ]
-    groups = [group for group in groups if group[0].what in what]
     results: list[Result] = []
     for number, group in enumerate(groups, 1):
         tell(f"{number} of {len(groups)}: {group[0].title}")
         results += race(
-            group, rounds=rounds, measured_by=measured_apart, refused=lambda job: refusal(cost(job)), tell=tell
+            group, rounds=rounds, measured_by=measure_apart, refused=lambda job: refusal(cost(job)), tell=tell
         )
     return results
 
 
-def check(sizes: Sequence[int], *, rounds: int) -> None:
+def check_options(sizes: Sequence[int], *, rounds: int) -> None:
     """Refuse what cannot be measured."""
     if not sizes or min(sizes) < 1:
         raise InputError(f"--sizes {','.join(map(str, sizes))}: name sides of pictures in pixels, such as 64,224")
@@ -108,10 +150,10 @@ def check(sizes: Sequence[int], *, rounds: int) -> None:
         raise InputError(f"--rounds {rounds}: use at least 1")
 
 
-def read_sizes(text: str) -> tuple[int, ...]:
-    """The sizes in ``224,64``, smallest first.
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """The sizes in a text, smallest first.
 
-    >>> read_sizes("224, 64")
+    >>> parse_sizes("224, 64")
     (64, 224)
     """
     if not re.fullmatch(r"\s*[1-9]\d{0,4}\s*(,\s*[1-9]\d{0,4}\s*)*", text):
@@ -124,217 +166,209 @@ def environment() -> dict[str, str]:
     return {
         "processor": processor_name(),
         "threads": str(torch.get_num_threads()),
-        "structured read": structured_read(),
+        "structured attention": structured_attention(),
         **versions(),
     }
 
 
-# -- what it costs ------------------------------------------------------------------------------------------------
+def race(
+    jobs: Sequence[Job],
+    *,
+    rounds: int,
+    measured_by: Callable[[Job], Measurement | str],
+    refused: Callable[[Job], str | None],
+    tell: Callable[[str], None],
+) -> list[Result]:
+    """Measure jobs in turn over several rounds. A job that is refused or fails gets no further turn.
 
-
-def cost(job: Job) -> Cost:
-    """What one of this project's jobs will need."""
-    config = model_config(job)
-    with torch.device("meta"):
-        inputs = build_modality(config.inputs)
-    encoder = (
-        config.encoder
-        if job.what == "model"
-        else replace(config.encoder, cross_attention=(0,), latent_transformer=(None,))
-    )
-    return encoder_cost(encoder, inputs, path=job.contender, stage=job.stage, batch=job.batch)
-
-
-def encoder_cost(encoder: EncoderConfig, inputs: Modality, *, path: str, stage: Stage, batch: int = 1) -> Cost:
-    """What an encoder needs; generous in memory, which hurts more than time."""
-    rows, channels = inputs.num_rows, inputs.channels
-    reads = sum(read is not None for read in encoder.cross_attention)
-    weights = float(encoder.num_latents * rows)
-    match path:
-        case "projected":  # in training every read keeps its inputs, keys and values
-            flop = 4 * channels * (rows * channels + weights)
-            floats = channels * (6 if stage == "forward" else 3 * reads + 5)
-        case "folded":
-            flop, floats = 4 * channels * weights, 3 * channels
-        case _:  # of which an exponential is the most
-            flop, floats = (40 if compiled_name() else 400) * weights, 30
-    latent = sum(product.flop for product in latent_products(encoder, channels))
-    each, flop = 4.0 * rows * floats, reads * flop + latent
-    if stage == "step":  # some ten arrays of latents are kept for every block
-        blocks = reads + encoder.num_layers * sum(process is not None for process in encoder.latent_transformer)
-        each, flop = each + 4.0 * 15 * blocks * encoder.num_latents * encoder.latent_channels, 3.5 * flop
-    return Cost(memory=1.5e9 + batch * each, flop=batch * flop)
-
-
-def latent_products(encoder: EncoderConfig, channels: int) -> list[Product]:
-    """The matrix products of a forward pass but those over the rows: projections, MLPs and latent attention.
-
-    >>> round(sum(product.flop for product in latent_products(EncoderConfig(), 261)) / 1e9)
-    383
+    Args:
+        measured_by: returns a measurement, or the reason why there is none.
+        refused: returns the reason why a job is not tried at all, or None.
     """
-    latents, width, heads = encoder.num_latents, encoder.latent_channels, encoder.num_self_attention_heads
-    blocks = encoder.num_layers * sum(process is not None for process in encoder.latent_transformer)
-    reads = sum(read is not None for read in encoder.cross_attention)
-    each, head = channels // encoder.num_cross_attention_heads, width // heads
+    reasons = {job: reason for job in jobs if (reason := refused(job))}
+    for job, reason in reasons.items():
+        tell(f"  {job.contender}: not run, {reason}")
+    found: dict[Job, list[Measurement]] = {job: [] for job in jobs}
+    for turn in range(rounds):
+        for job in jobs:
+            if job in reasons:
+                continue
+            outcome = measured_by(job)
+            if isinstance(outcome, str):
+                reasons[job] = outcome
+                tell(f"  {job.contender}: given up, {outcome}")
+            else:
+                found[job].append(outcome)
+                tell(f"  {job.contender}, round {turn + 1} of {rounds}: {outcome.seconds:.4g} s")
     return [
-        Product(4 * blocks, 1, latents, width, width),  # query, key, value, out
-        Product(blocks, heads, latents, head, latents),
-        Product(blocks, heads, latents, latents, head),
-        Product(blocks, 1, latents, width, encoder.self_attention_mlp_ratio * width),
-        Product(blocks, 1, latents, encoder.self_attention_mlp_ratio * width, width),
-        Product(reads, 1, latents, width, channels),  # query
-        Product(
-            reads, encoder.num_cross_attention_heads, latents, each, channels
-        ),  # the key projection, folded into it
-        Product(reads, encoder.num_cross_attention_heads, latents, channels, each),  # value
-        Product(reads, 1, latents, channels, width),  # out
-        Product(reads, 1, latents, width, encoder.cross_attention_mlp_ratio * width),
-        Product(reads, 1, latents, encoder.cross_attention_mlp_ratio * width, width),
+        Result(job, None, reasons[job]) if job in reasons else Result(job, _median(measurements))
+        for job, measurements in found.items()
     ]
 
 
-# -- in a process of its own --------------------------------------------------------------------------------------
+def ratios(results: Sequence[Result]) -> list[float | None]:
+    """How many times faster than ``projected`` each result is; None: one of both was not measured."""
+    projected = {result.job.title: result.measured for result in results if result.job.contender == "projected"}
+    pairs = [(projected.get(result.job.title), result.measured) for result in results]
+    return [slow.seconds / fast.seconds if slow and fast else None for slow, fast in pairs]
+
+
+# -- what a job costs -------------------------------------------------------------------------------------------------
+
+
+def cost(job: Job) -> Cost:
+    """What one of this project's jobs is expected to need."""
+    config = model_config(job)
+    return encoder_cost(
+        encoder_config(config, job.what),
+        config.inputs,
+        path=job.contender,  # type: ignore[arg-type]
+        training=job.stage == "step",
+        batch=job.batch,
+    )
+
+
+def refusal(expected: Cost, *, limit: float = LIMIT_SECONDS) -> str | None:
+    """Why a job of that cost is not tried here, or None.
+
+    >>> refusal(Cost(memory=0, flop=1e30), limit=60)[:16]
+    'would take about'
+    """
+    free, seconds = free_memory(), expected.flop / product_rate(torch.float32)
+    if free is not None and expected.memory > MEMORY_SHARE * free:
+        return f"needs about {expected.memory / 1e9:.0f} GB of memory, {free / 1e9:.0f} GB are free"
+    if seconds > limit:
+        return f"would take about {seconds / 60:.0f} minutes, the limit is {limit / 60:.0f}"
+    return None
+
+
+# -- in a process of its own ------------------------------------------------------------------------------------------
+
+
+def measure_apart(
+    job: Job, *, command: Sequence[str] = ("-m", "sensorium.inference.bench"), limit: float = LIMIT_SECONDS
+) -> Measurement | str:
+    """Measure a job in a fresh Python, or say why there is no measurement.
+
+    Args:
+        command: arguments of a Python that calls :func:`serve` with the last one.
+        limit: seconds after which it is given up.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, *command, json.dumps(asdict(job))],
+            capture_output=True,
+            text=True,
+            timeout=limit + 60,  # importing and building are not counted
+        )
+    except subprocess.TimeoutExpired:
+        return f"took more than {limit / 60:.0f} minutes"
+    if child.returncode < 0:
+        return f"killed by signal {-child.returncode}, most likely for want of memory"
+    if child.returncode:
+        return (child.stderr.strip().splitlines() or ["failed without a message"])[-1]
+    return Measurement(**json.loads(child.stdout.splitlines()[-1]))
+
+
+def serve(prepare: Callable[[Job], Work], text: str) -> None:
+    """The other side of :func:`measure_apart`: measure the job and print the measurement."""
+    print(json.dumps(asdict(measure(prepare(Job(**json.loads(text)))))))
+
+
+def measure(work: Work) -> Measurement:
+    """Warm up, then run again and again until it took long enough."""
+    work.warm_up()
+    with suppress(OSError):  # where the system allows it, count the peak anew
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+    before, times = peak_memory(), list[float]()
+    while not times or (sum(times) < MIN_SECONDS and len(times) < MAX_REPETITIONS):
+        start = time.perf_counter()
+        work.run()
+        times.append(time.perf_counter() - start)
+    peak = peak_memory()
+    return Measurement(statistics.median(times), peak, max(0, peak - before), work.check and work.check())
+
+
+def peak_memory() -> int:
+    """Bytes of this process at its highest.
+
+    On Linux from /proc: what getrusage reports there is inherited from the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text("utf-8"))[0]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def prepare(job: Job) -> Work:
-    """One read with its projections, or the whole model, by one of this project's paths."""
+    """The work of one of this project's paths."""
     torch.manual_seed(0)
-    return _read(job) if job.what == "read" else _model(job)
+    config = model_config(job)
+    inputs = build_modality(config.inputs)
+    batch = pictures(inputs, job.size, batch=job.batch)
+    if job.what == "attention":
+        encoder, array = Encoder(encoder_config(config, "attention"), channels=inputs.channels), inputs.embed(batch)
+        run = runner(job, encoder, lambda: encoder(array), path=job.contender)
+        return Work(run, warm_up=run)
+    model = Perceiver(config).eval()
+    for parameter in model.decoder.parameters():
+        nn.init.normal_(parameter, std=0.02)  # a head that starts at zero sends no gradient back
+    small = pictures(inputs, min(WARM_UP_SIZE, job.size), batch=job.batch)
+    queries = model.queries(batch)
+    run = runner(job, model, lambda: model.decoder(model.encode(batch), queries), path=job.contender)
+    warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
+    return Work(run, warm_up)
 
 
 def model_config(job: Job) -> PerceiverConfig:
     """The configuration of the job's model, for pictures of the job's size.
 
     Raises:
-        InputError: no such model, or one that does not read pictures.
+        InputError: no such model, or one whose inputs are no pictures.
     """
     with torch.device("meta"):
         config = presets.build(job.model).config
     if config.inputs.kind != "image":
-        raise InputError(f"{job.model}: reads {config.inputs.kind}; name a model that reads pictures")
+        raise InputError(f"{job.model}: its inputs are {config.inputs.kind}; name a model of pictures")
     return replace(config, inputs=replace(config.inputs, size=(job.size, job.size)))
 
 
-def noise(inputs: Modality, size: int, *, batch: int = 1) -> dict[str, Tensor]:
-    """A batch of pictures of random pixels."""
+def encoder_config(model: PerceiverConfig, what: str) -> EncoderConfig:
+    """The model's encoder, or one cross-attend of it."""
+    if what == "model":
+        return model.encoder
+    return replace(model.encoder, cross_attention=(0,), latent_transformer=(None,), attends_to=None)
+
+
+def pictures(inputs: Modality, size: int, *, batch: int = 1) -> dict[str, Tensor]:
+    """A batch of random pixels."""
     return {inputs.name: torch.rand(batch, inputs.config.channels, size, size)}
 
 
-def mean_square(answer: Tensor) -> Tensor:
-    """A loss where there is no task."""
-    return answer.float().square().mean()
-
-
-def runner(
-    job: Job,
-    module: nn.Module,
-    answer: Callable[[], Tensor],
-    *,
-    path: str,
-    loss: Callable[[Tensor], Tensor] = mean_square,
-) -> Callable[[], None]:
-    """A forward pass, or a training step without the optimizer, as the job says."""
+def runner(job: Job, module: nn.Module, forward: Callable[[], Tensor], *, path: str) -> Callable[[], None]:
+    """A forward pass, or one with the backward pass of a mean square, as the job says."""
 
     def run() -> None:
         training = job.stage == "step"
-        with (
-            reading(path),  # type: ignore[arg-type]
-            torch.set_grad_enabled(training),
-            torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bfloat16"),
-        ):
-            given = answer()
-            cost = loss(given) if training else None
-        if cost is not None:
-            cost.backward()
+        with attention_path(module, path), torch.set_grad_enabled(training):  # type: ignore[arg-type]
+            output = forward()
+        if training:
+            output.square().mean().backward()
             module.zero_grad()
 
     return run
 
 
-def _read(job: Job) -> Work:
-    config = model_config(job)
-    inputs, encoder = build_modality(config.inputs), config.encoder
-    block = Block(
-        encoder.latent_channels,
-        inputs=inputs.channels,
-        heads=encoder.num_cross_attention_heads,
-        qk_channels=encoder.qk_channels,
-        value_channels=encoder.value_channels,
+def _median(measurements: list[Measurement]) -> Measurement:
+    """The median of each figure over the rounds."""
+    return Measurement(
+        seconds=statistics.median(each.seconds for each in measurements),
+        peak=round(statistics.median(each.peak for each in measurements)),
+        growth=round(statistics.median(each.growth for each in measurements)),
+        difference=measurements[0].difference,
     )
-    block.mlp = nn.Sequential()  # a read alone
-    latents = nn.Parameter(0.02 * torch.randn(1, encoder.num_latents, encoder.latent_channels))
-    array = inputs.embed(noise(inputs, job.size, batch=job.batch))
-    run = runner(job, block, lambda: block(latents, Rows.of(array)), path=job.contender)
-    return Work(run, warm_up=run)
-
-
-def _model(job: Job) -> Work:
-    model = Perceiver(model_config(job)).eval()
-    if model.decoder.linear is not None:
-        nn.init.normal_(model.decoder.linear.weight, std=0.02)  # a head of zeros sends no slope back
-    batch, small = noise(model.inputs, job.size, batch=job.batch), noise(model.inputs, min(WARM, job.size))
-    prepared = model.prepare({**batch, "target": torch.zeros(job.batch)})
-    run = runner(
-        job,
-        model,
-        lambda: model.decode(model.encode(batch, checkpointing=job.checkpointing), model.queries(batch)).output,
-        path=job.contender,
-        loss=lambda output: model.loss(output, prepared.targets),
-    )
-    warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
-    products = None
-    if job.contender == "auto" and job.stage == "forward" and job.precision == "float32":
-        products = _bare(model.encoder, batch=job.batch)  # type: ignore[arg-type]
-    check = partial(_difference, job, model, batch) if job.stage == "forward" else None
-    return Work(run, warm_up, products, check)
-
-
-@torch.no_grad()
-def _difference(job: Job, model: Perceiver, batch: dict[str, Tensor]) -> float:
-    """How far the logits are from those of ``auto`` in float32, relative to the largest."""
-    with reading(job.contender), torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bfloat16"):  # type: ignore[arg-type]
-        logits = model(batch).output.float()
-    with reading("auto"):
-        exact = model(batch).output
-    return float((logits - exact).abs().max() / exact.abs().max())
-
-
-def _bare(encoder: Encoder, *, batch: int) -> Callable[[], None]:
-    """The matrix products besides those over the rows, with the encoder's own weights, in its order, and nothing else:
-    what a forward pass cannot be faster than."""
-    config = encoder.config
-    latents = torch.rand(batch * config.num_latents, config.latent_channels)
-    heads, qk_channels = config.num_self_attention_heads, config.qk_channels or config.latent_channels
-    query = torch.rand(batch * heads, config.num_latents, qk_channels // heads)
-    value = torch.rand(batch * heads, config.num_latents, (config.value_channels or qk_channels) // heads)
-    weights = torch.rand(batch * heads, config.num_latents, config.num_latents)
-    inner: dict[int, Tensor] = {}  # what goes into a product with a weight of so many columns
-
-    def project(linear: nn.Module) -> None:
-        weight: Tensor = linear.weight  # type: ignore[assignment]
-        columns = weight.shape[1]
-        if columns not in inner:
-            inner[columns] = torch.rand(len(latents), columns)
-        inner[columns] @ weight.mT
-
-    def block(block: nn.Module, read: bool) -> None:
-        for module in block.modules():
-            if isinstance(module, nn.Linear):
-                project(module)
-        if read:  # its key projection was one of query's width: folded, it is as large
-            return
-        query @ query.mT
-        weights @ value
-
-    @torch.no_grad()
-    def run() -> None:
-        for step in encoder.steps():
-            if step.read is not None:
-                block(step.read, True)
-            for each in step.process or ():
-                block(each, False)
-
-    return run
 
 
 if __name__ == "__main__":

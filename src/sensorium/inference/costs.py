@@ -1,15 +1,19 @@
-"""The costs of presets: parameters, floating point operations, and the size of the byte array."""
+"""What models cost: parameters, floating point operations, memory."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..modalities import ModalityConfig, build_modality
 from ..models import presets
 from ..models.perceiver import Perceiver
-from ..nn import ByteArray, Queries, Segment, attention_path
+from ..nn import AttentionPath, ByteArray, Encoder, EncoderConfig, Queries, Segment, attention_path
+from ..nn.ops import compiled_name
 
 
 def gigaflop(model: Perceiver) -> float:
@@ -54,3 +58,50 @@ def preset_costs() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected bytes of memory, and floating point operations."""
+
+    memory: float
+    flop: float
+
+
+def encoder_cost(
+    encoder: EncoderConfig, inputs: ModalityConfig, *, path: AttentionPath, training: bool, batch: int = 1
+) -> Cost:
+    """What an encoder of pictures is expected to need; the estimate of memory is on the high side.
+
+    Args:
+        encoder: its shape.
+        inputs: the configuration of the pictures.
+        path: the attention path; ``auto`` counts as ``structured``.
+        training: a forward and a backward pass; False: a forward pass.
+        batch: pictures at a time.
+    """
+    path = "structured" if path == "auto" else path
+    per_weight = 40 if compiled_name() else 400  # an exponential and its share of the sums, in operations
+    operations = {
+        torch.ops.sensorium.row_attention: lambda query, rows, *_, **__: 4 * prod(query) * rows[1],
+        torch.ops.sensorium.grid_attention: lambda query, _, values, *__, **___: (
+            per_weight * prod(query[:3]) * values[2]
+        ),
+    }
+    with torch.device("meta"):
+        modality = build_modality(inputs)
+        module = Encoder(encoder, channels=modality.channels).requires_grad_(False)
+        array = modality.embed({modality.name: torch.empty(1, modality.config.channels, *modality.config.size)})
+        with attention_path(module, path), FlopCounterMode(display=False, custom_mapping=operations) as counter:
+            module(array)
+    cross_attends = sum(number is not None for number in encoder.cross_attention)
+    transformers = sum(number is not None for number in encoder.latent_transformer)
+    if path == "projected":  # in training every cross-attend keeps its inputs, keys and values
+        floats = modality.channels * (3 * cross_attends + 5 if training else 6)
+    else:
+        floats = 3 * modality.channels if path == "absorbed" else 30
+    memory, flop = 4.0 * modality.num_rows * floats, float(counter.get_total_flops())
+    if training:  # every block keeps about fifteen arrays of latents
+        blocks = cross_attends + encoder.num_layers * transformers
+        memory, flop = memory + 4.0 * 15 * blocks * encoder.num_latents * encoder.latent_channels, 3.5 * flop
+    return Cost(memory=1.5e9 + batch * memory, flop=batch * flop)

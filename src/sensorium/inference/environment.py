@@ -1,4 +1,4 @@
-"""What this installation has, which path runs and why: ``sensorium doctor``."""
+"""What this installation consists of, and which paths of computation it can use: ``sensorium doctor``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..nn.ops import compiled_name
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the list: what was looked at, how it is, and what follows from it or would cure it."""
+    """One line of the list: what was examined, its state, and what follows from it or repairs it."""
 
     what: str
     state: str
@@ -26,7 +26,7 @@ class Fact:
 
 
 def examine() -> list[Fact]:
-    """Everything worth knowing before asking why something is slow or missing; takes a fraction of a second.
+    """All facts that explain why something is slow or missing; takes a fraction of a second.
 
     >>> examine()[0].what
     'sensorium'
@@ -36,7 +36,7 @@ def examine() -> list[Fact]:
         *(Fact(name, found[name]) for name in ("sensorium", "python", "torch")),
         _processor(),
         _memory(),
-        _structured_read(),
+        _structured_attention(),
         _bfloat16(),
         _gpu(),
         *_extras(),
@@ -44,15 +44,12 @@ def examine() -> list[Fact]:
 
 
 def versions() -> dict[str, str]:
-    """What made a result: the versions a report carries."""
-    import platform
-    from importlib.metadata import version
-
+    """The versions on which a result depends; reports carry them."""
     return {"sensorium": version("sensorium"), "torch": torch.__version__, "python": platform.python_version()}
 
 
 def processor_name() -> str:
-    """What the maker calls the processor; its architecture where the system does not say."""
+    """The processor's model name; its architecture where the system does not tell the name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -65,7 +62,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that can be had without pushing others out; None: the system does not say."""
+    """Bytes of memory that are available; None: the system does not tell."""
     info = Path("/proc/meminfo")
     found = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text("utf-8")) if info.exists() else None
     return int(found[1]) * 1024 if found else None
@@ -82,51 +79,51 @@ def product_rate(dtype: torch.dtype, *, side: int = 512) -> float:
     return 2 * side**3 / best
 
 
-def structured_read() -> str:
-    """How grids are read on the CPU, in a few words.
+def structured_attention() -> str:
+    """How structured attention is computed on the CPU, in a few words.
 
-    >>> structured_read().startswith(("compiled", "twin"))
+    >>> structured_attention().startswith(("compiled", "fallback"))
     True
     """
     name = compiled_name()
-    return "twin in PyTorch" if name is None else f"compiled, {name}"
+    return "fallback in PyTorch" if name is None else f"compiled, {name}"
 
 
 def _processor() -> Fact:
-    here, threads = cores(), torch.get_num_threads()
+    num_cores, threads = cores(), torch.get_num_threads()
     note = ""
-    if threads > here:
-        note = f"more threads than cores slow everything down; set OMP_NUM_THREADS={here}"
-    return Fact("processor", f"{processor_name()}, {_many(here, 'core')}, {_many(threads, 'torch thread')}", note)
+    if threads > num_cores:
+        note = f"more threads than cores slow everything down; set OMP_NUM_THREADS={num_cores}"
+    return Fact("processor", f"{processor_name()}, {_many(num_cores, 'core')}, {_many(threads, 'torch thread')}", note)
 
 
 def _memory() -> Fact:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
     parts = [(total, "GB"), (free_memory(), "GB free")]
-    told = [f"{size / 1e9:.1f} {unit}" for size, unit in parts if size is not None]
-    return Fact("memory", ", ".join(told) or "unknown")
+    sizes = [f"{size / 1e9:.1f} {unit}" for size, unit in parts if size is not None]
+    return Fact("memory", ", ".join(sizes) or "unknown")
 
 
-def _structured_read() -> Fact:
+def _structured_attention() -> Fact:
     if compiled_name() is not None:
-        note = "pictures, video and other grids are read from their parts, in float32"
+        note = "pictures, video and other grids are computed from their axes, in float32"
     elif not any(Path(kernels.__file__).parent.glob("_grid_attention*")):
         note = "no compiled file: no C compiler when it was installed; install one, then pip install sensorium again"
     else:
         note = "the compiled file cannot be loaded here: built for another machine or source; pip install again"
-    return Fact("structured read", structured_read(), note)
+    return Fact("structured attention", structured_attention(), note)
 
 
 def _bfloat16() -> Fact:
     ratio = product_rate(torch.bfloat16) / product_rate(torch.float32)
-    note = "training may use it by itself (recipe.precision=auto)" if ratio > 1 else "float32 is the faster one here"
+    note = "training chooses it where it is faster (recipe.precision=auto)" if ratio > 1 else "float32 is faster here"
     return Fact("bfloat16 products", f"{ratio:.1f} × as fast as float32", note)
 
 
 def _gpu() -> Fact:
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
-        return Fact("GPU", name, "grids are spelled out there and read in chunks; there is no GPU kernel for them yet")
+        return Fact("GPU", name, "attention to grids is not structured there; there is no GPU kernel for it yet")
     return Fact("GPU", "none that this torch can use", "everything runs on the CPU")
 
 
@@ -141,16 +138,16 @@ def _extra(name: str, missing: list[str]) -> Fact:
 
 
 def _missing() -> dict[str, list[str]]:
-    """What each extra asks for that is not there, as the installed package declares it."""
+    """The packages that each extra requires and that are not installed."""
     missing: dict[str, list[str]] = {name: [] for name in metadata("sensorium").get_all("Provides-Extra") or []}
     for line in requires("sensorium") or []:
         found = re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)['\"]", line)
-        if found and found[1] != "sensorium" and not _there(found[1]):
+        if found and found[1] != "sensorium" and not _is_installed(found[1]):
             missing[found[2]].append(found[1])
     return missing
 
 
-def _there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         version(package)
     except PackageNotFoundError:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Samples, decode, open_files
+from ..data import DataConfig, Examples, Samples, load_samples, open_files
 from ..errors import InputError
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
@@ -39,7 +39,7 @@ class OpenedFiles:
         Raises:
             InputError: a file that cannot be read.
         """
-        samples = decode(self._examples, [self._model.inputs])
+        samples = load_samples(self._examples, [self._model.inputs])
         if samples.set_aside:
             raise InputError(samples.set_aside[0])
         return samples

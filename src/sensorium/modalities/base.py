@@ -93,6 +93,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         drawn_square: whether it is drawn as a square picture, rather than as a wide curve or lines of text.
         measured_on: on which examples ``measure`` is called: those of the training split, or all there are.
         has_files: whether ``save`` writes a file.
+        from_labels: whether the signal is what the data's labels say, which examples may lack.
         config: the configuration record.
         name: the key of the signal in samples and batches.
     """
@@ -105,6 +106,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     follows_in_time: ClassVar[bool] = False
     drawn_square: ClassVar[bool] = False
     measured_on: ClassVar[Literal["train", "all"]] = "train"
+    from_labels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     config: ConfigT
 

@@ -101,7 +101,6 @@ class Image(Pixels[ImageConfig]):
 
     kind: ClassVar[str] = "image"
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-    drawn_square: ClassVar[bool] = True
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)

@@ -66,6 +66,7 @@ class Label(Elementwise[LabelConfig]):
     categorical: ClassVar[bool] = True
     measured_on: ClassVar[Literal["train", "all"]] = "all"
     has_files: ClassVar[bool] = False
+    from_labels: ClassVar[bool] = True
 
     def __init__(self, config: LabelConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)

@@ -84,7 +84,6 @@ class Points(Elementwise[PointsConfig]):
     kind: ClassVar[str] = "points"
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
-    drawn_square: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
 

@@ -2,176 +2,213 @@
 
 The rules, all of them:
 
-=========== ==================================================================================================
-rows        patches are as small as leaves at most 256 rows of a picture, 64 of a frame of video and 2,048 of a clip
-video       at most 64 pixels a side: what a small machine can see often enough to learn from
-bands       half the rows along an axis (their Nyquist frequency), at most 32
-model       64 latents × 256 and eight layers, less below 5,000 examples and below 500 (LADDER); pictures are read
-            four times, other signals twice: the paper reads pictures eight times, points and sound twice
-hurry       one step down that ladder where a minute has to do for more than 1,000 examples that have one answer each
-points      at most 1,024 are read; training leaves out half of them where there are more than 512 (and nothing else)
-several     signals of an example are each treated by their own rules and read together, as often as the one that is
-            read most; training takes the one with the most rows away from 0.3 of the examples, as the paper does
-crop, flip  training crops leave at least 0.6 of the area; colour pictures and all video are mirrored, grey pictures
-            (digits, letters, spectra) are not; the colours of video are varied by a fifth
-pairs       a row per pixel of at most 32 × 32, with the 9 × 9 pixels around it in both frames; each pixel's motion is
-            added to what is asked of it; a small model, for what moves a pixel is near it; 256 pixels are asked for at
-            a time; made motion is of a quarter of a frame at most; larger frames are answered tile by tile, from coarse
-            to fine at four sizes
-hidden      to learn signals without labels, 0.75 of the rows of pictures, sound and video, 0.15 of text and half of
-            other signals; 1,024 places of each are asked for at a time
-words       to fill in words, 256 bytes are read at a time, with Fourier features of their places
-places      where the hidden places of a signal are asked for, attention starts at places, with several heads a read:
-            nothing else is learned before a query can find its place (docs/decisions/0009)
-epochs      100,000 examples' worth, at least 30 and at most 300 passes; of motion, as many as there is time for
-batch       64, 32 below 2,000 examples, 16 below 500; 16 where every place of an example is asked for
-time        20 minutes unless said otherwise
-=========== ==================================================================================================
+============= ================================================================================================
+rows          a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048 of a clip
+video         at most 64 pixels a side: what a small machine can show the model often enough
+bands         half the rows along an axis (their Nyquist frequency), at most 32
+model         64 latents of 256 channels and eight layers; less below 5,000 examples and below 500 (``LADDER``). A
+              picture is attended to four times, another signal twice: the paper has eight cross-attends for
+              pictures, two for points and sound
+short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
+              task has one answer for each example
+points        at most 1,024 points of a cloud; training leaves out half of the rows where there are more than 512
+several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
+modalities    attended to most; training masks the one with the most rows in 0.3 of the examples, as the paper does
+crop, flip    a training crop keeps at least 0.6 of the area. Colour pictures and all video are mirrored; grey
+              pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
+flow          a row for each pixel of a frame of at most 32 × 32, which holds the 9 × 9 pixels around it in both
+              frames; a small model, because what a pixel matches is near it; training asks for 256 pixels at a time;
+              synthetic motion is at most a quarter of a frame; a larger frame is answered tile by tile, from coarse
+              to fine at four sizes
+reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
+              signals; training asks for 1,024 rows of each modality at a time
+mlm           256 bytes at a time, with Fourier features of their positions
+aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
+              heads: nothing is learned before a query finds its row (docs/decisions/0009)
+epochs        100,000 examples in all, but at least 30 and at most 300 epochs; flow trains as long as there is time
+batch size    64; 32 below 2,000 examples, 16 below 500, and 16 where the task has an answer for every row
+time          20 minutes unless given
+============= ================================================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from ..modalities import FusionConfig, build_modality
+from ..modalities import (
+    FusionConfig,
+    ImageConfig,
+    ModalityConfig,
+    PairConfig,
+    PointsConfig,
+    SingleConfig,
+    TextConfig,
+    VideoConfig,
+)
 from ..nn import DecoderConfig, EncoderConfig
-from ..tasks import FlowConfig, MLMConfig, ReconstructConfig
+from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
+from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
-MINUTES = 20.0  # when nothing is said
-ROWS = 256  # of a picture
+MINUTES = 20.0  # where no time is given
+PICTURE_ROWS = 256
 FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a frame and of a clip
 CROP = 0.6
 COLOUR = 0.2
-SEEN = 100_000  # examples a run sees, where time allows
-LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, width, layers
+EXAMPLES_SEEN = 100_000  # by a run, where time allows
+LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, channels, layers
 MOST_BANDS = 32
 PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learned: pixels, and those around each
-FILLED = 256  # bytes of a text in which words are filled in
-MOTION = EncoderConfig(
-    num_latents=32,
-    latent_channels=96,
-    cross_attention=(0,),
-    latent_transformer=(0,),
-    num_layers=2,
-    num_self_attention_heads=3,
-    qk_channels=96,
-    value_channels=96,
-)
-HIDDEN = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}
-ASKED = 1024  # places of a signal
-DROPOUT = 0.3  # of the signal with the most rows
-HURRIED = 1000  # examples for each minute, from which a smaller model learns more in the time
-
-
-Everywhere: TypeAlias = Literal["reconstruct", "mlm", "flow"]
+MASKED_TEXT = 256  # bytes of a text whose words are masked
+QUERIES = 1024  # of a modality, at a time
+DROPOUT = 0.3  # of the modality with the most rows
+SHORT_RUN = 1000  # examples for each minute, from which a smaller model learns more in the time
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules look at besides the signal's own shape.
+    """What the rules depend on besides the signal's own shape.
 
     Attributes:
-        examples: to train on.
-        minutes: the time given; None: not said.
-        everywhere: what is asked of every place of the signal; None: the signal is asked about as a whole.
+        task: its name in ``TASKS``.
+        examples: the number of training examples.
+        minutes, epochs: the limits given; None: not given.
     """
 
+    task: str
     examples: int
-    minutes: float | None
-    everywhere: Everywhere | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+
+    @property
+    def per_example(self) -> bool:
+        """Whether the task has one answer for each example, rather than one for each row."""
+        return TASKS[self.task].per_example
 
 
-def choose_inputs(measured: Any, facts: Facts) -> Any:
+@dataclass(frozen=True)
+class Choice:
+    """A model and its recipe.
+
+    Attributes:
+        task: None: the labels of the data determine its configuration.
+    """
+
+    inputs: ModalityConfig
+    encoder: EncoderConfig
+    decoder: DecoderConfig | None
+    recipe: RecipeConfig
+    task: TaskConfig | None
+
+
+class Auto:
+    """The preset ``auto``; a paper's preset has the same attribute and method."""
+
+    kinds: None = None  # of the signals that it reads: any
+
+    def choose(self, measured: ModalityConfig, facts: Facts, *, start: PerceiverConfig | None = None) -> Choice:
+        """A model and a recipe for some data.
+
+        Args:
+            measured: the modality's configuration as measured on the data.
+            facts: what else is known.
+            start: the model whose inputs and encoder are taken over; None: a new one.
+        """
+        inputs = choose_inputs(measured, facts)
+        encoder = choose_encoder(inputs, facts)
+        decoder, recipe = choose_decoder(encoder, facts), choose_recipe(inputs, facts)
+        if start is not None:
+            inputs, encoder = start.inputs, start.encoder
+        return Choice(inputs, encoder, decoder, recipe, choose_task(inputs, facts))
+
+
+def parts_of(inputs: ModalityConfig) -> Mapping[str, SingleConfig]:
+    """The configuration of each modality by its name, which is its kind where there is only one.
+
+    >>> list(parts_of(PointsConfig()))
+    ['points']
+    """
+    return inputs.modalities if isinstance(inputs, FusionConfig) else {inputs.kind: inputs}
+
+
+def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     """Patches, positions and augmentation: the measured configuration with the rules' values."""
     if isinstance(measured, FusionConfig):
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
         largest = max(parts, key=lambda name: parts[name].num_rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
-    rule = {"image": _image, "pair": _pair, "points": _points, "text": _text, "video": _video}.get(measured.kind)
-    return measured if rule is None else rule(measured, facts)
+    rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
+    return rules[measured.kind](measured) if measured.kind in rules else measured
 
 
-def choose_encoder(inputs: Any, facts: Facts) -> EncoderConfig:
+def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     """The size of the model."""
-    if facts.everywhere == "flow":
-        return MOTION
-    rung = next(place for place, (least, *_) in enumerate(LADDER) if facts.examples >= least)
-    if facts.everywhere is None and minutes(facts) * HURRIED < facts.examples:
+    if facts.task in ENCODERS:
+        return ENCODERS[facts.task]
+    rung = next(number for number, (least, *_) in enumerate(LADDER) if facts.examples >= least)
+    minutes = MINUTES if facts.minutes is None else facts.minutes
+    if facts.per_example and minutes * SHORT_RUN < facts.examples:
         rung = min(rung + 1, len(LADDER) - 1)
-    _, latents, width, layers = LADDER[rung]
-    parts = inputs.modalities.values() if isinstance(inputs, FusionConfig) else [inputs]
-    steps = max(4 if part.kind == "image" else 2 for part in parts)
+    _, latents, channels, layers = LADDER[rung]
+    blocks = max(CROSS_ATTENDS.get(part.kind, 2) for part in parts_of(inputs).values())
     encoder = EncoderConfig(
         num_latents=latents,
-        latent_channels=width,
-        cross_attention=(0, *[1] * (steps - 1)),
-        latent_transformer=tuple(range(steps)),
-        num_layers=max(1, layers // steps),
-        num_self_attention_heads=width // 32,
+        latent_channels=channels,
+        cross_attention=(0, *[1] * (blocks - 1)),
+        latent_transformer=tuple(range(blocks)),
+        num_layers=max(1, layers // blocks),
+        num_self_attention_heads=channels // 32,
     )
-    if facts.everywhere is None:
+    if facts.per_example:
         return encoder
-    return replace(encoder, num_cross_attention_heads=width // 32, qk_channels=width, value_channels=width)
+    return replace(encoder, num_cross_attention_heads=channels // 32, qk_channels=channels, value_channels=channels)
 
 
 def choose_decoder(encoder: EncoderConfig, facts: Facts) -> DecoderConfig | None:
-    """How queries are answered; None: the mean of the latents is."""
-    if facts.everywhere is None:
+    """The decoder; None: the mean of the latents and a linear layer."""
+    if facts.per_example:
         return None
-    if facts.everywhere == "flow":
-        return DecoderConfig(num_heads=3, qk_channels=96, mlp_ratio=2)
-    return DecoderConfig(num_heads=encoder.num_self_attention_heads, query_residual=facts.everywhere != "mlm")
+    decoder = DecoderConfig(num_heads=encoder.num_self_attention_heads)
+    return replace(decoder, **DECODERS.get(facts.task, {}))
 
 
-def minutes(facts: Facts) -> float:
-    """The time there is."""
-    return MINUTES if facts.minutes is None else facts.minutes
-
-
-def choose_recipe(inputs: Any, facts: Facts) -> RecipeConfig:
+def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
     """How it is trained."""
-    whole, moves = facts.everywhere is None, facts.everywhere == "flow"
-    return RecipeConfig(
-        epochs=None if moves else float(min(300, max(30, SEEN // facts.examples))),
-        minutes=minutes(facts),
-        batch_size=64 if whole and facts.examples >= 2000 else 32 if whole and facts.examples >= 500 else 16,
+    batch_size = next(size for least, size in BATCH_SIZES if facts.examples >= least) if facts.per_example else 16
+    recipe = RecipeConfig(
+        epochs=float(min(300, max(30, EXAMPLES_SEEN // facts.examples))),
+        minutes=MINUTES if facts.minutes is None else facts.minutes,
+        batch_size=batch_size,
         optimizer="muon",
-        learning_rate=5e-3 if moves else 2e-3,
+        learning_rate=2e-3,
         weight_decay=0.05,
         warmup=0.05,
-        label_smoothing=0.1 if whole else 0.0,
-        attention_init="default" if whole or moves else "aligned",
-        drop_rows=0.5 if inputs.kind == "points" and inputs.points > 512 else 0.0,
+        label_smoothing=0.1 if facts.per_example else 0.0,
+        attention_init="default" if facts.per_example else "aligned",
+        drop_rows=DROP_ROWS[inputs.kind](inputs) if inputs.kind in DROP_ROWS else 0.0,
         ema_decay=0.998,
     )
+    recipe = replace(recipe, **RECIPES.get(facts.task, {}))
+    return recipe if facts.epochs is None else replace(recipe, epochs=facts.epochs, minutes=facts.minutes)
 
 
-def choose_reconstruction(inputs: Any) -> ReconstructConfig:
-    """What is hidden and asked for where a signal is learned without labels."""
-    modalities = build_modality(inputs).modalities
-    return ReconstructConfig(
-        mask_ratio={modality.name: HIDDEN.get(modality.kind, 0.5) for modality in modalities},
-        num_queries={modality.name: ASKED for modality in modalities if modality.num_rows > ASKED},
-    )
+def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:
+    """The task's configuration; None: the labels of the data determine it."""
+    if facts.task in TASK_CONFIGS:
+        return TASK_CONFIGS[facts.task](inputs)
+    return None if TASKS[facts.task].label_type else TASKS[facts.task].configure()
 
 
-def choose_mlm(inputs: Any) -> MLMConfig:
-    """How words are filled in: with logits of about 1 at the start."""
-    return MLMConfig(scale=inputs.channels**-0.5)
+# -- by kind of signal
 
 
-def choose_flow(inputs: Any) -> FlowConfig:
-    """How motion is learned, and what is made up where pictures show none."""
-    return FlowConfig(scale=1.0, num_queries=256, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
-
-
-def _image(measured: Any, facts: Facts) -> Any:
+def _image(measured: ImageConfig) -> ImageConfig:
     side = measured.size[0]
-    patch = max(1, ceil(side / ROWS**0.5))
+    patch = max(1, ceil(side / PICTURE_ROWS**0.5))
     count = max(1, side // patch)
     return replace(
         measured,
@@ -183,7 +220,7 @@ def _image(measured: Any, facts: Facts) -> Any:
     )
 
 
-def _video(measured: Any, facts: Facts) -> Any:
+def _video(measured: VideoConfig) -> VideoConfig:
     side = min(FRAME_SIDE, measured.size[0])
     patch = max(1, ceil(side / FRAME_ROWS**0.5))
     count = max(1, side // patch)
@@ -199,7 +236,7 @@ def _video(measured: Any, facts: Facts) -> Any:
     )
 
 
-def _pair(measured: Any, facts: Facts) -> Any:
+def _pair(measured: PairConfig) -> PairConfig:
     height, width = (min(PAIR_SIDE, side) for side in measured.size)
     return replace(
         measured,
@@ -212,14 +249,7 @@ def _pair(measured: Any, facts: Facts) -> Any:
     )
 
 
-def _text(measured: Any, facts: Facts) -> Any:
-    if facts.everywhere != "mlm":
-        return measured
-    length = min(FILLED, measured.length)
-    return replace(measured, length=length, positions="fourier", bands=max(1, length // 4), channels=192, blank=0.0)
-
-
-def _points(measured: Any, facts: Facts) -> Any:
+def _points(measured: PointsConfig) -> PointsConfig:
     return replace(
         measured,
         points=min(1024, measured.points),
@@ -229,3 +259,56 @@ def _points(measured: Any, facts: Facts) -> Any:
         jitter=0.005,
         rotation=10.0,
     )
+
+
+# -- by task
+
+
+def _masked_text(measured: TextConfig) -> TextConfig:
+    length = min(MASKED_TEXT, measured.length)
+    return replace(measured, length=length, positions="fourier", bands=max(1, length // 4), channels=192, blank=0.0)
+
+
+def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
+    parts = parts_of(inputs)
+    return ReconstructConfig(
+        mask_ratio={name: MASK_RATIOS.get(part.kind, 0.5) for name, part in parts.items()},
+        num_queries={name: QUERIES for name, part in parts.items() if part.num_rows > QUERIES},
+    )
+
+
+def _mlm(inputs: TextConfig) -> MLMConfig:
+    """With logits of about 1 at the start."""
+    return MLMConfig(scale=inputs.channels**-0.5)
+
+
+def _flow(inputs: PairConfig) -> FlowConfig:
+    """With synthetic motion for data that are single pictures."""
+    return FlowConfig(scale=1.0, num_queries=256, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
+
+
+# The rules that differ by kind of signal or by task. What a table lacks is treated like all others.
+INPUTS: dict[str, Callable[[Any], Any]] = {"image": _image, "pair": _pair, "points": _points, "video": _video}
+INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
+CROSS_ATTENDS = {"image": 4}  # 2 otherwise
+MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}  # 0.5 otherwise
+DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.points > 512 else 0.0}
+BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
+ENCODERS = {
+    "flow": EncoderConfig(
+        num_latents=32,
+        latent_channels=96,
+        cross_attention=(0,),
+        latent_transformer=(0,),
+        num_layers=2,
+        num_self_attention_heads=3,
+        qk_channels=96,
+        value_channels=96,
+    )
+}
+DECODERS: dict[str, dict[str, Any]] = {
+    "flow": {"qk_channels": 96, "mlp_ratio": 2},
+    "mlm": {"query_residual": False},
+}
+RECIPES: dict[str, dict[str, Any]] = {"flow": {"epochs": None, "learning_rate": 5e-3, "attention_init": "default"}}
+TASK_CONFIGS: dict[str, Callable[[Any], TaskConfig]] = {"reconstruct": _reconstruct, "mlm": _mlm, "flow": _flow}

@@ -9,10 +9,11 @@ decoder, training, reports, prediction) works with it unchanged. A backbone may 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from ..config import OneOf
 from ..nn import Encoder
 from ..nn.byte_array import ByteArray
 
@@ -56,6 +57,8 @@ class AttentionBackbone(Protocol):
 
 
 BACKBONES: dict[str, type[nn.Module]] = {"perceiver": Encoder}
+
+BackboneConfig = Annotated[Any, OneOf(BACKBONES, default="perceiver")]
 
 
 def build_backbone(config: Any, *, channels: int, names: Sequence[str]) -> nn.Module:

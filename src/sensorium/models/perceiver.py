@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality, ModalityConfig, build_modality
-from ..nn import Decoder, DecoderConfig, EncoderConfig, MeanDecoder
+from ..nn import Decoder, DecoderConfig, MeanDecoder
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from ..tasks import AnyPrediction, Prepared, Task, TaskConfig, build_task
-from .backbones import AttentionBackbone, Backbone, build_backbone
+from .backbones import AttentionBackbone, Backbone, BackboneConfig, build_backbone
 
 
 @record
@@ -31,7 +31,7 @@ class PerceiverConfig:
     """
 
     inputs: ModalityConfig
-    encoder: EncoderConfig
+    encoder: BackboneConfig
     decoder: DecoderConfig | None = None
     task: TaskConfig
 

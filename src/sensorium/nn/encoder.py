@@ -85,6 +85,8 @@ class Encoder(nn.Module):
     (2, 1)
     """
 
+    config: EncoderConfig
+
     def __init__(self, config: EncoderConfig, *, channels: int, names: Sequence[str] | None = None) -> None:
         super().__init__()
         _check(config, channels, names)

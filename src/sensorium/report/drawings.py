@@ -58,8 +58,7 @@ def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = N
 
 def illustration(modality: Modality, shown: Illustration, *, dpi: int = 110) -> str:
     """A task's illustration, as large as a signal."""
-    if shown.kind == "signal":
-        assert isinstance(shown.content, Mapping)
+    if isinstance(shown.content, Mapping):
         return signal(modality, shown.content, 0, dpi=dpi)
     from matplotlib.figure import Figure
 
@@ -72,9 +71,12 @@ def illustration(modality: Modality, shown: Illustration, *, dpi: int = 110) -> 
 
 def curves(history: Sequence[Mapping[str, Any]], task: Task) -> list[Picture]:
     """The course of the loss, the primary metric and the learning rate over training; those that ``history`` has."""
-    clock = next((key for key in ("seconds", "progress", "step") if len(_points(history, key, key)[0]) > 1), None)
+    clocks = ("seconds", "progress", "step")
+    clock = next((key for key in clocks if len(_points(history, key, key)[0]) > 1), None)
+    if clock is None:
+        return []
     drawn = []
-    for key in ("loss", task.primary_metric, "learning_rate") if clock else ():
+    for key in ("loss", task.primary_metric, "learning_rate"):
         lines = {name: _points(history, clock, name) for name in (key, f"val_{key}")}
         lines = {name: line for name, line in lines.items() if len(line[0]) > 1}
         if lines:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import pydantic
-
+from ..config import OneOf
 from ..modalities import Modality
 from .base import Answer, AnyPrediction, Prediction, Prepared, SignalQueries, Task
 from .classify import Classify, ClassifyConfig
@@ -44,11 +43,6 @@ __all__ = [
     "build_task",
 ]
 
-TaskConfig = Annotated[
-    ClassifyConfig | TagConfig | RegressConfig | MLMConfig | ReconstructConfig | FlowConfig,
-    pydantic.Field(discriminator="kind"),
-]
-
 TASKS: dict[str, type[Task[Any, Any]]] = {
     "classify": Classify,
     "tag": Tag,
@@ -57,6 +51,8 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
     "reconstruct": Reconstruct,
     "flow": Flow,
 }
+
+TaskConfig = Annotated[Any, OneOf(TASKS)]
 
 
 def build_task(config: Any, *, inputs: Modality, query_channels: int | None = None) -> Task[Any, Any]:

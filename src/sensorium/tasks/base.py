@@ -160,10 +160,15 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         per_example: True: the prediction of an example is one row of scores; False: it is a signal.
         answers_folder: the folder in a run that predicted signals are written to.
         output_init: how the decoder's last linear layer is initialised.
+        label_type: what the labels of the data must be: one class, any number of tags, or numbers; None: the task
+            needs no labels.
+        self_supervised: whether the targets are made from the signal itself, so that labels do not matter.
     """
 
     primary_metric: str
     per_example: ClassVar[bool] = True
+    label_type: ClassVar[Literal["class", "tags", "numbers"] | None] = None
+    self_supervised: ClassVar[bool] = False
     answers_folder: ClassVar[str] = "predicted"
     output_init: ClassVar[Literal["lecun", "zeros"]] = "lecun"
 
@@ -283,6 +288,31 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         mean = torch.stack([prediction.scores for prediction in predictions]).mean(0)
         return replace(predictions[0], scores=mean)  # type: ignore[type-var]
 
+    # -- planning
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> Any:
+        """The task's configuration for some data.
+
+        Args:
+            classes: the names of the classes, tags or numbers; empty where the task needs no labels.
+            targets: of the training examples, as :func:`sensorium.data.targets.encode` gives them; None: there are
+                none.
+        """
+        raise NotImplementedError(f"{cls.__name__} must define configure()")
+
+    @classmethod
+    def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
+        """The kind of modality that reads each signal for this task, by name.
+
+        Args:
+            kinds: the kind of each signal as it was recognised in the data.
+
+        Raises:
+            InputError: the task cannot learn from such signals.
+        """
+        return dict(kinds)
+
     # -- for people
 
     def answer_inputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -387,4 +417,4 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             prepared: a batch of one example.
             prediction: the model's for it.
         """
-        return [] if self.per_example else [Illustration("Input", "signal", prepared.inputs)]
+        return [] if self.per_example else [Illustration("Input", prepared.inputs)]

@@ -36,6 +36,7 @@ class Classify(LabelTask[ClassifyConfig]):
     """Softmax cross-entropy; accuracy."""
 
     primary_metric = "accuracy"
+    label_type = "class"
 
     def encode_targets(self, targets: Tensor) -> Tensor:
         return F.one_hot(targets.long(), self.output_channels).float()
@@ -65,6 +66,10 @@ class Classify(LabelTask[ClassifyConfig]):
 
     def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
         metrics.update(prediction.scores, targets.argmax(-1))
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> ClassifyConfig:
+        return ClassifyConfig(classes=classes)
 
     # -- for people
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -182,6 +183,18 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
 
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> FlowConfig:
+        return FlowConfig()
+
+    @classmethod
+    def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
+        """Pictures are read as pairs: the task makes the second frame."""
+        if len(kinds) != 1 or not set(kinds.values()) <= {"pair", "image"}:
+            found = " and ".join(kinds.values())
+            raise InputError(f"flow is learned of pairs of frames or of pictures, this is {found}; name another task")
+        return dict.fromkeys(kinds, "pair")
+
     # -- for people
 
     outputs_noun: ClassVar[str] = "queries"
@@ -203,11 +216,8 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         largest = max(float(np.nanmax(np.hypot(*field), initial=0)) for field in fields.values())
         note = f"largest motion {format_number(largest)} px"
         return [
-            Illustration("First frame", "signal", prepared.inputs, note=note),
-            *(
-                Illustration(title, "picture", flow_files.colours(field, largest=largest))
-                for title, field in fields.items()
-            ),
+            Illustration("First frame", prepared.inputs, note=note),
+            *(Illustration(title, flow_files.colours(field, largest=largest)) for title, field in fields.items()),
         ]
 
     def unmasked(self, view: Batch) -> dict[str, Tensor]:

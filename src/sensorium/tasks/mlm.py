@@ -7,6 +7,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class MLM(Task[MLMConfig, Prediction]):
 
     primary_metric = "accuracy"
     per_example = False
+    self_supervised = True
 
     def __init__(self, config: MLMConfig, *, inputs: Modality, query_channels: int | None = None) -> None:
         super().__init__(config, inputs=inputs, query_channels=query_channels)
@@ -176,9 +178,13 @@ class MLM(Task[MLMConfig, Prediction]):
         numbers = prepared.inputs[name]
         filled = numbers.where(numbers != MASK, prediction.output.argmax(-1).to(numbers))
         return [
-            Illustration("Input", "signal", prepared.inputs),
-            Illustration("Filled in", "signal", {**prepared.inputs, name: filled}),
+            Illustration("Input", prepared.inputs),
+            Illustration("Filled in", {**prepared.inputs, name: filled}),
         ]
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> MLMConfig:
+        return MLMConfig()
 
 
 def _printable(numbers: Tensor) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
 
 import numpy as np
 
@@ -48,14 +47,11 @@ class Illustration:
 
     Attributes:
         title: the heading of the column.
-        kind: ``signal``: ``content`` is a batch of one example, which the model's modality draws; ``picture``: it is
-            an array, height × width × 3, uint8.
-        content: what is drawn.
+        content: a batch of one example, which the model's modality draws, or a picture, height × width × 3, uint8.
         note: a remark on this picture, such as the scale of its colours.
     """
 
     title: str
-    kind: Literal["signal", "picture"]
     content: Batch | np.ndarray
     note: str = ""
 

@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -80,6 +81,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
     """
 
     per_example = False
+    self_supervised = True
     answers_folder: ClassVar[str] = "reconstructed"
 
     def __init__(self, config: ReconstructConfig, *, inputs: Modality, query_channels: int | None = None) -> None:
@@ -317,8 +319,8 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
         }
         return [
-            Illustration("Signal", "signal", view),
-            Illustration("Reconstruction", "signal", {**view, **completed}),
+            Illustration("Signal", view),
+            Illustration("Reconstruction", {**view, **completed}),
         ]
 
     def answers(
@@ -350,6 +352,10 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             label = self.inputs.label_scores(output if several else output[only], top)
             answers.append(Answer(file, [str(path) for path in paths], label=label or None))
         return answers
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> ReconstructConfig:
+        return ReconstructConfig()
 
 
 def _check(config: ReconstructConfig, inputs: Modality) -> None:

@@ -38,6 +38,7 @@ class Regress(LabelTask[RegressConfig]):
     """Squared error of standardised targets; coefficient of determination."""
 
     primary_metric = "r2"
+    label_type = "numbers"
 
     def encode_targets(self, targets: Tensor) -> Tensor:
         return targets.float().reshape(len(targets), self.output_channels)
@@ -64,6 +65,17 @@ class Regress(LabelTask[RegressConfig]):
         """Those of the targets, float32, on the device of ``output``."""
         device = output.device
         return torch.tensor(self.config.mean, device=device), torch.tensor(self.config.std, device=device)
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> RegressConfig:
+        """The names of the numbers, and their mean and standard deviation in the training examples."""
+        assert targets is not None  # data that are regressed have targets
+        values = targets.astype(np.float64)
+        return RegressConfig(
+            classes=classes,
+            mean=tuple(float(mean) for mean in values.mean(0)),
+            std=tuple(max(float(deviation), 1e-9) for deviation in values.std(0)),
+        )
 
     # -- for people
 

@@ -34,6 +34,7 @@ class Tag(LabelTask[TagConfig]):
     """Sigmoid cross-entropy of each class; mean average precision over classes."""
 
     primary_metric = "mAP"
+    label_type = "tags"
 
     def encode_targets(self, targets: Tensor) -> Tensor:
         return targets.float()
@@ -60,6 +61,10 @@ class Tag(LabelTask[TagConfig]):
 
     def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
         metrics.update(prediction.scores, targets.long())
+
+    @classmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> TagConfig:
+        return TagConfig(classes=classes)
 
     # -- for people
 

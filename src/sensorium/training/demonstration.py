@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..codecs import arrays, pictures, sound
-from . import runs
-from .loop import Listener
+from . import run
 from .plan import plan
+from .progress import Listener
+from .run_folder import free_folder
 
 SOLIDS, TONES = 800, 600  # examples in all
 RATE = 8000
@@ -61,8 +62,8 @@ def demo(out: Path, *, minutes: float, listener: Listener) -> list[Row]:
     ):
         data = out / "data" / name
         make(data)
-        folder = runs.free_folder(out / name)
-        result = runs.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
+        folder = free_folder(out / name)
+        result = run.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
         planned = plan(data)
         rows.append(
             Row(

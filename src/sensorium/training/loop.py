@@ -1,9 +1,7 @@
-"""Training a model: the only file that knows the engine (Lightning)."""
+"""Training a model: the only file that imports the engine (Lightning), and only ``run.train`` imports this file."""
 
 from __future__ import annotations
 
-import copy
-import csv
 import logging
 import math
 import os
@@ -11,13 +9,18 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from types import FrameType
+from typing import Any, cast
 
-import numpy as np
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ..data import Samples
 from ..errors import InputError
@@ -28,42 +31,21 @@ from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..nn import Encoder
 from .aligned import align
+from .batches import EpochBatches
+from .ema import averaged
+from .mixing import mix
+from .optimizers import optimizers
 from .plan import RunConfig
-from .recipe import average, mix, optimizers, rate
+from .precision import faster_precision
+from .progress import Interrupted, Listener
+from .run_folder import LAST, append_history
+from .schedule import learning_rate
 
-if TYPE_CHECKING:
-    pass
-
-LOOKS = 20  # evaluations on the validation split over a run
-PLACED = 8  # examples by which attention is placed
+VALIDATIONS = 20  # validation passes over a run
+ALIGNED_ON = 8  # examples that the aligned initialisation measures
 WORKERS = 4  # processes that decode batches ahead
-LAST = Path("checkpoints", "last.ckpt")
-
-
-class Listener(Protocol):
-    """Who is told how a run goes; the command line draws it."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-
-    def progress(self, share: float, figures: dict[str, float]) -> None:
-        """``share`` of the stage is done; the latest figures."""
-
-
-class Quiet:
-    """A listener that says nothing."""
-
-    def stage(self, text: str) -> None: ...
-
-    def progress(self, share: float, figures: dict[str, float]) -> None: ...
-
-
-class Interrupted(Exception):
-    """The run was stopped by Ctrl-C or SIGTERM and saved; ``out`` can be resumed."""
-
-    def __init__(self, out: Path) -> None:
-        super().__init__(str(out))
-        self.out = out
+LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")  # of advertisements
+STATE = ("steps", "seconds", "validations", "best_score", "best_metric")  # of the module, in a checkpoint
 
 
 def fit(
@@ -75,32 +57,74 @@ def fit(
     folder: Path,
     listener: Listener,
 ) -> float:
-    """Train a model; the best averaged weights go to ``folder`` as they are found. Returns the seconds it took.
+    """Train a model and return the seconds it took. The best weights are written to ``folder`` as they are found.
 
-    Goes on from ``checkpoints/last.ckpt`` where there is one. Without a validation split the last weights are kept.
+    The run continues from ``checkpoints/last.ckpt`` where that exists. Without a validation split the last weights are
+    kept.
+
+    Args:
+        model: freshly initialised, or with weights taken over from another run.
+        train, val: the decoded splits; ``val`` None: there is no validation split.
+        config: the run's configuration; its recipe and seed are used.
+        folder: the run folder.
+        listener: receives the progress.
 
     Raises:
         Interrupted: stopped by a signal, after saving.
+        InputError: the loss is not finite.
     """
-    listener.stage("loading the engine")
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.loggers import Logger, TensorBoardLogger
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # adverts
-    warnings.filterwarnings("ignore", module="lightning|torchdata")
+    batches = EpochBatches(len(train), config.recipe.batch_size, seed=config.seed)
+    last = folder / LAST
     recipe = config.recipe
-    batches = EpochBatches(len(train), recipe.batch_size, seed=config.seed)
-    if len(train) and recipe.precision == "auto":
+    if recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
-    if recipe.attention_init == "aligned" and config.start is None and not (folder / LAST).exists():
-        _place(model, train.batch(list(range(min(PLACED, len(train))))), config.seed)
+    if recipe.attention_init == "aligned" and config.start is None and not last.exists():
+        _align(model, train.batch(list(range(min(ALIGNED_ON, len(train))))), config.seed)
+    module = Training(
+        model, recipe, steps_per_epoch=len(batches), val=val, folder=folder, seed=config.seed, listener=listener
+    )
+    listener.stage("training")
+    with quiet_engine():
+        _trainer(recipe, folder).fit(
+            module,
+            # Samples in memory are decoded already; others are decoded ahead of the steps by other processes.
+            StatefulDataLoader(
+                train,
+                sampler=batches,
+                batch_size=None,
+                num_workers=0 if train.in_memory else min(WORKERS, os.cpu_count() or 1),
+            ),
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True if last.exists() else None,
+        )
+    if module.interrupted:
+        raise Interrupted(folder)
+    return module.seconds
+
+
+@contextmanager
+def quiet_engine() -> Iterator[None]:
+    """Without the engine's advertisements and warnings; afterwards its loggers and all warnings are as before."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning|torchdata")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _trainer(recipe: RecipeConfig, folder: Path) -> Trainer:
+    """The engine, which runs until the module says that it should stop."""
     loggers: list[Logger] = []
-    if _installed("tensorboard"):
+    if find_spec("tensorboard") is not None:
         loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))
-    trainer = Trainer(
+    return Trainer(
         accelerator="auto",
         devices=1,
         max_epochs=-1,
@@ -111,242 +135,204 @@ def fit(
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    module = _module(model, recipe, len(batches), val, folder, config.seed, listener)
-    last = folder / LAST
-    listener.stage("training")
-    trainer.fit(
-        module,
-        # What fits into memory is decoded already; what does not is decoded ahead of the steps, by other processes.
-        StatefulDataLoader(
-            train,
-            sampler=batches,
-            batch_size=None,
-            num_workers=0 if train.in_memory else min(WORKERS, os.cpu_count() or 1),
-        ),
-        ckpt_path=str(last) if last.exists() else None,
-        weights_only=True if last.exists() else None,
-    )
-    if module.interrupted:
-        raise Interrupted(folder)
-    return module.seconds
 
 
-class EpochBatches(torch.utils.data.Sampler[list[int]]):
-    """Lists of example indices, in an order that depends on nothing but the seed and the epoch."""
-
-    def __init__(self, examples: int, batch: int, *, seed: int) -> None:
-        self.examples, self.batch, self.seed, self.epoch = examples, min(batch, examples), seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the engine at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.examples // self.batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.examples)
-        for start in range(0, len(self) * self.batch, self.batch):  # a short last batch is left for another epoch
-            yield order[start : start + self.batch].tolist()
-
-
-def faster_precision(model: Perceiver, batch: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:
-    """``bfloat16`` or ``float32``, whichever takes a forward and backward pass less time here (best of three)."""
-    model = copy.deepcopy(model)  # for a batch norm would count these passes
-    # As in training: an evaluation may ask for more than gradients have room for.
-    prepared = model.prepare(model.inputs.view(batch), torch.Generator().manual_seed(0))
-    times: dict[Literal["float32", "bfloat16"], float] = {}
-    choices: tuple[tuple[Literal["float32", "bfloat16"], torch.dtype], ...] = (
-        ("float32", torch.float32),
-        ("bfloat16", torch.bfloat16),
-    )
-    for precision, dtype in choices:
-        times[precision] = math.inf
-        for _ in range(3):
-            start = time.perf_counter()
-            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                loss = model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets)
-            loss.backward()
-            times[precision] = min(times[precision], time.perf_counter() - start)
-        model.zero_grad(set_to_none=True)
-    return min(times, key=lambda precision: times[precision])
-
-
-def _place(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
-    """Let attention start at places."""
+def _align(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
+    """Initialise attention so that it starts where positions agree."""
     if not isinstance(model.encoder, Encoder):
-        raise InputError("recipe.attention_init=placed needs a Perceiver encoder; set it to even")
+        raise InputError("recipe.attention_init=aligned needs a Perceiver encoder; set it to default")
     generator = torch.Generator().manual_seed(seed)
     prepared = model.prepare(model.inputs.augment(batch, generator), generator)
     with torch.no_grad():
         align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
 
 
-def _module(
-    model: Perceiver,
-    recipe: RecipeConfig,
-    steps_per_epoch: int,
-    val: Samples | None,
-    folder: Path,
-    seed: int,
-    listener: Listener,
-) -> Any:
-    """The engine's view of a run. Defined inside, so that importing this file does not import the engine."""
-    from lightning.pytorch import LightningModule
+@dataclass
+class _Sums:
+    """Sums over the steps since the last validation pass."""
 
-    class Training(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-            self.model = model
-            self.mean = copy.deepcopy(model).requires_grad_(False) if recipe.ema_decay else model
-            self.steps, self.seconds, self.looks = 0, 0.0, 0
-            self.best, self.primary_metric = (
-                -math.inf,
-                math.nan,
-            )  # the selection_score of the weights that are kept, and their primary_metric
-            self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
-            self.interrupted = False
+    loss: float = 0.0
+    training_accuracy: float = 0.0
+    steps: int = 0
 
-        # -- state that a resumed run goes on with
 
-        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-            names = ("steps", "seconds", "looks", "best", "primary_metric")
-            checkpoint["run"] = {name: getattr(self, name) for name in names}
+class Training(LightningModule):
+    """The engine's view of a run: what a step, a validation pass and a checkpoint are.
 
-        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-            for name, value in checkpoint["run"].items():
-                setattr(self, name, value)
+    Attributes:
+        steps, seconds: of training so far.
+        validations: validation passes so far.
+        best_score, best_metric: the selection score and the primary metric of the weights that are kept.
+        interrupted: whether a signal asked the run to stop.
+    """
 
-        # -- steps
+    def __init__(
+        self,
+        model: Perceiver,
+        recipe: RecipeConfig,
+        *,
+        steps_per_epoch: int,
+        val: Samples | None,
+        folder: Path,
+        seed: int,
+        listener: Listener,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.ema = averaged(model, decay=recipe.ema_decay) if recipe.ema_decay else None
+        self.recipe, self.steps_per_epoch, self.val, self.folder = recipe, steps_per_epoch, val, folder
+        self.seed, self.listener = seed, listener
+        self.steps, self.seconds, self.validations = 0, 0.0, 0
+        self.best_score, self.best_metric = -math.inf, math.nan
+        self.sums = _Sums()
+        self.interrupted = False
 
-        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-            return optimizers(recipe, self.model)
+    @property
+    def kept(self) -> Perceiver:
+        """The model that is validated and kept: the moving average, where there is one."""
+        return self.model if self.ema is None else cast(Perceiver, self.ema.module)
 
-        def on_train_start(self) -> None:
-            self.began = time.monotonic() - self.seconds
-            self.handlers = {which: signal.signal(which, self.interrupt) for which in (signal.SIGINT, signal.SIGTERM)}
+    # -- checkpoints
 
-        def on_train_end(self) -> None:
-            for which, handler in self.handlers.items():
-                signal.signal(which, handler)
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["run"] = {name: getattr(self, name) for name in STATE}
 
-        def interrupt(self, *_: object) -> None:
-            self.interrupted = True
-            listener.stage("stopping after this step")
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["run"].items():
+            setattr(self, name, value)
 
-        def progress(self) -> float:
-            shares = [0.0]
-            if recipe.epochs is not None:
-                shares.append(self.steps / max(1.0, recipe.epochs * steps_per_epoch))
-            if recipe.minutes is not None:
-                shares.append(self.seconds / (60 * recipe.minutes))
-            return min(1.0, max(shares))
+    def save(self) -> None:
+        """Write the checkpoint that a resumed run goes on with."""
+        replace_file(self.folder / LAST, self.trainer.save_checkpoint)
 
-        def training_step(self, batch: dict[str, Tensor], _: int) -> None:
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + self.steps)
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                view = self.model.inputs.augment(batch, generator)
-                prepared = self.model.prepare(view, generator)
-                view, target = prepared.inputs, prepared.targets
-                if recipe.mixup or recipe.cutmix:
-                    alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
-                    view, target = mix(view, self.model.inputs, target, **alphas, generator=generator)
-            latents = self.model.encode(
-                view, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
-            )
-            output = self.model.decode(latents, self.model.queries(view, prepared.query_indices)).output
-            loss = self.model.loss(output, target, label_smoothing=recipe.label_smoothing)
-            chosen = self.optimizers()
-            chosen = chosen if isinstance(chosen, list) else [chosen]
-            for optimizer in chosen:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate(recipe, self.progress())
-                optimizer.zero_grad()
-            self.manual_backward(loss)
-            if recipe.gradient_clip is not None:
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.gradient_clip)
-            for optimizer in chosen:
-                optimizer.step()
-            if recipe.ema_decay:
-                average(self.mean, self.model, decay=recipe.ema_decay, step=self.steps)
-            self.steps += 1
-            self.loss_sum += loss.item()
-            self.right_sum += self.model.task.training_accuracy(output, target)
-            self.loss_count += 1
+    # -- start and end
 
-        def on_train_batch_end(self, *_: object) -> None:
-            self.seconds = time.monotonic() - self.began
-            if not math.isfinite(self.loss_sum):
-                raise InputError(
-                    f"the loss is {self.loss_sum} at step {self.steps}; lower it with "
-                    f"--set recipe.learning_rate={recipe.learning_rate / 3:.1e}"
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return optimizers(self.recipe, self.model)
+
+    def on_train_start(self) -> None:
+        self.began = time.monotonic() - self.seconds
+        self.handlers = {number: signal.signal(number, self.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Called by a signal: the run stops after the current step."""
+        self.interrupted = True
+        self.listener.stage("stopping after this step")
+
+    def share_done(self) -> float:
+        """The share of the run that is done, 0 to 1: by epochs or by minutes, whichever is further."""
+        shares = [0.0]
+        if self.recipe.epochs is not None:
+            shares.append(self.steps / max(1.0, self.recipe.epochs * self.steps_per_epoch))
+        if self.recipe.minutes is not None:
+            shares.append(self.seconds / (60 * self.recipe.minutes))
+        return min(1.0, max(shares))
+
+    # -- steps
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> None:
+        """One step of the optimizers. What is random in it depends on the seed and the step's number alone."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.steps)
+        inputs, target, query_indices = self._prepare(batch, generator)
+        latents = self.model.encode(
+            inputs, drop_rows=self.recipe.drop_rows, generator=generator, checkpointing=self.recipe.checkpointing
+        )
+        output = self.model.decode(latents, self.model.queries(inputs, query_indices)).output
+        loss = self.model.loss(output, target, label_smoothing=self.recipe.label_smoothing)
+        self._update(loss)
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+        self.steps += 1
+        self.sums.loss += loss.item()
+        self.sums.training_accuracy += self.model.task.training_accuracy(output, target)
+        self.sums.steps += 1
+
+    def _prepare(
+        self, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Any, Tensor | None]:
+        """The augmented inputs, the targets and the query indices of a batch, mixed where the recipe says so."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            view = self.model.inputs.augment(batch, generator)
+            prepared = self.model.prepare(view, generator)
+            inputs, target = prepared.inputs, prepared.targets
+            if self.recipe.mixup or self.recipe.cutmix:
+                inputs, target = mix(
+                    inputs,
+                    self.model.inputs,
+                    target,
+                    mixup=self.recipe.mixup,
+                    cutmix=self.recipe.cutmix,
+                    generator=generator,
                 )
-            share = self.progress()
-            figures = {
-                "loss": self.loss_sum / self.loss_count,
-                "training accuracy": self.right_sum / self.loss_count,
-                f"best {model.task.primary_metric}": self.primary_metric,
-            }
-            listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
-            done = share >= 1
-            if done or (not self.interrupted and share * LOOKS >= self.looks + 1):
-                self.look(share)
-            if done or self.interrupted:
-                self.save()
-                self.trainer.should_stop = True
+        return inputs, target, prepared.query_indices
 
-        def look(self, share: float) -> None:
-            """Evaluate the averaged weights, keep them if they are the best so far, note the figures."""
-            self.looks = max(self.looks + 1, int(share * LOOKS))
-            row = {
-                "step": self.steps,
-                "epoch": round(self.steps / steps_per_epoch, 2),
-                "progress": round(share, 4),
-                "seconds": round(self.seconds, 1),
-                "loss": self.loss_sum / self.loss_count,
-                "learning_rate": rate(recipe, share),
-            }
-            self.loss_sum, self.right_sum, self.loss_count = 0.0, 0.0, 0
-            metrics = {} if val is None else evaluate_model(self.mean, val, split="val").metrics
-            row |= {f"val_{name}": value for name, value in metrics.items()}
-            selection_score = model.task.selection_score(metrics) if metrics else math.inf
-            if not selection_score < self.best:  # one that is not a number has no better one
-                self.best, self.primary_metric = selection_score, metrics.get(model.task.primary_metric, math.nan)
-                checkpoints.save(self.mean, folder)
-            _append_history(folder, row)
-            for logger in self.loggers:
-                logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=self.steps)
-            self.seconds = time.monotonic() - self.began
-            if not self.interrupted:
-                self.save()
+    def _update(self, loss: Tensor) -> None:
+        """The backward pass and a step of each optimizer."""
+        chosen = self.optimizers()
+        chosen = chosen if isinstance(chosen, list) else [chosen]
+        for optimizer in chosen:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.recipe, self.share_done())
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.recipe.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        for optimizer in chosen:
+            optimizer.step()
 
-        def save(self) -> None:
-            replace_file(folder / LAST, self.trainer.save_checkpoint)
+    def on_train_batch_end(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self.began
+        if not math.isfinite(self.sums.loss):
+            raise InputError(
+                f"the loss is {self.sums.loss} at step {self.steps}; lower it with "
+                f"--set recipe.learning_rate={self.recipe.learning_rate / 3:.1e}"
+            )
+        share = self.share_done()
+        figures = {
+            "loss": self.sums.loss / self.sums.steps,
+            "training accuracy": self.sums.training_accuracy / self.sums.steps,
+            f"best {self.model.task.primary_metric}": self.best_metric,
+        }
+        self.listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
+        done = share >= 1
+        if done or (not self.interrupted and share * VALIDATIONS >= self.validations + 1):
+            self.validate(share)
+        if done or self.interrupted:
+            self.save()
+            self.trainer.should_stop = True
 
-    return Training()
+    def validate(self, share: float) -> None:
+        """Evaluate the weights on the validation split, keep them if they are the best so far, and write the figures
+        to the run's history.
 
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of a run's ``metrics.csv``."""
-    path = folder / "metrics.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def _append_history(folder: Path, row: dict[str, float]) -> None:
-    path = folder / "metrics.csv"
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
+        Args:
+            share: of the run that is done.
+        """
+        self.validations = max(self.validations + 1, int(share * VALIDATIONS))
+        row = {
+            "step": self.steps,
+            "epoch": round(self.steps / self.steps_per_epoch, 2),
+            "progress": round(share, 4),
+            "seconds": round(self.seconds, 1),
+            "loss": self.sums.loss / self.sums.steps,
+            "learning_rate": learning_rate(self.recipe, share),
+        }
+        self.sums = _Sums()
+        task = self.model.task
+        metrics = {} if self.val is None else evaluate_model(self.kept, self.val, split="val").metrics
+        row |= {f"val_{name}": value for name, value in metrics.items()}
+        score = task.selection_score(metrics) if metrics else math.inf
+        if not score < self.best_score:  # of a score that is not a number none is better
+            self.best_score, self.best_metric = score, metrics.get(task.primary_metric, math.nan)
+            checkpoints.save(self.kept, self.folder)
+        append_history(self.folder, row)
+        for logger in self.loggers:
+            logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=self.steps)
+        self.seconds = time.monotonic() - self.began
+        if not self.interrupted:
+            self.save()

@@ -1,36 +1,31 @@
-"""What would be trained on some data: every value of a run, settled before anything is decoded."""
+"""What would be trained on some data. Four steps, each taken once: recognise, measure, choose, override."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
-from ..config import from_dict, override, record, to_dict
+from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
     DataConfig,
     Examples,
-    InputConfig,
     Source,
     TargetConfig,
     find_description,
     open_source,
     read_description,
 )
-from ..errors import InputError
-from ..modalities import KINDS, FusionConfig, build_modality
+from ..errors import InputError, did_you_mean
+from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
-from ..models.checkpoints import FORMAT, read_config
+from ..models.auto import Auto, Facts, parts_of
+from ..models.checkpoints import FORMAT, check_format, read_config
 from ..models.perceiver import PerceiverConfig
+from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
-from ..nn import DecoderConfig
-from ..tasks import TASKS, ClassifyConfig, RegressConfig, TagConfig, TaskConfig
-
-Labelled: TypeAlias = Literal["classify", "tag", "regress", "flow"]
-SelfSupervised: TypeAlias = Literal["reconstruct", "mlm"]
+from ..tasks import TASKS
+from .run_folder import CONFIG
 
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
@@ -40,7 +35,8 @@ class RunConfig:
     """Everything a run depends on but the data's bytes: written to ``config.yaml``.
 
     Attributes:
-        start: the run whose inputs and encoder this one went on with, as they were; None: it started anew.
+        format: the version of this record; a file of another version is refused.
+        start: the run whose inputs and encoder this one took over; None: it began with fresh weights.
     """
 
     format: int = FORMAT
@@ -55,7 +51,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be trained on some data, and on which examples."""
+    """The examples and the configuration of a run."""
 
     source: Source
     config: RunConfig
@@ -65,7 +61,7 @@ def plan(
     data: str | Path,
     *,
     preset: str = "auto",
-    task: Labelled | SelfSupervised | None = None,
+    task: str | None = None,
     start: str | Path | None = None,
     dataset: str | Path | None = None,
     fold: str | int | None = None,
@@ -78,51 +74,30 @@ def plan(
 
     Args:
         data: the folder or file.
-        preset: ``auto``, or a paper's model.
-        task: what is learned: of the labels, of motion (``flow``), or of the signal itself (``reconstruct``, ``fill``);
-            None: what the data say.
-        start: a run whose inputs and encoder are taken over, as they were configured.
-        dataset: a ``dataset.yaml`` that describes the data; the one beside it by default.
+        preset: ``auto``, or the name of a paper's model.
+        task: a name in ``TASKS``; None: what the data say.
+        start: a run whose inputs and encoder are taken over as they are.
+        dataset: a ``dataset.yaml`` that describes the data; None: the one beside the data, if there is one.
         fold: the fold to test on, where the data has folds.
-        minutes, epochs: limits; the preset's own when both are None.
+        minutes, epochs: limits of the training; the preset's own when both are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``.
+        seed: of everything random, the splits that are drawn here included.
 
     Raises:
         InputError: the data, the preset or a setting cannot be used.
     """
-    description = None if dataset is None else read_description(Path(dataset))
-    if task is not None:
-        description = description or find_description(Path(data))
-        if task == "reconstruct" or task == "mlm":
-            target = TargetConfig(task="none")
-        else:
-            target = replace(description.target, task=task)
-        description = replace(description, target=target)
-    source = open_source(Path(data), description=description, fold=fold, seed=seed)
-    if task == "reconstruct" and presets.reads_labels(preset):
-        source = _labelled(source, fold=fold, seed=seed)
-    source = source.only(presets.wanted(preset, source.kinds))
-    train = source.splits["train"]
-    configs = {name: _measured(kind, source.splits, name) for name, kind in source.kinds.items()}
-    measured = FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
-    limits = {"minutes": minutes, "epochs": epochs} if (minutes, epochs) != (None, None) else None
-    learned = task if task == "reconstruct" or task == "mlm" else "flow" if source.task == "flow" else None
-    inputs, encoder, decoder, recipe = presets.choose(
-        preset, measured, examples=len(train), minutes=minutes, everywhere=learned
+    chooser = presets.find(preset)
+    source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed)
+    measured = measure(source)
+    facts = Facts(
+        task=task if task is not None and TASKS[task].self_supervised else source.task,
+        examples=len(source.splits["train"]),
+        minutes=minutes,
+        epochs=epochs,
     )
-    if limits is not None and preset == "auto" and epochs is None:
-        recipe = replace(recipe, minutes=minutes)
-    elif limits is not None:
-        recipe = replace(recipe, minutes=minutes, epochs=epochs)
-    if start is not None:
-        began = read_config(Path(start))
-        _check_kinds(Path(start), began.inputs, source.kinds)
-        inputs, encoder = began.inputs, began.encoder
-    asked = _task(source) if learned is None else presets.choose_task(preset, learned, inputs)
-    if not TASKS[asked.kind].per_example:
-        decoder = decoder or DecoderConfig()
+    model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     config = RunConfig(
-        model=PerceiverConfig(inputs=inputs, encoder=encoder, decoder=decoder, task=asked),
+        model=model,
         recipe=recipe,
         data=source.description,
         fold=None if fold is None else str(fold),
@@ -135,82 +110,151 @@ def plan(
     return Plan(source, config)
 
 
-def _labelled(source: Source, *, fold: str | int | None, seed: int) -> Source:
-    """The same data with what their labels say as one more signal, where they say anything: the name of a film's
-    folder, or what stands in the column of a table that would be learned otherwise."""
-    described = source.description
-    column = described.target.column
-    has_labels = described.layout == "folders" or (described.layout == "table" and isinstance(column, str))
-    if not has_labels or "label" in source.kinds.values():
-        return source
-    inputs = {**(described.inputs or {}), "label": InputConfig(kind="label", column=column)}
-    labelled = open_source(source.path, description=replace(described, inputs=inputs), fold=fold, seed=seed)
-    if all(raw is None for part in labelled.splits.values() for raw in part.raws["label"]):
-        return source
-    return replace(labelled, warnings=tuple(dict.fromkeys((*source.warnings, *labelled.warnings))))
+def recognise(
+    data: Path,
+    *,
+    task: str | None = None,
+    reads: Mapping[str, str] | None = None,
+    dataset: str | Path | None = None,
+    fold: str | int | None = None,
+    seed: int = 0,
+) -> Source:
+    """Open the data, with the signals that the model reads.
+
+    Args:
+        reads: the kind of each signal that the model reads; None: it reads all.
+        data, task, dataset, fold, seed: as for :func:`plan`.
+
+    Raises:
+        InputError: the data cannot be used, there is no such task, or there are no labels and no task is given.
+    """
+    description = find_description(data) if dataset is None else read_description(Path(dataset))
+    labels_as_signal = False
+    if task is not None:
+        if task not in TASKS:
+            raise InputError(f"--task {task}: there is no such task; {did_you_mean(task, TASKS)}")
+        if TASKS[task].self_supervised:
+            description = replace(description, target=TargetConfig(task="none"))
+            labels_as_signal = any(KINDS[kind].from_labels for kind in (reads or {}).values())
+        else:
+            description = replace(description, target=replace(description.target, task=task))
+    source = open_source(data, description=description, fold=fold, seed=seed, labels_as_signal=labels_as_signal)
+    if source.task == "none" and task is None:
+        raise InputError(f"{data}: there are no labels to train on; use sensorium pretrain")
+    return source.only(presets.select_signals(reads, source.kinds))
 
 
-def _check_kinds(run: Path, inputs: Any, kinds: Mapping[str, str]) -> None:
-    """The data must have the signals that a run reads, by name where they are several; some may be lacking then, as in
-    examples that lack them."""
-    reads = {modality.name: modality.kind for modality in build_modality(inputs).modalities}
+def measure(source: Source) -> ModalityConfig:
+    """The configuration of the modality that fits the training examples: sizes, rates and statistics.
+
+    Raises:
+        InputError: a signal that no training example has, or examples that cannot be read or disagree.
+    """
+    configs = {name: _measure_signal(name, kind, source.splits) for name, kind in source.kinds.items()}
+    return FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
+
+
+def choose(
+    source: Source, measured: ModalityConfig, facts: Facts, *, chooser: Auto | Preset, start: Path | None = None
+) -> tuple[PerceiverConfig, RecipeConfig]:
+    """The model and the recipe.
+
+    Args:
+        source: the data, for the classes and targets of its labels.
+        measured: as :func:`measure` gives it.
+        facts: what the rules of ``auto`` depend on besides.
+        chooser: a paper's preset, or ``auto``.
+        start: a run whose inputs and encoder are taken over.
+
+    Raises:
+        InputError: the preset or ``start`` does not read such data.
+    """
+    taken_over = None
+    if start is not None:
+        taken_over = read_config(start)
+        _check_kinds(start, parts_of(taken_over.inputs), source.kinds)
+    choice = chooser.choose(measured, facts, start=taken_over)
+    targets = source.splits["train"].targets
+    task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
+    model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
+    return model, choice.recipe
+
+
+def read_run_config(folder: Path) -> RunConfig:
+    """The configuration in a run folder.
+
+    Raises:
+        InputError: there is none, it cannot be read, or it is of another format.
+    """
+    path = folder / CONFIG
+    values = read_yaml(path)
+    check_format(values.get("format") if isinstance(values, dict) else None, where=path)
+    return from_dict(RunConfig, values, where=str(path))
+
+
+def reopen(data: Path, config: RunConfig) -> Source:
+    """The data of a run with the splits and the signals that it was planned with; nothing is measured.
+
+    Raises:
+        InputError: the data is not there, or has not the signals that the model reads.
+    """
+    source = open_source(data, description=config.data, fold=config.fold, seed=config.seed)
+    reads = {name: part.kind for name, part in parts_of(config.model.inputs).items()}
+    source = source.only(presets.select_signals(reads, source.kinds))
+    _check_kinds(data, parts_of(config.model.inputs), source.kinds)
+    return source
+
+
+def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[str, str]) -> None:
+    """Refuse data without the signals that a run reads: of the same names, where it reads several. Data may then lack
+    some of them, as examples may."""
+    reads = {name: part.kind for name, part in parts.items()}
     alike = kinds.items() <= reads.items() if len(reads) > 1 else list(kinds.values()) == list(reads.values())
     if not alike:
-        told = [
-            " and ".join(sorted(kind if kind == name else f"{kind} ({name})" for name, kind in each.items()))
-            for each in (reads, kinds)
-        ]
-        raise InputError(f"{run}: it reads {told[0]}, the data is {told[1]}; start from a run on such data")
+        wanted, found = (
+            " and ".join(sorted(kind if kind == name else f"{kind} ({name})" for name, kind in signals.items()))
+            for signals in (reads, kinds)
+        )
+        raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
 
 
-def _measured(kind: str, splits: Mapping[str, Examples], name: str) -> Any:
-    """The configuration of one signal that fits the training examples; of labels all that occur."""
-    if KINDS[kind].measured_on == "all":
-        return KINDS[kind].measure([raw for part in splits.values() for raw in part.raws[name] if raw is not None])
-    train = splits["train"]
-    raws = train.raws[name]
-    there = [index for index in range(len(train)) if raws[index] is not None]
-    if not there:
+def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
+    """The configuration of one signal that fits the examples it is measured on."""
+    modality = KINDS[kind]
+    measured_on = splits if modality.measured_on == "all" else {"train": splits["train"]}
+    present = [
+        (examples, index)
+        for examples in measured_on.values()
+        for index in range(len(examples))
+        if examples.raws[name][index] is not None
+    ]
+    if not present:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    in_files = KINDS[kind].reads_files(raws[there[0]])
-    every = max(1, len(there) // MEASURED) if in_files else 1
+    first, index = present[0]
+    if modality.reads_files(first.raws[name][index]):
+        present = present[:: max(1, len(present) // MEASURED)]
+    named = [(examples.names[index], examples.raws[name][index]) for examples, index in present]
     try:
-        return KINDS[kind].measure([raws[index] for index in there[::every]])
+        return modality.measure([raw for _, raw in named])
     except InputError as error:
         # One bad file must not end it here: decoding sets it aside, or names it.
-        return KINDS[kind].measure(_readable(kind, train, name, there[::every], error))
+        return modality.measure(_readable(kind, named, error))
 
 
-def _readable(kind: str, train: Examples, name: str, some: Sequence[int], error: InputError) -> list[Any]:
-    """The measured examples that can be read by themselves.
+def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:
+    """The examples (with their names) that can be read by themselves.
 
     Raises:
         InputError: none can, or they disagree.
     """
-    raws = train.raws[name]
     readable = []
-    for index in some:
+    for name, raw in named:
         try:
-            KINDS[kind].measure([raws[index]])
+            KINDS[kind].measure([raw])
         except InputError as problem:
-            error = InputError(f"{train.names[index]}: {problem}")
+            error = InputError(f"{name}: {problem}")
         else:
-            readable.append(raws[index])
+            readable.append(raw)
     if not readable:
         raise error
     return readable
-
-
-def _task(source: Source) -> TaskConfig:
-    if source.task == "none":
-        raise InputError(f"{source.path}: there are no labels to train on; use sensorium pretrain")
-    if source.task == "classify":
-        return ClassifyConfig(classes=source.classes)
-    if source.task == "tag":
-        return TagConfig(classes=source.classes)
-    targets = np.asarray(source.splits["train"].targets, np.float64)
-    return RegressConfig(
-        classes=source.classes,
-        mean=tuple(float(value) for value in targets.mean(0)),
-        std=tuple(max(float(value), 1e-9) for value in targets.std(0)),
-    )

@@ -6,24 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from ...config import from_dict, read_yaml, record
 from ...errors import InputError, did_you_mean
-from ...modalities import FusionConfig, ModalityConfig
+from ...modalities import KINDS, FusionConfig, ModalityConfig
 from ...nn import DecoderConfig, EncoderConfig
-from ...tasks import ClassifyConfig, FlowConfig, MLMConfig, ReconstructConfig, TagConfig, TaskConfig
-from ..auto import (
-    Everywhere,
-    Facts,
-    choose_decoder,
-    choose_encoder,
-    choose_flow,
-    choose_inputs,
-    choose_mlm,
-    choose_recipe,
-    choose_reconstruction,
-)
+from ...tasks import TASKS, FlowConfig, ReconstructConfig, TaskConfig
+from ..auto import Auto, Choice, Facts, choose_task, parts_of
 from ..perceiver import Perceiver, PerceiverConfig
 from ..recipe import RecipeConfig
 
@@ -33,14 +23,14 @@ T = TypeVar("T")
 
 @record
 class Preset:
-    """A model and the recipe it is trained by.
+    """A paper's model and the recipe it is trained by.
 
     Attributes:
         about: what it does, in a line.
         source: the paper's section; what is not stated there.
-        task: what the paper asks.
-        classes: how many classes the paper has; none, where the signal is its own target.
-        decoder: None: the mean of the latents.
+        task: the task of the paper: its name, or its configuration where that does not depend on the data's labels.
+        classes: the number of classes of the paper's data; 0 where the signal is its own target.
+        decoder: None: the mean of the latents and a linear layer.
     """
 
     about: str
@@ -52,16 +42,70 @@ class Preset:
     decoder: DecoderConfig | None = None
     recipe: RecipeConfig
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each signal that the model reads, by the paper's name of the signal."""
+        return {name: part.kind for name, part in parts_of(self.inputs).items()}
+
     def model(self) -> PerceiverConfig:
-        """The paper's own model, its classes numbered."""
+        """The paper's own model; its classes are called by their numbers."""
         classes = tuple(str(number) for number in range(self.classes))
-        asked: dict[str, TaskConfig] = {
-            "classify": ClassifyConfig(classes=classes),
-            "tag": TagConfig(classes=classes),
-            "mlm": MLMConfig(),
-        }
-        task = asked[self.task] if isinstance(self.task, str) else self.task
+        task = TASKS[self.task].configure(classes=classes) if isinstance(self.task, str) else self.task
         return PerceiverConfig(inputs=self.inputs, encoder=self.encoder, decoder=self.decoder, task=task)
+
+    def choose(self, measured: ModalityConfig, facts: Facts, *, start: PerceiverConfig | None = None) -> Choice:
+        """The paper's model and recipe for some data: its modalities have the data's names.
+
+        Args:
+            measured: the modality's configuration as measured on the data.
+            facts: what else is known.
+            start: the model whose inputs and encoder are taken over; None: the paper's.
+
+        Raises:
+            InputError: the data are of other kinds of signal than the model reads.
+        """
+        has = {name: part.kind for name, part in parts_of(measured).items()}
+        names = match_names(self.kinds, has)
+        if names is None:
+            reads, data = (" and ".join(sorted(kinds.values())) for kinds in (self.kinds, has))
+            raise InputError(f"the preset reads {reads}, the data is {data}; use --preset auto")
+        inputs, encoder = self.inputs, self.encoder
+        if isinstance(inputs, FusionConfig):
+            parts = {names[name]: part for name, part in inputs.modalities.items()}
+            # The classes of a label are the data's, not the paper's.
+            parts |= {name: part for name, part in parts_of(measured).items() if KINDS[part.kind].from_labels}
+            inputs = replace(inputs, modalities=parts, dropout=_renamed(inputs.dropout, names))
+        if start is not None:
+            inputs, encoder = start.inputs, start.encoder
+        recipe = self.recipe
+        if facts.minutes is not None or facts.epochs is not None:
+            recipe = replace(recipe, minutes=facts.minutes, epochs=facts.epochs)
+        return Choice(
+            inputs=inputs,
+            encoder=encoder,
+            decoder=self.decoder or (None if facts.per_example else DecoderConfig()),
+            recipe=recipe,
+            task=self._task(inputs, facts, names),
+        )
+
+    def _task(self, inputs: ModalityConfig, facts: Facts, names: Mapping[str, str]) -> TaskConfig | None:
+        """The paper's task, if it is the one asked for; else ``auto``'s choice."""
+        task = self.task
+        if task == facts.task:
+            return None if TASKS[task].label_type else TASKS[task].configure()
+        chosen = choose_task(inputs, facts)
+        if isinstance(task, FlowConfig) and isinstance(chosen, FlowConfig):
+            return replace(task, warps=task.warps or chosen.warps)
+        if isinstance(task, ReconstructConfig) and isinstance(chosen, ReconstructConfig):
+            mask_ratio = task.mask_ratio
+            return replace(
+                task,
+                mask_ratio=_renamed(mask_ratio, names) if isinstance(mask_ratio, dict) else mask_ratio,
+                elementwise=tuple(names[name] for name in task.elementwise),
+                num_queries=_renamed(task.num_queries, names),
+                loss_weights=_renamed(task.loss_weights, names),
+            )
+        return chosen
 
 
 def names() -> tuple[str, ...]:
@@ -75,7 +119,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def load(name: str) -> Preset:
-    """The preset of that name.
+    """The paper's model of that name.
 
     Raises:
         InputError: there is none; the closest name is offered.
@@ -85,109 +129,53 @@ def load(name: str) -> Preset:
     return from_dict(Preset, read_yaml(FOLDER / f"{name}.yaml"), where=name)
 
 
-def wanted(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the signals that a preset reads: of films with sound the pictures alone, where it reads video. Where
-    it is not clear which, all of them. A label may be lacking.
-
-    Args:
-        name: a preset's name, or ``auto``.
-        kinds: the kind of each signal of the data, by its name.
+def find(name: str) -> Auto | Preset:
+    """What chooses a model for some data: ``auto``, or the paper's model of that name.
 
     Raises:
-        InputError: no such preset.
+        InputError: as for :func:`load`.
     """
-    if name == "auto":
-        return tuple(kinds)
-    reads = _kinds(load(name).inputs)
-    found = {signal: kind for signal, kind in kinds.items() if kind in reads.values()}
-    return tuple(kinds if _ours(reads, found) is None else found)
+    return Auto() if name == "auto" else load(name)
 
 
-def reads_labels(name: str) -> bool:
-    """Whether a preset's signals have a label among them."""
-    return name != "auto" and "label" in _kinds(load(name).inputs).values()
-
-
-def choose(
-    name: str, measured: Any, *, examples: int, minutes: float | None, everywhere: Everywhere | None = None
-) -> tuple[ModalityConfig, EncoderConfig, DecoderConfig | None, RecipeConfig]:
-    """Inputs, encoder, decoder and recipe for some data: a paper's, or ``auto``'s choice.
+def select_signals(reads: Mapping[str, str] | None, has: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the data's signals that a model reads; all of them where it is not clear which ones. Of films with
+    sound they are the pictures alone, where the model reads video.
 
     Args:
-        name: a preset's name, or ``auto``.
-        measured: the modality's configuration as measured on the data.
-        examples: how many there are to train on.
-        minutes: the time given; None: not said.
-        everywhere: what is asked of every place of the signal; None: it is asked about as a whole.
+        reads: the kind of each signal that the model reads, by its own names; None: it reads all.
+        has: the kind of each signal of the data, by the data's names.
 
-    Raises:
-        InputError: no such preset, or it reads another kind of signal.
+    >>> select_signals({"video": "video"}, {"film": "video", "sound": "audio"})
+    ('film',)
     """
-    if name == "auto":
-        facts = Facts(examples, minutes, everywhere)
-        inputs = choose_inputs(measured, facts)
-        encoder = choose_encoder(inputs, facts)
-        return inputs, encoder, choose_decoder(encoder, facts), choose_recipe(inputs, facts)
-    preset = load(name)
-    reads, has = _kinds(preset.inputs), _kinds(measured)
-    ours = _ours(reads, has)
-    if ours is None:
-        told = [" and ".join(sorted(kinds.values())) for kinds in (reads, has)]
-        raise InputError(f"preset {name!r} reads {told[0]}, the data is {told[1]}; use --preset auto")
-    inputs = preset.inputs
-    if isinstance(inputs, FusionConfig):
-        # The paper's modalities under the names that the data gives them, and the data's classes.
-        parts = {ours[one]: config for one, config in inputs.modalities.items()}
-        parts |= {one: measured.modalities[one] for one, kind in has.items() if kind == "label"}
-        inputs = replace(inputs, modalities=parts, dropout=_renamed(inputs.dropout, ours))
-    return inputs, preset.encoder, preset.decoder, preset.recipe
+    if reads is None:
+        return tuple(has)
+    found = {name: kind for name, kind in has.items() if kind in reads.values()}
+    return tuple(has if match_names(reads, found) is None else found)
 
 
-def choose_task(name: str, kind: Everywhere, inputs: Any) -> MLMConfig | FlowConfig | ReconstructConfig:
-    """What is learned of the signal itself, or of its motion: as the paper asks it, or ``auto``'s choice."""
-    if kind == "mlm":
-        return choose_mlm(inputs) if name == "auto" else MLMConfig()
-    preset = None if name == "auto" else load(name)
-    task = None if preset is None else preset.task
-    if kind == "flow":
-        flow = choose_flow(inputs)
-        return replace(task, warps=task.warps or flow.warps) if isinstance(task, FlowConfig) else flow
-    ours = None if preset is None else _ours(_kinds(preset.inputs), _kinds(inputs))
-    if ours is None or not isinstance(task, ReconstructConfig):
-        return choose_reconstruction(inputs)
-    return replace(
-        task,
-        mask_ratio=_renamed(task.mask_ratio, ours) if isinstance(task.mask_ratio, dict) else task.mask_ratio,
-        elementwise=tuple(ours[one] for one in task.elementwise),
-        num_queries=_renamed(task.num_queries, ours),
-        loss_weights=_renamed(task.loss_weights, ours),
-    )
+def match_names(reads: Mapping[str, str], has: Mapping[str, str]) -> dict[str, str] | None:
+    """The data's name of each signal that a model reads, matched kind by kind; None: the kinds differ. Data may lack
+    a label, which then keeps the model's name.
 
+    Args:
+        reads: the kind of each signal that the model reads, by its own names.
+        has: the kind of each signal of the data, by the data's names.
 
-def _ours(reads: Mapping[str, str], has: Mapping[str, str]) -> dict[str, str] | None:
-    """The name that the data gives each signal of a preset, kind by kind; a label may be lacking and then keeps its own
-    name. None: they are not of the same kinds.
-
-    >>> _ours({"image": "image", "class": "label"}, {"photo": "image"})
+    >>> match_names({"image": "image", "class": "label"}, {"photo": "image"})
     {'image': 'photo', 'class': 'class'}
     """
-    lacking = {one: one for one, kind in reads.items() if kind == "label" and kind not in has.values()}
-    theirs = sorted((kind, one) for one, kind in reads.items() if one not in lacking)
-    ours = sorted((kind, one) for one, kind in has.items())
-    if [kind for kind, _ in theirs] != [kind for kind, _ in ours]:
+    lacking = {name: name for name, kind in reads.items() if KINDS[kind].from_labels and kind not in has.values()}
+    wanted = sorted((kind, name) for name, kind in reads.items() if name not in lacking)
+    found = sorted((kind, name) for name, kind in has.items())
+    if [kind for kind, _ in wanted] != [kind for kind, _ in found]:
         return None
-    return {one: name for (_, one), (_, name) in zip(theirs, ours, strict=True)} | lacking
+    return {theirs: ours for (_, theirs), (_, ours) in zip(wanted, found, strict=True)} | lacking
 
 
 def _renamed(values: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
-    return {names[one]: value for one, value in values.items()}
-
-
-def _kinds(inputs: Any) -> dict[str, str]:
-    """The kind of each signal."""
-    if isinstance(inputs, FusionConfig):
-        return {name: config.kind for name, config in inputs.modalities.items()}
-    return {inputs.kind: inputs.kind}
+    return {names[name]: value for name, value in values.items()}
 
 
 def build(config: str | Path | PerceiverConfig) -> Perceiver:
@@ -209,4 +197,4 @@ def build(config: str | Path | PerceiverConfig) -> Perceiver:
     return Perceiver(load(str(config)).model())
 
 
-__all__ = ["Everywhere", "Preset", "build", "choose", "choose_task", "load", "names"]
+__all__ = ["Preset", "build", "find", "load", "match_names", "names", "select_signals"]

@@ -1,0 +1,399 @@
+"""The command line: one verb for each thing a user does."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from ..errors import InputError
+
+app = App(
+    name="sensorium",
+    help="General perception with iterative attention: one model, the Perceiver, for any signal.\n\n"
+    "Every command takes --debug: a traceback instead of one line.",
+    result_action="return_value",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
+
+Settings = Annotated[
+    tuple[str, ...], Parameter(name="--set", help="Change one value of the run, as in recipe.batch_size=8; repeatable.")
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The options of every command that plans a run; their names are the arguments of ``plan``.
+
+    Attributes:
+        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
+        dataset: A dataset.yaml that describes the data; by default the one beside the data, if there is one.
+        fold: The fold to test on, where the data has folds.
+        minutes: Stop training after this many minutes.
+        epochs: Stop training after this many passes over the training examples.
+    """
+
+    preset: str = "auto"
+    dataset: Path | None = None
+    fold: str | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    settings: Settings = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(PlanOptions):
+    """The options of every command that trains; their names are the arguments of ``train``.
+
+    Attributes:
+        out: The run folder; runs/NAME by default.
+        seed: The seed of everything random; the same seed gives the same weights.
+        resume: Go on with the interrupted run in OUT, with its own options.
+    """
+
+    out: Path | None = None
+    seed: int = 0
+    resume: bool = False
+
+
+@app.command
+def inspect(data: Path, *, task: str | None = None, options: PlanOptions = PlanOptions()) -> None:
+    """Show what the data holds, what would be trained on it, and for how long.
+
+    Args:
+        data: A folder or a file.
+        task: The task of "sensorium train" or "sensorium pretrain"; by default what the data is labelled with.
+    """
+    from ..training.plan import plan
+    from .display import print_plan
+
+    print_plan(data, plan(data, task=task, **vars(options)))
+
+
+@app.command
+def train(
+    data: Path,
+    *,
+    task: str | None = None,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
+    options: TrainOptions = TrainOptions(),
+) -> None:
+    """Train a model on the data and write a run folder with a report.
+
+    Args:
+        data: A folder or a file.
+        task: classify, tag, regress or flow, where the data does not say which. Flow of single pictures is learned of
+            synthetic motion.
+        start: A run, such as one of "sensorium pretrain", whose inputs and encoder are fine-tuned.
+    """
+    _train(data, task=task, start=start, options=options)
+
+
+@app.command
+def pretrain(data: Path, *, task: str = "reconstruct", options: TrainOptions = TrainOptions()) -> None:
+    """Train a model on data without labels and write a run folder with a report. The model learns to predict the parts
+    of each signal that are masked. Continue with "sensorium train DATA --from OUT".
+
+    Args:
+        data: A folder or a file; its labels are not used.
+        task: reconstruct predicts masked rows of any signal, mlm masked words of text.
+    """
+    _train(data, task=task, options=options)
+
+
+def _train(data: Path, *, task: str | None, options: TrainOptions, start: Path | None = None) -> None:
+    from ..training import run
+    from .display import Display, print_result
+
+    with Display() as listener:
+        result = run.train(data, task=task, start=start, **vars(options), listener=listener)
+    print_result(result)
+
+
+@app.command
+def evaluate(
+    run: Path,
+    data: Path,
+    *,
+    split: str = "test",
+    without: tuple[str, ...] = (),
+    dataset: Path | None = None,
+    fold: str | None = None,
+) -> None:
+    """Evaluate a trained run on some data and write the report anew.
+
+    Args:
+        run: A run folder.
+        data: A folder or a file.
+        split: train, val or test; or all: every example, for data that the model was not trained on.
+        without: The name of a signal to take away from every example; repeatable.
+        dataset: A dataset.yaml that describes the data; by default the data is laid out as in training.
+        fold: The fold to test on, where the data has folds.
+    """
+    from ..training import run as runs
+    from .display import Display, print_result
+
+    with Display() as listener:
+        result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
+    print_result(result)
+
+
+@app.command
+def predict(
+    run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3, out: Path | None = None
+) -> None:
+    """Say what a trained run makes of files: a table, or a JSON object a line.
+
+    Args:
+        run: Run folder.
+        files: One or more files.
+        json: Print JSON lines.
+        top: How many classes to name.
+        out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
+    """
+    from ..inference.predict import predict as predict_files
+
+    rows = [answer.to_dict() for answer in predict_files(run, files, top=top, out=out)]
+    if json:
+        for row in rows:
+            print(json_module.dumps(row, ensure_ascii=False))
+        return
+    from .display import print_answers
+
+    print_answers(rows)
+
+
+@app.command
+def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
+    """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
+
+    Args:
+        run: Run folder.
+        files: One or more files.
+        out: Folder for explanation.html and maps.npz; RUN/explained by default.
+        json: Print JSON lines.
+    """
+    from ..report.explanation import explain_files
+    from .display import Display
+
+    with Display() as listener:
+
+        def progress(done: int, total: int) -> None:
+            if not done:
+                listener.stage("explaining")
+            listener.progress(done / total, {})
+
+        explanation = explain_files(run, files, out=out, progress=progress)
+    if json:
+        for row in explanation.rows:
+            print(json_module.dumps(row, ensure_ascii=False))
+        return
+    from .display import print_answers
+
+    print_answers(explanation.rows)
+    if explanation.drawn < len(explanation.rows):
+        print(f"drawn: the first {explanation.drawn} of {len(explanation.rows):,} examples; {explanation.maps} has all")
+    print(f"explanation: {explanation.page}")
+
+
+@app.command(name="import")
+def import_(
+    source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
+) -> None:
+    """Make a published Perceiver IO checkpoint a model that every command takes.
+
+    Args:
+        source: A folder or file of transformers' or of the authors', or a name on the Hugging Face hub.
+        model: Which checkpoint it is, where its names do not tell: learned, fourier, conv, bytes, kinetics or flow.
+        compat: Whose arithmetic: transformers' (hf) or the authors' (jax); that of the source by default.
+        out: Folder for the model; runs/PRESET by default.
+    """
+    from ..models.published import import_published
+
+    result = import_published(source, out=out, model=model, compat=compat)
+    print(f"{result.checkpoint}: {result.parameters:,} parameters, {result.origin} weights, {result.compat} arithmetic")
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"model: {result.folder}")
+
+
+@app.command
+def presets(*, json: bool = False) -> None:
+    """List the papers' models with their parameters and the arithmetic of one example.
+
+    Args:
+        json: Print JSON lines.
+    """
+
+    from ..inference import costs
+
+    rows = costs.preset_costs()
+    if json:
+        for row in rows:
+            print(json_module.dumps(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("preset", "parameters", "GFLOP", "rows × channels", "about"):
+        justify: Any = "right" if heading in ("parameters", "GFLOP") else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading != "about")
+    table.add_row(
+        "auto", "", "", "", "sizes, positions, augmentation and schedule chosen for the data and the time given"
+    )
+    for row in rows:
+        shape = f"{row['rows']:,} × {row['channels']}"
+        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['gigaflop']:.1f}", shape, row["about"])
+    width = None if sys.stdout.isatty() else 160  # in a file a preset has one line or two
+    Console(highlight=False, width=width).print(table)
+
+
+@app.command
+def doctor(*, json: bool = False) -> None:
+    """Say what this installation has, which path runs and why.
+
+    Args:
+        json: Print JSON lines.
+    """
+    from dataclasses import asdict
+
+    from ..inference.environment import examine
+
+    facts = examine()
+    if json:
+        for fact in facts:
+            print(json_module.dumps(asdict(fact), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for style in ("", "bold", ""):
+        table.add_column(style=style)
+    for fact in facts:
+        table.add_row(*map(Text, (fact.what, fact.state, fact.note)))  # brackets are no markup here
+    Console(highlight=False).print(table)
+
+
+@app.command
+def bench(
+    *,
+    sizes: str = "64,224",
+    rounds: int = 2,
+    batch: int = 1,
+    what: str = "read,model",
+    json: bool = False,
+) -> None:
+    """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
+
+    Args:
+        sizes: Sides of the picture in pixels, with commas between them.
+        rounds: How often each contender has its turn; medians are told.
+        batch: Examples at a time.
+        what: "read", "model" or both.
+        json: Print JSON lines.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..inference import bench as benchmark
+    from ..inference.measuring import ratios
+
+    wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("; ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
+    results = benchmark.compare(
+        wanted,
+        rounds=rounds,
+        batch=batch,
+        what=what.split(","),
+        tell=lambda text: console.print(text, markup=False),
+    )
+    if json:
+        for result, ratio in zip(results, ratios(results), strict=True):
+            print(json_module.dumps({**asdict(result), "ratio": ratio, "environment": environment}))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "path"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result, ratio in zip(results, ratios(results), strict=True):
+        table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
+    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
+    Console(highlight=False, width=width).print(table)
+    for result in results:
+        if result.measured is None:
+            print(f"{result.job.title}, {result.job.name}: not run, {result.reason}")
+        elif result.measured.products is not None:
+            share = result.measured.products / result.measured.seconds
+            print(
+                f"{result.job.title}: the bare matrix products besides the reads take "
+                f"{result.measured.products:.3g} s, {share:.0%} of {result.job.contender}"
+            )
+
+
+@app.command
+def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
+    """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
+
+    Args:
+        out: The folder for the data and the runs.
+        minutes: Stop each of the three trainings after this many minutes.
+    """
+    from ..training import demonstration
+    from .display import Display, print_demo
+
+    with Display() as listener:
+        rows = demonstration.demo(out, minutes=minutes, listener=listener)
+    print_demo(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: one line and status 2 for what the user can mend, a traceback only with ``--debug``."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    try:
+        app(tokens, exit_on_error=False, print_error=False)
+    except (InputError, CycloptsError) as error:
+        if debug:
+            raise
+        print(f"sensorium: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("sensorium: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        from ..training.progress import Interrupted
+
+        if isinstance(error, Interrupted):
+            print(f"stopped and saved; go on with the same command and --resume --out {error.out}", file=sys.stderr)
+            sys.exit(130)
+        if debug:
+            raise
+        print(f"sensorium: {type(error).__name__}: {error} (a defect; --debug shows where)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
+    if result.measured is None:
+        return ("not run",)
+    peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
+    off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
+    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off

@@ -1,0 +1,179 @@
+"""What the command line shows: the progress of a run, and results as tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..config import to_yaml
+from ..models.perceiver import Perceiver
+from ..tasks import TASKS
+from ..training.demonstration import Row
+from ..training.plan import Plan
+
+
+class Display:
+    """A live bar with the time left and the latest figures; a line every few seconds where there is no terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.text, self.began, self.printed = "", time.monotonic(), 0.0
+
+    def __enter__(self) -> Display:
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.bar.start()
+        self.job: TaskID | None = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def stage(self, text: str) -> None:
+        """Begin a new bar."""
+        if self.job is not None:
+            self.bar.remove_task(self.job)
+        self.job = self.bar.add_task(text, total=1.0, figures="")
+        self.text, self.began, self.printed = text, time.monotonic(), time.monotonic()
+        if not self.console.is_terminal:
+            self.console.print(text, markup=False)
+
+    def progress(self, share: float, figures: dict[str, float]) -> None:
+        """Move the bar to ``share``, and show the figures beside it."""
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        if self.job is not None:
+            self.bar.update(self.job, completed=share, figures=shown)
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self.printed > 10:
+            self.printed = now
+            left = (now - self.began) * (1 - share) / max(share, 1e-9)
+            self.console.print(f"  {self.text} {share:.0%}, {left:.0f} s left  {shown}", markup=False)
+
+
+def print_plan(data: Path, planned: Plan) -> None:
+    """What is in the data, what would be trained on it, and the ``dataset.yaml`` that says the same."""
+    source, config = planned.source, planned.config
+    console = Console(highlight=False, soft_wrap=True)
+    kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
+    task = TASKS[config.model.task.kind]
+    counted = f", {len(source.classes)} {task.outputs_noun}" if source.classes else ""
+    console.print(f"[bold]{data}[/]: {kinds}; {config.model.task.kind}{counted}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("split", "examples", "per class"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for split, examples in source.splits.items():
+        per_class = _per_class(examples.targets) if task.label_type == "class" else ""
+        table.add_row(split, f"{len(examples):,}", per_class)
+    console.print(table)
+    _print_model(console, planned)
+    limits = [
+        f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
+        f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
+    ]
+    console.print(f"would take:  at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
+    for warning in source.warnings:
+        console.print(f"[yellow]warning:[/] {warning}")
+    console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
+    console.print(to_yaml(source.description, sparse=True), markup=False, end="")
+
+
+def _print_model(console: Console, planned: Plan) -> None:
+    """The size of the model, and of each of its modalities where it has several."""
+    config, train = planned.config, planned.source.splits["train"]
+    model = Perceiver(config.model)
+    encoder = config.model.encoder
+    console.print(
+        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
+        f"{model.inputs.channels} channels into {encoder.num_latents} latents × {encoder.latent_channels}"
+    )
+    if len(model.inputs.modalities) == 1:
+        return
+    for modality in model.inputs.modalities:
+        absent = sum(raw is None for raw in train.raws[modality.name])
+        missing = f"; {absent:,} of {len(train):,} training examples lack it" if absent else ""
+        console.print(f"  {modality.name}: {modality.num_rows:,} rows × {modality.channels} channels{missing}")
+
+
+def _per_class(targets: np.ndarray | None) -> str:
+    """How many examples a class has: the fewest and the most."""
+    if targets is None:
+        return ""
+    counts = np.unique(targets, return_counts=True)[1]
+    return f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """The figures of an evaluation, and where its report is.
+
+    Args:
+        result: what ``report.json`` holds, and the ``folder``.
+    """
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
+    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
+    print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+def print_demo(rows: Sequence[Row]) -> None:
+    """A line for each data set of the demo."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("data", "signal", "trained on", "tested on", "accuracy", "parameters", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("data", "signal") else "right")
+    for row in rows:
+        table.add_row(*row.cells())
+    Console(highlight=False).print(table)
+    print(f"open {rows[0].report}")
+
+
+def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table of answers, the best first. Where the model has several modalities, it shows the share of the attention
+    of the last cross-attend that each of them got.
+
+    Args:
+        rows: an answer for each example, as ``sensorium predict --json`` prints it.
+    """
+    columns = max(len(_answer_cells(row)) for row in rows)
+    modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    for column in range(columns):
+        table.add_column("answer" if column == 0 else "")
+    for name in modalities:
+        table.add_column(Text(f"{name} attention"), justify="right")
+    for row in rows:
+        cells = _answer_cells(row)
+        cells += [""] * (columns - len(cells))
+        shares = row.get("shares", [{}])[-1]
+        cells += [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
+        table.add_row(*map(Text, (row["file"], *cells)))  # as Text, because brackets would be markup
+    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
+    Console(highlight=False, width=width).print(table)
+
+
+def _answer_cells(row: Mapping[str, Any]) -> list[str]:
+    """An answer in cells: classes with their scores; a text and the bytes that its holes might be; or files that were
+    written and the classes of what is in them."""
+    if "holes" in row:
+        holes = ["  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]]
+        return [row["answer"], *holes]
+    scores = row["scores"]
+    cells = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
+    written = isinstance(row["answer"], list) and (not scores or "mean motion" in scores)
+    return [", ".join(row["answer"]), *cells] if written and row["answer"] else cells

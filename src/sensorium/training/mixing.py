@@ -1,0 +1,85 @@
+"""Mixup and CutMix: each example of a batch mixed with another one, and their targets alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..modalities import Modality
+
+
+def mix(
+    batch: dict[str, Tensor],
+    inputs: Modality,
+    target: Any,
+    *,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    generator: torch.Generator,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Mix each example with another one, chosen at random, and their targets in the same shares.
+
+    Mixup adds a share of one signal to the rest of the other. CutMix puts a box of the other signal into this one; the
+    share of this one is what is left around the box. The shares are drawn from Beta(alpha, alpha), one for each
+    example. Where both are used, Mixup takes the first half of the batch and CutMix the second.
+
+    Args:
+        batch: a viewed batch without masked rows: rows that one of two examples lacks cannot be mixed.
+        inputs: the modality whose batch it is.
+        target: batch × outputs, floats.
+        mixup, cutmix: alpha of each; 0: it is not used.
+        generator: the source of everything random.
+
+    Returns:
+        the mixed batch, and the mixed targets: batch × outputs.
+
+    Raises:
+        InputError: examples of different lengths or without a signal; targets or signals that are not floats; CutMix
+            of signals that are not pictures.
+    """
+    _check(batch, inputs, target, mixup=mixup, cutmix=cutmix)
+    count = len(target)
+    cut = torch.arange(count, device=target.device) >= (count // 2 if mixup and cutmix else count if mixup else 0)
+    seed = int(torch.randint(2**31, (), generator=generator))
+    alpha = torch.where(cut, cutmix, mixup).cpu()
+    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha)).to(target)
+    partner = torch.randperm(count, generator=generator).to(target.device)
+    around = None
+    if cutmix:
+        around = inputs.around_boxes(batch, share, generator)
+        share = torch.where(cut, around.flatten(1).mean(1), share)
+    mixed = {}
+    for name in _signals(batch, inputs):
+        signal = batch[name]
+        weight = _along(share, signal)
+        if around is not None:
+            weight = torch.where(_along(cut, signal), around, weight)
+        mixed[name] = torch.lerp(signal[partner], signal, weight.to(signal))
+    return {**batch, **mixed}, torch.lerp(target[partner], target, share[:, None])
+
+
+def _check(batch: dict[str, Tensor], inputs: Modality, target: Any, *, mixup: float, cutmix: float) -> None:
+    """Refuse what cannot be mixed."""
+    cure = " and ".join(f"recipe.{name}=0" for name, alpha in (("mixup", mixup), ("cutmix", cutmix)) if alpha)
+    if not isinstance(target, Tensor) or not target.is_floating_point():
+        raise InputError(f"mixing needs classes or numbers as targets, and this task has signals; set {cure}")
+    for name in _signals(batch, inputs):
+        if not batch[name].is_floating_point():
+            raise InputError(f"mixing is of numbers, and {name} holds names; set {cure}")
+        for present in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
+            if present is not None and not bool(present.all()):
+                raise InputError(f"mixing needs examples of one size that lack nothing; set {cure}")
+
+
+def _signals(batch: dict[str, Tensor], inputs: Modality) -> list[str]:
+    """The names of the modalities that are in the batch."""
+    return [modality.name for modality in inputs.modalities if modality.name in batch]
+
+
+def _along(values: Tensor, signal: Tensor) -> Tensor:
+    """One value for each example (batch,) in a shape that broadcasts to the signal's."""
+    return values.view(-1, *[1] * (signal.ndim - 1))

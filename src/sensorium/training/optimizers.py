@@ -1,0 +1,44 @@
+"""The optimizers of a recipe, and which weights decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.recipe import RecipeConfig
+from .lamb import Lamb
+
+
+def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
+    """The optimizers of a recipe; together they hold every parameter once."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if recipe.optimizer == "lamb":
+        return [Lamb(_groups(named, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+    if recipe.optimizer == "adamw":
+        return [torch.optim.AdamW(_groups(named, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+    matrices = [(name, parameter) for name, parameter in named if _is_block_matrix(name, parameter)]
+    chosen = {name for name, _ in matrices}
+    others = [(name, parameter) for name, parameter in named if name not in chosen]
+    muon = torch.optim.Muon(
+        [parameter for _, parameter in matrices],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        adjust_lr_fn="match_rms_adamw",  # one learning rate for both optimizers
+    )
+    return [muon, torch.optim.AdamW(_groups(others, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+
+
+def _is_block_matrix(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim == 2 and name.endswith("weight") and name.startswith(("encoder.", "decoder.cross_attention."))
+
+
+def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list[dict[str, Any]]:
+    decayed = [parameter for _, parameter in named if parameter.ndim >= 2]
+    others = [parameter for _, parameter in named if parameter.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

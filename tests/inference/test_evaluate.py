@@ -1,0 +1,128 @@
+"""Evaluation: scores, loss and metrics of a model over samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sensorium.nn.perceiver import DecoderConfig
+
+from sensorium.errors import InputError
+from sensorium.inference.evaluate import MOST_EXAMPLES, evaluate_model, examples_at_a_time
+from sensorium.modalities import ImageConfig, PairConfig, VideoConfig
+from sensorium.models.presets import build
+from sensorium.tasks import FlowConfig, ReconstructConfig, RegressConfig
+from small_models import IMAGE, POINTS, TensorSamples, classes, clouds, pictures, small_model
+
+
+def test_accuracy_and_loss_agree_with_a_count_by_hand() -> None:
+    model, target = small_model(IMAGE, classes(3)), torch.arange(20) % 3
+    samples = pictures(target)
+    evaluation = evaluate_model(model, samples, batch_size=7)  # type: ignore[arg-type]
+    scores = model.eval()(samples.batch(range(20))).scores.detach().numpy()
+    of_target = scores[np.arange(20), target.numpy()]
+    np.testing.assert_allclose(evaluation.scores, scores, atol=1e-5)
+    assert evaluation.metrics["accuracy"] == pytest.approx((scores.argmax(1) == target.numpy()).mean())
+    assert evaluation.loss == evaluation.metrics["loss"] == pytest.approx(-np.log(of_target).mean(), rel=1e-4)
+    assert evaluation.samples == 20
+    assert evaluation.targets is not None
+    np.testing.assert_array_equal(evaluation.targets, target)
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 100])
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+    model, samples = small_model(POINTS, classes(2)), clouds(torch.arange(13) % 2)
+    default = evaluate_model(model, samples)  # type: ignore[arg-type]
+    other = evaluate_model(model, samples, batch_size=batch_size)  # type: ignore[arg-type]
+    np.testing.assert_allclose(default.scores, other.scores, atol=1e-5)
+    assert default.metrics == pytest.approx(other.metrics, rel=1e-4)
+
+
+def test_views_are_averaged() -> None:
+    """Scores and loss of a long film are the means over its clips, which differ."""
+    film = VideoConfig(frames=2, size=(4, 4), patch=(1, 2, 2), bands=2, clips=3)
+    model = small_model(film, classes(3)).eval()
+    films = torch.rand(2, 6, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    samples = TensorSamples({"video": films, "target": torch.tensor([0, 2])})
+    evaluation = evaluate_model(model, samples)  # type: ignore[arg-type]
+    with torch.no_grad():
+        views = [model(view) for view in model.inputs.views({"video": films})]
+    assert len(views) == 3
+    assert not torch.allclose(views[0].scores, views[1].scores)
+    expected = torch.stack([view.scores for view in views]).mean(0)
+    np.testing.assert_allclose(evaluation.scores, expected.numpy(), atol=1e-6)
+    losses = [torch.nn.functional.cross_entropy(view.output, samples.tensors["target"]) for view in views]
+    assert evaluation.loss == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
+    torch.testing.assert_close(model.predict({"video": films}).scores, expected)
+
+
+def test_the_mode_is_left_as_it_was_even_after_a_failure() -> None:
+    model, samples = small_model(IMAGE, classes(2)), pictures(torch.arange(20) % 2)
+    model.train()
+    model.decoder.eval()  # frozen
+    evaluate_model(model, samples)  # type: ignore[arg-type]
+    assert model.training
+    assert model.encoder.training
+    assert not model.decoder.training
+    with pytest.raises(InputError):
+        evaluate_model(model, TensorSamples({"image": torch.rand(2, 3, 6, 6)}))  # type: ignore[arg-type]
+    assert model.encoder.training
+
+
+def test_training_goes_on_after_an_evaluation() -> None:
+    """What an evaluation computes and keeps (position encodings) must be usable with gradients."""
+    model = small_model(replace(IMAGE, size=(10, 4), bands=5), classes(2))
+    samples = TensorSamples({"image": torch.rand(4, 1, 10, 4), "target": torch.tensor([0, 1, 0, 1])})
+    evaluate_model(model, samples)  # type: ignore[arg-type]
+    prepared = model.prepare(samples.batch(range(4)))
+    model.loss(model(prepared.inputs).output, prepared.targets).backward()
+    assert model.encoder.latents.grad is not None
+
+
+def test_progress_counts_up_to_all() -> None:
+    calls: list[tuple[int, int]] = []
+    model = small_model(IMAGE, classes(2))
+    evaluate_model(model, pictures(None), batch_size=8, progress=lambda *counts: calls.append(counts))  # type: ignore[arg-type]
+    assert calls == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_unlabelled_samples_have_scores_only() -> None:
+    evaluation = evaluate_model(small_model(IMAGE, classes(2)), pictures(None))  # type: ignore[arg-type]
+    assert evaluation.targets is None
+    assert evaluation.metrics == {}
+    assert np.isnan(evaluation.loss)
+    assert evaluation.scores.shape == (20, 2)
+
+
+def test_signals_have_metrics_and_no_scores() -> None:
+    model = small_model(IMAGE, ReconstructConfig(mask_ratio=0.5), decoder=DecoderConfig())
+    evaluation = evaluate_model(model, pictures(None))  # type: ignore[arg-type]
+    assert evaluation.scores.shape == (20, 0)
+    assert set(evaluation.metrics) == {"loss", "psnr"}
+    assert all(np.isfinite(value) for value in evaluation.metrics.values())
+
+
+def test_nothing_to_evaluate_is_said() -> None:
+    empty = pictures(torch.zeros(0).long(), count=0)
+    with pytest.raises(InputError, match="val split has no examples"):
+        evaluate_model(small_model(IMAGE, classes(2)), empty, split="val")  # type: ignore[arg-type]
+
+
+def test_r2_of_one_example_is_not_defined() -> None:
+    model = small_model(IMAGE, RegressConfig(classes=("weight",), mean=(1.0,), std=(2.0,)))
+    metrics = evaluate_model(model, pictures(torch.ones(1, 1), count=1)).metrics  # type: ignore[arg-type]
+    assert np.isnan(metrics["r2"])
+    assert np.isfinite(metrics["mae"])
+
+
+def test_a_batch_leaves_room_for_rows_and_queries() -> None:
+    """One rule for evaluation and prediction: many small examples, one large one; never none."""
+    assert examples_at_a_time(small_model(IMAGE, classes(2))) == MOST_EXAMPLES
+    wide = ImageConfig(size=(1024, 1024), channels=1, bands=1, mean=(0.5,), std=(0.3,))
+    assert examples_at_a_time(small_model(wide, classes(2))) == 4  # by its rows
+    pair = PairConfig(size=(512, 1024), channels=8, bands=1)
+    assert examples_at_a_time(small_model(pair, FlowConfig(), decoder=DecoderConfig())) == 2  # by its queries
+    with torch.device("meta"):
+        assert examples_at_a_time(build("perceiver-io-flow")) == 5
