@@ -229,8 +229,8 @@ class Table(Elementwise[TableConfig]):
     # -- for people ---------------------------------------------------------------------------------------------
 
     def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
-        """The name and value of each column; bars are the attention, or the normalised numbers. Of many columns, the most
-        attended or the first ones."""
+        """The name and value of each column; bars are the attention, or the normalised numbers. Of many columns, the
+        most attended or the first ones."""
         values = batch[self.name][index].float().cpu()
         if attention is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
