@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -25,8 +26,8 @@ def _sound(length: int) -> Any:
     return RANDOM.uniform(-0.5, 0.5, length * 100).astype(np.float32), 8000
 
 
-def _line(place: int) -> list[Any]:
-    return [float(place), "red" if place % 2 else "blue", None if place == 1 else 2.5 * place]
+def _line(number: int) -> list[Any]:
+    return [float(number), "red" if number % 2 else "blue", None if number == 1 else 2.5 * number]
 
 
 def _pair(across: int) -> Any:
@@ -72,7 +73,7 @@ def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor],
 RAGGED = pytest.mark.parametrize("signal", [name for name in sorted(KINDS) if KINDS[name].ragged], indirect=True)
 
 
-def _one(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+def _example(batch: dict[str, Tensor], index: int) -> dict[str, Tensor]:
     return {key: value[index : index + 1] for key, value in batch.items()}
 
 
@@ -104,7 +105,7 @@ def test_config_survives_yaml(signal: Any) -> None:
     )
 
 
-def test_reading_and_measuring_are_deterministic(signal: Any) -> None:
+def test_loading_and_measuring_are_deterministic(signal: Any) -> None:
     modality, _, raws = signal
     assert type(modality).measure(raws) == modality.config
     for raw in raws:
@@ -128,6 +129,62 @@ def test_boxes_are_cut_or_refused(signal: Any) -> None:
     assert around[3].all()
 
 
+def test_sizes_of_the_configuration_are_those_of_the_arrays(signal: Any) -> None:
+    """The configuration states them before anything is built; the module only repeats them."""
+    modality, batch, _ = signal
+    config, view = modality.config, modality.view(batch)
+    (segment,) = modality.embed(view).segments
+    assert segment.dense().shape[2] == config.row_channels
+    assert segment.num_rows == config.num_rows if not modality.ragged else segment.num_rows <= config.num_rows
+    assert modality.query_segment(view).dense().shape[2] == config.position_channels
+    targets = modality.targets(view)
+    assert (
+        modality.distance(torch.zeros(4, segment.num_rows, config.value_channels), targets).shape == targets.shape[:2]
+    )
+    weights = torch.rand(4, segment.num_rows)
+    heat = modality.attention_map(weights, view)[0]
+    assert (segment.num_rows - 1) * config.elements_per_row < heat.numel() <= segment.num_rows * config.elements_per_row
+    for name in ("num_rows", "position_channels", "value_channels", "elements_per_row"):
+        assert getattr(modality, name) == getattr(config, name)
+    assert modality.channels == config.row_channels
+
+
+def test_attributes_that_callers_decide_by(signal: Any) -> None:
+    """What leads in time follows it too; what is a file is decoded; a label is told rather than written."""
+    modality, batch, raws = signal
+    kind = type(modality)
+    assert kind.follows_in_time or not kind.leads_in_time
+    assert kind.measured_on in ("train", "all")
+    assert kind.reads_files(Path("it")) and kind.reads_files(b"it")  # noqa: PT018
+    signals = modality.restore(_rows(modality, modality.targets(batch)), batch)
+    scores = modality.label_scores(torch.tensor([[0.0, 3.0, 1.0]]), 2)
+    assert list(scores) == (list(modality.classes[1:]) if modality.kind == "label" else [])
+    assert signals.shape[0] == len(raws)
+
+
+def test_what_is_saved_is_a_file_of_its_own(signal: Any, tmp_path: Path) -> None:
+    """One example of the signal is written to what ``save`` returns, and to nothing else; a label to nothing."""
+    modality, batch, _ = signal
+    view = modality.view(batch)
+    restored = modality.restore(_rows(modality, modality.targets(view)), view)[0]
+    written = modality.save(restored, tmp_path / "stem")
+    assert sorted(tmp_path.iterdir()) == written
+    assert len(written) == modality.has_files
+    assert all(path.stem == "stem" and path.stat().st_size > 0 for path in written)
+
+
+def _rows(modality: Modality, targets: Tensor) -> Tensor:
+    """The rows that predict ``targets`` exactly."""
+    if modality.kind == "table":
+        categories = (targets.nan_to_num() + modality.first).long().masked_fill(modality.numeric, 0) + 1  # type: ignore[operator,arg-type]
+        rows = torch.nn.functional.one_hot(categories, modality.value_channels) * 50.0
+        rows[..., 0] = targets.nan_to_num()
+        return rows
+    if modality.categorical:
+        return torch.nn.functional.one_hot(targets.clamp(min=0), modality.value_channels) * 50.0
+    return targets.nan_to_num()
+
+
 def test_embed_yields_what_it_declares(signal: Any) -> None:
     modality, batch, _ = signal
     array = modality.embed(modality.view(batch))
@@ -136,31 +193,30 @@ def test_embed_yields_what_it_declares(signal: Any) -> None:
     assert array.channels == modality.channels
     assert array.dense().shape == (4, segment.num_rows, modality.channels)
     assert segment.num_rows <= modality.num_rows
-    assert modality.ragged or segment.num_rows == modality.num_rows
     assert segment.dense().dtype == torch.float32
     assert array.dense().isfinite().all()
     assert array.mask is None or (array.mask.dtype == torch.bool and array.mask.any(1).all())
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_fold_undoes_unfold(signal: Any, k: int) -> None:
+def test_unpatchify_undoes_patchify(signal: Any, k: int) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
     rows = modality.embed(view).num_rows
     values = torch.arange(4 * rows * modality.elements_per_row * k, dtype=torch.float32).view(4, rows, -1)
-    folded = modality.unpatchify(values, view)
-    assert torch.equal(modality.unpatchify(modality.patchify(folded), view), folded)
-    whole = folded.numel() == values.numel()  # unless the last patch is part padding
-    assert not whole or torch.equal(modality.patchify(folded), values)
+    restored = modality.unpatchify(values, view)
+    assert torch.equal(modality.unpatchify(modality.patchify(restored), view), restored)
+    if restored.numel() == values.numel():  # else the last patch is part padding
+        assert torch.equal(modality.patchify(restored), values)
 
 
-def test_unfold_gives_the_rows_of_the_signal(signal: Any) -> None:
+def test_patchify_gives_the_rows_of_the_signal(signal: Any) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
     rows = modality.patchify(view["it"].float())
     assert rows.shape[:2] == modality.embed(view).segments[0].values.shape[:2]
-    folded = modality.unpatchify(rows, view)
-    assert torch.equal(folded.reshape(view["it"].shape).nan_to_num(-7.0), view["it"].float().nan_to_num(-7.0))
+    restored = modality.unpatchify(rows, view)
+    assert torch.equal(restored.reshape(view["it"].shape).nan_to_num(-7.0), view["it"].float().nan_to_num(-7.0))
 
 
 @RAGGED
@@ -188,7 +244,7 @@ def test_an_example_does_not_depend_on_its_mates(signal: Any) -> None:
     modality, batch, _ = signal
     together = modality.embed(modality.view(batch)).dense()
     for index in range(4):
-        alone = modality.embed(modality.view(_one(batch, index))).dense()
+        alone = modality.embed(modality.view(_example(batch, index))).dense()
         rows = min(alone.shape[1], together.shape[1])  # those left out are padding
         assert torch.allclose(together[index, :rows], alone[0, :rows], atol=1e-6)
 
@@ -205,7 +261,7 @@ def test_augment(signal: Any) -> None:
     assert modality.embed(other).dense().isfinite().all()
 
 
-def test_spread_shares_each_weight_among_its_elements(signal: Any) -> None:
+def test_an_attention_map_repeats_each_weight_for_its_elements(signal: Any) -> None:
     modality, batch, _ = signal
     view = modality.view(batch)
     weights = torch.rand(4, modality.embed(view).num_rows)
@@ -236,20 +292,13 @@ def test_the_signal_is_what_its_targets_say(signal: Any, elementwise: bool) -> N
     """``restore`` undoes ``targets``, and the right answer is at no distance."""
     modality, batch, _ = signal
     view = modality.view(batch)
-    asked = modality.elementwise() if elementwise else modality
-    targets = asked.targets(view)
-    assert targets.shape[:2] == (4, asked.query_segment(view).num_rows)
-    if modality.kind == "table":
-        places = (targets.nan_to_num() + modality.first).long().masked_fill(modality.numeric, 0) + 1
-        rows = torch.nn.functional.one_hot(places, asked.value_channels) * 50.0
-        rows[..., 0] = targets.nan_to_num()
-    elif modality.categorical:
-        rows = torch.nn.functional.one_hot(targets.clamp(min=0), asked.value_channels) * 50.0
-    else:
-        rows = targets.nan_to_num()
-    assert rows.shape[2] == asked.value_channels
-    assert torch.allclose(asked.distance(rows, targets), torch.zeros(()), atol=1e-5)
-    restored, mask = asked.restore(rows, view), view.get("it.mask")
+    queried = modality.elementwise() if elementwise else modality
+    targets = queried.targets(view)
+    assert targets.shape[:2] == (4, queried.query_segment(view).num_rows)
+    rows = _rows(queried, targets)
+    assert rows.shape[2] == queried.value_channels
+    assert torch.allclose(queried.distance(rows, targets), torch.zeros(()), atol=1e-5)
+    restored, mask = queried.restore(rows, view), view.get("it.mask")
     room = ~view["it"].float().isnan()
     if mask is not None:
         room &= mask.view(*mask.shape, *[1] * (room.ndim - 2))
@@ -258,12 +307,26 @@ def test_the_signal_is_what_its_targets_say(signal: Any, elementwise: bool) -> N
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_draw(signal: Any, warm: bool) -> None:
+    """What is checked of a drawing: it puts something on the axes it is given, leaves the batch as it is, differs from
+    that of another example, and with a map of attention from the one without. Whether it looks good is not."""
     import matplotlib.pyplot as plt
 
     modality, batch, _ = signal
     view = modality.view(batch)
-    figure, axes = plt.subplots()
-    heat = modality.attention_map(torch.rand(4, modality.embed(view).num_rows), view)[1] if warm else None
-    modality.draw(axes, view, 1, heat)
-    figure.canvas.draw()
-    plt.close(figure)
+    before = {key: value.clone() for key, value in view.items()}
+    weights = torch.rand(4, modality.embed(view).num_rows, generator=torch.Generator().manual_seed(0))
+    heat = modality.attention_map(weights / weights.max(), view)
+
+    def drawn(index: int, heat: Tensor | None) -> np.ndarray:
+        figure, axes = plt.subplots(figsize=(3, 3), dpi=60)
+        modality.draw(axes, view, index, heat)
+        assert axes.has_data() or axes.texts
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba()).copy()  # type: ignore[attr-defined]
+        plt.close(figure)
+        return pixels
+
+    one = drawn(1, heat[1] if warm else None)
+    assert not np.array_equal(one, drawn(0, heat[0] if warm else None))
+    assert np.array_equal(one, drawn(1, None)) != warm
+    assert _same(view, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builders import gradients, normal, shake
+from sensorium.codecs.containers import has_sound
 from sensorium.config import from_dict, to_yaml
 from sensorium.errors import Absent, InputError
 from sensorium.modalities import (
@@ -23,6 +25,7 @@ from sensorium.modalities import (
     Fusion,
     FusionConfig,
     ImageConfig,
+    LabelConfig,
     PointsConfig,
     SeriesConfig,
     TableConfig,
@@ -40,7 +43,7 @@ matplotlib.use("Agg")
 
 RATE = 8000
 PICTURE = ImageConfig(size=(6, 6), patch=(2, 2), bands=2)
-SENSES: dict[str, Any] = {
+MODALITIES: dict[str, Any] = {
     "left": PICTURE,
     "right": replace(PICTURE, flip=0.5, crop=0.6),
     "words": TextConfig(length=8, channels=6),
@@ -63,7 +66,7 @@ ENCODER = EncoderConfig(
 
 def fusion(*names: str, **changes: Any) -> Fusion:
     """Some of the modalities, all random numbers in them shaken."""
-    config = FusionConfig(modalities={name: SENSES[name] for name in names or SENSES}, **changes)
+    config = FusionConfig(modalities={name: MODALITIES[name] for name in names or MODALITIES}, **changes)
     return shake(Fusion(config)).eval()
 
 
@@ -112,7 +115,9 @@ def test_audioset_has_the_papers_channels(representation: str) -> None:
     assert both.num_rows == 12_544 + (480 if representation == "raw" else 4_800)
 
 
-@given(names=st.lists(st.sampled_from(sorted(SENSES)), min_size=1, unique=True), modality_channels=st.integers(1, 9))
+@given(
+    names=st.lists(st.sampled_from(sorted(MODALITIES)), min_size=1, unique=True), modality_channels=st.integers(1, 9)
+)
 def test_segments_have_one_width(names: list[str], modality_channels: int) -> None:
     """The widest modality and a modality_embedding; each modality keeps its own rows and gets what it lacks."""
     it, batch = fusion(*names, modality_channels=modality_channels), batch_of()
@@ -127,7 +132,7 @@ def test_segments_have_one_width(names: list[str], modality_channels: int) -> No
         torch.testing.assert_close(segment.dense()[..., modality.channels :], code, check_dtype=False)
 
 
-def test_markers_start_as_the_papers_codes_do() -> None:
+def test_modality_embeddings_start_as_in_the_paper() -> None:
     """Truncated normal, 0.02."""
     wide = Fusion(FusionConfig(modalities={"a": PICTURE}, modality_channels=20_000)).modality_embeddings["of_a"]
     assert float(wide.detach().std()) == pytest.approx(0.02, rel=0.15)
@@ -136,20 +141,20 @@ def test_markers_start_as_the_papers_codes_do() -> None:
 
 def test_config_survives_yaml() -> None:
     """Inside a model's configuration, modalities in their order."""
-    inputs = FusionConfig(modalities=SENSES, dropout={"left": 0.3})
+    inputs = FusionConfig(modalities=MODALITIES, dropout={"left": 0.3})
     config = PerceiverConfig(inputs=inputs, encoder=ENCODER, task=ClassifyConfig(classes=("a", "b")))
     again = from_dict(PerceiverConfig, yaml.safe_load(to_yaml(config)))
     assert again == config
     assert isinstance(again.inputs, FusionConfig)
-    assert list(again.inputs.modalities) == list(SENSES)
+    assert list(again.inputs.modalities) == list(MODALITIES)
     Perceiver(again).load_state_dict(Perceiver(config).state_dict())
 
 
 # -- absent = masked --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SENSES)
-@pytest.mark.parametrize("path", ["projected", "folded", "structured"])
+@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("path", ["projected", "absorbed", "structured"])
 def test_absent_is_masked(name: str, path: Any) -> None:
     """Of one example or of all: as if its rows were masked, whatever stands there, and as if it had not been given."""
     it = fusion()
@@ -177,7 +182,7 @@ def test_what_is_absent_has_finite_gradients() -> None:
     """Also where garbage stands in its place."""
     it = fusion()
     batch = batch_of()
-    for name in SENSES:
+    for name in MODALITIES:
         batch = lacking(batch, name, 1)
     it.embed(batch).dense().square().sum().backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in it.parameters())
@@ -196,7 +201,7 @@ def test_an_example_does_not_depend_on_what_its_mates_lack() -> None:
 # -- the order of modalities ------------------------------------------------------------------------------------------
 
 
-@given(order=st.permutations(sorted(SENSES)))
+@given(order=st.permutations(sorted(MODALITIES)))
 def test_the_order_of_modalities_is_free(order: list[str]) -> None:
     """The same weights, the same answers and the same variations, whatever the order in the file."""
     one, other = fusion(dropout={"left": 0.5, "words": 0.4}), fusion(*order, dropout={"words": 0.4, "left": 0.5})
@@ -245,7 +250,7 @@ def test_checkpointing_a_fusion_changes_no_gradient() -> None:
 # -- dropout ----------------------------------------------------------------------------------------------------------
 
 
-def test_dropout_takes_whole_senses_away_and_never_all() -> None:
+def test_dropout_masks_whole_modalities_and_never_all() -> None:
     """As often as it says, by the generator alone; an example that would be left with nothing keeps what it has."""
     it = fusion("left", "words", dropout={"left": 0.3})
     batch = lacking({key: batch_of(4000)[key] for key in ("left", "words")}, "words", *range(1000))
@@ -327,9 +332,9 @@ def test_two_films_keep_step() -> None:
 # -- from files -------------------------------------------------------------------------------------------------------
 
 
-def test_reading_tells_what_is_present() -> None:
+def test_samples_say_what_is_present() -> None:
     """None, no such name, and a file without the signal are absent; an example without anything is refused."""
-    it = Fusion(FusionConfig(modalities={"words": SENSES["words"], "left": PICTURE}))
+    it = Fusion(FusionConfig(modalities={"words": MODALITIES["words"], "left": PICTURE}))
     picture = np.zeros((6, 6, 3), np.uint8)
     whole = it.load({"words": "abc", "left": picture})
     assert sorted(whole) == ["left", "left.present", "words", "words.present"]
@@ -342,7 +347,7 @@ def test_reading_tells_what_is_present() -> None:
         it.load({"words": None})
 
 
-def test_measure_leaves_absent_senses_out() -> None:
+def test_measure_leaves_absent_modalities_out() -> None:
     raws = [{"text": "abcd", "image": None}, {"image": np.zeros((8, 8, 3), np.uint8)}]
     config = Fusion.measure(raws)
     assert {name: part.kind for name, part in config.modalities.items()} == {"text": "text", "image": "image"}
@@ -353,11 +358,11 @@ def test_measure_leaves_absent_senses_out() -> None:
 # -- rows, maps and drawings ------------------------------------------------------------------------------------------
 
 
-def test_fold_undoes_unfold_and_maps_are_apart() -> None:
+def test_unpatchify_undoes_patchify_and_maps_are_apart() -> None:
     it, batch = fusion("left", "pulse"), batch_of()
     rows = it.patchify({name: batch[name] for name in ("left", "pulse")})
-    folded = it.unpatchify(rows, batch)
-    assert all(torch.equal(folded[name], batch[name]) for name in ("left", "pulse"))
+    restored = it.unpatchify(rows, batch)
+    assert all(torch.equal(restored[name], batch[name]) for name in ("left", "pulse"))
     weights = torch.rand(3, it.embed(batch).num_rows)
     maps = it.attention_map(weights, batch)
     assert {name: tuple(map_.shape) for name, map_ in maps.items()} == {"left": (3, 1, 6, 6), "pulse": (3, 6, 1)}
@@ -366,7 +371,8 @@ def test_fold_undoes_unfold_and_maps_are_apart() -> None:
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_draw(warm: bool) -> None:
-    """Every modality that the example has, one below the other."""
+    """What is checked of a drawing: it has axes for every modality that the example has, in their order, with their
+    names as titles, and something is drawn on each."""
     import matplotlib.pyplot as plt
 
     it, batch = fusion().float(), singles(lacking(batch_of(), "left", 1))
@@ -375,15 +381,60 @@ def test_draw(warm: bool) -> None:
     it.draw(axes, batch, 1, {name: map_[1] for name, map_ in maps.items()} if warm else None)
     figure.canvas.draw()
     titles = [inner.get_title(loc="left") for inner in axes.child_axes]
+    assert all(inner.has_data() or inner.texts for inner in axes.child_axes)
     plt.close(figure)
-    assert titles == [name for name in SENSES if name != "left"]
+    assert titles == [name for name in MODALITIES if name != "left"]
+
+
+# -- sizes, files and labels -------------------------------------------------------------------------------------------
+
+
+def test_sizes_of_the_configuration() -> None:
+    """Rows add up; of all else there is as much as the modality with the most needs."""
+    it = fusion()
+    parts = [modality.config for modality in it.modalities]
+    assert it.config.num_rows == it.num_rows == sum(part.num_rows for part in parts)
+    assert (
+        it.config.row_channels == it.channels == max(part.row_channels for part in parts) + it.config.modality_channels
+    )
+    assert it.config.elements_per_row == max(part.elements_per_row for part in parts)
+    assert it.config.position_channels == max(part.position_channels for part in parts)
+    assert it.config.value_channels == max(part.value_channels for part in parts)
+    assert it.embed(batch_of()).channels == it.config.row_channels
+
+
+def test_a_film_is_saved_with_its_sound_and_the_rest_beside_it(tmp_path: Path) -> None:
+    """Spectra are no sound; a label is no file; what is alone has no name of its own."""
+    label = LabelConfig(classes=2, names=("cat", "dog"))
+    it = Fusion(FusionConfig(modalities={"audio": WAVE, "label": label, "video": CLIP}))
+    signal = {name: values[0] for name, values in film(frames=4, seconds=0.4).items()}
+    written = it.save({**signal, "label": torch.tensor([1])}, tmp_path / "it")
+    assert [path.name for path in written] == ["it-audio.wav", "it.mp4"]
+    assert all(path.exists() for path in written)
+    assert has_sound(written[1])
+    silent = Fusion(FusionConfig(modalities={"audio": MEL, "video": CLIP}))
+    written = silent.save({**signal, "audio": torch.zeros(41, 64, 1)}, tmp_path / "other")
+    assert [path.name for path in written] == ["other-audio.npz", "other-video.mp4"]
+    assert not has_sound(written[1])
+    assert [path.name for path in it.save({"video": signal["video"]}, tmp_path / "alone")] == ["alone.mp4"]
+
+
+def test_label_scores_are_those_of_the_label() -> None:
+    """The likeliest classes first; none where there is no label."""
+    label = LabelConfig(classes=3, names=("cat", "dog", "eel"))
+    it = Fusion(FusionConfig(modalities={"left": PICTURE, "label": label}))
+    rows = {"left": torch.zeros(36, 3), "label": torch.tensor([[0.0, 2.0, 1.0]])}
+    scores = it.label_scores(rows, 2)
+    assert list(scores) == ["dog", "eel"]
+    assert list(scores.values()) == pytest.approx(torch.tensor([0.0, 2.0, 1.0]).softmax(0)[1:].tolist())
+    assert it.label_scores({"left": rows["left"]}, 2) == {}
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"modalities": {}}, "at least one modality"),
         ({"modality_channels": 0}, "modality_channels of at least 1"),
@@ -393,30 +444,30 @@ def test_draw(warm: bool) -> None:
         ({"dropout": {"left": 1.5}}, "a probability, 0 to 1"),
     ],
 )
-def test_configurations_that_cannot_be(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_configurations_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         Fusion(FusionConfig(**{"modalities": {"left": PICTURE}, **changes}))
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "message"),
     [
         ("a.png", "a mapping from names to signals, not str"),
         ({"lefd": "a.png"}, "no modality is called 'lefd'; did you mean 'left'"),
         ({"left": b""}, "^left: the file is empty"),
     ],
 )
-def test_bad_raws(raw: Any, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_bad_raws(raw: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         fusion("left", "words").load(raw)
 
 
-def test_a_batch_without_any_of_the_senses() -> None:
+def test_a_batch_without_any_of_the_modalities() -> None:
     with pytest.raises(InputError, match=r"none of the model's modalities \(left, words\)"):
         fusion("left", "words").embed({"image": torch.zeros(1)})
 
 
-def test_a_misspelt_key_of_a_sense_is_told() -> None:
+def test_a_misspelt_key_of_a_modality_is_named() -> None:
     values = {"kind": "fusion", "modalities": {"video": {"kind": "video", "frame": 3}}}
     config = {"inputs": values, "encoder": {}, "task": {"kind": "classify", "classes": ["a"]}}
     with pytest.raises(InputError, match=r"'inputs.modalities.video.frame'; did you mean 'frames'"):

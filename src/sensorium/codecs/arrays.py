@@ -41,12 +41,12 @@ def encode_file(arrays: Mapping[str, np.ndarray], path: Path) -> None:
         InputError: the file cannot be written.
     """
 
-    def write(temporary: Path) -> None:
+    def encode(temporary: Path) -> None:
         named: dict[str, Any] = dict(arrays)
         with temporary.open("wb") as file:
             np.savez_compressed(file, **named)
 
-    replace_file(path, write)
+    replace_file(path, encode)
 
 
 def _decode_h5(path: Path) -> dict[str, np.ndarray]:

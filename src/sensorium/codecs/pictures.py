@@ -37,7 +37,7 @@ def header(raw: Raw) -> PictureHeader:
     if isinstance(raw, np.ndarray):
         _check_shape(raw)
         return PictureHeader(raw.shape[0], raw.shape[1], raw.ndim == 2 or raw.shape[2] == 1)
-    with _opened(raw) as picture:
+    with _picture_file(raw) as picture:
         lies_down = picture.getexif().get(ORIENTATION, 1) in LYING_DOWN
         height, width = (picture.width, picture.height) if lies_down else (picture.height, picture.width)
         return PictureHeader(height, width, picture.mode in GREY_MODES)
@@ -85,7 +85,7 @@ def encode_file(pixels: np.ndarray, path: Path) -> None:
 
 
 @contextmanager
-def _opened(raw: Raw) -> Iterator[Any]:
+def _picture_file(raw: Raw) -> Iterator[Any]:
     """A picture file as Pillow has it: its header is read, its pixels are decoded when they are asked for.
 
     Pillow refuses pictures of more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` (2 · 89 million), so that a small file
@@ -112,7 +112,7 @@ def _opened(raw: Raw) -> Iterator[Any]:
 def _from_file(raw: Raw, channels: int, enough: int | None) -> Any:
     from PIL import ImageOps
 
-    with _opened(raw) as picture:
+    with _picture_file(raw) as picture:
         if enough is not None:
             picture.draft(picture.mode, (enough, enough))
         ImageOps.exif_transpose(picture, in_place=True)

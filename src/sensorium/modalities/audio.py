@@ -348,7 +348,7 @@ class Audio(Modality[AudioConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
         """The waveform, or the spectrogram with time to the right and low tones at the bottom, of the first channel."""
         length = int(lengths(batch, self.name)[index])
         signal = batch[self.name][index, :length].float().cpu()[..., 0]
@@ -362,8 +362,8 @@ class Audio(Modality[AudioConfig]):
             low, high = 0, self.config.mels
             axes.imshow(signal.T, origin="lower", aspect="auto", extent=(0, seconds, low, high), cmap="gray_r")
             axes.set_ylabel("mels")
-        if heat is not None:
-            image = heat[:length, ..., 0].reshape(length, -1).float().cpu().T
+        if attention is not None:
+            image = attention[:length, ..., 0].reshape(length, -1).float().cpu().T
             extent = (0, seconds, low, high)
             axes.imshow(
                 image, origin="lower", aspect="auto", extent=extent, cmap="Reds", alpha=0.7 * image, vmin=0, vmax=1

@@ -307,11 +307,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     # -- for people ---------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Signal | None = None) -> None:
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Signal | None = None) -> None:
         """Draw example ``index`` of a viewed batch onto a matplotlib ``axes``.
 
         Args:
-            heat: the ``attention_map`` of this example (no batch axis), values in [0, 1]; drawn over the signal.
+            attention: the ``attention_map`` of this example (no batch axis), values in [0, 1]; drawn over the signal.
         """
 
     def extra_repr(self) -> str:

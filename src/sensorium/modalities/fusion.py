@@ -279,7 +279,7 @@ class Fusion(Modality[FusionConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Mapping[str, Tensor] | None = None) -> None:
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Mapping[str, Tensor] | None = None) -> None:
         """The modalities that the example has, one below the other."""
         present = self.present_modalities(batch, index)
         axes.set_axis_off()
@@ -289,7 +289,7 @@ class Fusion(Modality[FusionConfig]):
             inner = axes.inset_axes((0, 1 - (number + 0.77) * height, 1, 0.66 * height))
             inner.tick_params(labelsize=6)
             inner.set_title(modality.name, fontsize=7, loc="left", pad=2, parse_math=False)
-            modality.draw(inner, batch, index, None if heat is None else heat[modality.name])
+            modality.draw(inner, batch, index, None if attention is None else attention[modality.name])
             inner.xaxis.label.set_fontsize(6)
             inner.yaxis.label.set_fontsize(6)
 

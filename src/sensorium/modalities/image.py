@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels
 from .base import Batch, Sample
+from .drawing import draw_pixels
 from .pixels import Pixels, centre, fitted, floats, grid_positions, random_crop
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
@@ -99,7 +100,6 @@ class Image(Pixels[ImageConfig]):
     """
 
     kind: ClassVar[str] = "image"
-    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
@@ -175,14 +175,7 @@ class Image(Pixels[ImageConfig]):
 
     def embed(self, batch: Batch) -> ByteArray:
         images = floats(batch[self.name])
-        if images.ndim != 4 or images.shape[1] != self.config.channels:
-            raise InputError(
-                f"{self.name}: expected batch × {self.config.channels} × height × width, got {tuple(images.shape)}"
-            )
-        if any(side % patch for side, patch in zip(images.shape[-2:], self.config.patch, strict=True)):
-            raise InputError(
-                f"{self.name}: {tuple(images.shape[-2:])} pixels are not whole patches {self.config.patch}"
-            )
+        self._check(images, "batch")
         images = (images - self.mean) / self.std
         values = self.patchify(images) if self.stem is None else self.stem(images)
         return ByteArray((Segment(self.name, values, self._positions(images)),))
@@ -236,16 +229,10 @@ class Image(Pixels[ImageConfig]):
 
     # -- for people
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        picture = floats(batch[self.name])[index].clamp(0, 1)
-        picture = picture.expand(3, -1, -1) if self.config.channels == 1 else picture
-        pixels = picture.permute(1, 2, 0).numpy()
-        axes.set_axis_off()
-        if heat is None:
-            axes.imshow(pixels)
-            return
-        axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
-        axes.imshow(heat.reshape(heat.shape[-2:]).numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The picture, with the attention over it."""
+        pixels = floats(batch[self.name])[index].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0).cpu().numpy()
+        draw_pixels(axes, pixels, None if attention is None else attention[0].float().cpu().numpy())
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
         return self.config.grid((images.shape[-2], images.shape[-1]))

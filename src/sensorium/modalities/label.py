@@ -131,11 +131,11 @@ class Label(Elementwise[LabelConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """The name of the class, on the colour of its heat."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The name of the class, on the colour of its attention."""
         number = int(batch[self.name][index])
-        warmth = 0.0 if heat is None else float(heat.reshape(-1)[0])
-        axes.imshow([[warmth]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
+        attended = 0.0 if attention is None else float(attention.reshape(-1)[0])
+        axes.imshow([[attended]], cmap="Reds", vmin=0, vmax=1, alpha=0.7, aspect="auto")
         name = self.classes[number] if number >= 0 else "unknown"
         axes.text(0, 0, name, ha="center", va="center", parse_math=False)
         axes.set_axis_off()

@@ -23,6 +23,7 @@ from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import lecun
 from ..nn.positions import Spacing, fourier_channels
 from .base import Batch, Modality, Sample
+from .drawing import draw_pixels
 from .pixels import centre, floats, grid_positions, recolour, stored_size
 from .sequences import uniform
 
@@ -292,15 +293,10 @@ class Pair(Modality[PairConfig]):
 
     # -- for people
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """The first frame."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The first frame, with its attention over it."""
         pixels = floats(batch[self.name][index, 0]).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-        axes.set_axis_off()
-        if heat is None:
-            axes.imshow(pixels)
-            return
-        axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
-        axes.imshow(heat[0, 0].float().cpu().numpy(), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        draw_pixels(axes, pixels, None if attention is None else attention[0, 0].float().cpu().numpy())
 
     def _target(self, frames: Tensor) -> tuple[int, int]:
         """The size of a view of stored frames; frames of another size keep theirs."""

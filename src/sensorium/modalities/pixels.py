@@ -81,6 +81,17 @@ class Pixels(Modality[PixelsConfigT]):
         """The pixels, in [0, 1]."""
         return (self.unpatchify(rows, batch) * self.std + self.mean).clamp(0, 1)
 
+    def _check(self, pictures: Tensor, axes: str) -> None:
+        """Raises an InputError unless pictures have these axes, the right channels, and a size of whole patches."""
+        num_axes = len(axes.split(" × ")) + 3
+        if pictures.ndim != num_axes or pictures.shape[-3] != self.config.channels:
+            raise InputError(
+                f"{self.name}: expected {axes} × {self.config.channels} × height × width, got {tuple(pictures.shape)}"
+            )
+        size, patch = tuple(pictures.shape[-2:]), self.config.patch[-2:]
+        if any(side % extent for side, extent in zip(size, patch, strict=True)):
+            raise InputError(f"{self.name}: {size} pixels are not whole patches of {patch}")
+
     def _target(self, pictures: Tensor) -> tuple[int, int]:
         """The size of a view of stored pictures; pictures of another size keep theirs."""
         height, width = pictures.shape[-2:]

@@ -82,7 +82,6 @@ class Points(Elementwise[PointsConfig]):
     """
 
     kind: ClassVar[str] = "points"
-    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
     mean: Tensor
@@ -181,8 +180,8 @@ class Points(Elementwise[PointsConfig]):
 
     # -- for people
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """The cloud in an oblique projection, coloured by depth; with heat in grey, and the heat over it in red."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The cloud in an oblique projection, coloured by depth; with attention it is grey, and the attention red."""
         cloud = batch[self.name][index]
         mask = batch.get(f"{self.name}.mask")
         present = mask[index] if mask is not None else torch.ones(len(cloud), dtype=torch.bool)
@@ -190,13 +189,13 @@ class Points(Elementwise[PointsConfig]):
         # An oblique projection from the front, right and above, so that plain 2-D axes are enough.
         across, up, depth = x * 0.87 + y * 0.5, z * 0.87 + (y * 0.87 - x * 0.5) * 0.5, y * 0.87 - x * 0.5
         size = max(1.0, min(14.0, 4000 / len(cloud)))
-        if heat is None:
+        if attention is None:
             order = depth.argsort(descending=True)
             axes.scatter(across[order], up[order], c=-depth[order], s=size, cmap="viridis")
-        else:  # points of much heat are drawn over the others even where they are behind
-            warm = heat.flatten()[present].float().cpu()
+        else:  # over the grey points, even where they are behind
+            attended = attention.flatten()[present].float().cpu()
             axes.scatter(across, up, color="0.85", s=size)
-            axes.scatter(across, up, c=warm, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=warm)
+            axes.scatter(across, up, c=attended, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=attended)
         axes.set_aspect("equal")
         axes.set_axis_off()
 

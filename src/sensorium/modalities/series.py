@@ -237,14 +237,14 @@ class Series(Modality[SeriesConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """A line for each normalised channel; heat is the shade behind the lines."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """A line for each normalised channel; attention is the shade behind the lines."""
         length = int(lengths(batch, self.name)[index])
         signal = ((batch[self.name][index, :length].float() - self.mean) / self.std).cpu()
         axes.plot(np.arange(length), signal, linewidth=0.8)
         axes.set_xlabel("steps")
         axes.set_xlim(-0.5, length - 0.5)
-        if heat is not None:
+        if attention is not None:
             extent = (-0.5, length - 0.5, *axes.get_ylim())
-            shade = heat[:length].reshape(1, length).float().cpu()
+            shade = attention[:length].reshape(1, length).float().cpu()
             axes.imshow(shade, aspect="auto", extent=extent, cmap="Reds", alpha=0.7, vmin=0, vmax=1, zorder=0)

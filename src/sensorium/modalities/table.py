@@ -190,13 +190,13 @@ class Table(Elementwise[TableConfig]):
         return {**batch, self.name: table.masked_fill(gaps, nan)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A row per column, masked where it is a gap."""
+        """A row for each column, masked where it is a gap."""
         table = batch[self.name].float()
         present = ~table.isnan()
         table = table.masked_fill(~present, 0.0)
         numbers = ((table - self.mean) / self.std)[..., None] * self.directions
-        places = torch.where(self.numeric, 0, table.long() + self.first)
-        values = torch.where(self.numeric[:, None], numbers, self.categories(places))
+        categories = torch.where(self.numeric, 0, table.long() + self.first)
+        values = torch.where(self.numeric[:, None], numbers, self.categories(categories))
         values = values * present[..., None]
         return ByteArray((Segment(self.name, values, self.positions(), mask=present),))
 
@@ -228,23 +228,23 @@ class Table(Elementwise[TableConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """The name and value of each column; bars are the heat, or the normalised numbers. Of many columns, those with
-        the most heat, or the first ones."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The name and value of each column; bars are the attention, or the normalised numbers. Of many columns, the
+        most attended or the first ones."""
         values = batch[self.name][index].float().cpu()
-        if heat is None:
+        if attention is None:
             bars = torch.where(self.numeric.cpu(), (values - self.mean.cpu()) / self.std.cpu(), 0.0).nan_to_num()
             shown = torch.arange(len(bars))[:SHOWN]
             caption, which = "standard deviations", "first"
         else:
-            bars = heat.reshape(-1).float().cpu()
+            bars = attention.reshape(-1).float().cpu()
             shown = bars.topk(min(len(bars), SHOWN)).indices.sort().values
             axes.set_xlim(0, 1)
-            caption, which = "heat", "most attended"
+            caption, which = "attention", "most attended"
         if len(bars) > SHOWN:
             caption += f", the {SHOWN} {which} of {len(bars):,} columns"
         labels = [_label(self.config.columns[index], float(values[index])) for index in shown.tolist()]
-        axes.barh(np.arange(len(labels)), bars[shown], color="0.6" if heat is None else "firebrick")
+        axes.barh(np.arange(len(labels)), bars[shown], color="0.6" if attention is None else "firebrick")
         axes.set_yticks(np.arange(len(labels)), labels, parse_math=False)
         axes.invert_yaxis()
         axes.set_xlabel(caption)

@@ -169,12 +169,12 @@ class Text(Elementwise[TextConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
-        """The text, wrapped, each character on the colour of its heat."""
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
+        """The text, wrapped, each character on the colour of its attention."""
         length = int(lengths(batch, self.name)[index])
         shown = text_of(batch[self.name][index, :length])
         starts = np.cumsum([0] + [len(letter.encode(errors="surrogateescape")) for letter in shown])
-        warmth = np.zeros(length) if heat is None else heat[:length].reshape(-1).float().cpu().numpy()
+        attended = np.zeros(length) if attention is None else attention[:length].reshape(-1).float().cpu().numpy()
         columns = max(24, round((2 * len(shown)) ** 0.5))  # a square of characters twice as tall as wide
         lines = textwrap.wrap(shown, columns, expand_tabs=False, replace_whitespace=False, drop_whitespace=False)
         box, points = axes.bbox, 72 / axes.figure.dpi
@@ -187,7 +187,7 @@ class Text(Elementwise[TextConfig]):
         colours, position = np.zeros((len(lines), columns)), 0
         for row, line in enumerate(lines):
             for column, letter in enumerate(line):
-                colours[row, column] = warmth[starts[position]]
+                colours[row, column] = attended[starts[position]]
                 axes.text(column, row, letter if letter.isprintable() else "·", **style)
                 position += 1
         axes.imshow(colours, aspect=2, cmap="Reds", vmin=0, vmax=1, alpha=0.7)

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels
 from .base import Batch, Sample, Soundtrack, of_present
+from .drawing import contact_sheet, draw_pixels
 from .pixels import Pixels, centre, floats, grid_positions, random_crop, recolour
 from .sequences import cut, lengths, uniform
 
@@ -233,15 +234,7 @@ class Video(Pixels[VideoConfig]):
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, height and width. Rows wholly in padding are masked."""
         video, mask = floats(batch[self.name]), batch.get(f"{self.name}.mask")
-        if video.ndim != 5 or video.shape[2] != self.config.channels:
-            raise InputError(
-                f"{self.name}: expected batch × frames × {self.config.channels} × height × width, "
-                f"got {tuple(video.shape)}"
-            )
-        if any(side % patch for side, patch in zip(video.shape[-2:], self.config.patch[1:], strict=True)):
-            raise InputError(
-                f"{self.name}: {tuple(video.shape[-2:])} pixels are not whole patches {self.config.patch[1:]}"
-            )
+        self._check(video, "batch × frames")
         if video.shape[1] > self.config.frames:
             raise InputError(
                 f"{self.name}: {video.shape[1]} frames, a clip has {self.config.frames}; take a view first"
@@ -323,18 +316,17 @@ class Video(Pixels[VideoConfig]):
 
     # -- for people ---------------------------------------------------------------------------------------------
 
-    def draw(self, axes: Any, batch: Batch, index: int, heat: Tensor | None = None) -> None:
+    def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
         """A few frames from the first to the last, in reading order."""
         length = int(lengths(batch, self.name)[index])
         chosen = torch.linspace(0, length - 1, min(length, SHOWN)).round().long()
         frames = floats(batch[self.name][index, chosen]).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-        axes.set_axis_off()
-        if heat is None:
-            axes.imshow(_sheet(frames.cpu().numpy(), 1.0))
+        sheet = contact_sheet(frames.cpu().numpy(), columns=SHOWN // 2, gap=1.0)
+        if attention is None:
+            draw_pixels(axes, sheet, None)
             return
-        axes.imshow(_sheet(frames.mean(-1).cpu().numpy(), 1.3), cmap="gray", vmin=-0.3, vmax=1.3)
-        warm = _sheet(heat[chosen].mean(1).float().cpu().numpy(), np.nan)
-        axes.imshow(warm, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        of_frames = attention[chosen].mean(1).float().cpu().numpy()
+        draw_pixels(axes, sheet, contact_sheet(of_frames, columns=SHOWN // 2, gap=np.nan))
 
     def _grid(self, video: Tensor) -> tuple[int, int, int]:
         frames, height, width = self.config.patch
@@ -365,16 +357,3 @@ class Video(Pixels[VideoConfig]):
         result = self._clip(batch, start)
         video = result[self.name]
         return {**result, self.name: floats(centre(video, self._target(video)))}
-
-
-def _sheet(frames: np.ndarray, gap: float) -> np.ndarray:
-    """frames × height × width [× 3] as one picture, three on a line, with narrow gaps of the value ``gap``."""
-    count, height, width = frames.shape[:3]
-    columns = min(count, SHOWN // 2)
-    lines = ceil(count / columns)
-    space = max(1, width // 32)
-    sheet = np.full((lines * (height + space) - space, columns * (width + space) - space, *frames.shape[3:]), gap)
-    for index, frame in enumerate(frames):
-        top, left = index // columns * (height + space), index % columns * (width + space)
-        sheet[top : top + height, left : left + width] = frame
-    return sheet

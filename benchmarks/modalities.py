@@ -12,7 +12,7 @@ import sensorium as sm
 
 
 def main() -> None:
-    """Print a line a run and modality that is left: accuracy on the test split, of one kind of signal or of several."""
+    """Print a line for each run and each choice of modalities: the accuracy on the test split."""
     data, *runs = map(Path, sys.argv[1:])
     print("| run | training leaves out | evaluated on | test examples | accuracy | 95 % interval |")
     print("|---|---|---|---|---|---|")
