@@ -79,7 +79,7 @@ def explain_files(
 
     The arrays are of all examples and cross-attends: ``0/cross_attend1/video`` is the map of the first example's
     first cross-attend over its video, in the shape of that signal with one channel, float32 in [0, 1] (see
-    :func:`sensorium.report.explain`). A modality that an example lacks has no map. ``files`` holds the examples' names
+    :func:`attention_maps`). A modality that an example lacks has no map. ``files`` holds the examples' names
     in order. Of a signal longer than the model's window the maps show the window in the middle; the prediction is
     :func:`predict`'s, which may be the mean over several windows.
 
