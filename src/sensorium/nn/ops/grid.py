@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import compiled
 from . import fallback as twin
+from .eager import runs_eagerly
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,20 @@ def grid_read(
     ):
         shapes = {"query": query.shape, "tables": tables.shape, "values": values.shape, "scale": scale.shape}
         raise ValueError(f"these do not fit together: { {name: tuple(each) for name, each in shapes.items()} }")
-    return GridRead(*_read(query, tables, values, scale, mask, list(shape)))
+    read = _forward if runs_eagerly(query) else _read
+    return GridRead(*read(query, tables, values, scale, mask, list(shape)))
 
 
-@torch.library.custom_op("sensorium::grid_read", mutates_args=())
-def _read(
+def _forward(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     if len({query.dtype, tables.dtype, values.dtype, scale.dtype}) > 1:
         raise ValueError("a read of a grid needs floats of one dtype")
     kernel = compiled if compiled.serves(query, len(shape)) else twin
     return kernel.forward(query, tables, values, scale, mask, shape)
+
+
+_read = torch.library.custom_op("sensorium::grid_read", mutates_args=())(_forward)
 
 
 @torch.library.custom_op("sensorium::grid_read_backward", mutates_args=())

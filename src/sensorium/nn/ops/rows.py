@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..precision import without_autocast
+from .eager import runs_eagerly
 
 TILE = 2**19  # weights in memory at once
 
@@ -44,11 +45,10 @@ def rows_read(query: Tensor, rows: Tensor, mask: Tensor | None) -> RowsRead:
     >>> read.sums.shape, read.log_sum.exp()
     (torch.Size([1, 2, 3]), tensor([[5., 5.]]))
     """
-    return RowsRead(*_read(query, rows, mask))
+    return RowsRead(*(_forward if runs_eagerly(query) else _read)(query, rows, mask))
 
 
-@torch.library.custom_op("sensorium::rows_read", mutates_args=())
-def _read(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _forward(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     exact = torch.promote_types(query.dtype, torch.float32)
     sums = query.new_zeros(query.shape, dtype=exact)
     log_sum = query.new_full(query.shape[:-1], float("-inf"), dtype=exact)
@@ -67,6 +67,9 @@ def _read(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Ten
         sums[examples] /= mass.clamp_min(torch.finfo(exact).tiny)
         log_sum[examples] = (peak + mass.log()).squeeze(-1)
     return sums, log_sum
+
+
+_read = torch.library.custom_op("sensorium::rows_read", mutates_args=())(_forward)
 
 
 @torch.library.custom_op("sensorium::rows_read_backward", mutates_args=())
