@@ -29,7 +29,7 @@ from sensorium.models import presets
 from sensorium.models.checkpoints import read_weights, start_from
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.published import CHECKPOINTS, import_published
-from sensorium.models.published.names import TURNS
+from sensorium.models.published.names import AXES
 from sensorium.models.published.pickles import ALLOWED
 
 transformers = pytest.importorskip("transformers")
@@ -227,7 +227,7 @@ def authors_content(name: str, model: Perceiver, *, array: Callable[[np.ndarray]
     """A model's weights as the authors pickle them: the table, backwards."""
     weights, params, state = model.state_dict(), FlatMapping(), FlatMapping()
     for row in CHECKPOINTS[name].table(2):
-        values, axes = weights[row.ours].numpy(), TURNS[row.turn]
+        values, axes = weights[row.ours].numpy(), AXES[row.axes]
         if axes is None:
             shape = (1, -1) if row.jax.endswith("pos_embs") else (1, 1, 1, -1)
             values = values.reshape(shape) if values.ndim else values.astype(np.int32)
@@ -511,7 +511,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_runs(wanted: str, tmp_path: P
     """One line names what it asked for; what it would have done has not been done."""
     mark = tmp_path / "mark"
     path = dump(tmp_path / "bad.pystate", {"params": {"a": {"w": _attacks(mark)[wanted]}}})
-    with pytest.raises(sm.InputError, match=r"bad\.pystate: the pickle asks for .*nothing of it was run") as caught:
+    with pytest.raises(sm.InputError, match=r"bad\.pystate: the pickle asks for .*no code was run") as caught:
         import_published(path, out=tmp_path / "run")
     assert wanted.split(".")[-1] in str(caught.value)
     assert "\n" not in str(caught.value)

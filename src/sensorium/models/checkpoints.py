@@ -10,6 +10,7 @@ from torch import Tensor
 from ..config import from_dict, to_dict
 from ..errors import InputError
 from ..files import replace_file
+from ..nn.initialisation import empty_weights
 from .perceiver import Perceiver, PerceiverConfig
 
 FORMAT = 2  # of config.json and of a run's config.yaml; raised when names or meanings in them change
@@ -43,7 +44,8 @@ def load(folder: str | Path) -> Perceiver:
     folder = Path(folder)
     config = read_config(folder)
     weights = read_weights(folder / WEIGHTS)
-    model = Perceiver(config)
+    with empty_weights():
+        model = Perceiver(config)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""What a weight is called by us, by ``transformers`` and by the authors' haiku."""
+"""The names of a weight: here, in ``transformers`` and in the authors' haiku."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 Compat: TypeAlias = Literal["hf", "jax"]  # where weights come from, and whose arithmetic they are given
 Weights: TypeAlias = Mapping[str, Tensor]
 
-# How an array of haiku's becomes a tensor of ours: the order of its axes. Tensors of transformers' are turned already.
-TURNS: dict[str, tuple[int, ...] | None] = {
+# How an array of haiku becomes one of our tensors: the order of its axes. Tensors of transformers are in our order.
+AXES: dict[str, tuple[int, ...] | None] = {
     "same": (),
     "transposed": (1, 0),
     "kernel": (3, 2, 0, 1),  # height, width, in, out -> out, in, height, width
-    "squeezed": None,  # axes of 1 go, those of transformers' too
+    "squeezed": None,  # axes of length 1 are dropped, in tensors of transformers too
 }
 
-# What a row of a table stands for: a turn of one array, or further rows, whose names are added to its own.
+# What a row of a table stands for: one array with its axes, or further rows, whose names are appended to its own.
 PARTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "linear": (
         ("transposed", ".weight", ".weight", "/w"),
@@ -64,48 +64,49 @@ PARTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 
 @dataclass(frozen=True)
 class Name:
-    """One weight's names, or those of the same weight of every layer.
+    """The names of one weight, or of the same weight in every layer.
 
     Attributes:
-        ours, hf, jax: sensorium's, transformers', haiku's. ``{layer}`` counts the layers of a process from 0;
-            ``{_layer}`` is haiku's way: nothing, ``_1``, ``_2``, …
-        turn: how haiku's array becomes a tensor, one of ``TURNS``.
+        ours, hf, jax: the name in sensorium, transformers, haiku. ``{layer}`` stands for the number of a self-attention
+            layer, from 0; ``{_layer}`` for haiku's suffix of it: nothing, ``_1``, ``_2``, …
+        axes: how haiku's array becomes a tensor, one of ``AXES``.
     """
 
     ours: str
     hf: str
     jax: str
-    turn: str
+    axes: str
 
     def at(self, layer: int) -> Name:
         """The names in one layer."""
-        words = {"layer": layer, "_layer": f"_{layer}" if layer else ""}
-        return Name(self.ours.format(**words), self.hf.format(**words), self.jax.format(**words), self.turn)
+        numbers = {"layer": layer, "_layer": f"_{layer}" if layer else ""}
+        return Name(self.ours.format(**numbers), self.hf.format(**numbers), self.jax.format(**numbers), self.axes)
 
 
-def named(*rows: tuple[str, str, str, str]) -> tuple[Name, ...]:
-    """Rows of (what it is, our name, transformers', haiku's) spelled out to single weights.
+def expanded(*rows: tuple[str, str, str, str]) -> tuple[Name, ...]:
+    """The single weights of rows of (what it is, our name, that in transformers, that in haiku).
 
-    >>> [(name.ours, name.jax) for name in named(("linear", "decoder.linear", "final_layer", "output"))]
+    >>> [(name.ours, name.jax) for name in expanded(("linear", "decoder.linear", "final_layer", "output"))]
     [('decoder.linear.weight', 'output/w'), ('decoder.linear.bias', 'output/b')]
     """
     names: list[Name] = []
     for what, ours, hf, jax in rows:
-        if what in TURNS:
+        if what in AXES:
             names.append(Name(ours, hf, jax, what))
         else:
-            names += named(*((part, ours + a, hf + b, jax + c) for part, a, b, c in PARTS[what]))
+            ends = PARTS[what]
+            names += expanded(*((part, ours + end, hf + hf_end, jax + jax_end) for part, end, hf_end, jax_end in ends))
     return tuple(names)
 
 
-def turned(tensor: Tensor, turn: str, origin: Compat) -> Tensor:
-    """A weight of some source as ours is.
+def to_our_axes(tensor: Tensor, axes: str, origin: Compat) -> Tensor:
+    """A weight of a source with its axes in our order.
 
     >>> import torch
-    >>> turned(torch.zeros(3, 5), "transposed", "jax").shape, turned(torch.zeros(3, 5), "transposed", "hf").shape
-    (torch.Size([5, 3]), torch.Size([3, 5]))
+    >>> [to_our_axes(torch.zeros(3, 5), "transposed", origin).shape for origin in ("jax", "hf")]
+    [torch.Size([5, 3]), torch.Size([3, 5])]
     """
-    axes = TURNS[turn]
-    if axes is None:
+    order = AXES[axes]
+    if order is None:
         return tensor.squeeze()
-    return tensor.permute(axes) if origin == "jax" and tensor.ndim == len(axes) > 0 else tensor
+    return tensor.permute(order) if origin == "jax" and tensor.ndim == len(order) > 0 else tensor

@@ -1,4 +1,4 @@
-"""A folder, a file or a name on the hub -> weights, where they are from, and what is said of them."""
+"""Reading a folder, a file or a name on the Hugging Face hub: its weights, their origin and its ``config.json``."""
 
 from __future__ import annotations
 
@@ -21,61 +21,65 @@ PICKLES = (".pystate", ".pickle", ".pkl")
 BY_HAND = f"download config.json and {' or '.join(HF_FILES)} by hand, then import their folder"
 
 
-def read(source: str) -> tuple[dict[str, Tensor], Compat, dict[str, Any]]:
-    """The weights of a source by its own names, where they are from, and what ``config.json`` says of them."""
+def read_source(source: str) -> tuple[dict[str, Tensor], Compat, dict[str, Any]]:
+    """The weights of a source by its own names, their origin, and the content of its ``config.json``.
+
+    Raises:
+        InputError: it does not exist, cannot be read, or is not a checkpoint.
+    """
     path = Path(source)
     if not path.exists():
-        path = _fetched(source)
+        path = _from_hub(source)
     if path.is_dir():
         path = _only_file(path)
     if path.suffix in PICKLES:
         return read_pickle(path), "jax", {}
     if path.suffix not in {Path(name).suffix for name in HF_FILES}:
         raise InputError(f"{path}: not a checkpoint; give a folder, {', '.join(HF_FILES)}, or a .pystate or .pickle")
-    about = _read_about(path.with_name("config.json"))
-    return (checkpoints.read_weights(path) if path.suffix == ".safetensors" else _read_bin(path)), "hf", about
+    weights = checkpoints.read_weights(path) if path.suffix == ".safetensors" else _read_bin(path)
+    return weights, "hf", _read_hf_config(path.with_name("config.json"))
 
 
 def _only_file(folder: Path) -> Path:
-    there = [name for name in HF_FILES if (folder / name).is_file()]
-    if len(there) > 1:
-        raise InputError(f"{folder}: {' and '.join(there)} are both here; name one of them, {folder / there[0]}")
-    if there:
-        return folder / there[0]
+    files = [name for name in HF_FILES if (folder / name).is_file()]
+    if len(files) > 1:
+        raise InputError(f"{folder}: {' and '.join(files)} are both here; name one of them, {folder / files[0]}")
+    if files:
+        return folder / files[0]
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     if pickles:
-        raise InputError(f"{folder}: holds {some(pickles)}; name the file to import, {folder / pickles[0]}")
+        raise InputError(f"{folder}: holds {first_few(pickles)}; name the file to import, {folder / pickles[0]}")
     raise InputError(f"{folder}: no {' or '.join(HF_FILES)} here; give the folder or file of a checkpoint")
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def _read_hf_config(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        about = json.loads(path.read_text("utf-8"))
-        if not isinstance(about, dict):
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, dict):
             raise ValueError("it is not an object")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); get it again, or take it away") from None
-    if "format" in about and "model" in about:
+        raise InputError(f"{path}: damaged ({error}); get it again, or remove it") from None
+    if "format" in content and "model" in content:
         raise InputError(f"{path.parent}: this is a model of sensorium already; use it as it is")
-    return about
+    return content
 
 
 def _read_bin(path: Path) -> dict[str, Tensor]:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file anything may come, from pickle, zipfile or torch
+    except Exception as error:  # a damaged file can raise anything, from pickle, zipfile or torch
         raise InputError(
             f"{path}: not read ({type(error).__name__}): damaged, or more than weights, none of which was run; "
             "get it again"
         ) from None
-    if not isinstance(weights, Mapping) or not all(isinstance(one, Tensor) for one in weights.values()):
+    if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise InputError(f"{path}: holds something else than weights by name; give the file of a checkpoint")
     return {str(name): tensor for name, tensor in weights.items()}
 
 
-def _fetched(name: str) -> Path:
+def _from_hub(name: str) -> Path:
     """The folder of a checkpoint on the hub, in the hub's own cache.
 
     Raises:
@@ -104,7 +108,11 @@ def _fetched(name: str) -> Path:
         ) from None
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and the number of the others.
+
+    >>> first_few(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from . import compiled, fallback
+from .eager import runs_eagerly
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def grid_attention(
     ):
         shapes = {"query": query.shape, "tables": tables.shape, "values": values.shape, "scale": scale.shape}
         raise ValueError(f"these do not fit together: { {name: tuple(size) for name, size in shapes.items()} }")
-    return GridAttention(*_forward(query, tables, values, scale, mask, list(shape)))
+    operator = _forward if runs_eagerly(query) else _grid_attention
+    return GridAttention(*operator(query, tables, values, scale, mask, list(shape)))
 
 
-@torch.library.custom_op("sensorium::grid_attention", mutates_args=())
 def _forward(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,6 +82,9 @@ def _forward(
         raise ValueError("attention over a grid needs floats of one dtype")
     kernel = compiled if compiled.supports(query, len(shape)) else fallback
     return kernel.forward(query, tables, values, scale, mask, shape)
+
+
+_grid_attention = torch.library.custom_op("sensorium::grid_attention", mutates_args=())(_forward)
 
 
 @torch.library.custom_op("sensorium::grid_attention_backward", mutates_args=())
@@ -102,7 +106,7 @@ def _backward(
     return kernel.backward(gradients, query, tables, values, scale, mask, log_sum, shape, needs_rows)
 
 
-@_forward.register_fake
+@_grid_attention.register_fake
 def _(
     query: Tensor, tables: Tensor, values: Tensor, scale: Tensor, mask: Tensor | None, shape: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,6 +156,6 @@ def _gradients(ctx: Any, grad_sums: Tensor, grad_marginals: Tensor, grad_log_sum
     return grad_query, grad_tables, grad_values if needs_rows else None, grad_scale if needs_rows else None, None, None
 
 
-_forward.register_autograd(_gradients, setup_context=_save)
-_forward.register_autocast("cpu", torch.float32)
-_forward.register_autocast("cuda", torch.float32)
+_grid_attention.register_autograd(_gradients, setup_context=_save)
+_grid_attention.register_autocast("cpu", torch.float32)
+_grid_attention.register_autocast("cuda", torch.float32)

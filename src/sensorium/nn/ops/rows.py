@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..precision import without_autocast
+from .eager import runs_eagerly
 
 TILE = 2**19  # attention weights in memory at once
 
@@ -45,10 +46,10 @@ def row_attention(query: Tensor, rows: Tensor, mask: Tensor | None) -> RowAttent
     >>> attended.sums.shape, attended.log_sum.exp()
     (torch.Size([1, 2, 3]), tensor([[5., 5.]]))
     """
-    return RowAttention(*_forward(query, rows, mask))
+    operator = _forward if runs_eagerly(query) else _row_attention
+    return RowAttention(*operator(query, rows, mask))
 
 
-@torch.library.custom_op("sensorium::row_attention", mutates_args=())
 def _forward(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     exact = torch.promote_types(query.dtype, torch.float32)
     sums = query.new_zeros(query.shape, dtype=exact)
@@ -68,6 +69,9 @@ def _forward(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, 
         sums[examples] /= mass.clamp_min(torch.finfo(exact).tiny)
         log_sum[examples] = (peak + mass.log()).squeeze(-1)
     return sums, log_sum
+
+
+_row_attention = torch.library.custom_op("sensorium::row_attention", mutates_args=())(_forward)
 
 
 @torch.library.custom_op("sensorium::row_attention_backward", mutates_args=())
@@ -129,7 +133,7 @@ def _product(weights: Tensor, rows: Tensor) -> Tensor:
         return (weights.to(rows.dtype) @ rows).to(weights.dtype)
 
 
-@_forward.register_fake
+@_row_attention.register_fake
 def _(query: Tensor, rows: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     exact = torch.promote_types(query.dtype, torch.float32)
     return query.new_empty(query.shape, dtype=exact), query.new_empty(query.shape[:-1], dtype=exact)
@@ -160,4 +164,4 @@ def _gradients(ctx: Any, grad_sums: Tensor, grad_log_sum: Tensor) -> tuple[Tenso
     return grad_query, grad_rows if needs_rows else None, None
 
 
-_forward.register_autograd(_gradients, setup_context=_save)
+_row_attention.register_autograd(_gradients, setup_context=_save)
