@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -22,6 +22,9 @@ app = App(
     result_action="return_value",
     help_format="plaintext",
 )
+
+if TYPE_CHECKING:
+    from .inference.bench import Result
 
 Settings = Annotated[tuple[str, ...], Parameter(name="--set", help="Change a value of the run, a.b=c; repeatable.")]
 Split = Annotated[str, Parameter(help="train, val, test, or all of data that nothing was learned of.")]
@@ -264,12 +267,11 @@ def import_(
 
 @app.command
 def presets(*, json: bool = False) -> None:
-    """List the papers' models with their parameters and the arithmetic of one example.
+    """List the papers' models with their parameters and the floating point operations of one example.
 
     Args:
         json: Print JSON lines.
     """
-
     from .inference import costs
 
     rows = costs.preset_costs()
@@ -296,7 +298,7 @@ def presets(*, json: bool = False) -> None:
 
 @app.command
 def doctor(*, json: bool = False) -> None:
-    """Say what this installation has, which path runs and why.
+    """Say what this installation consists of, and which ways of computation it can use.
 
     Args:
         json: Print JSON lines.
@@ -328,27 +330,25 @@ def bench(
     sizes: str = "64,224",
     rounds: int = 2,
     batch: int = 1,
-    what: str = "read,model",
+    what: str = "attention,model",
     json: bool = False,
 ) -> None:
-    """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
+    """Time cross-attention at each size, and the whole ImageNet model at the largest one, by each way to compute it.
 
     Args:
         sizes: Sides of the picture in pixels, with commas between them.
-        rounds: How often each contender has its turn; medians are told.
-        batch: Examples at a time.
-        what: "read", "model" or both.
+        rounds: Turns of each way; the result is the median.
+        batch: Pictures at a time.
+        what: "attention", "model" or both.
         json: Print JSON lines.
     """
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.table import Table
 
     from .inference import bench as benchmark
-    from .inference.measuring import ratios
 
-    wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
+    wanted, environment = benchmark.parse_sizes(sizes), benchmark.environment()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("; ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
     results = benchmark.compare(
@@ -359,27 +359,10 @@ def bench(
         tell=lambda text: console.print(text, markup=False),
     )
     if json:
-        for result, ratio in zip(results, ratios(results), strict=True):
+        for result, ratio in zip(results, benchmark.ratios(results), strict=True):
             print(json_module.dumps({**asdict(result), "ratio": ratio, "environment": environment}))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("what", "path"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result, ratio in zip(results, ratios(results), strict=True):
-        table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
-    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
-    Console(highlight=False, width=width).print(table)
-    for result in results:
-        if result.measured is None:
-            print(f"{result.job.title}, {result.job.name}: not run, {result.reason}")
-        elif result.measured.products is not None:
-            share = result.measured.products / result.measured.seconds
-            print(
-                f"{result.job.title}: the bare matrix products besides the reads take "
-                f"{result.measured.products:.3g} s, {share:.0%} of {result.job.contender}"
-            )
+    _print_measurements(results, benchmark.ratios(results))
 
 
 @app.command
@@ -527,12 +510,28 @@ def _told(row: dict[str, Any]) -> list[str]:
     return [", ".join(row["answer"]), *told] if written and row["answer"] else told
 
 
-def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
-    if result.measured is None:
-        return ("not run",)
-    peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
-    off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
-    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off
+def _print_measurements(results: Sequence[Result], ratios: Sequence[float | None]) -> None:
+    """A table of the results of ``bench``, and a line for each that was not measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "path"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("seconds", "× projected", "peak MB", "of which running"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result, ratio in zip(results, ratios, strict=True):
+        measured = result.measured
+        figures = ("not run",)
+        if measured is not None:
+            peak, growth = (f"{size / 1e6:,.0f}" for size in (measured.peak, measured.growth))
+            figures = (f"{measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth)
+        table.add_row(result.job.title, result.job.contender, *figures)
+    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
+    Console(highlight=False, width=width).print(table)
+    for result in results:
+        if result.measured is None:
+            print(f"{result.job.title}, {result.job.contender}: not run, {result.reason}")
 
 
 def _noun(task: str) -> str:
