@@ -1,6 +1,6 @@
 """This project beside its peers, from 64 × 64 to 4096 × 4096 pixels: ``python benchmarks/peers.py --sizes 64,224``.
 
-Two encoders of 512 latents of 1024 channels on the 261 channels of the ImageNet model, one picture at a time, on the CPU:
+Two encoders of 512 latents of 1024 channels on the 261 channels of the ImageNet model, one picture at a time, on a CPU:
 
 - *eight cross-attends*, the Perceiver of 2021: this project, its own projected path (keys and values of every row and
   torch's fused attention, as krasserm's perceiver-io computes it), and lucidrains' perceiver-pytorch;

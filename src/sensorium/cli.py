@@ -522,7 +522,7 @@ def _print_measurements(results: Sequence[Result], ratios: Sequence[float | None
         table.add_column(heading, justify="right", no_wrap=True)
     for result, ratio in zip(results, ratios, strict=True):
         measured = result.measured
-        figures = ("not run",)
+        figures: tuple[str, ...] = ("not run",)
         if measured is not None:
             peak, growth = (f"{size / 1e6:,.0f}" for size in (measured.peak, measured.growth))
             figures = (f"{measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth)

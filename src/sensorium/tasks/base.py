@@ -122,7 +122,7 @@ class Task(nn.Module, ABC):
         Args:
             rows: batch × queries × outputs.
             queries: what was asked: ``queries.split(rows)`` tells the rows of several signals apart,
-                ``queries.where`` which rows they are.
+                ``queries.indices`` which rows they are.
 
         Returns:
             a dataclass that has ``output``, which is what ``loss`` takes, and ``scores``, which is for people.

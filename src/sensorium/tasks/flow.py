@@ -67,7 +67,7 @@ class FlowPrediction:
         Raises:
             InputError: only some pixels were asked.
         """
-        if self.queries.where is not None:
+        if self.queries.indices is not None:
             raise InputError("flow: a field of motion needs all of its pixels; ask without where")
         return self.inputs.unpatchify(self.output, self.queries.view).squeeze(2)
 

@@ -33,7 +33,7 @@ class LabelTask(Task):
         return 1
 
     def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries | None:
-        return None if self.learned_queries is None else self.learned_queries(where=where)
+        return None if self.learned_queries is None else self.learned_queries(indices=where)
 
     def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Prediction:
         return self.read(rows.squeeze(1))

@@ -74,7 +74,7 @@ class MLM(Task):
         return len(self.learned_queries.table)
 
     def queries(self, inputs: Modality, batch: Mapping[str, Tensor], where: Tensor | None = None) -> Queries:
-        return self.learned_queries(batch[inputs.name].shape[1], where=where, mask=batch.get(f"{inputs.name}.mask"))
+        return self.learned_queries(batch[inputs.name].shape[1], indices=where, mask=batch.get(f"{inputs.name}.mask"))
 
     def predict(self, inputs: Modality, rows: Tensor, queries: Queries | None) -> Prediction:
         assert isinstance(inputs, Text)

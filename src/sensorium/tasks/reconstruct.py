@@ -80,7 +80,7 @@ class Reconstruction:
         Raises:
             InputError: only some places were asked.
         """
-        if self.queries.where is not None:
+        if self.queries.indices is not None:
             raise InputError("reconstruct: a signal needs all of its places; ask without where")
         return {name: self.modalities[name].restore(rows, self.queries.view) for name, rows in self.output.items()}
 
