@@ -1,10 +1,11 @@
 """This project beside its peers, from 64 × 64 to 4096 × 4096 pixels: ``python benchmarks/peers.py --sizes 64,224``.
 
-Two encoders of 512 latents of width 1024 on the 261 channels of the ImageNet model, one picture at a time, on the CPU:
+Two encoders of 512 latents of 1024 channels on the 261 channels of the ImageNet model, one picture at a time, on a CPU:
 
-- *eight reads*, the Perceiver of 2021: this project, its own dense path (projected keys and values and torch's fused
-  attention, as krasserm's perceiver-io computes it), and lucidrains' perceiver-pytorch;
-- *one read*, Perceiver IO's: this project, its own dense path, and transformers' PerceiverModel with the same weights.
+- *eight cross-attends*, the Perceiver of 2021: this project, its own projected path (keys and values of every row and
+  torch's fused attention, as krasserm's perceiver-io computes it), and lucidrains' perceiver-pytorch;
+- *one cross-attend*, Perceiver IO's: this project, its own projected path, and transformers' PerceiverModel with the
+  same weights.
 
 Each measurement is a process of its own and contenders take turns. What ran is merged into results.json; results.md and
 rows.png are drawn from all of it, so the sizes may be run in parts. It ends with status 1 if answers differ.
@@ -22,36 +23,36 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from sensorium.nn.rows import reading
 from torch import Tensor, nn
 
 from peers_report import write_report
 from sensorium.errors import InputError
 from sensorium.files import replace_file
 from sensorium.inference import bench
-from sensorium.inference.measuring import Cost, Job, Result, Work, measured_apart, race, refusal, serve
-from sensorium.modalities import Modality, build_modality
+from sensorium.inference.bench import Job, Result, Work, measure_apart, race, refusal, serve
+from sensorium.inference.costs import Cost, encoder_cost
+from sensorium.modalities import build_modality
 from sensorium.models import presets
 from sensorium.models.published import CHECKPOINTS
-from sensorium.nn import Encoder, EncoderConfig
+from sensorium.nn import Encoder, EncoderConfig, attention_path
 from sensorium.nn.byte_array import ByteArray
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 SIZES = "64,224,512,1024,2048,4096"
 CONTENDERS = {
-    "eight reads": ("auto", "projected", "lucidrains"),
-    "one read": ("auto", "projected", "transformers"),
+    "eight cross-attends": ("auto", "projected", "lucidrains"),
+    "one cross-attend": ("auto", "projected", "transformers"),
 }
 TOLERANCE = 1e-4  # of answers that must agree, relative to the largest number
 
 
 def encoder_config(what: str) -> EncoderConfig:
-    """The paper's ImageNet encoder, or the same with its first read only."""
+    """The paper's ImageNet encoder, or the same with its first cross-attend only."""
     config = presets.load("perceiver-imagenet").encoder
     return (
         config
-        if what == "eight reads"
+        if what == "eight cross-attends"
         else replace(config, cross_attention=(0, *[None] * (len(config.cross_attention) - 1)))
     )
 
@@ -61,12 +62,12 @@ def prepare(job: Job) -> Work:
     torch.manual_seed(0)
     inputs = build_modality(bench.model_config(job).inputs)
     own = Encoder(encoder_config(job.what), channels=inputs.channels).eval()
-    array = inputs.embed(bench.noise(inputs, job.size))
-    small = inputs.embed(bench.noise(inputs, min(bench.WARM, job.size)))
+    array = inputs.embed(bench.pictures(inputs, job.size))
+    small = inputs.embed(bench.pictures(inputs, min(bench.WARM_UP_SIZE, job.size)))
     build = {"lucidrains": lucidrains, "transformers": transformers}.get(job.contender)
     if build is None:
         module, path, answer = own, job.contender, own
-    else:  # it takes rows spelled out: that is part of its work, as it is of the dense path's
+    else:  # it needs dense rows: building them is part of its work, as it is of the projected path's
         module, forward = build(own, inputs.channels)
         path, answer = "auto", lambda array: forward(array.dense())
     run = bench.runner(job, module, lambda: answer(array), path=path)
@@ -131,23 +132,23 @@ def lucidrains(own: Encoder, channels: int) -> tuple[nn.Module, Callable[[Tensor
 def difference(answer: Callable[[], Tensor], own: Encoder, array: ByteArray, path: str) -> float:
     """The largest difference from this project's answer, relative to the largest number in it."""
     with torch.no_grad():
-        with reading(path):  # type: ignore[arg-type]
+        with attention_path(own, path):  # type: ignore[arg-type]
             other = answer()
-        with reading("auto"):
-            ours = own(array)
+        ours = own(array)
     return float((other - ours).abs().max() / ours.abs().max())
 
 
-def cost(job: Job, inputs: Modality) -> Cost:
-    """What a contender will need; of the peers by what their sources spell out."""
-    config, rows = encoder_config(job.what), inputs.num_rows
+def cost(job: Job) -> Cost:
+    """What a contender is expected to need; the peers build latents × rows in every cross-attend."""
+    config, inputs = encoder_config(job.what), bench.model_config(job).inputs
+    training = job.stage == "step"
     if job.contender in ("auto", "projected"):
-        return bench.encoder_cost(config, inputs, path=job.contender, stage=job.stage)
-    base = bench.encoder_cost(config, inputs, path="projected", stage=job.stage)
-    reads = sum(read is not None for read in config.cross_attention)
-    weights = 3 if job.stage == "forward" else reads + 2  # copies of latents × rows
-    flop = base.flop * (2.5 if job.contender == "lucidrains" else 1)  # its MLPs are six times as large
-    return Cost(memory=base.memory + 4.0 * weights * rows * config.num_latents, flop=flop)
+        return encoder_cost(config, inputs, path=job.contender, training=training)  # type: ignore[arg-type]
+    projected = encoder_cost(config, inputs, path="projected", training=training)
+    cross_attends = sum(number is not None for number in config.cross_attention)
+    copies = cross_attends + 2 if training else 3  # of latents × rows
+    flop = projected.flop * (2.5 if job.contender == "lucidrains" else 1)  # its MLPs are six times as large
+    return Cost(memory=projected.memory + 4.0 * copies * job.size**2 * config.num_latents, flop=flop)
 
 
 def keep(results: list[Result], surroundings: dict[str, str]) -> None:
@@ -161,7 +162,7 @@ def keep(results: list[Result], surroundings: dict[str, str]) -> None:
 
 def measured_here(sizes: tuple[int, ...], *, rounds: int, minutes: float) -> list[Result]:
     """Run every contender at every size; the files are written after each group."""
-    bench.check(sizes, rounds=rounds)
+    bench.check_options(sizes, rounds=rounds)
     peers = {name: version(name) for name in ("transformers", "perceiver-pytorch")}
     command = f"python benchmarks/peers.py --rounds {rounds} --limit-minutes {minutes:g}"
     surroundings = bench.environment() | peers | {"command": f"{command} --sizes …"}
@@ -171,12 +172,11 @@ def measured_here(sizes: tuple[int, ...], *, rounds: int, minutes: float) -> lis
             for stage in ("forward", "step"):
                 group = [Job(what, contender, size, stage) for contender in contenders]
                 print(group[0].title, flush=True)
-                inputs = build_modality(bench.model_config(group[0]).inputs)
                 found = race(
                     group,
                     rounds=rounds,
-                    measured_by=partial(measured_apart, command=(__file__, "--job"), limit=limit),
-                    refused=lambda job, inputs=inputs: refusal(cost(job, inputs), limit=limit),
+                    measured_by=partial(measure_apart, command=(__file__, "--job"), limit=limit),
+                    refused=lambda job: refusal(cost(job), limit=limit),
                     tell=partial(print, flush=True),
                 )
                 keep(found, surroundings)
@@ -197,7 +197,7 @@ def main() -> None:
         serve(prepare, arguments.job)
         return
     try:
-        sizes = bench.read_sizes(arguments.sizes)
+        sizes = bench.parse_sizes(arguments.sizes)
         results = measured_here(sizes, rounds=arguments.rounds, minutes=arguments.limit_minutes)
     except InputError as error:
         sys.exit(f"peers.py: {error}")

@@ -13,7 +13,7 @@ from sensorium.files import replace_file
 Row = dict[str, Any]  # as results.json holds it: a job, what was measured or why not, and the environment
 NAMES = {
     "auto": "sensorium",
-    "projected": "sensorium, dense path",
+    "projected": "sensorium, projected",
     "lucidrains": "perceiver-pytorch",
     "transformers": "transformers",
 }
@@ -21,21 +21,21 @@ COLOURS = {"auto": "#d1495b", "projected": "#30638e", "lucidrains": "#8f8f8f", "
 STAGES = {"forward": "forward pass", "step": "training step, without the optimizer"}
 ABOUT = """# Against the peers
 
-Encoders of 512 latents of width 1024 that read the rows of a picture, 261 channels each (the paper's ImageNet model);
-one picture at a time, float32, on the CPU. Everyone starts from the measured values and one table of positions an axis;
-spelling out the rows is part of the work of those who need them. Each measurement is a process of its own, contenders
-take turns, and the figures are medians over the rounds. Memory is that of the process at its highest, and in brackets
-how much of it came after building and warming up. "×" is how many times faster than the dense path. "Differs" is the
-largest difference of an answer from this project's, relative to the largest number in it, with the same weights on the
-same picture.
+Encoders of 512 latents of 1024 channels that attend to the rows of a picture, 261 channels each (the paper's ImageNet
+model); one picture at a time, float32, on the CPU. Every contender starts from the values and one table of positions an
+axis; building the rows is part of the work of those that need them. Each measurement is a process of its own,
+contenders take turns, and the figures are medians over the rounds. Memory is the peak of the process, and in brackets
+how much of it came after building and warming up. "×" is how many times faster than the projected path. "Differs" is
+the largest difference of an output from this project's, relative to the largest number in it, with the same weights on
+the same picture.
 
-- *eight reads*: the Perceiver of 2021. *one read*: the encoder of Perceiver IO.
-- *sensorium*: what everyone gets. *sensorium, dense path*: keys and values projected from rows that are spelled out,
-  and torch's fused attention; so krasserm's perceiver-io computes it, which cannot be installed beside this Python.
+- *eight cross-attends*: the Perceiver of 2021. *one cross-attend*: the encoder of Perceiver IO.
+- *sensorium*: the default path. *sensorium, projected*: keys and values projected from dense rows, and torch's fused
+  attention; so krasserm's perceiver-io computes it, which cannot be installed beside this Python.
 - *transformers*: `PerceiverModel` with the same weights and the same GELU.
-- *perceiver-pytorch* (lucidrains): the nearest configuration, not the same function, so that its answers cannot be
+- *perceiver-pytorch* (lucidrains): the nearest configuration, not the same function, so that its outputs cannot be
   compared: a gated MLP four times as wide (six times the arithmetic of an MLP), no biases in queries, keys and values,
-  a first process with weights of its own, latents that start at a standard deviation of 1.
+  a first latent transformer with weights of its own, latents that start at a standard deviation of 1.
 
 ![Time and memory against the number of rows](rows.png)
 """
@@ -99,7 +99,7 @@ def _draw(rows: list[Row]) -> Any:
         panels, (("seconds", "seconds", 1.0), ("growth", "GB beyond the built model", 1e9)), strict=True
     ):
         for panel, (stage, title) in zip(axes, STAGES.items(), strict=True):
-            for what, style in (("eight reads", "o-"), ("one read", "s--")):
+            for what, style in (("eight cross-attends", "o-"), ("one cross-attend", "s--")):
                 for contender, name in NAMES.items():
                     chosen = [
                         (row["job"]["size"] ** 2, row["measured"][quantity] / unit)

@@ -1,7 +1,7 @@
-"""Two reads of a grid, from its parts against spelled out and folded; and a read of rows, in tiles against torch's.
+"""Structured against absorbed attention to a grid; and absorbed attention to rows, in tiles against torch's kernel.
 
-Interleaved medians, in milliseconds, of a forward pass and of forward + backward. The first table is where
-``core.num_rows.structure_pays`` has its numbers from.
+Interleaved medians, in milliseconds, of a forward pass and of forward + backward. The numbers in
+``sensorium.nn.ops.dispatch.structure_pays`` are from the first table.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from sensorium.nn.rows import Path, Rows, reading
 from torch import nn
 
-from sensorium.inference.measuring import peak_memory
+from sensorium.inference.bench import peak_memory
 from sensorium.modalities import AudioConfig, Fusion, FusionConfig, ImageConfig, VideoConfig, build_modality
-from sensorium.nn.attention import Block
+from sensorium.nn.attention import CrossAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.nn.ops import compiled, row_attention
+from sensorium.nn.ops import AttentionInputs, AttentionPath, compiled, row_attention
 from sensorium.nn.positions import fourier_points
 from small_attention import race
 
-# Examples, latents, width of the latents, side of the picture, of a patch, bands.
+# Examples, latents, channels of the latents, side of the picture, of a patch, bands.
 GRIDS = (
     (64, 64, 256, 16, 1, 8),
     (64, 64, 256, 32, 2, 8),
@@ -43,11 +42,11 @@ ROWS = (
 
 
 def grids() -> None:
-    """The read of a grid, by size."""
-    print("examples, latents | rows, channels, of them values | precision | structured, folded | with backward")
+    """Two cross-attends to a grid, by size."""
+    print("examples, latents | rows, channels, of them values | precision | structured, absorbed | with backward")
     for examples, latents, width, side, patch, bands in GRIDS:
         image = build_modality(ImageConfig(size=(side, side), patch=(patch, patch), bands=bands))
-        block = Block(width, inputs=image.channels, heads=1)
+        block = CrossAttention(width, input_channels=image.channels)
         block.mlp = nn.Sequential()
         start, batch = (
             torch.randn(1, latents, width, requires_grad=True),
@@ -55,23 +54,23 @@ def grids() -> None:
         )
         for precision in (torch.float32, torch.bfloat16):
 
-            def run(path: Path, backward: bool) -> None:
+            def run(path: AttentionPath, backward: bool) -> None:
                 lower = torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)  # noqa: B023
-                with reading(path), lower, torch.set_grad_enabled(backward):
-                    rows = Rows.of(image.embed(batch))  # noqa: B023
-                    latents = block(block(start, rows), rows)  # noqa: B023
+                with attention_path(block, path), lower, torch.set_grad_enabled(backward):  # noqa: B023
+                    inputs = AttentionInputs(image.embed(batch))  # noqa: B023
+                    latents = block(block(start, inputs), inputs)  # noqa: B023
                 if backward:
                     latents.sum().backward()
 
-            paths: tuple[Path, ...] = ("structured", "folded")
-            told = [race({path: lambda p=path, b=b: run(p, b) for path in paths}, turns=5) for b in (False, True)]
-            times = " | ".join(f"{each['structured']:.1f}, {each['folded']:.1f}" for each in told)
+            paths: tuple[AttentionPath, ...] = ("structured", "absorbed")
+            medians = [race({path: lambda p=path, b=b: run(p, b) for path in paths}, turns=5) for b in (False, True)]
+            times = " | ".join(f"{each['structured']:.1f}, {each['absorbed']:.1f}" for each in medians)
             shape = f"{image.num_rows}, {image.channels}, {3 * patch * patch}"
             print(f"{examples}, {latents} | {shape} | {str(precision).removeprefix('torch.')} | {times}", flush=True)
 
 
 def rows() -> None:
-    """The read of rows that are spelled out, by size; rows themselves need no slope."""
+    """Attention to dense rows, by size; the rows themselves need no gradient."""
     print("\nexamples × latents × rows × channels | precision | tiles, torch's kernel | with backward")
     for shape in ROWS:
         examples, latents, count, channels = shape
@@ -84,28 +83,28 @@ def rows() -> None:
                     if tiles:
                         result = row_attention(query, keys, None).sums  # noqa: B023
                     else:
-                        one = keys[:, None]  # noqa: B023
-                        result = F.scaled_dot_product_attention(query[:, None], one, one, scale=1.0)  # noqa: B023
+                        head = keys[:, None]  # noqa: B023
+                        result = F.scaled_dot_product_attention(query[:, None], head, head, scale=1.0)  # noqa: B023
                 if backward:
                     result.sum().backward()
 
-            told = [
+            medians = [
                 race({"tiles": lambda b=b: run(True, b), "torch": lambda b=b: run(False, b)}, turns=5)
                 for b in (False, True)
             ]
-            times = " | ".join(f"{each['tiles']:.1f}, {each['torch']:.1f}" for each in told)
+            times = " | ".join(f"{each['tiles']:.1f}, {each['torch']:.1f}" for each in medians)
             print(f"{' × '.join(map(str, shape))} | {str(precision).removeprefix('torch.')} | {times}", flush=True)
 
 
 def million() -> None:
-    """One read of a million points."""
+    """One cross-attend to a million points."""
     points = 2 * torch.rand(1, 1_000_000, 3) - 1
     array = ByteArray((Segment("points", points[..., :0], fourier_points(points, bands=16, resolution=(40.0,) * 3)),))
     measure(lambda: array, latents=512, width=1024)
 
 
 def film() -> None:
-    """One read of 16 frames of 224 × 224 pixels, a row a pixel, with their sound."""
+    """One cross-attend to 16 frames of 224 × 224 pixels, a row a pixel, with their sound."""
     video = VideoConfig(frames=16, patch=(1, 1, 1), bands=32)
     sound = AudioConfig(rate=48_000, samples=30_720, representation="raw", patch=(16, 1), bands=192)
     fusion = Fusion(FusionConfig(modalities={"video": video, "audio": sound}))
@@ -114,30 +113,30 @@ def film() -> None:
 
 
 def measure(embed: Callable[[], ByteArray], *, latents: int, width: int) -> None:
-    """One read, forward and with backward: seconds, and the process' memory at its highest."""
-    block = Block(width, inputs=embed().channels, heads=1)
+    """One cross-attend, forward and with backward: seconds, and the peak memory of the process."""
+    block = CrossAttention(width, input_channels=embed().channels)
     query = torch.randn(1, latents, width, requires_grad=True)
     for backward in (False, True):
         start = time.perf_counter()
         with torch.set_grad_enabled(backward):
             array = embed()
-            result = block(query, Rows.of(array))
+            result = block(query, AttentionInputs(array))
         if backward:
             result.sum().backward()
         seconds, peak = time.perf_counter() - start, peak_memory() / 1e9
-        told = "with backward" if backward else "forward"
+        stage = "with backward" if backward else "forward"
         print(
-            f"{array.num_rows:,} rows of {array.channels} channels, {told}: {seconds:.1f} s, {peak:.1f} GB", flush=True
+            f"{array.num_rows:,} rows of {array.channels} channels, {stage}: {seconds:.1f} s, {peak:.1f} GB", flush=True
         )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--twin", action="store_true", help="grids by the PyTorch twin, as where no compiler was")
-    parser.add_argument("--million", action="store_true", help="one read of a million points instead")
-    parser.add_argument("--film", action="store_true", help="one read of a film's raw pixels and its sound instead")
+    parser.add_argument("--fallback", action="store_true", help="grids by the fallback in PyTorch")
+    parser.add_argument("--million", action="store_true", help="one cross-attend to a million points instead")
+    parser.add_argument("--film", action="store_true", help="one cross-attend to a film's pixels and sound instead")
     options = parser.parse_args()
-    if options.twin:
+    if options.fallback:
         compiled.library = None
     if options.million:
         million()

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sensorium.nn import attention
+from sensorium.nn.ops import projected
 
 SHAPES = (
     (64, 8, 64, 32),
@@ -25,7 +25,7 @@ PRECISIONS = (torch.float32, torch.bfloat16)
 
 
 def race(contenders: dict[str, Callable[[], object]], *, turns: int = 15) -> dict[str, float]:
-    """Medians of contenders that take turns, in milliseconds; the first turn warms up."""
+    """Medians of contenders that take turns, in milliseconds; the first turn is a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(turns + 1):
         for name, run in contenders.items():
@@ -37,10 +37,10 @@ def race(contenders: dict[str, Callable[[], object]], *, turns: int = 15) -> dic
 
 
 def attend(small: int, query: Tensor, key: Tensor, value: Tensor, *, backward: bool) -> None:
-    """One attention with that bound for what is small."""
-    attention.SMALL = dict.fromkeys(PRECISIONS, small)
+    """One attention; up to ``small`` weights it is computed as two plain products."""
+    projected.PLAIN_PRODUCTS = dict.fromkeys(PRECISIONS, small)
     with torch.set_grad_enabled(backward):
-        result = attention._attend(query, key, value, None, query.shape[-1] ** -0.5)
+        result = projected._attend(query, key, value, None, query.shape[-1] ** -0.5)
     if backward:
         result.backward(torch.ones_like(result))
 
@@ -56,9 +56,9 @@ def main() -> None:
                 torch.randn(batch, latents, heads, channels, dtype=precision).transpose(1, 2).requires_grad_()
                 for _ in range(3)
             ]
-            told = []
+            medians = []
             for backward in (False, True):
-                told.append(
+                medians.append(
                     race(
                         {
                             "fused": lambda: attend(-1, *views, backward=backward),  # noqa: B023
@@ -66,7 +66,7 @@ def main() -> None:
                         }
                     )
                 )
-            times = " | ".join(f"{each['fused']:.2f}, {each['products']:.2f}" for each in told)
+            times = " | ".join(f"{each['fused']:.2f}, {each['products']:.2f}" for each in medians)
             print(f"{' × '.join(map(str, shape))} | {str(precision).removeprefix('torch.')} | {times}", flush=True)
     print("\nrows × width | precision | three projections, one of three times the width")
     for rows, width in ((512, 1024), (4096, 1024), (4096, 256)):

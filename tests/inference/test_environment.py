@@ -22,7 +22,9 @@ def test_it_names_versions_machine_and_path(capsys: pytest.CaptureFixture[str]) 
     told = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert told["torch"]["state"] == torch.__version__
     assert all(row["state"] for row in told.values())
-    assert {"sensorium", "python", "processor", "memory", "structured read", "bfloat16 products", "GPU"} <= set(told)
+    assert {"sensorium", "python", "processor", "memory", "structured attention", "bfloat16 products", "GPU"} <= set(
+        told
+    )
     main(["doctor"])
     printed = capsys.readouterr().out
     assert all(what in printed for what in told)
@@ -37,21 +39,21 @@ def test_why_there_is_no_compiled_read(
         (tmp_path / file).touch()
     monkeypatch.setattr(doctor.kernels, "__file__", str(tmp_path / "__init__.py"))
     monkeypatch.setattr(doctor, "compiled_name", lambda: None)
-    fact = facts()["structured read"]
-    assert fact.state == "twin in PyTorch"
+    fact = facts()["structured attention"]
+    assert fact.state == "fallback in PyTorch"
     assert cure in fact.note
 
 
 def test_a_compiled_read_says_for_which_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "compiled_name", lambda: "AVX2")
-    assert facts()["structured read"].state == "compiled, AVX2"
+    assert facts()["structured attention"].state == "compiled, AVX2"
 
 
 def test_extras_are_those_of_the_installed_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each extra is there or names what it lacks and the command."""
-    monkeypatch.setattr(doctor, "_there", lambda package: package != "tensorboard")
+    monkeypatch.setattr(doctor, "_is_installed", lambda package: package != "tensorboard")
     fact = facts()["extra log"]
     assert fact.state == "not installed"
     assert fact.note == "lacks tensorboard; pip install 'sensorium[log]'"

@@ -69,8 +69,8 @@ def test_chunks_subsets_and_single_queries_are_the_whole(seed: int, chunk: int, 
     whole = decoder(LATENTS, queries)
     exact = {"rtol": 1e-9, "atol": 1e-10}
     torch.testing.assert_close(decoder(LATENTS, queries, chunk=chunk), whole, **exact)
-    where = torch.randint(7, (4,), generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(decoder(LATENTS, replace(queries, indices=where)), whole[:, where], **exact)
+    indices = torch.randint(7, (4,), generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(decoder(LATENTS, replace(queries, indices=indices)), whole[:, indices], **exact)
 
 
 def test_many_queries_are_chunked_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,12 +228,11 @@ def import_(
 
 @app.command
 def presets(*, json: bool = False) -> None:
-    """List the papers' models with their parameters and the arithmetic of one example.
+    """List the papers' models with their parameters and the floating point operations of one example.
 
     Args:
         json: Print JSON lines.
     """
-
     from ..inference import costs
 
     rows = costs.preset_costs()
@@ -241,26 +240,14 @@ def presets(*, json: bool = False) -> None:
         for row in rows:
             print(json_module.dumps(row))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from .tables import print_presets
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("preset", "parameters", "GFLOP", "rows × channels", "about"):
-        justify: Any = "right" if heading in ("parameters", "GFLOP") else "left"
-        table.add_column(heading, justify=justify, no_wrap=heading != "about")
-    table.add_row(
-        "auto", "", "", "", "sizes, positions, augmentation and schedule chosen for the data and the time given"
-    )
-    for row in rows:
-        shape = f"{row['rows']:,} × {row['channels']}"
-        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['gigaflop']:.1f}", shape, row["about"])
-    width = None if sys.stdout.isatty() else 160  # in a file a preset has one line or two
-    Console(highlight=False, width=width).print(table)
+    print_presets(rows)
 
 
 @app.command
 def doctor(*, json: bool = False) -> None:
-    """Say what this installation has, which path runs and why.
+    """Say what this installation consists of, and which ways of computation it can use.
 
     Args:
         json: Print JSON lines.
@@ -274,16 +261,9 @@ def doctor(*, json: bool = False) -> None:
         for fact in facts:
             print(json_module.dumps(asdict(fact), ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from .tables import print_facts
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for style in ("", "bold", ""):
-        table.add_column(style=style)
-    for fact in facts:
-        table.add_row(*map(Text, (fact.what, fact.state, fact.note)))  # brackets are no markup here
-    Console(highlight=False).print(table)
+    print_facts(facts)
 
 
 @app.command
@@ -292,27 +272,26 @@ def bench(
     sizes: str = "64,224",
     rounds: int = 2,
     batch: int = 1,
-    what: str = "read,model",
+    what: str = "attention,model",
     json: bool = False,
 ) -> None:
-    """Time one read at each size and the whole ImageNet model at the largest one, each way beside the dense one.
+    """Time cross-attention at each size, and the whole ImageNet model at the largest one, by each way to compute it.
 
     Args:
         sizes: Sides of the picture in pixels, with commas between them.
-        rounds: How often each contender has its turn; medians are told.
-        batch: Examples at a time.
-        what: "read", "model" or both.
+        rounds: Turns of each way; the result is the median.
+        batch: Pictures at a time.
+        what: "attention", "model" or both.
         json: Print JSON lines.
     """
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.table import Table
 
     from ..inference import bench as benchmark
-    from ..inference.measuring import ratios
+    from .tables import print_measurements
 
-    wanted, environment = benchmark.read_sizes(sizes), benchmark.environment()
+    wanted, environment = benchmark.parse_sizes(sizes), benchmark.environment()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("; ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
     results = benchmark.compare(
@@ -323,27 +302,10 @@ def bench(
         tell=lambda text: console.print(text, markup=False),
     )
     if json:
-        for result, ratio in zip(results, ratios(results), strict=True):
+        for result, ratio in zip(results, benchmark.ratios(results), strict=True):
             print(json_module.dumps({**asdict(result), "ratio": ratio, "environment": environment}))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("what", "path"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("seconds", "× projected", "peak MB", "of which running", "off by"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for result, ratio in zip(results, ratios(results), strict=True):
-        table.add_row(result.job.title, result.job.name, *_figures(result, ratio))
-    width = None if sys.stdout.isatty() else 120  # in a file, too, every figure is whole
-    Console(highlight=False, width=width).print(table)
-    for result in results:
-        if result.measured is None:
-            print(f"{result.job.title}, {result.job.name}: not run, {result.reason}")
-        elif result.measured.products is not None:
-            share = result.measured.products / result.measured.seconds
-            print(
-                f"{result.job.title}: the bare matrix products besides the reads take "
-                f"{result.measured.products:.3g} s, {share:.0%} of {result.job.contender}"
-            )
+    print_measurements(results, benchmark.ratios(results))
 
 
 @app.command
@@ -389,11 +351,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"sensorium: {type(error).__name__}: {error} (a defect; --debug shows where)", file=sys.stderr)
         sys.exit(1)
-
-
-def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
-    if result.measured is None:
-        return ("not run",)
-    peak, growth = (f"{size / 1e6:,.0f}" for size in (result.measured.peak, result.measured.growth))
-    off = "" if result.measured.difference is None else f"{result.measured.difference:.0e}"
-    return f"{result.measured.seconds:.4g}", "" if ratio is None else f"{ratio:.2f}", peak, growth, off

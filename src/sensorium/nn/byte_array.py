@@ -1,7 +1,7 @@
-"""The byte array: what an encoder reads, as a description rather than a matrix.
+"""The byte array: what an encoder attends to, as a description rather than a matrix.
 
-A :class:`ByteArray` is a tuple of segments, one a modality. ``dense()`` spells it out as batch × rows × channels:
-that is its meaning, and what every test compares with. A read may compute the same answer from the parts.
+A :class:`ByteArray` is a tuple of segments, one a modality. ``dense()`` is the matrix that it describes, batch × rows ×
+channels, and what every test compares with. Attention may compute the same result from the parts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GridPositions:
-    """Position positions of the rows of a grid (rows in ``ij`` order): a row's code is the sum of its axes' positions.
+    """Position encodings of the rows of a grid (rows in ``ij`` order), one table for each axis.
 
-    Fourier features fit because each axis fills only its own channels; learned ones because one table is a 1-axis grid.
+    The encoding of a row is the sum of one entry of each table. Fourier features have this form because each axis fills
+    its own channels only; learned positions because a single table is a grid of one axis.
 
     Attributes:
         tables: one float tensor per axis, size of the axis × channels.
@@ -47,18 +48,18 @@ class GridPositions:
             total = (total[:, None] + table[None]).flatten(0, 1)
         return total
 
-    def at(self, index: Int[Tensor, "*places"]) -> Float[Tensor, "*places channels"]:
-        """The positions of the rows at ``index``: no other is spelled out."""
-        places = torch.unravel_index(index, self.shape)
-        total = self.tables[0][places[0]]
-        for table, place in zip(self.tables[1:], places[1:], strict=True):
-            total = total + table[place]
+    def at(self, index: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows channels"]:
+        """The positions of the rows at ``index``; no other is computed."""
+        entries = torch.unravel_index(index, self.shape)
+        total = self.tables[0][entries[0]]
+        for table, entry in zip(self.tables[1:], entries[1:], strict=True):
+            total = total + table[entry]
         return total
 
 
 @dataclass(frozen=True)
 class PointPositions:
-    """Position positions given row by row: points, irregular times, kept rows.
+    """Position encodings given row by row: of points, irregular times, kept rows.
 
     Attributes:
         table: batch × rows × channels, float.
@@ -81,14 +82,13 @@ class PointPositions:
 
 @dataclass(frozen=True)
 class Segment:
-    """The rows of one modality. A row is [values, code, modality_embedding]; this order is the papers'.
+    """The rows of one modality. A row is [values, position, modality embedding], in the papers' order.
 
     Attributes:
         name: the modality's name.
         values: batch × rows × value channels, float; measured values (there may be 0 channels).
         positions: position encodings, or None.
-        modality_embedding: channels; the learned modality code, which also fills up to the common width. None: no
-            modality_embedding.
+        modality_embedding: channels; the learned vector of the modality, which also pads to the common width; or None.
         mask: batch × rows, bool, True = present. None: every row is present.
     """
 
@@ -108,20 +108,20 @@ class Segment:
 
     @property
     def channels(self) -> int:
-        code = 0 if self.positions is None else self.positions.channels
+        positions = 0 if self.positions is None else self.positions.channels
         modality_embedding = 0 if self.modality_embedding is None else self.modality_embedding.shape[0]
-        return self.values.shape[2] + code + modality_embedding
+        return self.values.shape[2] + positions + modality_embedding
 
     def dense(self) -> Float[Tensor, "batch rows channels"]:
         """batch × rows × channels."""
-        return self._spelled(self.values, None if self.positions is None else self.positions.dense())
+        return self._joined(self.values, None if self.positions is None else self.positions.dense())
 
     def at(self, index: Int[Tensor, " kept"]) -> Float[Tensor, "batch kept channels"]:
-        """``dense()[:, index]``, without spelling out the others."""
-        return self._spelled(self.values[:, index], None if self.positions is None else self.positions.at(index))
+        """``dense()[:, index]``, without building the other rows."""
+        return self._joined(self.values[:, index], None if self.positions is None else self.positions.at(index))
 
     def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
-        """The rows at ``index`` (batch × kept, int64) only; a row keeps its code."""
+        """The rows at ``index`` (batch × kept, int64) only; a row keeps its position."""
 
         def take(rows: Tensor) -> Tensor:
             return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
@@ -134,7 +134,7 @@ class Segment:
         mask = None if self.mask is None else self.mask.gather(1, index)
         return replace(self, values=take(self.values), positions=positions, mask=mask)
 
-    def _spelled(self, values: Tensor, positions: Tensor | None) -> Tensor:
+    def _joined(self, values: Tensor, positions: Tensor | None) -> Tensor:
         batch, rows, _ = values.shape
         parts = [values]
         if positions is not None:
@@ -186,7 +186,7 @@ class ByteArray:
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def split(self, rows: Shaped[Tensor, "batch rows ..."]) -> dict[str, Tensor]:
-        """Something given per row (batch × rows × …) as one piece per segment, by name."""
+        """A tensor with one entry a row (batch × rows × …) as one piece per segment, by name."""
         pieces = rows.split([segment.num_rows for segment in self.segments], dim=1)
         return {segment.name: piece for segment, piece in zip(self.segments, pieces, strict=True)}
 

@@ -21,7 +21,7 @@ Spacing: TypeAlias = Literal["linspace", "published"]
 
 
 def fourier_channels(axes: int, bands: int) -> int:
-    """The width of a Fourier features with the raw positions: axes · (2 · bands + 1).
+    """The channels of Fourier features with the raw positions: axes · (2 · bands + 1).
 
     >>> fourier_channels(2, 64)
     258
@@ -101,8 +101,8 @@ class LearnedPositions(nn.Module):
     """A learned position per row (Perceiver §4.1 "learned positions", Perceiver IO for text): truncated normal, 0.02.
 
     Args:
-        rows: how many rows have a code.
-        channels: the width of a code.
+        rows: how many rows have a position.
+        channels: of a position encoding.
     """
 
     def __init__(self, rows: int, channels: int) -> None:

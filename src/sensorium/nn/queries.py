@@ -1,9 +1,9 @@
-"""Queries: what the decoder computes outputs for (Perceiver IO §3.2).
+"""Queries of a decoder (Perceiver IO §3.2).
 
-Queries are a byte array: a description rather than a matrix, one query a row. Learned queries are a table of
-positions; queries at coordinates are the positions of a grid; queries about the input are the input's own rows; queries
-for several signals are segments with modality embeddings. Only the queries that are decoded at a time are computed as a
-matrix, so a million of them need no memory before that.
+They are a byte array: a description rather than a matrix, one row a query. Learned queries are a table of positions,
+queries at coordinates are the positions of a grid, queries about the input are the input's own rows, and queries of
+several modalities are segments with modality embeddings. A million of them take memory only for those that are decoded
+at once.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .initialisation import truncated_normal
 
 @dataclass(frozen=True)
 class Queries:
-    """The queries of a batch.
+    """Queries for a batch of latents.
 
     Attributes:
-        array: all queries, one a row: of as many examples as there are latents, or of one example, where all examples
-            have the same queries. In its mask, True = present; the output of an absent query means nothing.
-        indices: int64, (queries,): the rows of ``array`` to decode, in this order; None: all rows.
+        array: all queries there are, one a row: for as many examples as there are latents, or for one, when they are
+            the same for all examples. Its mask is True where a query attends to the latents.
+        indices: int64, the rows of ``array`` that are decoded, in this order; None: all rows in their order.
 
     Raises:
-        InputError: ``indices`` is not a list of row numbers of ``array``.
+        InputError: ``indices`` that are no list of rows of the array.
 
     >>> from .positions import fourier_grid
     >>> queries = queries_at(fourier_grid((4, 6), bands=2))
@@ -52,10 +52,10 @@ class Queries:
             )
         if not indices.numel() or indices.is_meta:
             return
-        least, most = int(indices.min()), int(indices.max())
-        if not 0 <= least <= most < self.array.num_rows:
+        lowest, highest = int(indices.min()), int(indices.max())
+        if not 0 <= lowest <= highest < self.array.num_rows:
             raise InputError(
-                f"queries: indices from {least} to {most}; there are {self.array.num_rows} rows, counted from 0"
+                f"queries: indices are of rows {lowest} to {highest}; there are {self.array.num_rows}, counted from 0"
             )
 
     @property
@@ -65,28 +65,27 @@ class Queries:
 
     @property
     def channels(self) -> int:
-        """Channels of a query."""
         return self.array.channels
 
     @property
     def mask(self) -> Bool[Tensor, "one_or_batch queries"] | None:
-        """one_or_batch × queries, True = present; None: all are."""
+        """one_or_batch × queries, True = attends to the latents; None: all do."""
         mask = self.array.mask
         return mask if mask is None or self.indices is None else mask[:, self.indices]
 
     def dense(self) -> Float[Tensor, "one_or_batch queries channels"]:
-        """The queries as a matrix: one_or_batch × queries × channels."""
+        """one_or_batch × queries × channels."""
         if self.indices is None:
             return self.array.dense()
         segments = self.array.segments
         if len(segments) == 1:
             return segments[0].at(self.indices)
-        in_segment = self._in_segment()
+        memberships = self._memberships()
         pieces = [
-            segment.at(self.indices[chosen] - start)
-            for segment, chosen, start in zip(segments, in_segment, self._segment_starts(), strict=True)
+            segment.at(self.indices[members] - start)
+            for segment, members, start in zip(segments, memberships, self._starts(), strict=True)
         ]
-        order = torch.cat([chosen.nonzero()[:, 0] for chosen in in_segment])
+        order = torch.cat([members.nonzero()[:, 0] for members in memberships])
         return torch.cat(pieces, dim=1)[:, order.argsort()]
 
     def chunks(self, size: int) -> Iterator[Queries]:
@@ -98,31 +97,32 @@ class Queries:
             yield replace(self, indices=chunk)
 
     def split(self, rows: Shaped[Tensor, "batch queries ..."]) -> dict[str, Tensor]:
-        """Rows of a decoder's output (batch × queries × …) by segment, each in the order of the queries."""
+        """A tensor with one row a query (batch × queries × …) as one piece per segment, by name, in the same order."""
         if self.indices is None:
             return self.array.split(rows)
         names = [segment.name for segment in self.array.segments]
-        return {name: rows[:, chosen] for name, chosen in zip(names, self._in_segment(), strict=True)}
+        return {name: rows[:, members] for name, members in zip(names, self._memberships(), strict=True)}
 
-    def _segment_starts(self) -> list[int]:
+    def _starts(self) -> list[int]:
         """The first row of each segment."""
         return list(accumulate([segment.num_rows for segment in self.array.segments[:-1]], initial=0))
 
-    def _in_segment(self) -> list[Tensor]:
-        """For each segment, which of ``indices`` are its rows: (queries,), bool."""
+    def _memberships(self) -> list[Tensor]:
+        """For each segment, which of ``indices`` are rows of it: bool, one a query."""
         assert self.indices is not None
-        segments = zip(self._segment_starts(), self.array.segments, strict=True)
+        segments = zip(self._starts(), self.array.segments, strict=True)
         return [(self.indices >= start) & (self.indices < start + segment.num_rows) for start, segment in segments]
 
 
 class LearnedQueries(nn.Module):
-    """Queries that are parameters: truncated normal, standard deviation 0.02.
+    """Queries that are parameters, initialised from a truncated normal of 0.02.
 
     Args:
         count: how many.
         channels: of each.
-        name: of their segment.
-        positions: count × any: position encodings that their first channels start as; None: all channels are random.
+        name: of the segment that they are.
+        positions: count × any, the initial values of as many of their channels: position encodings for queries about
+            positions. None: all channels start random.
 
     >>> LearnedQueries(7, 4)(5).dense().shape
     torch.Size([1, 5, 4])
@@ -145,14 +145,14 @@ class LearnedQueries(nn.Module):
         indices: Int[Tensor, "..."] | None = None,
         mask: Bool[Tensor, "batch count"] | None = None,
     ) -> Queries:
-        """The first ``count`` queries, by default all of them.
+        """The first ``count`` queries (all by default).
 
         Args:
-            indices: those of them to decode; None: all.
-            mask: batch × count, True = present; None: all are.
+            indices: those of them that are decoded; None: all.
+            mask: batch × count, True = attends to the latents; None: all do.
 
         Raises:
-            InputError: a count larger than the number of learned queries.
+            InputError: more queries than there are.
         """
         if count is not None and count > len(self.table):
             raise InputError(f"{self.name}: {count} queries, only {len(self.table)} were learned")
@@ -167,16 +167,14 @@ def queries_at(
     modality_embedding: Float[Tensor, " channels"] | None = None,
     name: str = "answer",
 ) -> Queries:
-    """A query at each position.
+    """One query for each position: of a grid (``fourier_grid``) or of coordinates (``fourier_points``).
 
     Args:
-        positions: of the queries: ``fourier_grid`` of a grid, ``fourier_points`` of coordinates. The authors' queries
-            for a whole grid have its ``linspace`` spacing, those for a part of it the ``published`` one, which is a
-            pixel off: use the spacing that a model was trained with.
-        indices: the rows to decode; None: all.
-        mask: batch × rows, True = present; None: all are.
-        modality_embedding: a learned vector that tells these queries from others, or pads them to their number of
-            channels.
+        positions: the positions. The authors' queries for all of a grid have its ``linspace`` spacing, those for a part
+            of it the ``published`` one, a pixel off: use the spacing with which a model was trained.
+        indices: the rows that are decoded; None: all.
+        mask: batch × rows, True = attends to the latents; None: all do.
+        modality_embedding: a learned vector that tells these queries from others, or pads them to the common width.
         name: of the segment.
     """
     table = positions.tables[0] if isinstance(positions, GridPositions) else positions.table
@@ -184,5 +182,6 @@ def queries_at(
         rows, batch = torch.Size(positions.shape).numel(), 1 if mask is None else len(mask)
     else:
         batch, rows, _ = positions.table.shape
-    values = table.new_zeros(batch, rows, 0)
-    return Queries(ByteArray((Segment(name, values, positions, modality_embedding, mask),)), indices)
+    return Queries(
+        ByteArray((Segment(name, table.new_zeros(batch, rows, 0), positions, modality_embedding, mask),)), indices
+    )

@@ -39,8 +39,9 @@ def projected_attention(
         mask: batch × rows, True = present; None: every row is present. An example without any row gets zeros.
     """
     query = query.expand(len(key), -1, -1)
-    heads = (split_heads(channels, num_heads) for channels in (query, key, value))
-    return _attend(*heads, mask, 1 / sqrt(query.shape[-1] // num_heads)).transpose(1, 2).flatten(2)
+    scale = 1 / sqrt(query.shape[-1] // num_heads)
+    query, key, value = split_heads(query, num_heads), split_heads(key, num_heads), split_heads(value, num_heads)
+    return _attend(query, key, value, mask, scale).transpose(1, 2).flatten(2)
 
 
 def _attend(
