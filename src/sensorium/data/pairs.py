@@ -137,17 +137,17 @@ def _frames(
         beside: those of each folder.
     """
     firsts = [
-        Path(pattern.sub(place, flow.as_posix()))
-        for pattern, places in _FIRST_FRAMES
-        for place in places
+        Path(pattern.sub(replacement, flow.as_posix()))
+        for pattern, replacements in _FIRST_FRAMES
+        for replacement in replacements
         if pattern.search(flow.as_posix())
     ]
-    told = [(first, following(first)) for first in firsts]
-    told = [(first, second) for first, second in told if first in pictures and second in pictures]
-    for first, second in told:
+    named = [(first, following(first)) for first in firsts]
+    named = [(first, second) for first, second in named if first in pictures and second in pictures]
+    for first, second in named:
         yield pictures[first], (pictures[first], pictures[second])
     near = beside.get(flow.parent, ())
-    if not told and len(near) == 2:
+    if not named and len(near) == 2:
         yield flow.parent, (near[0], near[1])
 
 

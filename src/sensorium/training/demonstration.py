@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data import open_source
 from ..files import replace_file
 from . import run
-from .plan import plan
 from .progress import Listener
 from .run_folder import free_folder
 
@@ -66,12 +66,11 @@ def demo(out: Path, *, minutes: float, listener: Listener) -> list[Row]:
         make(data)
         folder = free_folder(out / name)
         result = run.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
-        planned = plan(data)
         rows.append(
             Row(
                 data=name,
                 signal=signal,
-                trained_on=len(planned.source.splits["train"]),
+                trained_on=len(open_source(data).splits["train"]),
                 tested_on=result["samples"],
                 accuracy=result["metrics"]["accuracy"],
                 parameters=result["parameters"],
