@@ -103,7 +103,7 @@ def _segments(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _words(path: Path) -> dict[str, str]:
-    """What labels (``/m/09x0r``) are called, in the order of their numbers; empty where that file is not there."""
+    """The name of each label (``/m/09x0r``), in the order of the labels' numbers; empty where the file is missing."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:

@@ -37,10 +37,12 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def first_values(column: pa.ChunkedArray) -> list[Any]:
+    """The first values of a column that are not missing; its kind is judged by them."""
     return column.drop_null()[:_SAMPLED].to_pylist()
 
 
 def is_text(type_: pa.DataType) -> bool:
+    """Whether cells are strings."""
     return pa.types.is_string(type_) or pa.types.is_large_string(type_)
 
 
@@ -52,10 +54,12 @@ def is_bytes(type_: pa.DataType) -> bool:
 
 
 def is_list(type_: pa.DataType) -> bool:
+    """Whether cells are lists."""
     return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
 
 
 def is_number(type_: pa.DataType) -> bool:
+    """Whether cells are numbers or booleans."""
     return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
 
 

@@ -37,9 +37,9 @@ def has_class_folders(root: Path) -> bool:
 
 
 def list_folders(root: Path, description: DataConfig) -> Listing:
-    """Every example in a class folder, labelled with the name of the folder. An example is a file; where it has several
+    """Every example in class folders, labelled with the name of its folder. An example is a file; where it has several
     signals, it is the files of one name (``a.png`` and ``a.wav``), or a film with its sound. An input of the kind
-    ``label`` is the name of the folder, too; files that lie in none lack it.
+    ``label`` is the name of the folder, too; files outside of class folders lack it.
 
     Raises:
         InputError: no class folders, or files of several kinds in them that do not belong together.
@@ -94,7 +94,7 @@ def _from_labels(config: InputConfig) -> bool:
 
 
 def check_no_columns(root: Path, description: DataConfig, what: str) -> None:
-    """Refuse a description that speaks of columns, where there are files alone."""
+    """Refuse a description that names columns, for a layout of files."""
     columns = [role for role in ("split", "fold", "group") if getattr(description, role) is not None]
     if columns:
         raise InputError(
@@ -180,17 +180,22 @@ def _several(
 
 
 def _called(root: Path, key: Path, signals: Mapping[str, Path]) -> str:
-    """What an example is called: its file, or what its files' names share."""
+    """The name of an example: its file, or the stem that its files share."""
     paths = set(signals.values())
     return relative(root, paths.pop() if len(paths) == 1 else key)
 
 
 def relative(root: Path, path: Path) -> str:
-    """What an example is called; the root itself by its own name."""
+    """A path relative to the root, as the name of an example; the root itself has its own name."""
     return root.name if path == root else path.relative_to(root).as_posix()
 
 
 def existing(folder: Path) -> Path:
+    """The folder, if it exists.
+
+    Raises:
+        InputError: it does not.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; correct `splits` in the description")
     return folder

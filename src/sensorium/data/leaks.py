@@ -1,4 +1,4 @@
-"""Examples that are in two splits at once: they make scores too good."""
+"""Examples that are in two splits: they make scores too good."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEAD = 1 << 16
 def find_leaks(splits: Mapping[str, Examples]) -> tuple[str, ...]:
     """One warning per pair of splits that share examples with the same content.
 
-    Sizes are compared first, then beginnings, then everything, so hardly any file is read whole.
+    Sizes are compared first, then the first bytes, then the whole content, so that few files are read whole.
     """
     everything = [(split, index) for split, examples in splits.items() for index in range(len(examples))]
     alike: list[list[tuple[str, int]]] = [everything]
@@ -86,6 +86,6 @@ def _digest(raw: Any, length: int) -> bytes:
 
 
 def _frames(raw: Any) -> tuple[Path, ...]:
-    """The two frames of a pair; the row of a table has none, whatever its columns are called."""
+    """The two frames of a pair; none for the row of a table, even if a column is called ``frames``."""
     frames = raw.get("frames") if isinstance(raw, Mapping) else None
     return frames if isinstance(frames, tuple) else ()

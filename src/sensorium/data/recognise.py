@@ -39,6 +39,7 @@ _MAGIC = (
 
 
 def is_hidden(name: str) -> bool:
+    """Whether a file or folder belongs to the system rather than to the data."""
     return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
 
 
