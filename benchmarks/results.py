@@ -25,7 +25,7 @@ def row(run: Path) -> str:
         f"{low:.1%} to {high:.1%}",
         f"{report['train_seconds'] / 60:.1f}",
         f"{report['parameters']:,}",
-        f"{encoder['latents']} × {encoder['width']}",
+        f"{encoder['num_latents']} × {encoder['latent_channels']}",
         f"{last_epoch(run):.0f} of {config['recipe']['epochs']:.0f}",
     )
     return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""How a benchmark's training goes, line by line."""
+"""The progress of a benchmark's training as lines of a log."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from sensorium.training.progress import Quiet
 
 
 class Tell(Quiet):
-    """A line now and then, so that a log stays short."""
+    """A line for each twentieth of a stage."""
 
-    told = 0.0
+    next_share = 0.0
 
     def stage(self, text: str) -> None:
-        self.told = 0.0
+        self.next_share = 0.0
         print(text, flush=True)
 
     def progress(self, share: float, figures: dict[str, float]) -> None:
-        if share >= self.told:
-            self.told = share + 0.05
+        if share >= self.next_share:
+            self.next_share = share + 0.05
             print(f"{share:.0%}", *(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)

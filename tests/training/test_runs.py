@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,12 @@ def test_a_resumed_run_is_not_planned_again(series: Path, tmp_path: Path, monkey
     for function in ("plan.plan", "plan.measure", "plan.choose", "run.plan"):
         monkeypatch.delattr(f"sensorium.training.{function}")
     assert sm.train(series, out=out, resume=True)["seed"] == 5
+
+
+def test_only_training_loads_the_engine() -> None:
+    """Planning and evaluating do not wait for it."""
+    program = "import sys, sensorium as sm; sm.plan; sm.train; sm.evaluate; assert 'lightning' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_run_of_the_old_format_is_refused_in_a_line(series: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ..errors import InputError
 from .description import DataConfig, InputConfig
 from .examples import Listing
 from .folders import suits, walk
-from .recognise import any_sound, check_kind, kind_of_suffix, split_of
+from .recognise import HOLDS, any_sound, check_kind, kind_of_suffix, split_of
 
 NAMES = "class_labels_indices.csv"  # index, label, name for people
 _FIRST = "# Segments csv"
@@ -46,7 +46,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
     videos = {video for _, video, _ in segments}
     clips: dict[str, list[Path]] = {}
     for path in walk(root):
-        if kind_of_suffix(path.suffix) in ("video", "audio"):
+        if kind_of_suffix(path.suffix) in (*HOLDS, *HOLDS.values()):
             called = (path.stem[:_ID], path.stem.removeprefix("Y")[:_ID])
             clips.setdefault(next((name for name in called if name in videos), ""), []).append(path)
     strays = clips.pop("", [])
@@ -71,9 +71,11 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
         raise InputError(f"{root}: no segment has a clip here; put clips named by their YouTube ids into the folder")
     column = np.empty(len(labels), dtype=object)
     column[:] = labels
-    told = [f"{missing:,} of {missing + len(names):,} segments have no clip here and were left out"] if missing else []
+    warnings = []
+    if missing:
+        warnings.append(f"{missing:,} of {missing + len(names):,} segments have no clip here and were left out")
     if strays:
-        told.append(f"{len(strays):,} clips are of no segment and were left out, for example {strays[0].name}")
+        warnings.append(f"{len(strays):,} clips are of no segment and were left out, for example {strays[0].name}")
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
         raws={name: list(column) for name, column in raws.items()},
@@ -82,7 +84,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
         classes=tuple(words.values()) or None,
         split_names=np.array(split_names) if all(split_names) else None,
         description=replace(description, layout="audioset", inputs=inputs),
-        warnings=tuple(told),
+        warnings=tuple(warnings),
     )
 
 
@@ -101,7 +103,7 @@ def _segments(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _words(path: Path) -> dict[str, str]:
-    """What labels (``/m/09x0r``) are called, in the order of their numbers; empty where that file is not there."""
+    """The name of each label (``/m/09x0r``), in the order of the labels' numbers; empty where the file is missing."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -114,11 +116,11 @@ def _words(path: Path) -> dict[str, str]:
 
 
 def _inputs(clips: list[Path]) -> dict[str, InputConfig]:
-    films = [clip for clip in clips if kind_of_suffix(clip.suffix) == "video"]
-    kinds = ["video"] if films else []
-    if len(films) < len(clips) or any_sound(films):
-        kinds.insert(0, "audio")
-    return {kind: InputConfig(kind=kind) for kind in kinds}
+    """Sound, where clips are sound or films have any, and pictures, where clips are films."""
+    ((film, sound),) = HOLDS.items()
+    films = [clip for clip in clips if kind_of_suffix(clip.suffix) == film]
+    kinds = [sound] if len(films) < len(clips) or any_sound(films) else []
+    return {kind: InputConfig(kind=kind) for kind in (*kinds, *([film] if films else []))}
 
 
 def _best(clips: list[Path], config: InputConfig) -> Path | None:

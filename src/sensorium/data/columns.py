@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
-from .recognise import kind_of_array, kind_of_bytes, kind_of_suffix
+from .recognise import VALUES, kind_of_array, kind_of_bytes, kind_of_suffix
 
-_LOOKED_AT = 200
+_SAMPLED = 200  # values that the kind of a column is judged by
 _LONG_TEXT = 30  # letters on average: a sentence rather than a name
 
 
 class Cells(Sequence[Any]):
-    """The cells of a column as Python values; each is made when asked for. Lists of numbers become arrays."""
+    """The cells of a column as Python values, each made when it is needed. Lists of numbers become arrays."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self.column = column
@@ -26,8 +26,8 @@ class Cells(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.column)
 
-    def __getitem__(self, place: Any) -> Any:
-        value = self.column[place].as_py()
+    def __getitem__(self, position: Any) -> Any:
+        value = self.column[position].as_py()
         return np.asarray(value, dtype=np.float32) if isinstance(value, list) else value
 
 
@@ -37,10 +37,12 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def first_values(column: pa.ChunkedArray) -> list[Any]:
-    return column.drop_null()[:_LOOKED_AT].to_pylist()
+    """The first values of a column that are not missing; its kind is judged by them."""
+    return column.drop_null()[:_SAMPLED].to_pylist()
 
 
 def is_text(type_: pa.DataType) -> bool:
+    """Whether cells are strings."""
     return pa.types.is_string(type_) or pa.types.is_large_string(type_)
 
 
@@ -52,10 +54,12 @@ def is_bytes(type_: pa.DataType) -> bool:
 
 
 def is_list(type_: pa.DataType) -> bool:
+    """Whether cells are lists."""
     return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
 
 
 def is_number(type_: pa.DataType) -> bool:
+    """Whether cells are numbers or booleans."""
     return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
 
 
@@ -95,17 +99,17 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if is_list(column.type):
         array = np.asarray(values[0])
         kind = kind_of_array(array.shape, array.dtype.kind)
-        return "series" if kind == "table" else kind
+        return "series" if kind == VALUES else kind
     if is_number(column.type):
-        return None if _counts_rows(name, column) else "table"
+        return None if _counts_rows(name, column) else VALUES
     if not is_text(column.type):
         return None
     if are_paths(values):
-        there = any((folder / value).is_file() for value in values)
-        return kind_of_suffix(Path(values[0]).suffix) if there else None
+        exist = any((folder / value).is_file() for value in values)
+        return kind_of_suffix(Path(values[0]).suffix) if exist else None
     if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
         return "text"
-    return None if pc.count_distinct(column).as_py() > len(column) / 2 else "table"
+    return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
 
 
 def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str | None:

@@ -23,8 +23,8 @@ class InputConfig:
 
     Attributes:
         kind: the kind of signal, as in ``KINDS``.
-        column: where it is: a column of a table (several for the kind ``table``), or a key of an array file. In class
-            folders a ``label`` is the name of the folder.
+        column: the column of a table that holds it (several columns for the kind ``table``), or the key of an array
+            file. In class folders a ``label`` is the name of the folder.
         files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
     """
 
@@ -35,13 +35,13 @@ class InputConfig:
 
 @record
 class TargetConfig:
-    """What is to be learned.
+    """The target of the examples.
 
     Attributes:
         column: the column (table) or key (arrays) that holds it; several numbers: several columns.
         task: ``classify`` (one class each), ``tag`` (any number of classes each), ``regress`` (numbers), ``flow`` (the
-            motion between two frames; of single pictures, motion that is made up) or ``none``: there are no labels, or
-            they do not matter, and the signal itself is learned.
+            motion between two frames; synthetic motion, where the data are single pictures) or ``none``: the signal
+            itself is learned, and labels are not used.
         classes: the names of the classes in the order of their numbers, or a text file with one name per line.
     """
 
@@ -58,12 +58,13 @@ class DataConfig:
         layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5), ``ts``,
             ``audioset`` (its published lists beside a folder of clips) or ``pairs`` (two frames and their flow).
         inputs: the signals of an example, by name.
-        target: what is to be learned.
+        target: the target of the examples.
         split: the column that says which split a row belongs to.
         splits: for ``train``, ``val`` and ``test``, what holds it: a file, a folder, a glob, a word in the keys of an
             array file, or, with ``split``, a value in that column.
         fold: the column with the fold of each row, for cross-validation.
-        group: the column with what must never be split (a person, a recording): a group is in one split only.
+        group: the column with the group of each row, such as a person or a recording; all examples of a group are in
+            the same split.
 
     >>> DataConfig(target=TargetConfig(column="price", task="regress")).target.task
     'regress'
@@ -79,7 +80,7 @@ class DataConfig:
 
 
 def in_split_order(found: Mapping[str, str]) -> dict[SplitName, str] | None:
-    """What each split is called, train first; None where nothing was found."""
+    """The word on disk for each split, ``train`` first; None where no split was found."""
     names: tuple[SplitName, ...] = get_args(SplitName)
     return {name: found[name] for name in names if name in found} or None
 

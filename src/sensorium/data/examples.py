@@ -1,4 +1,4 @@
-"""Examples before they are decoded: cheap to list, to pick from and to pickle."""
+"""Examples before they are decoded: they are cheap to list, to select from and to pickle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .description import DataConfig
 
 
 class Selection(Sequence[Any]):
-    """Items picked from several sequences laid end to end; nothing is copied before an item is asked for.
+    """Items selected from several sequences, one after the other; an item is taken from its sequence when it is needed.
 
     >>> list(Selection(["ab", "cd"]).select([3, 0]))
     ['d', 'a']
@@ -31,23 +31,28 @@ class Selection(Sequence[Any]):
         return len(self._index)
 
     @overload
-    def __getitem__(self, place: int) -> Any: ...
+    def __getitem__(self, position: int) -> Any: ...
     @overload
-    def __getitem__(self, place: slice) -> Selection: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return Selection(self._parts, self._index[place])
-        where = int(self._index[place])
-        part = bisect_right(self._starts, where) - 1
-        return self._parts[part][where - self._starts[part]]
+    def __getitem__(self, position: slice) -> Selection: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        if isinstance(position, slice):
+            return Selection(self._parts, self._index[position])
+        index = int(self._index[position])
+        part = bisect_right(self._starts, index) - 1
+        return self._parts[part][index - self._starts[part]]
 
     def select(self, indices: npt.ArrayLike) -> Selection:
+        """The items at ``indices``, in that order."""
         return Selection(self._parts, self._index[np.asarray(indices, dtype=np.int64)])
 
 
 class Records(Sequence[Any]):
-    """Several sequences side by side: each item is a dict by name, of the columns of a table or the signals of an
-    example."""
+    """Several sequences as one sequence of dicts: an item holds, by name, the cells of a table's row or the signals of
+    an example.
+
+    >>> Records({"width": [1, 2], "height": [3, 4]})[1]
+    {'width': 2, 'height': 4}
+    """
 
     def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
         self.columns = columns
@@ -55,8 +60,8 @@ class Records(Sequence[Any]):
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, place: Any) -> Any:
-        return {name: values[place] for name, values in self.columns.items()}
+    def __getitem__(self, position: Any) -> Any:
+        return {name: values[position] for name, values in self.columns.items()}
 
 
 def pick(items: Sequence[Any], indices: npt.ArrayLike) -> Sequence[Any]:
@@ -102,7 +107,7 @@ class Examples:
         )
 
     def without(self, names: Sequence[str]) -> Examples:
-        """The same examples as if they lacked some of their signals.
+        """The same examples, without the signals of these names.
 
         Raises:
             InputError: there is no such signal, or none would be left.
@@ -112,12 +117,12 @@ class Examples:
                 raise InputError(f"without {name!r}: there is no such signal; {did_you_mean(name, self.raws)}")
         if set(names) == set(self.raws):
             raise InputError(f"without {', '.join(sorted(self.raws))}: nothing would be left; leave one")
-        nothing = [None] * len(self)
-        return replace(self, raws={name: nothing if name in names else raws for name, raws in self.raws.items()})
+        absent = [None] * len(self)
+        return replace(self, raws={name: absent if name in names else raws for name, raws in self.raws.items()})
 
     def for_modality(self, modality: Modality) -> Examples:
-        """The same examples with one raw each, named and made up as a model's modality reads them: the only signal, or
-        where it has several modalities a mapping from their names.
+        """The same examples with one raw each, as a model's modality loads it: the only signal, or, of a fusion, a
+        mapping from the names of the signals.
 
         Raises:
             InputError: a signal that the model does not have.
@@ -134,7 +139,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Listing:
-    """Everything a layout found, in one list: nothing decoded, encoded or split yet.
+    """Everything a layout found: the examples are not decoded yet, their labels not encoded, and no splits drawn.
 
     Attributes:
         kinds: the kind of each modality name.

@@ -15,9 +15,16 @@ from ..errors import InputError
 from ..modalities import KINDS
 from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
-from .recognise import SPLIT_WORDS, any_sound, check_kind, is_hidden, kind_of_suffix, needs_labels, visible_folders
-
-_FILM = InputConfig(kind="video")
+from .recognise import (
+    HOLDS,
+    SPLIT_WORDS,
+    any_sound,
+    check_kind,
+    is_hidden,
+    kind_of_suffix,
+    needs_labels,
+    visible_folders,
+)
 
 
 def has_class_folders(root: Path) -> bool:
@@ -30,9 +37,9 @@ def has_class_folders(root: Path) -> bool:
 
 
 def list_folders(root: Path, description: DataConfig) -> Listing:
-    """Every example in a class folder, labelled with the name of the folder. An example is a file; where it has several
+    """Every example in class folders, labelled with the name of its folder. An example is a file; where it has several
     signals, it is the files of one name (``a.png`` and ``a.wav``), or a film with its sound. An input of the kind
-    ``label`` is the name of the folder, too; files that lie in none lack it.
+    ``label`` is the name of the folder, too; files outside of class folders lack it.
 
     Raises:
         InputError: no class folders, or files of several kinds in them that do not belong together.
@@ -48,7 +55,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
     described_inputs = description.inputs or {}
-    labels = {name: config for name, config in described_inputs.items() if config.kind == "label"}
+    labels = {name: config for name, config in described_inputs.items() if _from_labels(config)}
     inputs = {name: config for name, config in described_inputs.items() if name not in labels}
     inputs = inputs or _together([path for _, _, path in found])
     several = len(inputs) > 1
@@ -64,24 +71,30 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
             if path.suffix.lower() in kept and fnmatch(path.name, described.files or "*")
         }
     inputs = {**inputs, **labels}
-    places = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
-    split_of_each = np.array([places[key][0] for key in examples])
+    labelled = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
+    split_of_each = np.array([labelled[key][0] for key in examples])
     return Listing(
         kinds={name: str(config.kind) for name, config in inputs.items()},
         raws={
-            name: [places[key][1] or None if name in labels else signals.get(name) for key, signals in examples.items()]
+            name: [labelled[key][1] or None for key in examples]
+            if name in labels
+            else [signals.get(name) for signals in examples.values()]
             for name in inputs
         },
         names=[_called(root, key, signals) for key, signals in examples.items()],
-        labels=np.array([places[key][1] for key in examples], dtype=object),
+        labels=np.array([labelled[key][1] for key in examples], dtype=object),
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
     )
 
 
+def _from_labels(config: InputConfig) -> bool:
+    return config.kind in KINDS and KINDS[config.kind].from_labels
+
+
 def check_no_columns(root: Path, description: DataConfig, what: str) -> None:
-    """Refuse a description that speaks of columns, where there are files alone."""
+    """Refuse a description that names columns, for a layout of files."""
     columns = [role for role in ("split", "fold", "group") if getattr(description, role) is not None]
     if columns:
         raise InputError(
@@ -116,7 +129,9 @@ def suits(path: Path, config: InputConfig) -> int:
     if config.files is not None:
         return 2 * fnmatch(path.name, config.files)
     kind = kind_of_suffix(path.suffix)
-    return 2 if kind == config.kind else int(kind == "video" and config.kind == "audio")
+    if kind is None:
+        return 0
+    return 2 if kind == config.kind else int(config.kind is not None and HOLDS.get(kind) == config.kind)
 
 
 def _together(paths: list[Path]) -> dict[str, InputConfig]:
@@ -126,13 +141,16 @@ def _together(paths: list[Path]) -> dict[str, InputConfig]:
     for path in paths:
         if (kind := kind_of_suffix(path.suffix)) is not None:
             kinds.setdefault(path.with_suffix(""), set()).add(kind)
-    pairs = [found for found in kinds.values() if len(found) > 1]
-    counts = Counter(kind for found in pairs for kind in found)
-    usual = [kind for kind, count in counts.items() if 2 * count >= len(pairs)]
-    if pairs and 2 * len(pairs) >= len(kinds):
+    several = [of_stem for of_stem in kinds.values() if len(of_stem) > 1]
+    counts = Counter(kind for of_stem in several for kind in of_stem)
+    usual = [kind for kind, count in counts.items() if 2 * count >= len(several)]
+    if several and 2 * len(several) >= len(kinds):
         return {kind: InputConfig(kind=kind) for kind in sorted(usual)}
-    if set().union(*kinds.values()) == {"video"} and any_sound([path for path in paths if suits(path, _FILM)]):
-        return {kind: InputConfig(kind=kind) for kind in ("audio", "video")}
+    found: set[str] = set().union(*kinds.values())
+    if len(found) == 1 and found <= HOLDS.keys():
+        (film,) = found
+        if any_sound([path for path in paths if kind_of_suffix(path.suffix) == film]):
+            return {kind: InputConfig(kind=kind) for kind in (HOLDS[film], film)}
     return {}
 
 
@@ -162,17 +180,22 @@ def _several(
 
 
 def _called(root: Path, key: Path, signals: Mapping[str, Path]) -> str:
-    """What an example is called: its file, or what its files' names share."""
+    """The name of an example: its file, or the stem that its files share."""
     paths = set(signals.values())
     return relative(root, paths.pop() if len(paths) == 1 else key)
 
 
 def relative(root: Path, path: Path) -> str:
-    """What an example is called; the root itself by its own name."""
+    """A path relative to the root, as the name of an example; the root itself has its own name."""
     return root.name if path == root else path.relative_to(root).as_posix()
 
 
 def existing(folder: Path) -> Path:
+    """The folder, if it exists.
+
+    Raises:
+        InputError: it does not.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; correct `splits` in the description")
     return folder
@@ -190,11 +213,12 @@ def _second_word(root: Path, path: Path) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder, followlinks=True):
+    """Every file in a folder and below it that is not hidden, in order."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in sorted(files):
+        for name in sorted(names):
             if not is_hidden(name):
-                yield Path(place, name)
+                yield Path(parent, name)
 
 
 def _holds_signals(folder: Path) -> bool:
@@ -224,8 +248,8 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
         kind = check_kind(described.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
         known = {suffix for suffix in counts if described.files is not None or kind_of_suffix(suffix) == kind}
-        if kind == "audio" and not known:
-            known = {suffix for suffix in counts if kind_of_suffix(suffix) == "video"}  # the sound of films
+        if not known:  # it may be the sound of films
+            known = {suffix for suffix in counts if HOLDS.get(kind_of_suffix(suffix) or "") == kind}
     else:
         kinds = {suffix: kind for suffix in first if (kind := kind_of_suffix(suffix)) is not None}
         if len(set(kinds.values())) > 1:

@@ -1,4 +1,4 @@
-"""Examples that are in two splits at once: they make scores too good."""
+"""Examples that are in two splits: they make scores too good."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _HEAD = 1 << 16
 def find_leaks(splits: Mapping[str, Examples]) -> tuple[str, ...]:
     """One warning per pair of splits that share examples with the same content.
 
-    Sizes are compared first, then beginnings, then everything, so hardly any file is read whole.
+    Sizes are compared first, then the first bytes, then the whole content, so that few files are read whole.
     """
-    places = [(split, row) for split, examples in splits.items() for row in range(len(examples))]
-    twins: list[list[tuple[str, int]]] = [places]
-    for look in (_size, _head, _whole):
-        twins = [group for candidates in twins for group in _same(splits, candidates, look)]
+    everything = [(split, index) for split, examples in splits.items() for index in range(len(examples))]
+    alike: list[list[tuple[str, int]]] = [everything]
+    for feature in (_size, _head, _whole):
+        alike = [group for candidates in alike for group in _same(splits, candidates, feature)]
     warnings = []
     for first, second in combinations(splits, 2):
-        shared = [group for group in twins if {first, second} <= {split for split, _ in group}]
+        shared = [group for group in alike if {first, second} <= {split for split, _ in group}]
         if shared:
             count = sum(split == second for group in shared for split, _ in group)
-            one, other = (next(row for split, row in shared[0] if split == name) for name in (first, second))
+            index, copy = (next(index for split, index in shared[0] if split == name) for name in (first, second))
             warnings.append(
-                f"{count} examples of {second} are in {first} too, for example {splits[second].names[other]} "
-                f"(the same as {splits[first].names[one]}): remove one of each, or scores will be too good"
+                f"{count} examples of {second} are in {first} too, for example {splits[second].names[copy]} "
+                f"(the same as {splits[first].names[index]}): remove one of each, or scores will be too good"
             )
     return tuple(warnings)
 
 
 def _same(
-    splits: Mapping[str, Examples], places: Iterable[tuple[str, int]], look: Callable[[Any], Hashable]
+    splits: Mapping[str, Examples], candidates: Iterable[tuple[str, int]], feature: Callable[[Any], Hashable]
 ) -> list[list[tuple[str, int]]]:
-    """Groups of examples from at least two splits whose signals all look the same."""
+    """Groups of examples from at least two splits in which every signal has the same feature."""
     groups: dict[Hashable, list[tuple[str, int]]] = defaultdict(list)
-    for split, row in places:
-        groups[tuple(look(raws[row]) for raws in splits[split].raws.values())].append((split, row))
+    for split, index in candidates:
+        groups[tuple(feature(raws[index]) for raws in splits[split].raws.values())].append((split, index))
     return [group for group in groups.values() if len({split for split, _ in group}) > 1]
 
 
@@ -86,6 +86,6 @@ def _digest(raw: Any, length: int) -> bytes:
 
 
 def _frames(raw: Any) -> tuple[Path, ...]:
-    """The two frames of a pair; the row of a table has none, whatever its columns are called."""
+    """The two frames of a pair; none for the row of a table, even if a column is called ``frames``."""
     frames = raw.get("frames") if isinstance(raw, Mapping) else None
     return frames if isinstance(frames, tuple) else ()

@@ -39,7 +39,7 @@ class Found:
     Attributes:
         name: the path of its first frame, or of the folder that holds nothing else.
         frames: the first and the second.
-        flow: from the first to the second; None: nobody knows.
+        flow: the file of the flow from the first frame to the second; None: the flow is not known.
     """
 
     name: Path
@@ -48,7 +48,7 @@ class Found:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """As the modality reads it."""
+        """The example as the modality loads it."""
         return {"frames": self.frames, "flow": self.flow}
 
 
@@ -63,7 +63,7 @@ def is_flow(path: Path) -> bool:
 
 
 def has_pairs(root: Path) -> bool:
-    """Whether there is motion anywhere in a folder."""
+    """Whether a folder holds a file of flow, at any depth."""
     return any(map(is_flow, walk(root)))
 
 
@@ -121,7 +121,8 @@ def find_pairs(folder: Path) -> Iterator[Found]:
 
 
 def _scene(pair: Found) -> str:
-    """What must not be in two splits: the folder that frames and flow share by name, else the pair alone."""
+    """The scene of a pair, all of which goes into one split: the folder that frames and flow share by name, or else the
+    pair alone."""
     assert pair.flow is not None
     frames, flows = pair.frames[0].parent, pair.flow.parent
     return str(flows if frames != flows and frames.name == flows.name else pair.flow)
@@ -130,24 +131,24 @@ def _scene(pair: Found) -> str:
 def _frames(
     flow: Path, pictures: Mapping[Path, Path], beside: Mapping[Path, Sequence[Path]]
 ) -> Iterator[tuple[Path, tuple[Path, Path]]]:
-    """What the examples of a flow are called, and their frames; mostly there is one.
+    """The names of the examples of a flow, and their frames; most flows have one example.
 
     Args:
         pictures: by their paths without the endings.
         beside: those of each folder.
     """
     firsts = [
-        Path(pattern.sub(place, flow.as_posix()))
-        for pattern, places in _FIRST_FRAMES
-        for place in places
+        Path(pattern.sub(replacement, flow.as_posix()))
+        for pattern, replacements in _FIRST_FRAMES
+        for replacement in replacements
         if pattern.search(flow.as_posix())
     ]
-    told = [(first, following(first)) for first in firsts]
-    told = [(first, second) for first, second in told if first in pictures and second in pictures]
-    for first, second in told:
+    named = [(first, following(first)) for first in firsts]
+    named = [(first, second) for first, second in named if first in pictures and second in pictures]
+    for first, second in named:
         yield pictures[first], (pictures[first], pictures[second])
     near = beside.get(flow.parent, ())
-    if not told and len(near) == 2:
+    if not named and len(near) == 2:
         yield flow.parent, (near[0], near[1])
 
 
@@ -163,7 +164,7 @@ def following(frame: Path) -> Path:
 
 
 def open_pairs(paths: Sequence[Path]) -> Examples:
-    """Pairs to ask a trained model about: files two by two, and folders with frames and flow or two pictures alone.
+    """Pairs for a trained model: files two by two, and folders with frames and flow, or with nothing but two pictures.
 
     Raises:
         InputError: there is no such file or folder, a frame without a second one, or a folder without pairs.

@@ -23,9 +23,13 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+
+VALUES = "table"  # the kind of plain numbers and categories
+HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
+
 TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
 
-_PROBED = 16  # films whose header is asked for sound
+_PROBED = 16  # films whose header is searched for sound
 
 _MAGIC = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL), "image"),
@@ -36,6 +40,7 @@ _MAGIC = (
 
 
 def is_hidden(name: str) -> bool:
+    """Whether a file or folder belongs to the system rather than to the data."""
     return name.startswith((".", "__MACOSX")) or name in ("Thumbs.db", "desktop.ini")
 
 
@@ -91,12 +96,12 @@ def kind_of_array(shape: Sequence[int], dtype_kind: str, *, has_channel_names: b
         case 2:
             return "series"
         case 1:
-            return "table"
+            return VALUES
     return None
 
 
 def any_sound(films: Sequence[Path | bytes]) -> bool:
-    """Whether any of some evenly chosen films has sound."""
+    """Whether any film has sound, judged by a few of them, evenly chosen."""
     return any(has_sound(film) for film in films[:: max(1, len(films) // _PROBED)])
 
 

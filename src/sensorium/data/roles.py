@@ -9,58 +9,57 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
+from ..tasks import TASKS
 from .columns import are_paths, bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column
-from .description import DataConfig, InputConfig, TargetConfig
-from .recognise import SPLIT_WORDS, TARGET_WORDS, any_sound, input_names
+from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
+from .recognise import HOLDS, SPLIT_WORDS, TARGET_WORDS, VALUES, any_sound, check_task, input_names
 
 
-def find_roles(
-    table: pa.Table, folder: Path, where: str, description: DataConfig
-) -> tuple[DataConfig, tuple[str, ...]]:
+def find_roles(table: pa.Table, folder: Path, path: str, description: DataConfig) -> tuple[DataConfig, tuple[str, ...]]:
     """The description with every column's role in it, and warnings.
 
     Raises:
         InputError: a column of the description is not in the table, or no column can be an input.
     """
-    target, warnings = _target(table, where, description.target)
+    target, warnings = _target(table, path, description.target)
     if description.target.column is None and (spoken := _in_words(table, folder, target)) is not None:
         target = replace(target, column=spoken)
     targets = {target.column} if isinstance(target.column, str) else set(target.column or ())
-    split = _named(table, where, description.split, ("split", "subset", "partition"))
+    split = _named(table, path, description.split, ("split", "subset", "partition"))
     if split and not description.split and not _speaks_of_splits(table[split]):
         split = None
-    fold = _named(table, where, description.fold, ("fold",))
-    group = _named(table, where, description.group, ("group",))
+    fold = _named(table, path, description.fold, ("fold",))
+    group = _named(table, path, description.group, ("group",))
     described = replace(description, target=target, split=split, fold=fold, group=group)
     if description.inputs is not None:
-        inputs = {name: _completed(table, folder, where, name, config) for name, config in description.inputs.items()}
+        inputs = {name: _completed(table, folder, path, name, config) for name, config in description.inputs.items()}
         return replace(described, inputs=inputs), warnings
     free = [name for name in table.column_names if name not in targets | {split, fold, group}]
     kinds = {name: kind_of_column(name, table[name], folder) for name in free}
-    echoes = {name for name, kind in kinds.items() if kind == "table" and _echoes(table, name, target)}
+    echoes = {name for name, kind in kinds.items() if kind == VALUES and _echoes(table, name, target)}
     kinds |= dict.fromkeys(echoes)
     left_out = [name for name, kind in kinds.items() if kind is None]
     if left_out:
         because = f" ({', '.join(sorted(echoes))}: the same as the target {target.column!r})" if echoes else ""
         warnings += (f"columns not used as inputs: {', '.join(left_out)}{because}",)
-    signals = {name: kind for name, kind in kinds.items() if kind is not None and kind != "table"}
-    values = tuple(name for name, kind in kinds.items() if kind == "table")
+    signals = {name: kind for name, kind in kinds.items() if kind is not None and kind != VALUES}
+    values = tuple(name for name, kind in kinds.items() if kind == VALUES)
     if not signals and not values:
         raise InputError(
-            f"{where}: no column looks like an input (columns: {', '.join(table.column_names)}); "
+            f"{path}: no column looks like an input (columns: {', '.join(table.column_names)}); "
             "name one in dataset.yaml, as in `inputs: {text: {kind: text, column: review}}`"
         )
     columns: dict[str, str | tuple[str, ...]] = {
         **{name: name for name in signals},
-        **({"table": values} if values else {}),
+        **({VALUES: values} if values else {}),
     }
-    kinds = {**signals, **({"table": "table"} if values else {})}
+    kinds = {**signals, **({VALUES: VALUES} if values else {})}
     named = input_names({name: str(kind) for name, kind in kinds.items()})
     inputs = {named[name]: InputConfig(kind=kinds[name], column=columns[name]) for name in kinds}
-    if "audio" not in kinds.values():  # the sound of films is a signal of its own
-        for name in [name for name, kind in signals.items() if kind == "video" and _sounds(table[name], folder)]:
-            sound = f"{named[name]}_audio" if "audio" in inputs else "audio"
-            inputs[sound] = InputConfig(kind="audio", column=name)
+    for name, kind in signals.items():  # the sound of films is a signal of its own
+        sound = HOLDS.get(kind)
+        if sound is not None and sound not in kinds.values() and _sounds(table[name], folder):
+            inputs[f"{named[name]}_{sound}" if sound in inputs else sound] = InputConfig(kind=sound, column=name)
     return replace(described, inputs=inputs), warnings
 
 
@@ -79,14 +78,14 @@ def _by_name(table: pa.Table, words: tuple[str, ...]) -> str | None:
     return next((name for word in words for name in table.column_names if name.casefold() == word), None)
 
 
-def _check(table: pa.Table, where: str, column: str) -> str:
+def _check(table: pa.Table, path: str, column: str) -> str:
     if column not in table.column_names:
-        raise InputError(f"{where}: no column is called {column!r}; {did_you_mean(column, table.column_names)}")
+        raise InputError(f"{path}: no column is called {column!r}; {did_you_mean(column, table.column_names)}")
     return column
 
 
-def _named(table: pa.Table, where: str, wanted: str | None, words: tuple[str, ...]) -> str | None:
-    return _by_name(table, words) if wanted is None else _check(table, where, wanted)
+def _named(table: pa.Table, path: str, wanted: str | None, words: tuple[str, ...]) -> str | None:
+    return _by_name(table, words) if wanted is None else _check(table, path, wanted)
 
 
 def _speaks_of_splits(column: pa.ChunkedArray) -> bool:
@@ -94,19 +93,19 @@ def _speaks_of_splits(column: pa.ChunkedArray) -> bool:
     return any(isinstance(value, str) and SPLIT_WORDS.get(value.casefold()) == "train" for value in values)
 
 
-def _target(table: pa.Table, where: str, target: TargetConfig) -> tuple[TargetConfig, tuple[str, ...]]:
+def _target(table: pa.Table, path: str, target: TargetConfig) -> tuple[TargetConfig, tuple[str, ...]]:
     if target.column is not None:
-        for one in (target.column,) if isinstance(target.column, str) else target.column:
-            _check(table, where, one)
+        for column in (target.column,) if isinstance(target.column, str) else target.column:
+            _check(table, path, column)
         return target, ()
-    if (column := _by_name(table, TARGET_WORDS)) is not None:
-        return replace(target, column=column), ()
+    if (named := _by_name(table, TARGET_WORDS)) is not None:
+        return replace(target, column=named), ()
     last = str(table.column_names[-1])
-    if target.task == "none" and is_text(table[last].type) and are_paths(first_values(table[last])):
+    if target.task == NO_LABELS and is_text(table[last].type) and are_paths(first_values(table[last])):
         return target, ()
     if not (is_number(table[last].type) or is_text(table[last].type)):
         raise InputError(
-            f"{where}: which column is the target? (columns: {', '.join(table.column_names)}); "
+            f"{path}: which column is the target? (columns: {', '.join(table.column_names)}); "
             "name it in dataset.yaml, as in `target: {column: label}`"
         )
     return replace(target, column=last), (
@@ -120,20 +119,25 @@ def _in_words(table: pa.Table, folder: Path, target: TargetConfig) -> str | None
         return None
     columns = (name for name in table.column_names if name != target.column and is_text(table[name].type))
     echoes = (name for name in columns if _echoes(table, name, target))
-    return next((name for name in echoes if kind_of_column(name, table[name], folder) == "table"), None)
+    return next((name for name in echoes if kind_of_column(name, table[name], folder) == VALUES), None)
 
 
-def _completed(table: pa.Table, folder: Path, where: str, name: str, config: InputConfig) -> InputConfig:
+def _completed(table: pa.Table, folder: Path, path: str, name: str, config: InputConfig) -> InputConfig:
     """An input of the description with its column and kind filled in."""
     column = config.column or name
-    for one in (column,) if isinstance(column, str) else column:
-        _check(table, where, one)
+    for name_of_column in (column,) if isinstance(column, str) else column:
+        _check(table, path, name_of_column)
     if config.kind is not None:
         return replace(config, column=column)
-    kind = "table" if not isinstance(column, str) else kind_of_column(column, table[column], folder)
+    kind = VALUES if not isinstance(column, str) else kind_of_column(column, table[column], folder)
     if kind is None:
-        raise InputError(f"{where}: what column {column!r} holds cannot be guessed; say it under `inputs` as its kind")
+        raise InputError(f"{path}: what column {column!r} holds cannot be guessed; say it under `inputs` as its kind")
     return replace(config, column=column, kind=kind)
+
+
+def _is_numbers(task: TaskName | None) -> bool:
+    """Whether the target is numbers, which no column repeats in other words."""
+    return task is not None and task != NO_LABELS and TASKS[check_task(task)].label_type == "numbers"
 
 
 def _echoes(table: pa.Table, name: str, target: TargetConfig) -> bool:
@@ -142,7 +146,7 @@ def _echoes(table: pa.Table, name: str, target: TargetConfig) -> bool:
         return False
     column, labels = table[name], table[target.column]
     plain = (is_number(column.type) or is_text(column.type)) and not is_list(labels.type)
-    if not plain or target.task == "regress":
+    if not plain or _is_numbers(target.task):
         return False
     count = pc.count_distinct(labels).as_py()
     if not 1 < count <= len(labels) / 2 or pc.count_distinct(column).as_py() != count:

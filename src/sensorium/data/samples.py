@@ -1,4 +1,4 @@
-"""Examples -> decoded samples -> batches: decoded once, kept in memory if they fit, batched without a Python loop."""
+"""Examples become decoded samples, and samples batches. Samples are decoded once and kept in memory if they fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ class Samples:
         names: what to call each sample.
         targets: int64, n, or float32, n × k; None: unlabelled.
         set_aside: one line per file that could not be read and is not among the samples.
-        in_memory: whether samples are kept decoded (otherwise each batch is decoded when asked for).
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class Samples:
 
     @property
     def in_memory(self) -> bool:
+        """Whether samples are kept decoded; otherwise each batch is decoded when it is needed."""
         return isinstance(self._store, _Memory)
 
     def __len__(self) -> int:
@@ -71,15 +71,16 @@ def load_samples(
     progress: Callable[[int, int], None] | None = None,
     budget: int | None = None,
 ) -> Samples:
-    """Read every example once, with a pool of threads.
+    """Decode every example once, with a pool of threads.
 
-    A file that cannot be read is set aside and listed, unless they are more than 1 % of the examples.
+    Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples.
 
     Args:
         examples: one split of a source.
         modalities: one for each of ``examples.raws``, by name.
         progress: called with (done, total).
-        budget: bytes that decoded samples may take; beyond, they are read again for each batch. None: a third of RAM.
+        budget: bytes that decoded samples may take; larger ones are decoded again for each batch. None: a third of
+            RAM.
 
     Raises:
         InputError: too many files cannot be read: the first one and why.
@@ -87,32 +88,32 @@ def load_samples(
     total = len(examples)
     if not total:
         raise InputError("there are no examples to decode")
-    read = _Reader(examples, tuple(modalities))
+    loader = _Loader(examples, tuple(modalities))
     ragged = tuple(modality.name for modality in modalities for modality in modality.modalities if modality.ragged)
     budget = memory() // 3 if budget is None else budget
-    probe = [outcome for outcome in read.many(_evenly(total, _PROBED)) if not isinstance(outcome, str)]
-    keep = _bytes(probe) / max(1, len(probe)) * total <= budget
+    probed = [outcome for outcome in loader.load_many(_evenly(total, _PROBED)) if not isinstance(outcome, str)]
+    keep = _bytes(probed) / max(1, len(probed)) * total <= budget
     samples: list[Sample] = []
-    good: list[int] = []
-    bad: list[str] = []
+    readable: list[int] = []
+    problems: list[str] = []
     for start in range(0, total, _BLOCK):
         block = range(start, min(start + _BLOCK, total))
-        for row, outcome in zip(block, read.many(block), strict=True):
+        for index, outcome in zip(block, loader.load_many(block), strict=True):
             if isinstance(outcome, str):
-                bad.append(outcome)
+                problems.append(outcome)
                 continue
-            good.append(row)
+            readable.append(index)
             if keep:
                 samples.append(outcome)
         if progress is not None:
             progress(block.stop, total)
-    if len(bad) > _BAD_SHARE * total:
-        more = f" ({len(bad)} of {total} examples cannot be read)" if len(bad) > 1 else ""
-        raise InputError(bad[0] + more)
-    kept = examples.select(good) if bad else examples
-    store: _Store = _Memory(samples, ragged) if keep else _Lazy(_Reader(kept, tuple(modalities)), ragged)
+    if len(problems) > _BAD_SHARE * total:
+        more = f" ({len(problems)} of {total} examples cannot be read)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+    kept = examples.select(readable) if problems else examples
+    store: _Store = _Memory(samples, ragged) if keep else _Lazy(_Loader(kept, tuple(modalities)), ragged)
     targets = None if kept.targets is None else torch.from_numpy(kept.targets)
-    return Samples(store, kept.names, targets, set_aside=tuple(bad))
+    return Samples(store, kept.names, targets, set_aside=tuple(problems))
 
 
 def collate(samples: Sequence[Sample], *, ragged: Collection[str]) -> dict[str, Tensor]:
@@ -123,8 +124,8 @@ def collate(samples: Sequence[Sample], *, ragged: Collection[str]) -> dict[str, 
         ragged: the names of the modalities whose first axis may differ. Their fields are padded with zeros, and
             ``<name>.mask`` (batch × length, bool, True = present) is added.
 
-    A field that only some samples have is zeros in the others (of length 0, where it is ragged); one that none has is
-    not in the batch.
+    A field that only some of the samples have is zeros in the others (of length 0 where it is ragged). A field that no
+    sample has is not in the batch.
 
     >>> batch = collate([{"series": np.ones((2, 1))}, {"series": np.ones((3, 1))}], ragged=["series"])
     >>> batch["series"].shape, batch["series.mask"].tolist()
@@ -145,41 +146,43 @@ def memory() -> int:
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """Reads examples by number; what it cannot read it describes."""
+class _Loader:
+    """Decodes examples by index; of an example that cannot be decoded it says why."""
 
     examples: Examples
     modalities: tuple[Modality, ...]
 
-    def one(self, row: int) -> Sample | str:
+    def load_one(self, index: int) -> Sample | str:
+        """The sample, or a line that says what is wrong with the example."""
         sample: Sample = {}
         try:
             for modality in self.modalities:
-                sample.update(modality.load(self.examples.raws[modality.name][row]))
+                sample.update(modality.load(self.examples.raws[modality.name][index]))
         except (InputError, OSError) as error:
-            return f"{self.examples.names[row]}: {error}"
+            return f"{self.examples.names[index]}: {error}"
         return sample
 
-    def many(self, rows: Sequence[int]) -> Iterator[Sample | str]:
-        """What ``one`` gives for each row, in order. A thread takes several rows at a time: handing over costs, too."""
-        workers = min(len(rows), os.cpu_count() or 1)
-        size = max(1, len(rows) // (4 * workers))
+    def load_many(self, indices: Sequence[int]) -> Iterator[Sample | str]:
+        """The result of ``load_one`` for each index, in order. A thread takes several indices at a time, because each
+        transfer costs time."""
+        workers = min(len(indices), os.cpu_count() or 1)
+        size = max(1, len(indices) // (4 * workers))
         with ThreadPoolExecutor(workers) as pool:
-            pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-            for outcomes in pool.map(lambda piece: [self.one(row) for row in piece], pieces):
+            pieces = [indices[start : start + size] for start in range(0, len(indices), size)]
+            for outcomes in pool.map(lambda piece: [self.load_one(index) for index in piece], pieces):
                 yield from outcomes
 
 
 class _Lazy:
-    """Samples that are read again each time."""
+    """Samples that are decoded again for each batch."""
 
-    def __init__(self, reader: _Reader, ragged: Collection[str]) -> None:
-        self._reader = reader
+    def __init__(self, loader: _Loader, ragged: Collection[str]) -> None:
+        self._loader = loader
         self._ragged = ragged
 
     def gather(self, indices: Tensor) -> dict[str, Tensor]:
         samples = []
-        for outcome in self._reader.many(indices.tolist()):
+        for outcome in self._loader.load_many(indices.tolist()):
             if isinstance(outcome, str):
                 raise InputError(outcome)
             samples.append(outcome)
@@ -187,9 +190,9 @@ class _Lazy:
 
 
 class _Memory:
-    """Samples kept in memory: one array per field, with the rows of ragged fields laid end to end.
+    """Samples kept in memory: one array for each field; those of ragged fields are concatenated along their first axis.
 
-    Batches are copied with numpy: a copy is bound by memory, and torch's threads only get in each other's way.
+    Batches are copied with numpy: a copy is limited by memory bandwidth, and torch's threads would slow it down.
     """
 
     def __init__(self, samples: list[Sample], ragged: Collection[str]) -> None:
@@ -203,10 +206,10 @@ class _Memory:
         }
         for field, like in fields.items():
             lengths = self._lengths.get(_owner(field))
-            there = [place for place, sample in enumerate(samples) if field in sample]
+            having = [number for number, sample in enumerate(samples) if field in sample]
             # A ragged modality may have fields that are not along its first axis (a rate, a size).
             along = lengths is not None and all(
-                _is_along(samples[place][field], int(lengths[place])) for place in there
+                _is_along(samples[number][field], int(lengths[number])) for number in having
             )
             absent = np.zeros((0, *like.shape[1:]) if along else like.shape, like.dtype)
             arrays = [sample.get(field, absent) for sample in samples]
@@ -216,19 +219,20 @@ class _Memory:
                 self._even[field] = np.stack(arrays)
 
     def gather(self, indices: Tensor) -> dict[str, Tensor]:
-        rows = indices.numpy()
-        batch = {field: values[rows] for field, values in self._even.items()}
+        chosen = indices.numpy()
+        batch = {field: values[chosen] for field, values in self._even.items()}
         for field, values in self._flat.items():
-            batch[field] = self._padded(values, self._lengths[_owner(field)], rows)
+            batch[field] = self._padded(values, self._lengths[_owner(field)], chosen)
         for name, lengths in self._lengths.items():
-            batch[f"{name}.mask"] = np.arange(max(1, lengths[rows].max())) < lengths[rows][:, None]
+            batch[f"{name}.mask"] = np.arange(max(1, lengths[chosen].max())) < lengths[chosen][:, None]
         return {field: torch.from_numpy(values) for field, values in batch.items()}
 
-    def _padded(self, values: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        ends = lengths.cumsum()[rows]
-        padded = np.zeros((len(rows), max(1, lengths[rows].max()), *values.shape[1:]), dtype=values.dtype)
-        for place, (end, length) in enumerate(zip(ends.tolist(), lengths[rows].tolist(), strict=True)):
-            padded[place, :length] = values[end - length : end]
+    def _padded(self, values: np.ndarray, lengths: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """The chosen samples of a ragged field, padded with zeros: batch × length × the rest of their shape."""
+        ends = lengths.cumsum()[chosen]
+        padded = np.zeros((len(chosen), max(1, lengths[chosen].max()), *values.shape[1:]), dtype=values.dtype)
+        for number, (end, length) in enumerate(zip(ends.tolist(), lengths[chosen].tolist(), strict=True)):
+            padded[number, :length] = values[end - length : end]
         return padded
 
 
@@ -238,6 +242,7 @@ def _owner(field: str) -> str:
 
 
 def _is_along(array: np.ndarray, length: int) -> bool:
+    """Whether the first axis of an array has this length."""
     return array.ndim > 0 and len(array) == length
 
 

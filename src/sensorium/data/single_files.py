@@ -1,8 +1,8 @@
-"""Single files to ask a trained model about: most hold one example, tables and arrays hold many."""
+"""Single files for a trained model: most hold one example, tables and arrays hold many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,22 @@ from .description import DataConfig, InputConfig
 from .examples import Examples, Records, Selection
 from .folders import by_stem
 from .pairs import open_pairs
-from .recognise import kind_of_suffix
+from .recognise import VALUES, kind_of_suffix
 from .source import list_path
+
+# Kinds of signal whose examples are several files each.
+_OPENED_TOGETHER: dict[str, Callable[[Sequence[Path]], Examples]] = {"pair": open_pairs}
+# Files that are laid out as for training and hold many examples; an .npy holds one array, which is one example.
+_LISTED = {".ts", *array_files.SUFFIXES} - {".npy"}
 
 
 def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Examples:
     """The examples in some files, unlabelled, in order.
 
-    A table (for a model that reads tables) has an example a line; columns that the model does not know, such as the
-    target, are left out. ``.ts`` and ``.npz`` or ``.h5`` files laid out as for training have as many as they hold. Any
-    other file is one example; where a model has several modalities, files of one name (``a.png`` and ``a.wav``) are
-    one. For a model that reads pairs of frames, they are files two by two, or folders (:func:`open_pairs`).
+    A table, for a model that reads tables, has one example in each row; columns that the model does not know, such as
+    the target, are left out. ``.ts``, ``.npz`` and ``.h5`` files are laid out as for training and hold many examples.
+    Any other file is one example; where a model has several modalities, files of one name (``a.png`` and ``a.wav``)
+    are one example. For a model that reads pairs of frames, see :func:`open_pairs`.
 
     Args:
         files: paths of existing files.
@@ -33,36 +38,32 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     Raises:
         InputError: there is no such file, or it holds another kind of signal.
     """
-    if modality.kind == "pair":
-        return open_pairs(files)
+    if modality.kind in _OPENED_TOGETHER:
+        return _OPENED_TOGETHER[modality.kind](files)
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file")
-    description = description or DataConfig()
     if modality.modalities != (modality,):
-        return _of_several(files, modality, description)
-    raws: list[Sequence[Any]] = []
-    names: list[str] = []
-    for file in files:
-        suffix = file.suffix.lower()
-        if modality.kind == "table" and suffix in tables.SUFFIXES:
-            lines = _lines(file, modality)
-            raws.append(lines)
-            names += [f"{file} row {number}" for number in range(1, len(lines) + 1)]
-        elif suffix == ".ts" or (
-            suffix in array_files.SUFFIXES and suffix != ".npy"
-        ):  # which holds one array, an example
-            listing = list_path(file, DataConfig())
-            found = next((name for name, kind in listing.kinds.items() if kind == modality.kind), None)
-            if found is None:
-                kinds = ", ".join(listing.kinds.values())
-                raise InputError(f"{file}: it holds {kinds}, the model reads {modality.kind}; name another file")
-            raws.append(listing.raws[found])
-            names += listing.names
-        else:
-            raws.append([file])
-            names.append(str(file))
-    return Examples({modality.name: Selection(raws)}, None, names)
+        return _of_several(files, modality, description or DataConfig())
+    parts = [_examples_in(file, modality) for file in files]
+    raws = Selection([raws for raws, _ in parts])
+    return Examples({modality.name: raws}, None, [name for _, names in parts for name in names])
+
+
+def _examples_in(file: Path, modality: Modality) -> tuple[Sequence[Any], Sequence[str]]:
+    """The raws and the names of the examples in a file, for a model of one modality."""
+    suffix = file.suffix.lower()
+    if modality.kind == VALUES and suffix in tables.SUFFIXES:
+        records = _records(file, modality)
+        return records, [f"{file} row {number}" for number in range(1, len(records) + 1)]
+    if suffix not in _LISTED:
+        return [file], [str(file)]
+    listing = list_path(file, DataConfig())
+    found = next((name for name, kind in listing.kinds.items() if kind == modality.kind), None)
+    if found is None:
+        kinds = ", ".join(listing.kinds.values())
+        raise InputError(f"{file}: it holds {kinds}, the model reads {modality.kind}; name another file")
+    return listing.raws[found], listing.names
 
 
 def _of_several(files: Sequence[Path], modality: Modality, description: DataConfig) -> Examples:
@@ -104,16 +105,16 @@ def _rows(
     raws: dict[str, Sequence[Any]] = {}
     for part in modality.modalities:
         column = inputs[part.name].column
-        known = [one for one in ([column] if isinstance(column, str) else column or ()) if one in table.column_names]
+        wanted = [column] if isinstance(column, str) else column or ()
+        known = [name for name in wanted if name in table.column_names]
         raws[part.name] = [None] * len(table)
         if known:
-            some: str | tuple[str, ...] = known[0] if isinstance(column, str) else tuple(known)
-            config = InputConfig(kind=part.kind, column=some)
+            config = InputConfig(kind=part.kind, column=known[0] if isinstance(column, str) else tuple(known))
             raws[part.name] = tables.raws_of(table, file.parent, names, config, alone=False)
     return raws, names
 
 
-def _lines(file: Path, modality: Modality) -> Records:
+def _records(file: Path, modality: Modality) -> Records:
     table = tables.read_table(file)
     known = [column.name for column in modality.config.columns if column.name in table.column_names]
     if not known:

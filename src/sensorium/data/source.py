@@ -27,7 +27,7 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import check_task, class_names, needs_labels, read_names, visible_files
+from .recognise import VALUES, check_task, class_names, needs_labels, read_names, visible_files
 from .roles import has_named_target
 from .splits import assign
 from .tables import list_table, read_table
@@ -122,7 +122,7 @@ def open_source(
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    leaks = find_leaks(_parts(listing, targets, splits.indices)) if set(listing.kinds.values()) != {"table"} else ()
+    leaks = find_leaks(_parts(listing, targets, splits.indices)) if set(listing.kinds.values()) != {VALUES} else ()
     listing = _with_labels(listing) if labels_as_signal else listing
     parts = _parts(listing, targets, splits.indices)
     target = replace(listing.description.target, task=task, classes=classes or None)

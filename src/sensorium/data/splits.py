@@ -1,4 +1,4 @@
-"""Who trains and who tests: splits that are stratified, seeded, and never tear a group apart."""
+"""Which examples train and which test: splits that are stratified, seeded, and keep groups together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEWEST_FOR_VAL = 500
 
 @dataclass(frozen=True)
 class Splits:
-    """Indices of the examples of each split, ascending, and what people should know about them."""
+    """The indices of the examples of each split, ascending, and warnings about them."""
 
     indices: dict[str, np.ndarray]
     warnings: tuple[str, ...] = ()
@@ -73,11 +73,11 @@ def assign(
     if "val" not in indices and len(indices["train"]) >= FEWEST_FOR_VAL:
         indices["train"], indices["val"] = _cut(indices["train"], VAL_FRACTION, strata, groups, seed + 1)
     if groups is not None:
-        torn = set(groups[indices["train"]].tolist()) & set(groups[indices["test"]].tolist())
-        if torn:
-            example = natsorted(sorted(map(str, torn)))[0]
+        in_both = set(groups[indices["train"]].tolist()) & set(groups[indices["test"]].tolist())
+        if in_both:
+            example = natsorted(sorted(map(str, in_both)))[0]
             warnings.append(
-                f"{len(torn)} groups are in train and in test, for example {example!r}: scores will be too good"
+                f"{len(in_both)} groups are in train and in test, for example {example!r}: scores will be too good"
             )
     return Splits({name: indices[name] for name in ("train", "val", "test") if name in indices}, tuple(warnings))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,16 @@ from ..errors import InputError, did_you_mean
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
 from .examples import Listing, Records
-from .recognise import SPLIT_WORDS, check_kind, files_by_split
+from .recognise import SPLIT_WORDS, VALUES, check_kind, files_by_split
 from .roles import find_roles
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+
+# Kinds of signal that the strings of a column may be, rather than paths of files that hold them.
+_HOLDS_VALUES: dict[str, Callable[[pa.ChunkedArray], bool]] = {
+    "label": lambda column: True,
+    "text": lambda column: not are_paths(first_values(column)),
+}
 
 
 def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Listing:
@@ -86,13 +92,13 @@ def _joined(
     A file of test rows without the target (as competitions hand out) is left out: there is nothing to compare with.
     """
     tables = [(split, path, read_table(path)) for split, path in files]
-    tables.sort(key=lambda one: ("train", "", "val", "test").index(one[0]))
+    tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
     _, first_path, first = tables[0]
     kept, warnings = [], []
     if tables[0][0] == "train":
         strays = [path.name for split, path, _ in tables if not split]
         warnings += [f"{', '.join(strays)}: left out, because no split is named"] if strays else []
-        tables = [one for one in tables if one[0]]
+        tables = [part for part in tables if part[0]]
     for split, path, table in tables:
         missing = [name for name in first.column_names if name not in table.column_names]
         if not missing:
@@ -144,7 +150,7 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
     Raises:
         InputError: a path that leads nowhere, or an empty cell where there must be none.
     """
-    if config.kind == "table":
+    if config.kind == VALUES:
         columns = (config.column,) if isinstance(config.column, str) else config.column or ()
         return Records({name: table[name].to_pylist() for name in columns})
     column = table[config.column]
@@ -153,8 +159,8 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
     if is_bytes(column.type):
         return Cells(bytes_of(column))
-    plain = config.kind == "label" or (config.kind == "text" and not are_paths(first_values(column)))
-    if plain or not is_text(column.type):
+    holds_values = _HOLDS_VALUES.get(str(config.kind), lambda column: False)
+    if holds_values(column) or not is_text(column.type):
         return Cells(column)
     paths = [None if value is None else folder / value.replace("\\", "/") for value in column.to_pylist()]
     for name, path in zip(names, paths, strict=True):

@@ -66,8 +66,8 @@ def encode(
         return task, classes, _numbered(labels.astype(np.int64), names, len(classes))
     unknown = next((name for name in order if name not in classes), None)
     if unknown is not None:
-        where = names[int(np.flatnonzero(targets == found.tolist().index(unknown))[0])]
-        raise InputError(f"{where}: {unknown!r} is not among the classes; {did_you_mean(unknown, classes)}")
+        example = names[int(np.flatnonzero(targets == found.tolist().index(unknown))[0])]
+        raise InputError(f"{example}: {unknown!r} is not among the classes; {did_you_mean(unknown, classes)}")
     return task, classes, _class_numbers(found, classes)[targets]
 
 

@@ -1,4 +1,4 @@
-"""How a model is trained, as values: what a preset, a run's ``config.yaml`` and ``auto`` say of it."""
+"""The values by which a model is trained, as presets, ``auto`` and a run's ``config.yaml`` hold them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from ..config import record
 
 @record
 class RecipeConfig:
-    """What a training run does.
+    """How a model is trained: limits, optimizer, learning rate, regularisation.
 
     Attributes:
-        epochs: passes over the training examples; None: no limit but ``minutes``.
-        minutes: wall-clock limit; None: no limit but ``epochs``. The first limit reached ends the run.
+        epochs: passes over the training examples, after which the run ends; None: ``minutes`` is the only limit.
+        minutes: wall-clock time, after which the run ends; None: ``epochs`` is the only limit. With both, the first
+            limit that is reached ends the run.
         batch_size: examples per step.
-        optimizer: ``muon`` turns the matrices of the blocks by Muon and leaves the rest to AdamW.
-        learning_rate: its highest value.
-        weight_decay: decoupled; matrices, latents and learned positions only, never biases and norms.
-        betas: of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.
-        schedule: ``cosine`` falls to zero, ``flat-cosine`` is constant for the first half, ``milestones`` multiplies by
-            0.1 at each of ``milestones``, ``constant`` stays.
+        optimizer: ``muon`` updates the matrices of the attention blocks by Muon and everything else by AdamW.
+        learning_rate: the highest learning rate of the schedule.
+        weight_decay: decoupled; it applies to matrices, latents and learned positions, not to biases and norms.
+        betas: decay rates of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.
+        schedule: ``cosine`` falls to zero; ``flat-cosine`` is constant for the first half and then falls to zero;
+            ``steps`` multiplies the rate by 0.1 at each of ``milestones``; ``constant`` does not change it.
         warmup: share of the run in which the learning rate rises linearly from zero.
-        milestones: shares of the run at which the ``milestones`` schedule falls.
-        gradient_clip: largest norm of the whole gradient; None: no clipping.
-        label_smoothing: label smoothing.
-        mixup: alpha of the Beta distribution of the shares by which pairs of examples are added up; 0: none are.
-        cutmix: alpha of that of the shares that are left of pictures around a box of another picture; 1: uniform,
-            0: no boxes. With ``mixup``, each has half of every batch.
-        drop_rows: share of the input rows left out of each training example.
-        ema_decay: decay of the moving average of the weights that is evaluated and kept; 0: the weights themselves.
+        milestones: shares of the run at which the schedule ``steps`` falls.
+        gradient_clip: the largest norm that the gradient of all weights may have; None: no clipping.
+        label_smoothing: the share of each target that is spread over all classes.
+        mixup: Mixup adds two examples in shares from Beta(mixup, mixup); 0: no Mixup.
+        cutmix: CutMix puts a box of one picture into another, which keeps a share from Beta(cutmix, cutmix) of its
+            area; 1: all shares are equally likely, 0: no CutMix. With ``mixup``, each takes half of every batch.
+        drop_rows: share of the input rows that is left out of each training example.
+        ema_decay: decay of the moving average of the weights, which is then evaluated and kept instead of the weights;
+            0: no average.
         attention_init: initial weights of cross-attention: ``default``, the authors', or ``aligned``: each latent
             attends to its own part of the signal's grid, and each query to the latents of its position
             (:mod:`sensorium.training.aligned`), for tasks with an output for every position.
-        checkpointing: keep less for the backward pass and compute it anew: a third more time, far less memory.
-        precision: of the arithmetic; ``auto`` measures once, at the start, which one is faster here.
+        checkpointing: whether activations are recomputed in the backward pass instead of kept: a third more time, far
+            less memory.
+        precision: of the matrix products; ``auto`` measures at the start which of the two is faster on this machine.
     """
 
     epochs: float | None = None

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..codecs import arrays, pictures, sound
+from ..data import open_source
 from . import run
-from .plan import plan
 from .progress import Listener
 from .run_folder import free_folder
 
@@ -64,12 +64,11 @@ def demo(out: Path, *, minutes: float, listener: Listener) -> list[Row]:
         make(data)
         folder = free_folder(out / name)
         result = run.train(data, out=folder, minutes=minutes, listener=_Named(name, listener))
-        planned = plan(data)
         rows.append(
             Row(
                 data=name,
                 signal=signal,
-                trained_on=len(planned.source.splits["train"]),
+                trained_on=len(open_source(data).splits["train"]),
                 tested_on=result["samples"],
                 accuracy=result["metrics"]["accuracy"],
                 parameters=result["parameters"],
