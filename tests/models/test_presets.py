@@ -62,7 +62,7 @@ def test_auto_fits_frames_of_any_size(height: int, width: int) -> None:
 
 @pytest.mark.parametrize("everywhere", [None, *get_args(Everywhere)])
 def test_auto_asks_for_places_with_queries(everywhere: Everywhere | None) -> None:
-    """Whoever asks for every place has a decoder whose heads divide its channels; nobody else has. Attention is placed
+    """Whoever asks for every place has a decoder whose heads divide its channels; nobody else has. Attention is aligned
     but for motion, which a pixel's own query shows best."""
     facts = Facts(examples=1000, minutes=None, everywhere=everywhere)
     encoder = choose_encoder(PointsConfig(), facts)
