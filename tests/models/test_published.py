@@ -403,7 +403,7 @@ def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.Capture
     assert {Path(path).suffix for path in row["answer"]} == {".mp4", ".wav"}
     main(["explain", str(run), str(files[0])])
     maps = np.load(run / "explained" / "maps.npz")
-    assert {"0/read1/video", "0/read1/audio"} <= set(maps)
+    assert {"0/cross_attend1/video", "0/cross_attend1/audio"} <= set(maps)
     for described, known in (("", False), ("inputs: {label: {kind: label}}", True)):
         (data / "dataset.yaml").write_text(described)
         main(["evaluate", str(run), str(data)])

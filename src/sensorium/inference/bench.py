@@ -316,8 +316,7 @@ def prepare(job: Job) -> Work:
     for parameter in model.decoder.parameters():
         nn.init.normal_(parameter, std=0.02)  # a head that starts at zero sends no gradient back
     small = pictures(inputs, min(WARM_UP_SIZE, job.size), batch=job.batch)
-    queries = model.queries(batch)
-    run = runner(job, model, lambda: model.decoder(model.encode(batch), queries), path=job.contender)
+    run = runner(job, model, lambda: model.decoder(model.encode(batch), model.queries(batch)), path=job.contender)
     warm_up = runner(replace(job, stage="forward"), model, lambda: model.encode(small), path=job.contender)
     return Work(run, warm_up)
 

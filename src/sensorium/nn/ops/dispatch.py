@@ -43,9 +43,11 @@ def plan_attention(
 ) -> AttentionPlan:
     """The rule by which attention to a byte array is computed.
 
-    ``projected`` projects every row. ``absorbed`` projects none. ``structured`` projects none, and computes every grid
-    of two axes or more from its axes. ``auto`` computes those grids from their axes for which this is faster. If there
-    is one, or if it needs fewer multiply-adds, the projections are absorbed; else the rows are projected.
+    - ``projected``: keys and values of every row.
+    - ``absorbed``: the projections are absorbed, for every row.
+    - ``structured``: they are absorbed, and every grid of two axes or more is computed from its axes.
+    - ``auto``: a grid is computed from its axes if that is faster (:func:`structure_pays`). The projections are absorbed
+      if there is such a grid, or if that takes fewer multiply-adds; else the rows are projected.
     """
     grids = [_is_grid(segment) and path in ("auto", "structured") for segment in array.segments]
     if path == "auto":
