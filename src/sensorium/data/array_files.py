@@ -14,7 +14,7 @@ from ..codecs import arrays as array_codec
 from ..errors import InputError, did_you_mean
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing, Selection
-from .recognise import SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
+from .recognise import SERIES, SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
 
 SUFFIXES = array_codec.SUFFIXES
 _CLASS_KEYS = ("classes", "class_names", "label_names", "target_names", "shape_names")
@@ -53,7 +53,7 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
                     f"{files[0].parent}: {len(array)} examples but {count} labels in the split {split or 'all'!r}; "
                     "make them as many"
                 )
-            raws[name].append(_channels_last(array, channels) if config.kind == "series" else array)
+            raws[name].append(_channels_last(array, channels) if config.kind == SERIES else array)
         labels.append(_flat(arrays[target]))
         split_names += [split] * count
         folds += [_flat(arrays[fold])] if fold else []

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
-from .recognise import VALUES, kind_of_array, kind_of_bytes, kind_of_suffix
+from .recognise import SERIES, TEXT, VALUES, kind_of_array, kind_of_bytes, kind_of_suffix
 
 _SAMPLED = 200  # values that the kind of a column is judged by
 _LONG_TEXT = 30  # letters on average: a sentence rather than a name
@@ -99,7 +99,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if is_list(column.type):
         array = np.asarray(values[0])
         kind = kind_of_array(array.shape, array.dtype.kind)
-        return "series" if kind == VALUES else kind
+        return SERIES if kind == VALUES else kind
     if is_number(column.type):
         return None if _counts_rows(name, column) else VALUES
     if not is_text(column.type):
@@ -108,7 +108,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
         exist = any((folder / value).is_file() for value in values)
         return kind_of_suffix(Path(values[0]).suffix) if exist else None
     if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
-        return "text"
+        return TEXT
     return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
 
 

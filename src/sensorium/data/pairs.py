@@ -20,7 +20,7 @@ from ..errors import InputError
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Examples, Listing
 from .folders import check_no_columns, existing, relative, split_folders, walk
-from .recognise import kind_of_suffix, visible_files
+from .recognise import PICTURES, kind_of_suffix, visible_files
 
 INPUTS = {"pair": InputConfig(kind="pair")}
 
@@ -101,7 +101,7 @@ def find_pairs(folder: Path) -> Iterator[Found]:
     pictures: dict[Path, Path] = {}
     beside: dict[Path, list[Path]] = {}
     for path in files:
-        if kind_of_suffix(path.suffix) == "image" and not path.name.startswith("flow"):
+        if kind_of_suffix(path.suffix) == PICTURES and not path.name.startswith("flow"):
             pictures[path.with_suffix("")] = path
             beside.setdefault(path.parent, []).append(path)
     of_frames: dict[tuple[Path, Path], Path] = {}
@@ -192,7 +192,7 @@ def open_pairs(paths: Sequence[Path]) -> Examples:
 
 
 def _two_pictures(folder: Path) -> Found:
-    pictures = [path for path in visible_files(folder) if kind_of_suffix(path.suffix) == "image"]
+    pictures = [path for path in visible_files(folder) if kind_of_suffix(path.suffix) == PICTURES]
     if len(pictures) != 2:
         raise InputError(f"{folder}: it holds neither flow nor two pictures alone; give files two by two")
     return Found(folder, (pictures[0], pictures[1]), None)

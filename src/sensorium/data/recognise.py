@@ -24,7 +24,9 @@ SPLIT_WORDS = {
     "testing": "test",
 }
 
-VALUES = "table"  # the kind of plain numbers and categories
+# The kinds of signal that are recognised by more than the ending of a file.
+VALUES = "table"  # plain numbers and categories
+PICTURES, CLOUDS, SERIES, TEXT = "image", "points", "series", "text"
 HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
 
 TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
@@ -88,13 +90,13 @@ def kind_of_array(shape: Sequence[int], dtype_kind: str, *, has_channel_names: b
     """
     match len(shape):
         case 3 if dtype_kind == "u" and shape[2] in (1, 3):
-            return "image"
+            return PICTURES
         case 2 if dtype_kind == "u":
-            return "image"
+            return PICTURES
         case 2 if shape[1] == 3 and dtype_kind == "f" and not has_channel_names:
-            return "points"
+            return CLOUDS
         case 2:
-            return "series"
+            return SERIES
         case 1:
             return VALUES
     return None

@@ -42,6 +42,9 @@ LIMIT_SECONDS = 300.0  # that one measurement may take
 WARM_UP_SIZE = 16  # side of the picture that warms up: a large one makes nothing warmer
 
 
+PICTURES = "image"  # the kind of modality that is measured
+
+
 @dataclass(frozen=True)
 class Job:
     """One thing to measure.
@@ -329,7 +332,7 @@ def model_config(job: Job) -> PerceiverConfig:
     """
     with torch.device("meta"):
         config = presets.build(job.model).config
-    if config.inputs.kind != "image":
+    if config.inputs.kind != PICTURES:
         raise InputError(f"{job.model}: its inputs are {config.inputs.kind}; name a model of pictures")
     return replace(config, inputs=replace(config.inputs, size=(job.size, job.size)))
 

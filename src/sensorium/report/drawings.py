@@ -37,11 +37,11 @@ class Picture:
     uri: str
 
 
-def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = None, *, dpi: int = 110) -> str:
+def signal(modality: Modality, batch: Batch, index: int, attention: Signal | None = None, *, dpi: int = 110) -> str:
     """One example of a viewed batch; several modalities are drawn one below the other.
 
     Args:
-        heat: an attention map of this example, which is drawn over it.
+        attention: an attention map of this example, which is drawn over it.
         dpi: pixels an inch; the picture is 2.8 inches wide.
     """
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def signal(modality: Modality, batch: Batch, index: int, heat: Signal | None = N
     figure = Figure(figsize=(2.8, 2.1 if count == 1 else 1.9 * count))
     axes = figure.add_subplot()
     axes.tick_params(labelsize=7)
-    modality.draw(axes, batch, index, heat)
+    modality.draw(axes, batch, index, attention)
     axes.xaxis.label.set_fontsize(7)
     axes.yaxis.label.set_fontsize(7)
     return _photograph(figure, dpi)
