@@ -149,7 +149,7 @@ def test_config_survives_yaml() -> None:
 
 
 @pytest.mark.parametrize("name", SENSES)
-@pytest.mark.parametrize("path", ["projected", "folded", "structured"])
+@pytest.mark.parametrize("path", ["projected", "absorbed", "structured"])
 def test_absent_is_masked(name: str, path: Any) -> None:
     """Of one example or of all: as if its rows were masked, whatever stands there, and as if it had not been given."""
     it = fusion()
