@@ -185,7 +185,7 @@ KINDS = {"picture": picture, "video": video, "positions only": codes_only, "ever
 @pytest.mark.parametrize("heads", [1, 2, 3])
 @pytest.mark.parametrize("masked", MASKED)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_path_is_the_papers_read(kind: str, masked: str, heads: int) -> None:
+def test_every_path_is_the_papers(kind: str, masked: str, heads: int) -> None:
     """In float64, for latents shared by the batch and latents of each example's own."""
     array, block = KINDS[kind](masked), small_block(heads)
     for x in (normal(1, 3, 8), normal(2, 3, 8)):
@@ -196,7 +196,7 @@ def test_every_path_is_the_papers_read(kind: str, masked: str, heads: int) -> No
 
 @settings(max_examples=40)
 @given(array=byte_arrays(), heads=st.sampled_from([1, 2]), latents=st.integers(1, 4), shared=st.booleans())
-def test_all_slopes_are_one_on_every_path(array: ByteArray, heads: int, latents: int, shared: bool) -> None:
+def test_all_gradients_agree_on_every_path(array: ByteArray, heads: int, latents: int, shared: bool) -> None:
     """Of parameters, latents, values, each axis' positions, points' positions and modality_embeddings: for any
     array."""
     block, x = small_block(heads), normal(1 if shared else array.batch, latents, 8)
@@ -207,7 +207,7 @@ def test_all_slopes_are_one_on_every_path(array: ByteArray, heads: int, latents:
             torch.testing.assert_close(found[name], expected, rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_codes_that_overlap_need_their_products() -> None:
+def test_positions_that_overlap_need_their_products() -> None:
     """The test above can fail: axes whose positions share channels have cross terms in Σ x²."""
     segment = video().segments[0]
     assert isinstance(segment.positions, GridPositions)
@@ -234,7 +234,7 @@ def test_statistics_are_those_of_the_layer_norm() -> None:
 
 
 @pytest.mark.parametrize("kind", ["picture", "video", "everything"])
-def test_a_piece_reads_what_spelled_rows_read(kind: str) -> None:
+def test_structured_rows_attend_as_dense_rows_do(kind: str) -> None:
     """Sums of normalised rows and their log-sum, up to what is constant over the rows: pieces can merge."""
     for segment in KINDS[kind]("some").segments:
         if not isinstance(segment.positions, GridPositions) or len(segment.positions.shape) < 2 or not segment.num_rows:
@@ -266,7 +266,7 @@ def test_gradcheck_of_merged_pieces(masked: str) -> None:
     assert torch.autograd.gradcheck(run, (query, *sources), fast_mode=True)
 
 
-def test_merged_reads_are_one_softmax() -> None:
+def test_merged_parts_are_one_softmax() -> None:
     """However the rows are divided; pieces far apart in their logits do not overflow."""
     table, query = normal(2, 9, 8), normal(2, 1, 3, 8)
     for factor in (1.0, 300.0):
@@ -277,7 +277,7 @@ def test_merged_reads_are_one_softmax() -> None:
             torch.testing.assert_close(merge(pieces), whole.sums, **EXACT)
 
 
-def test_reads_of_nothing_merge_to_nothing() -> None:
+def test_attention_to_nothing_merges_to_nothing() -> None:
     """Zeros, and grads that are numbers."""
     sums = torch.zeros(1, 1, 2, 3, requires_grad=True)
     nothing = torch.full((1, 1, 2), float("-inf"), requires_grad=True)
@@ -321,7 +321,7 @@ def test_inputs_serve_every_path() -> None:
     assert inputs.pieces((False,) * 6)[0] is inputs.dense
 
 
-def test_a_structured_read_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_structured_attention_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture alone is never built; only its attention map needs its rows."""
 
     def dense(self: object) -> Tensor:
@@ -336,7 +336,7 @@ def test_a_structured_read_builds_no_row(monkeypatch: pytest.MonkeyPatch) -> Non
         attend(block, normal(1, 3, 8), array, "absorbed")
 
 
-def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_structured_for_wide_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a weight costs decides: a wide row of few values is worth it, a narrow or measured one is not."""
 
     def structured(values: int, positions: int, dtype: torch.dtype = torch.float32) -> bool:
@@ -356,7 +356,7 @@ def test_auto_reads_wide_grids_from_their_parts(monkeypatch: pytest.MonkeyPatch)
 # -- one forward pass after the other
 
 
-def test_grids_that_share_codes_are_read_apart() -> None:
+def test_grids_that_share_positions_are_separate_pieces() -> None:
     """The same positions after three values and after one: their channels begin elsewhere."""
     shared = grid_array((3, 4), positions=6, seed=1).positions
     array = array_of(
@@ -369,7 +369,7 @@ def test_grids_that_share_codes_are_read_apart() -> None:
         np.testing.assert_allclose(attend(block, x, array, path).detach().numpy(), expected, err_msg=path, **EXACT)
 
 
-def test_codes_seen_without_slopes_have_slopes_later() -> None:
+def test_positions_used_without_gradients_have_gradients_later() -> None:
     """A look at an array under no_grad or inference_mode, as between two epochs, takes nothing from training."""
     block, x = small_block(), normal(1, 3, 8)
     expected = grads(block, x, video(), "structured")
@@ -382,7 +382,7 @@ def test_codes_seen_without_slopes_have_slopes_later() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
-def test_codes_kept_from_inference_serve_training(quiet: type, path: AttentionPath) -> None:
+def test_positions_made_in_inference_serve_training(quiet: type, path: AttentionPath) -> None:
     """A modality makes the positions of a picture once: if that was in a validation, training reads them all the
     same."""
     model, pixels = wide_encoder(), normal(2, 24, 3).float()
@@ -395,7 +395,7 @@ def test_codes_kept_from_inference_serve_training(quiet: type, path: AttentionPa
     assert model.latents.grad is not None
 
 
-def test_codes_that_change_are_read_anew() -> None:
+def test_positions_that_change_show() -> None:
     """A step of an optimiser changes learned positions in place: an array made of them says so."""
     block, x, array = small_block(), normal(1, 3, 8), video()
     attend(block, x, array, "structured")
@@ -439,7 +439,7 @@ def test_gradients_after_an_inference_are_those_without_one() -> None:
 
 
 @pytest.mark.parametrize("bad", [0.0, -1e3, 1e30, float("inf"), float("nan")])
-def test_masked_rows_of_a_grid_are_never_read(bad: float) -> None:
+def test_masked_rows_of_a_grid_are_never_attended_to(bad: float) -> None:
     """Whatever they hold, the answer and all grads stay, and no gradient reaches them."""
     block, x, found = small_block(2), normal(1, 3, 8), []
     segment = video("all of one example").segments[0]
@@ -501,7 +501,7 @@ def test_an_absent_segment_is_as_if_it_were_not_there(path: AttentionPath, absen
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_to_read_gives_numbers(path: AttentionPath) -> None:
+def test_no_rows_give_numbers(path: AttentionPath) -> None:
     """Every row of every segment masked: the answer of an empty array, and finite grads."""
     block, x, array = small_block(2), normal(1, 3, 8), everything()
     blind = ByteArray(
@@ -590,7 +590,7 @@ def test_values_far_from_zero_keep_their_statistics(offset: float) -> None:
 
 
 @pytest.mark.parametrize("masked", MASKED)
-def test_autocast_reads_grids_in_float32(masked: str) -> None:
+def test_autocast_computes_grids_in_float32(masked: str) -> None:
     """Within 1e-2 of float32, with positions, statistics and weights of float32; grads are float32 and finite."""
     segment = Segment("image", normal(2, 99, 3).float(), fourier_grid((9, 11), bands=8), mask=mask_of(2, 99, masked))
     block, x = CrossAttention(64, input_channels=segment.channels, num_heads=1), normal(1, 8, 64).float()
@@ -611,7 +611,7 @@ def test_autocast_reads_grids_in_float32(masked: str) -> None:
             assert parameter.grad.isfinite().all(), name
 
 
-def test_pixels_of_sixteen_bits_are_read_in_float32() -> None:
+def test_pixels_of_sixteen_bits_become_float32() -> None:
     """Values given in bfloat16 are taken as they are; everything after is float32."""
     values = normal(1, 99, 3).bfloat16()
     positions, query = fourier_grid((9, 11), bands=8), normal(1, 1, 4, 37).float()
@@ -626,7 +626,7 @@ def test_pixels_of_sixteen_bits_are_read_in_float32() -> None:
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_a_read_never_holds_latents_by_rows(built: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_structured_attention_never_holds_latents_by_rows(built: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward: no allocation beyond the array's own values and the operator's tile."""
     if not built:
         monkeypatch.setattr(compiled, "library", None)

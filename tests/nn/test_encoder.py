@@ -141,7 +141,7 @@ def test_shuffled_pixels_with_their_codes_change_nothing() -> None:
 @given(
     seed=st.integers(0, 999), garbage=st.sampled_from([0.0, -3.0, 1e6]), path=st.sampled_from(["projected", "absorbed"])
 )
-def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> None:
+def test_masked_rows_are_never_attended_to(seed: int, garbage: float, path: str) -> None:
     """What a masked row holds changes no output; no gradient reaches it; the answer is that without the row."""
     encoder, values = small_encoder(), normal(2, 6, 6, seed=seed)
     mask = torch.ones(2, 6, dtype=torch.bool)
@@ -161,7 +161,7 @@ def test_masked_rows_are_never_read(seed: int, garbage: float, path: str) -> Non
 
 @pytest.mark.parametrize("path", ["projected", "absorbed"])
 @pytest.mark.parametrize("rows", [0, 4])
-def test_nothing_to_read_gives_numbers(rows: int, path: str) -> None:
+def test_no_rows_give_numbers(rows: int, path: str) -> None:
     """No rows, or masked ones only: finite, the same for all such inputs, and with finite gradients."""
     encoder = small_encoder()
     empty = rows_of(normal(2, rows, 6), torch.zeros(2, rows, dtype=torch.bool))

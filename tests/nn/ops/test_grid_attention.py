@@ -59,7 +59,7 @@ def close(result: GridAttention, expected: GridAttention) -> None:
 @example(shape=(2, 3, 2, 3), batch=1, heads=1, latents=1, channels=9, masked="nothing", tile=1, seed=0)
 @example(shape=(7,), batch=2, heads=2, latents=3, channels=3, masked="all of one example", tile=1, seed=0)
 @example(shape=(1, 1), batch=1, heads=1, latents=1, channels=1, masked="all of one example", tile=1, seed=0)
-def test_a_read_is_the_dense_softmax(
+def test_it_is_the_dense_softmax(
     shape: tuple[int, ...], batch: int, heads: int, latents: int, channels: int, masked: str, tile: int, seed: int
 ) -> None:
     """Any number of axes, heads, latents and channels; any mask; in as many tiles as it takes."""
@@ -115,7 +115,7 @@ def test_tiles_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-def test_masked_rows_are_never_read(dtype: torch.dtype) -> None:
+def test_masked_rows_are_never_attended_to(dtype: torch.dtype) -> None:
     """Whatever finite numbers they hold: not a bit changes, and no gradient reaches them."""
     problem = to(grid_problem((4, 5), heads=2, masked="some"), dtype)
     other = dict(problem)
@@ -181,7 +181,7 @@ def test_gradcheck(shape: tuple[int, ...], sizes: dict[str, int], masked: str, m
 
 
 @pytest.mark.parametrize("wanted", ["query", "values", "scale"])
-def test_rows_get_slopes_only_where_something_wants_them(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_get_gradients_only_where_something_wants_them(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One argument's gradient alone is right, and a pass over the rows is spared if it can be."""
     asked: list[bool] = []
 
@@ -203,7 +203,7 @@ def test_rows_get_slopes_only_where_something_wants_them(wanted: str, monkeypatc
             torch.testing.assert_close(one.grad, other.grad)
 
 
-def test_shared_arguments_gather_all_slopes() -> None:
+def test_shared_arguments_gather_all_gradients() -> None:
     """A query and tables seen by every example (a stride of zero) get the sum of the examples' grads."""
     problem = grid_problem((3, 4), batch=3)
     query, tables = (problem[name][:1].clone().requires_grad_() for name in ("query", "tables"))

@@ -42,7 +42,7 @@ def problem(
 @example(batch=3, latents=2, channels=3, count=700, masked="some", tile=1, seed=0)
 @example(batch=4, latents=3, channels=2, count=257, masked="all of one example", tile=2048, seed=0)
 @example(batch=2, latents=3, channels=4, count=0, masked="some", tile=1, seed=0)
-def test_a_read_is_the_dense_softmax(
+def test_it_is_the_dense_softmax(
     batch: int, latents: int, channels: int, count: int, masked: str, tile: int, seed: int
 ) -> None:
     """Any sizes and masks, no rows at all, in as many tiles over rows and examples as it takes."""
@@ -125,7 +125,7 @@ def test_a_query_of_one_example_may_be_shared() -> None:
 
 
 @pytest.mark.parametrize("garbage", [0.0, -7.0, 1e6])
-def test_masked_rows_are_never_read(garbage: float) -> None:
+def test_masked_rows_are_never_attended_to(garbage: float) -> None:
     """Not a bit changes, and no gradient reaches them."""
     query, table, mask = problem(masked="some")
     assert mask is not None

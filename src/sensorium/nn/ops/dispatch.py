@@ -46,8 +46,8 @@ def plan_attention(
     - ``projected``: keys and values of every row.
     - ``absorbed``: the projections are absorbed, for every row.
     - ``structured``: they are absorbed, and every grid of two axes or more is computed from its axes.
-    - ``auto``: a grid is computed from its axes if that is faster (:func:`structure_pays`). Projections are absorbed
-      if there is such a grid, or if that takes fewer multiply-adds; else the rows are projected.
+    - ``auto``: a grid is computed from its axes if that is faster (:func:`structure_pays`). The projections are
+      absorbed if there is such a grid, or if that takes fewer multiply-adds; else the rows are projected.
     """
     grids = [_is_grid(segment) and path in ("auto", "structured") for segment in array.segments]
     if path == "auto":
