@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
+    if not debug:
+        warnings.filterwarnings("ignore", module="PIL")  # of odd pictures, which are decoded all the same
     try:
         app(tokens, exit_on_error=False, print_error=False)
     except (InputError, CycloptsError) as error:
