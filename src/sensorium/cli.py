@@ -192,14 +192,14 @@ def evaluate(
 def predict(
     run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3, out: Path | None = None
 ) -> None:
-    """Say what a trained run makes of files: a table, or a JSON object a line.
+    """Print the predictions of a trained run for files: a table, or a JSON object a line.
 
     Args:
         run: Run folder.
         files: One or more files.
         json: Print JSON lines.
         top: How many classes to name.
-        out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
+        out: Folder for predicted signals or motion; RUN/reconstructed or RUN/flow by default.
     """
     from .inference.predict import predict as predict_files
 
@@ -491,40 +491,41 @@ def _tell(result: dict[str, Any]) -> None:
 
 
 def _print_answers(rows: Sequence[dict[str, Any]]) -> None:
-    """A table of answers, the best first; where there are several modalities, with their shares of the last read."""
+    """A table of answers, the best first; where the model reads several modalities, with their shares of attention in
+    the last cross-attend."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    answers = max(len(_told(row)) for row in rows)
+    columns = max(len(_answer_cells(row)) for row in rows)
     modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
-    for rank in range(answers):
+    for rank in range(columns):
         table.add_column("answer" if rank == 0 else "")
     for name in modalities:
         table.add_column(Text(f"{name} read"), justify="right")
     for row in rows:
-        told = _told(row)
         shares = row.get("shares", [{}])[-1]
-        read = [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
-        table.add_row(*map(Text, (row["file"], *told, *read)))  # brackets are no markup here
-    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
+        share_cells = [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
+        cells = [*_answer_cells(row), *[""] * columns][:columns]
+        table.add_row(*map(Text, (row["file"], *cells, *share_cells)))  # as Text, in which brackets are no markup
+    width = None if sys.stdout.isatty() else 1000  # in a file, an example has one line
     Console(highlight=False, width=width).print(table)
 
 
-def _told(row: dict[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores, a text and what its holes might be, or files that were written
-    and the classes of what is in them."""
+def _answer_cells(row: dict[str, Any]) -> list[str]:
+    """An answer in cells: classes with their scores; a text, and the likeliest bytes of each of its holes; or the files
+    that were written, and the classes of what is in them."""
     if "holes" in row:
         return [
             row["answer"],
             *("  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]),
         ]
     scores = row["scores"]
-    told = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
-    written = not scores or "mean motion" in scores
-    return [", ".join(row["answer"]), *told] if written and row["answer"] else told
+    cells = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
+    has_files = not scores or "mean motion" in scores
+    return [", ".join(row["answer"]), *cells] if has_files and row["answer"] else cells
 
 
 def _figures(result: Any, ratio: float | None) -> tuple[str, ...]:
