@@ -1,11 +1,11 @@
-"""Optical flow learned from pictures alone, scored on made and on real pairs against predicting no motion.
+"""Optical flow learned from single pictures, tested on made and on real pairs, beside predicting no motion.
 
 ``python benchmarks/flow.py PICTURES --pairs PAIRS [--minutes 20] [--run RUN] [--out runs/flow]``
 
 PICTURES is a folder of pictures, of which ``sensorium train --task flow`` makes pairs whose motion is known; PAIRS has
-folders of ``frame1.png``, ``frame2.png`` and ``flow.flo``. An existing RUN is scored instead of a new one. Made pairs
-are scored at the size that the model reads; larger ones, with more motion, as real ones are: whole, tile by tile and
-from coarse to fine.
+folders of ``frame1.png``, ``frame2.png`` and ``flow.flo``. An existing RUN is tested instead of a new one. The test
+split's made pairs have the size that the model reads; larger made pairs, with more motion, are predicted as real ones
+are: whole, tile by tile and from coarse to fine.
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ from sensorium.codecs.flow import colours
 from sensorium.codecs.flow import decode as decode_flow
 from sensorium.modalities.pixels import floats
 from sensorium.models import checkpoints
-from sensorium.tasks.tiles import flow_of
-from sensorium.tasks.warps import Made, WarpConfig, make
+from sensorium.tasks.warps import MadePairs, WarpConfig, make_pairs
 from sensorium.training import runs
 from sensorium.training.plan import plan
 from telling import Tell
 
-SIDE, SCENE = 128, 224  # pixels of larger made frames, and of the pictures that they are made of
-MADE = 48  # of them
+SIDE, SCENE = 128, 224  # pixels of the larger made frames, and of the pictures that they are made from
+MADE = 48  # larger made pairs
 
 
-def made_of(raws: Sequence[Path], warps: WarpConfig) -> Made:
-    """Larger pairs, of pictures that were not trained on, in which things move up to twice as far."""
-    chosen = [raws[place] for place in range(0, len(raws), max(1, len(raws) // MADE))][:MADE]
+def made_of(raws: Sequence[Path], warps: WarpConfig) -> MadePairs:
+    """Larger pairs from test pictures, in which things move up to twice as far."""
+    chosen = raws[:: max(1, len(raws) // MADE)][:MADE]
     scenes = np.stack([pictures.decode(raw, size=(SCENE, SCENE)) for raw in chosen])
-    return make(floats(torch.from_numpy(scenes)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
+    return make_pairs(floats(torch.from_numpy(scenes)), (SIDE, SIDE), replace(warps, motion=2 * warps.motion))
 
 
 def frames_in(folder: Path) -> torch.Tensor:
-    """2 × 3 × height × width, uint8."""
-    frames = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    """The two frames of a folder: 2 × 3 × height × width, uint8."""
+    both = [np.asarray(Image.open(folder / f"frame{which}.png").convert("RGB")) for which in (1, 2)]
+    return torch.from_numpy(np.stack(both)).permute(0, 3, 1, 2)
 
 
 def row(name: str, error: float, still: float) -> str:
@@ -54,7 +53,7 @@ def row(name: str, error: float, still: float) -> str:
 
 
 def main() -> None:
-    """Train, score, draw, print the table."""
+    """Train, test, draw, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--pairs", type=Path)
@@ -72,16 +71,16 @@ def main() -> None:
     print("|---|---:|---:|---:|")
     print(row(f"made of {report['samples']} pictures that were not trained on", figures["epe"], figures["still"]))
     made = made_of(plan(options.pictures, task="flow").source.splits["test"].raws["pair"], model.config.task.warps)
-    found = torch.stack([flow_of(model, frames) for frames in made.frames])
+    found = torch.stack([model.task.whole_flow(model.predict_view, frames) for frames in made.frames])
     error, still = (float(torch.linalg.vector_norm(off, dim=1).mean()) for off in (found - made.flow, made.flow))
     print(row(f"whole frames of {SIDE} × {SIDE} made of {len(found)} of them", error, still), flush=True)
     for folder in sorted(options.pairs.iterdir()) if options.pairs else []:
         frames, true = frames_in(folder), decode_flow(folder / "flow.flo")
-        answer = flow_of(model, frames).numpy()
-        error, still = (float(np.nanmean(np.hypot(*off))) for off in (true - answer, true))
+        predicted = model.task.whole_flow(model.predict_view, frames).numpy()
+        error, still = (float(np.nanmean(np.hypot(*off))) for off in (true - predicted, true))
         print(row(folder.name, error, still), flush=True)
         largest = float(np.nanquantile(np.hypot(*true), 0.95))
-        beside = [frames[0].permute(1, 2, 0).numpy(), *(colours(flow, largest=largest) for flow in (answer, true))]
+        beside = [frames[0].permute(1, 2, 0).numpy(), *(colours(flow, largest=largest) for flow in (predicted, true))]
         options.out.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.concatenate(beside, axis=1)).save(options.out / f"{folder.name}.png")
 

@@ -143,7 +143,7 @@ def test_metrics_by_hand() -> None:
     holes = flow.clone()
     holes[0, :, :4] = torch.nan
     whole = scores(model, (wrong, holes))
-    pieces = scores(model, *((wrong[place, None], holes[place, None]) for place in range(3)))
+    pieces = scores(model, *((wrong[index, None], holes[index, None]) for index in range(3)))
     assert pieces == pytest.approx(whole, rel=1e-5)
     with_unknown = scores(model, (wrong, holes), (wrong, torch.full_like(flow, torch.nan)))
     assert with_unknown == pytest.approx(whole, rel=1e-5)
@@ -187,13 +187,13 @@ def test_single_pictures_become_pairs() -> None:
     alone = model.prepare({"pair": pictures["pair"][1:2]})
     torch.testing.assert_close(alone.inputs["pair"][0], together.inputs["pair"][1])
     torch.testing.assert_close(alone.targets[0], together.targets[1])
-    one, same, other = (model.prepare(pictures, seeded(seed)) for seed in (1, 1, 2))
-    assert one.inputs["pair"].equal(same.inputs["pair"])
-    assert one.targets.equal(same.targets)
-    assert not one.inputs["pair"].equal(other.inputs["pair"])
-    assert one.targets.shape == (3, 50, 2)
-    assert one.targets.isfinite().all()
-    assert model(one.inputs, one.query_indices).output.shape == one.targets.shape
+    first, same, other = (model.prepare(pictures, seeded(seed)) for seed in (1, 1, 2))
+    assert first.inputs["pair"].equal(same.inputs["pair"])
+    assert first.targets.equal(same.targets)
+    assert not first.inputs["pair"].equal(other.inputs["pair"])
+    assert first.targets.shape == (3, 50, 2)
+    assert first.targets.isfinite().all()
+    assert model(first.inputs, first.query_indices).output.shape == first.targets.shape
 
 
 def test_what_cannot_be_predicted_is_refused() -> None:

@@ -45,14 +45,14 @@ def batch_of(*texts: str) -> dict[str, torch.Tensor]:
 
 def words_hidden(text: str, hidden: torch.Tensor) -> list[bool]:
     """Of each word, whether all of its bytes are hidden; none may be in part, and no space."""
-    told, place = [], 0
+    word_hidden, start = [], 0
     for piece in text.replace("\n", " ").split(" "):
-        part = hidden[place : place + len(piece)]
+        part = hidden[start : start + len(piece)]
         assert part.all() or not part.any()
-        told += [bool(part.all())] if piece else []
-        assert not hidden[place + len(piece) : place + len(piece) + 1].any()
-        place += len(piece) + 1
-    return told
+        word_hidden += [bool(part.all())] if piece else []
+        assert not hidden[start + len(piece) : start + len(piece) + 1].any()
+        start += len(piece) + 1
+    return word_hidden
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])
@@ -64,9 +64,9 @@ def test_whole_words_are_hidden(seed: int | None) -> None:
     hidden = prepared.targets != IGNORED
     assert prepared.targets[hidden].equal(batch["text"][hidden])
     assert prepared.inputs["text"].equal(batch["text"].masked_fill(hidden, MASK))
-    for place, text in enumerate(TEXTS):
-        assert any(words_hidden(text, hidden[place, : len(text)]))
-        assert not hidden[place, len(text) :].any()
+    for example, text in enumerate(TEXTS):
+        assert any(words_hidden(text, hidden[example, : len(text)]))
+        assert not hidden[example, len(text) :].any()
 
 
 def test_the_share_is_what_it_says() -> None:
@@ -79,9 +79,9 @@ def test_the_share_is_what_it_says() -> None:
 def test_an_evaluation_asks_the_same_whoever_else_is_asked() -> None:
     model = small()
     together = model.prepare(batch_of(*TEXTS)).targets
-    for place, text in enumerate(TEXTS):
+    for example, text in enumerate(TEXTS):
         alone = model.prepare(batch_of(text)).targets
-        assert alone[0].equal(together[place, : len(text)])
+        assert alone[0].equal(together[example, : len(text)])
 
 
 def test_logits_are_products_with_the_embedding() -> None:

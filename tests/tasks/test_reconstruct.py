@@ -111,8 +111,8 @@ def test_a_hidden_row_never_reaches_the_model(kind: str, tokens: bool) -> None:
     """Whatever values a hidden row has, the latents are the same; elsewhere it is not."""
     inputs, batch = SENSES[kind]
     model = small(inputs, mask_ratio=0.5, mask_tokens=tokens)
-    posed = model.prepare(batch, seeded()).inputs
-    hidden = posed[f"{kind}.hidden"]
+    inputs_with_holes = model.prepare(batch, seeded()).inputs
+    hidden = inputs_with_holes[f"{kind}.hidden"]
     assert hidden.any(1).all()
     assert not hidden.all(1).any()
     other = _other(kind, batch, model)
@@ -122,10 +122,10 @@ def test_a_hidden_row_never_reaches_the_model(kind: str, tokens: bool) -> None:
         room = room.reshape(batch[kind].shape) if room.numel() == batch[kind].numel() else room
         if kind == "points":  # only their features can be hidden: their coordinates are in the queries
             room = room & (torch.arange(5) > 2)
-        changed = {**posed, kind: torch.where(room, other, batch[kind])}
+        changed = {**inputs_with_holes, kind: torch.where(room, other, batch[kind])}
         with torch.no_grad():
-            one, two = model.encode(posed), model.encode(changed)
-        assert torch.allclose(one, two, atol=1e-6) == same
+            first, second = model.encode(inputs_with_holes), model.encode(changed)
+        assert torch.allclose(first, second, atol=1e-6) == same
 
 
 def _other(kind: str, batch: dict[str, Tensor], model: Perceiver) -> Tensor:
@@ -157,7 +157,7 @@ def test_training_asks_for_some_places() -> None:
         together(),
     )
     prepared = model.prepare(batch, seeded())
-    assert {name: wanted.values.shape[1] for name, wanted in prepared.targets.items()} == {
+    assert {name: target.values.shape[1] for name, target in prepared.targets.items()} == {
         "video": 50,
         "audio": 4,
         "label": 1,
@@ -183,22 +183,26 @@ def test_what_is_absent_costs_nothing() -> None:
     assert prepared.targets["audio"].counts[:2].all()
     other = {**batch, "audio": batch["audio"].clone()}
     other["audio"][2] = float("nan")
-    one, two = (model.prepare(each) for each in (batch, other))
-    losses = [model.loss(model(each.inputs).output, each.targets) for each in (one, two)]
+    first, second = (model.prepare(each) for each in (batch, other))
+    losses = [model.loss(model(each.inputs).output, each.targets) for each in (first, second)]
     assert losses[0].isfinite()
     assert losses[0].equal(losses[1])
     losses[1].backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_what_is_not_there_can_be_asked_for() -> None:
+def test_an_absent_label_is_predicted() -> None:
     """A class has no position: its query is learned, and it is asked of examples that come without one."""
     model, batch = small(FUSION, mask_tokens=True), together()
     del batch["label"], batch["audio.present"]
     prediction = model(batch)
     assert prediction.signals["label"].shape == (3, 1)
-    said = {**batch, "label": torch.zeros(3, 1, dtype=torch.int64), "label.present": torch.zeros(3, dtype=torch.bool)}
-    torch.testing.assert_close(model(said).output["label"], prediction.output["label"])
+    unlabelled = {
+        **batch,
+        "label": torch.zeros(3, 1, dtype=torch.int64),
+        "label.present": torch.zeros(3, dtype=torch.bool),
+    }
+    torch.testing.assert_close(model(unlabelled).output["label"], prediction.output["label"])
 
 
 def test_a_lacking_signal_is_one_token() -> None:

@@ -36,60 +36,60 @@ TARGETS: list[tuple[Task, Tensor]] = [
     (TAG, torch.tensor([[0, 1, 1], [1, 0, 0], [0, 0, 1], [1, 1, 0]])),
     (REGRESS, torch.tensor([[1.0, -2, 300], [1.5, 0, 310], [0, 0, 0], [2, 2, 2]])),
 ]
-each = pytest.mark.parametrize(("asked", "target"), TARGETS, ids=lambda value: type(value).__name__)
+each = pytest.mark.parametrize(("task", "target"), TARGETS, ids=lambda value: type(value).__name__)
 OUTPUT = normal(4, 3).float()
 
 
 @each
-def test_the_table_makes_every_task(asked: Task, target: Tensor) -> None:
+def test_the_table_makes_every_task(task: Task, target: Tensor) -> None:
     """By the kind in its configuration; an output for every class."""
-    made = build_task(asked.config, inputs=POINTS)
-    assert type(made) is type(asked) is TASKS[asked.config.kind]
+    made = build_task(task.config, inputs=POINTS)
+    assert type(made) is type(task) is TASKS[task.config.kind]
     assert made.output_channels == 3
 
 
 def test_every_task_is_tested() -> None:
     elsewhere = {MLM, Flow, Reconstruct}
-    assert set(TASKS.values()) == elsewhere | {type(asked) for asked, _ in TARGETS}
+    assert set(TASKS.values()) == elsewhere | {type(task) for task, _ in TARGETS}
 
 
 @each
-def test_the_headline_is_a_metric(asked: Task, target: Tensor) -> None:
+def test_the_headline_is_a_metric(task: Task, target: Tensor) -> None:
     """Metrics take (scores, target) as they are, are fresh every time, and larger headlines are better."""
-    metrics = asked.metrics()
-    metrics.update(asked.interpret(OUTPUT).scores, target)
-    assert asked.primary_metric in metrics.compute()
-    assert metrics[asked.primary_metric].higher_is_better
-    assert asked.metrics() is not metrics
+    metrics = task.metrics()
+    metrics.update(task.interpret(OUTPUT).scores, target)
+    assert task.primary_metric in metrics.compute()
+    assert metrics[task.primary_metric].higher_is_better
+    assert task.metrics() is not metrics
 
 
 @each
-def test_the_loss_falls_towards_the_target(asked: Task, target: Tensor) -> None:
+def test_the_loss_falls_towards_the_target(task: Task, target: Tensor) -> None:
     """A few steps down the gradient make the loss smaller and the primary_metric no worse than at random."""
     output = OUTPUT.clone().requires_grad_()
-    spelled = asked.encode_targets(target)
+    spelled = task.encode_targets(target)
     losses = []
     for _ in range(300):
-        loss = asked.loss(output, spelled)
-        (slope,) = torch.autograd.grad(loss, output)
+        loss = task.loss(output, spelled)
+        (gradient,) = torch.autograd.grad(loss, output)
         with torch.no_grad():
-            output -= 2 * slope
+            output -= 2 * gradient
         losses.append(float(loss))
     assert losses[-1] < 0.2 * losses[0]
-    metrics = asked.metrics()
-    metrics.update(asked.interpret(output.detach()).scores, target)
-    assert float(metrics.compute()[asked.primary_metric]) > 0.95
+    metrics = task.metrics()
+    metrics.update(task.interpret(output.detach()).scores, target)
+    assert float(metrics.compute()[task.primary_metric]) > 0.95
 
 
 @each
-def test_losses_are_of_float32(asked: Task, target: Tensor) -> None:
+def test_losses_are_of_float32(task: Task, target: Tensor) -> None:
     """Outputs of few bits cost what they would cost in float32."""
     few = OUTPUT.bfloat16()
-    spelled = asked.encode_targets(target)
+    spelled = task.encode_targets(target)
     assert spelled.dtype == torch.float32
     assert spelled.shape == (4, 3)
-    assert asked.loss(few, spelled).dtype == asked.interpret(few).scores.dtype == torch.float32
-    torch.testing.assert_close(asked.loss(few, spelled), asked.loss(few.float(), spelled))
+    assert task.loss(few, spelled).dtype == task.interpret(few).scores.dtype == torch.float32
+    torch.testing.assert_close(task.loss(few, spelled), task.loss(few.float(), spelled))
 
 
 def test_classes_are_cross_entropy() -> None:
@@ -102,7 +102,7 @@ def test_classes_are_cross_entropy() -> None:
         loss = CLASSIFY.loss(OUTPUT, CLASSIFY.encode_targets(target), label_smoothing=smoothing)
         assert float(loss) == pytest.approx(expected.sum(1).mean(), rel=1e-6)
     mixed = 0.3 * CLASSIFY.encode_targets(target) + 0.7 * CLASSIFY.encode_targets(target.flip(0))
-    both = [CLASSIFY.loss(OUTPUT, CLASSIFY.encode_targets(one)) for one in (target, target.flip(0))]
+    both = [CLASSIFY.loss(OUTPUT, CLASSIFY.encode_targets(single)) for single in (target, target.flip(0))]
     torch.testing.assert_close(CLASSIFY.loss(OUTPUT, mixed), 0.3 * both[0] + 0.7 * both[1])
 
 
@@ -128,8 +128,8 @@ def test_numbers_are_squared_errors_in_standard_deviations() -> None:
 
 
 def test_one_number_an_example_may_come_without_an_axis() -> None:
-    one = Regress(RegressConfig(classes=("price",), mean=(0.0,), std=(1.0,)), inputs=POINTS)
-    assert one.encode_targets(torch.tensor([1.0, 2.0])).shape == (2, 1)
+    single = Regress(RegressConfig(classes=("price",), mean=(0.0,), std=(1.0,)), inputs=POINTS)
+    assert single.encode_targets(torch.tensor([1.0, 2.0])).shape == (2, 1)
 
 
 def test_scores_are_probabilities() -> None:

@@ -13,7 +13,7 @@ from sensorium.tasks.tiles import coarse_to_fine, flow_by_tiles, tile_corners
 SIZES = [(64, 64), (65, 64), (108, 90), (384, 512), (97, 301)]
 
 
-def where(frames: Tensor) -> Tensor:
+def pixel_numbers(frames: Tensor) -> Tensor:
     """A made-up answer that depends on its own pixels only: batch × 2 × tile."""
     return frames[:, :, 0] * 2 - frames[:, :, 1]
 
@@ -35,8 +35,8 @@ def test_tiles_cover_the_frame_and_stay_within(size: tuple[int, int], overlap: i
 def test_an_answer_that_looks_at_its_pixel_only_is_that_of_the_whole(size: tuple[int, int], chunk: int) -> None:
     """However many tiles say it, and where frames are smaller than one."""
     frames = torch.rand(2, 3, *size)
-    found = flow_by_tiles(where, frames, (64, 48), chunk=chunk)
-    torch.testing.assert_close(found, where(frames[None])[0])
+    found = flow_by_tiles(pixel_numbers, frames, (64, 48), chunk=chunk)
+    torch.testing.assert_close(found, pixel_numbers(frames[None])[0])
 
 
 def test_what_is_far_from_an_edge_counts_most() -> None:
@@ -54,21 +54,21 @@ def test_what_is_far_from_an_edge_counts_most() -> None:
 def test_bytes_are_read_as_floats() -> None:
     """And no gradient is kept."""
     frames = torch.randint(256, (2, 3, 30, 30), dtype=torch.uint8)
-    torch.testing.assert_close(flow_by_tiles(where, frames, (16, 16)), where(frames[None] / 255)[0])
+    torch.testing.assert_close(flow_by_tiles(pixel_numbers, frames, (16, 16)), pixel_numbers(frames[None] / 255)[0])
 
 
 def nearly_still(frames: Tensor) -> Tensor:
     """The motion to the right of pictures that grow brighter to the right, exact up to 2 pixels: batch × 2 × tile."""
-    slope = frames[:, 0, 0, :, 9:10] - frames[:, 0, 0, :, 8:9]
-    right = ((frames[:, 0, 0] - frames[:, 1, 0]) / slope).clamp(-2, 2)
+    step = frames[:, 0, 0, :, 9:10] - frames[:, 0, 0, :, 8:9]
+    right = ((frames[:, 0, 0] - frames[:, 1, 0]) / step).clamp(-2, 2)
     return torch.stack([right, torch.zeros_like(right)], 1)
 
 
 @pytest.mark.parametrize(("levels", "found"), [(1, 2.0), (2, 6.0), (3, 9.0), (9, 9.0)])
 def test_what_is_left_of_large_motion_is_found_in_larger_frames(levels: int, found: float) -> None:
     """9 pixels by one who sees 2: 2 · 2 + 2 = 6 with two sizes, all with three; no frame is less than a tile."""
-    place = torch.arange(160.0).expand(3, 80, 160)
-    frames = torch.stack([place, place - 9]) / 160
+    ramp = torch.arange(160.0).expand(3, 80, 160)
+    frames = torch.stack([ramp, ramp - 9]) / 160
     flow = coarse_to_fine(nearly_still, frames, (16, 16), levels=levels)
     torch.testing.assert_close(flow[0, 30:50, 60:100], torch.full((20, 40), found), atol=0.05, rtol=0)
     assert flow.shape == (2, 80, 160)
@@ -78,5 +78,5 @@ def test_what_is_left_of_large_motion_is_found_in_larger_frames(levels: int, fou
 def test_no_motion_stays_none_at_any_size(size: tuple[int, int]) -> None:
     """Nothing is moved by going through odd sizes, nor asked of frames that are less than a tile."""
     frames = torch.rand(1, 3, *size).expand(2, -1, -1, -1)
-    flow = coarse_to_fine(lambda some: (some[:, 0] - some[:, 1])[:, :2], frames, (16, 16), levels=3)
+    flow = coarse_to_fine(lambda tiles: (tiles[:, 0] - tiles[:, 1])[:, :2], frames, (16, 16), levels=3)
     torch.testing.assert_close(flow, torch.zeros(2, *size), atol=1e-4, rtol=0)

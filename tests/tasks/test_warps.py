@@ -59,16 +59,16 @@ def test_what_is_not_visible_is_covered_or_outside() -> None:
     size = torch.tensor([47.0, 39.0])
     made = make_pairs(smooth(12), (40, 48), SCENE, generator=seeded())
     covered_count = 0
-    for flow, places, visible in zip(
+    for flow, points, visible in zip(
         made.flow.flatten(2), ends(made).flatten(1, 2), made.visible.flatten(1), strict=True
     ):
-        outside = ((places < -1e-3) | (places > size + 1e-3)).any(1)
+        outside = ((points < -1e-3) | (points > size + 1e-3)).any(1)
         assert not visible[outside].any()
         apart = torch.cdist(flow.T, flow.T) > 3  # of another thing
-        near = torch.cdist(places, places)
+        near = torch.cdist(points, points)
         both = visible[:, None] & visible & apart & (near < 0.4)
         assert both.sum() <= 0.01 * visible.sum()
-        well_inside = (places > 12).all(1) & (places < size - 12).all(1)  # what covers it was in the first frame too
+        well_inside = (points > 12).all(1) & (points < size - 12).all(1)  # what covers it was in the first frame too
         covered = ~visible & well_inside
         covered_count += int(covered.sum())
         assert (near[covered][:, visible].amin(1) < 2).all()
@@ -99,10 +99,10 @@ def test_a_picture_s_pair_depends_on_nothing_but_the_picture() -> None:
     """Without a generator: alone or among others; and other pictures move otherwise."""
     pictures = smooth(3)
     together = make_pairs(pictures, (24, 32), WarpConfig())
-    for place in range(3):
-        alone = make_pairs(pictures[place : place + 1], (24, 32), WarpConfig())
-        torch.testing.assert_close(alone.frames[0], together.frames[place], atol=1e-5, rtol=0)
-        torch.testing.assert_close(alone.flow[0], together.flow[place], atol=1e-4, rtol=0)
+    for index in range(3):
+        alone = make_pairs(pictures[index : index + 1], (24, 32), WarpConfig())
+        torch.testing.assert_close(alone.frames[0], together.frames[index], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone.flow[0], together.flow[index], atol=1e-4, rtol=0)
     assert not together.flow[0].allclose(together.flow[1], atol=0.1)
 
 

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 from ..config import OneOf
 from ..modalities import Modality
-from .base import Answer, AnyPrediction, Prediction, Prepared, SignalQueries, Task
+from .answers import Answer
+from .base import Task
 from .classify import Classify, ClassifyConfig
 from .flow import Flow, FlowConfig, FlowPrediction
 from .mlm import IGNORED, MLM, MLMConfig
+from .predictions import AnyPrediction, Prediction, Prepared, SignalQueries
 from .reconstruct import Reconstruct, ReconstructConfig
 from .reconstruction import Reconstruction, ReconstructionTarget
 from .regress import Regress, RegressConfig

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,25 +16,12 @@ from torch import Tensor, nn
 from ..modalities import Batch, Modality
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
+from .answers import Answer, OpenedExamples, Predict
+from .predictions import PredictionT, Prepared
 from .presentation import Caption, Illustration, Judgement, list_values
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
-
-
-class AnyPrediction(Protocol):
-    """What every task's prediction has. Each task has a dataclass of its own, and may add to this.
-
-    Attributes:
-        output: what the task's ``loss`` takes.
-        scores: the same for people: probabilities, or values in their own units.
-    """
-
-    @property
-    def output(self) -> Any: ...
-
-    @property
-    def scores(self) -> Any: ...
 
 
 class TaskSettings(Protocol):
@@ -49,99 +36,6 @@ class TaskSettings(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=TaskSettings)
-PredictionT = TypeVar("PredictionT", bound=AnyPrediction)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction of a model for a batch.
-
-    Attributes:
-        output: logits, or standardised values: batch × outputs; of masked language modelling, batch × bytes ×
-            vocabulary.
-        scores: probabilities, or values in their own units, of the same shape; float32.
-    """
-
-    output: Tensor
-    scores: Tensor
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch that is ready for the model, and its targets.
-
-    Attributes:
-        inputs: the batch that the model reads.
-        targets: as ``Task.loss`` takes them; None: they are not known.
-        query_indices: int64, (queries,): the output rows to compute; None: all of them.
-    """
-
-    inputs: dict[str, Tensor]
-    targets: Any
-    query_indices: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class SignalQueries(Queries):
-    """Queries for the rows of signals. They keep the batch, from which outputs become signals again.
-
-    Attributes:
-        view: the batch that the queries are about.
-    """
-
-    view: Batch = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What ``sensorium predict`` says of one example.
-
-    Attributes:
-        file: the file, and the row in it where it holds several examples.
-        answer: the likeliest class, the tags above one half, the targets by name, the text with its [MASK] bytes filled
-            in, or the paths of the files that were written.
-        scores: by name: of the likeliest classes, of the tags, or of the targets; of optical flow, its mean and its
-            error in pixels.
-        holes: of each [MASK] byte, in order, the likeliest bytes with their probabilities.
-        label: of a signal whose label was reconstructed, the likeliest classes with their probabilities.
-        shares: of each cross-attend, in order, the share of its attention that each modality got.
-    """
-
-    file: str
-    answer: str | list[str] | dict[str, float]
-    scores: dict[str, float] = field(default_factory=dict)
-    holes: list[dict[str, float]] | None = None
-    label: dict[str, float] | None = None
-    shares: list[dict[str, float]] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same for JSON, without what this answer does not have.
-
-        >>> Answer("a.png", "cat", {"cat": 0.9}).to_dict()
-        {'file': 'a.png', 'answer': 'cat', 'scores': {'cat': 0.9}}
-        """
-        values = {name: getattr(self, name) for name in ("file", "answer", "holes", "scores", "label", "shares")}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-Predict: TypeAlias = Callable[[Batch], PredictionT]  # a view of some examples -> the model's prediction
-
-
-class OpenedExamples(Protocol):
-    """The examples in some files.
-
-    Attributes:
-        names: of the examples: their files, and the row where a file holds several.
-        raws: by modality, what each example is read from: a path, or the content of a table's cell.
-    """
-
-    names: Sequence[str]
-    raws: Mapping[str, Sequence[Any]]
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
-        """The examples at ``indices``, decoded, as a batch."""
 
 
 class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):

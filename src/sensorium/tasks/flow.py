@@ -20,7 +20,9 @@ from ..modalities.base import at_least_float32
 from ..modalities.pair import Pair
 from ..modalities.pixels import floats
 from ..nn.queries import Queries
-from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
+from .answers import Answer, OpenedExamples, Predict
+from .base import Task
+from .predictions import Prepared, SignalQueries
 from .presentation import Illustration, format_number
 from .tiles import coarse_to_fine
 from .warps import WarpConfig, make_pairs

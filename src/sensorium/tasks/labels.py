@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..modalities import Batch, Modality
 from ..nn.queries import LearnedQueries, Queries
-from .base import Answer, OpenedExamples, Predict, Prediction, Prepared, Task, TaskSettings
+from .answers import Answer, OpenedExamples, Predict
+from .base import Task, TaskSettings
+from .predictions import Prediction, Prepared
 
 
 class LabelSettings(TaskSettings, Protocol):

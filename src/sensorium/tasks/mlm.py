@@ -17,7 +17,9 @@ from ..errors import InputError
 from ..modalities import Batch, Modality
 from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
 from ..nn.queries import LearnedQueries, Queries
-from .base import Answer, OpenedExamples, Predict, Prediction, Prepared, Task
+from .answers import Answer, OpenedExamples, Predict
+from .base import Task
+from .predictions import Prediction, Prepared
 from .presentation import Illustration
 
 if TYPE_CHECKING:

@@ -19,8 +19,10 @@ from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import lecun, truncated_normal
 from ..nn.positions import Spacing
 from ..nn.queries import LearnedQueries, Queries
-from .base import Answer, OpenedExamples, Predict, Prepared, SignalQueries, Task
+from .answers import Answer, OpenedExamples, Predict
+from .base import Task
 from .masking import counting_rows, draw_hidden_rows
+from .predictions import Prepared, SignalQueries
 from .presentation import Illustration
 from .reconstruction import Reconstruction, ReconstructionTarget
 

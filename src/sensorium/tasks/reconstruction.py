@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..modalities import Batch, Modality
-from .base import SignalQueries
+from .predictions import SignalQueries
 
 LEAST_ERROR = 1e-10  # of a squared peak: smaller errors count as this one, which is 100 dB
 

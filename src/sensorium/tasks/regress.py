@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from .base import Answer, Prediction
+from .answers import Answer
 from .labels import LabelTask
+from .predictions import Prediction
 from .presentation import Judgement
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import record
-from .base import Answer, Prediction
+from .answers import Answer
 from .labels import LabelTask, likeliest
+from .predictions import Prediction
 from .presentation import Caption, Judgement, list_names
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
-"""Hidden words of English, filled in byte by byte, against a 5-gram: accuracy and bits a byte.
+"""Masked language modelling of English bytes beside a 5-gram: accuracy and bits per hidden byte.
 
-``python benchmarks/fill.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--attention even]``
+``python benchmarks/mlm.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--attention default]``
 
 The model and its recipe are ``auto``'s. Files are text; of a Parquet file it is the column ``text``. The 5-gram counts
-the same training bytes; it reads from left to right, once told every byte before a hidden one (which the model is not),
-and once with its own guesses there.
+the same training bytes and predicts from left to right: once it knows all hidden bytes before the one that it predicts
+(which the model does not), and once it uses its own predictions of them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from telling import Tell
 
 LENGTH = 256
 ORDER = 5
-TESTED = 2000  # windows at most
+TESTED = 2000  # passages at most, by the 5-gram
 
 
 class NGram:
-    """Bytes after the bytes before them: each order's counts, falling back on the shorter one's (Witten and Bell)."""
+    """The probability of a byte after the bytes before it: counts of each order, smoothed by the next shorter one's
+    (Witten and Bell)."""
 
     def __init__(self, text: bytes) -> None:
         self.counts: list[dict[bytes, Counter[int]]] = []
@@ -55,12 +56,12 @@ class NGram:
         """The probability of each byte after ``context`` (256,)."""
         shares = np.full(256, 1 / 256)
         for order in range(min(len(context), ORDER - 1) + 1):
-            seen = self.counts[order].get(context[len(context) - order :])
-            if seen is None:
+            counts = self.counts[order].get(context[len(context) - order :])
+            if counts is None:
                 break
-            total, kinds = sum(seen.values()), len(seen)
+            total, kinds = sum(counts.values()), len(counts)
             shares = shares * kinds / (total + kinds)
-            for byte, count in seen.items():
+            for byte, count in counts.items():
                 shares[byte] += count / (total + kinds)
         return shares
 
@@ -80,34 +81,34 @@ def words(files: list[Path]) -> bytes:
 
 def windows(text: bytes) -> Examples:
     """Passages of LENGTH bytes, one after the other."""
-    cuts = [text[place : place + LENGTH] for place in range(0, len(text) - LENGTH + 1, LENGTH)]
-    return Examples({"text": cuts}, None, [f"byte {place * LENGTH}" for place in range(len(cuts))])
+    passages = [text[start : start + LENGTH] for start in range(0, len(text) - LENGTH + 1, LENGTH)]
+    return Examples({"text": passages}, None, [f"byte {index * LENGTH}" for index in range(len(passages))])
 
 
-def baseline(gram: NGram, batch: dict[str, torch.Tensor], *, told: bool) -> tuple[int, float, int]:
-    """Right guesses, bits and hidden bytes of a batch whose hidden bytes are MASK."""
+def baseline(gram: NGram, batch: dict[str, torch.Tensor], *, knows_hidden: bool) -> tuple[int, float, int]:
+    """Right predictions, bits and the number of hidden bytes, of a batch whose hidden bytes are MASK."""
     right, bits, count = 0, 0.0, 0
     for view, target in zip(batch["view"].tolist(), batch["target"].tolist(), strict=True):
         before = bytearray()
-        for number, wanted in zip(view, target, strict=True):
-            if number != MASK or wanted == IGNORED:
+        for number, true_number in zip(view, target, strict=True):
+            if number != MASK or true_number == IGNORED:
                 before.append(max(0, number - SPECIALS))
                 continue
             shares = gram.after(bytes(before[-ORDER + 1 :]))
-            guess, true = int(shares.argmax()), wanted - SPECIALS
+            guess, true = int(shares.argmax()), true_number - SPECIALS
             right, bits, count = right + (guess == true), bits - log2(shares[true]), count + 1
-            before.append(true if told else guess)
+            before.append(true if knows_hidden else guess)
     return right, bits, count
 
 
 def main() -> None:
-    """Train, evaluate, count, print the table."""
+    """Train, evaluate, count, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("train", type=Path, nargs="+")
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--attention", choices=("aligned", "default"), default="aligned", help="where it starts")
-    parser.add_argument("--out", type=Path, default=Path("runs/fill"))
+    parser.add_argument("--out", type=Path, default=Path("runs/mlm"))
     options = parser.parse_args()
     text = words(options.train)
     cuts = windows(text)
@@ -126,10 +127,10 @@ def main() -> None:
     seconds = fit(model, train, None, config=config, folder=options.out, listener=Tell())
     best = checkpoints.load(options.out)
     chosen = list(range(0, len(test), max(1, len(test) // TESTED)))[:TESTED]
-    asked = [best.prepare(test.batch([place])) for place in chosen]
+    prepared = [best.prepare(test.batch([index])) for index in chosen]
     batch = {
-        "view": torch.cat([prepared.inputs["text"] for prepared in asked]),
-        "target": torch.cat([prepared.targets for prepared in asked]),
+        "view": torch.cat([example.inputs["text"] for example in prepared]),
+        "target": torch.cat([example.targets for example in prepared]),
     }
     result = evaluate_model(best, test, split="test")
     gram = NGram(text)
@@ -137,11 +138,11 @@ def main() -> None:
     print("| what | accuracy of hidden bytes | bits a hidden byte |")
     print("|---|---:|---:|")
     print(f"| the model | **{result.metrics['accuracy']:.1%}** | {result.metrics['bits_per_byte']:.2f} |")
-    for told, name in (
-        (True, "told the hidden bytes before"),
-        (False, "with its own guesses there"),
+    for knows_hidden, name in (
+        (True, "which knows the hidden bytes before"),
+        (False, "which predicts them itself"),
     ):
-        right, bits, count = baseline(gram, batch, told=told)
+        right, bits, count = baseline(gram, batch, knows_hidden=knows_hidden)
         print(f"| a {ORDER}-gram, {name} | {right / count:.1%} | {bits / count:.2f} |")
 
 
