@@ -14,8 +14,8 @@ def runs_eagerly(tensor: Tensor) -> bool:
     """
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
+        and not tensor.is_meta  # for which torch knows no autocast
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled(tensor.device.type)
         and not torch.compiler.is_compiling()
-        and not tensor.is_meta
     )
