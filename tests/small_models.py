@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from sensorium.nn.perceiver import EncoderConfig
 from torch import Tensor
 
 from sensorium.modalities import ImageConfig, PointsConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig
 
 IMAGE = ImageConfig(size=(6, 6), channels=1, patch=(2, 2), bands=3, mean=(0.5,), std=(0.3,))

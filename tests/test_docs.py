@@ -77,8 +77,8 @@ def test_every_option_that_a_page_types_exists() -> None:
 
 def test_every_setting_that_a_page_types_exists() -> None:
     """``recipe.name`` and ``model.encoder.name`` are fields of the recipe and of the encoder."""
-    from sensorium.models.perceiver import EncoderConfig
     from sensorium.models.recipe import RecipeConfig
+    from sensorium.nn import EncoderConfig
 
     for page in (page for page in PAGES if page.name != "CHANGELOG.md"):  # which has the old names, too
         text = page.read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sensorium.nn.perceiver import EncoderConfig
 from torch import Tensor, nn
 
 from sensorium.errors import InputError
@@ -22,6 +21,7 @@ from sensorium.inference.evaluate import evaluate_model
 from sensorium.inference.predict import predict
 from sensorium.modalities import FusionConfig
 from sensorium.models import backbones, checkpoints
+from sensorium.nn import EncoderConfig
 from sensorium.nn.byte_array import ByteArray
 from sensorium.report import write_report
 from sensorium.report.explanation import explain_files
@@ -86,6 +86,7 @@ def test_selecting_examples() -> None:
 class MeanPool(nn.Module):
     """A backbone without attention: each latent is a linear layer of the mean row."""
 
+    config: EncoderConfig
     num_latents, latent_channels = 2, 8
 
     def __init__(self, config: EncoderConfig, *, channels: int, names: list[str]) -> None:
@@ -114,12 +115,12 @@ def test_a_backbone_without_attention_maps(tmp_path: Path, monkeypatch: pytest.M
         seed=0,  # type: ignore[arg-type]
     )
     assert set(report["metrics"]) >= {"loss", "accuracy"}
-    assert "Where it looked" not in (tmp_path / "report.html").read_text("utf-8")
+    assert "Attention maps" not in (tmp_path / "report.html").read_text("utf-8")
     checkpoints.save(model, tmp_path / "run")
     from PIL import Image
 
     Image.new("L", (6, 6), 99).save(tmp_path / "grey.png")
     (answer,) = predict(tmp_path / "run", [tmp_path / "grey.png"])
     assert answer.answer in ("class 0", "class 1")
-    with pytest.raises(InputError, match="no attention maps, so there is nothing to explain"):
+    with pytest.raises(InputError, match="it has no attention maps"):
         explain_files(tmp_path / "run", [tmp_path / "grey.png"])

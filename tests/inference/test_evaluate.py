@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sensorium.nn.perceiver import DecoderConfig
 
 from sensorium.errors import InputError
 from sensorium.inference.evaluate import MOST_EXAMPLES, evaluate_model, examples_at_a_time
 from sensorium.modalities import ImageConfig, PairConfig, VideoConfig
 from sensorium.models.presets import build
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import FlowConfig, ReconstructConfig, RegressConfig
 from small_models import IMAGE, POINTS, TensorSamples, classes, clouds, pictures, small_model
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sensorium.nn.perceiver import DecoderConfig
 
 import sensorium as sm
 from sensorium.errors import InputError
 from sensorium.inference.predict import answers, open_run
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import Answer, ReconstructConfig, RegressConfig, TagConfig
 from small_models import IMAGE, classes, small_model
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from sensorium.nn.perceiver import DecoderConfig
 
 from sensorium.errors import InputError
 from sensorium.modalities import PairConfig, TextConfig
 from sensorium.models.backbones import BACKBONES, AttentionBackbone
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import FlowConfig, MLMConfig, ReconstructConfig
 from small_models import IMAGE, classes, pictures, small_model
 

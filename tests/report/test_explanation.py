@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sensorium.inference.evaluation import explain as heat_of
-from sensorium.inference.evaluation import reconstructed
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
 
 import sensorium as sm
 from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
+from sensorium.inference.attention_maps import attention_map
 from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.report import drawings
 from sensorium.report import explanation as explain
+from sensorium.report.examples import illustrate
 from sensorium.report.formats import format_percent
 from sensorium.tasks import ClassifyConfig, MLMConfig, ReconstructConfig, RegressConfig, TagConfig
 
@@ -90,9 +90,9 @@ def test_the_answers_are_predict_s(texts: list[Path], films: list[Path], tmp_pat
     """For every task, and the mean over several clips of a film."""
     for task in (TagConfig(classes=("x", "y")), RegressConfig(classes=("x", "y"), mean=(0.0, 1.0), std=(1.0, 9.0))):
         run = run_of(tmp_path / task.kind, TEXT, task=task)
-        assert sm.explain_files(run, texts).rows == sm.predict(run, texts)
+        assert sm.explain_files(run, texts).answers == sm.predict(run, texts)
     run = run_of(tmp_path / "clips", replace(VIDEO, frames=2, clips=3))
-    assert sm.explain_files(run, films).rows == sm.predict(run, films)
+    assert sm.explain_files(run, films).answers == sm.predict(run, films)
 
 
 def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None:
@@ -110,15 +110,14 @@ def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None
 
 
 def test_maps_are_those_of_the_report(texts: list[Path], tmp_path: Path) -> None:
-    """``report.explain`` of the same example gives the same numbers."""
+    """``attention_map`` of the same example gives the same numbers."""
     run = run_of(tmp_path / "run", TEXT)
     maps = maps_of(sm.explain_files(run, texts))
     model = sm.load(run)
     view = model.inputs.view({"text": torch.from_numpy(model.inputs.load(texts[1])["text"])[None]})
-    for read in (0, 1):
-        np.testing.assert_allclose(
-            maps[f"1/cross_attend{read + 1}/text"], heat_of(model, view, read=read)[0], atol=1e-6
-        )
+    for number in (0, 1):
+        expected = attention_map(model, view, cross_attend=number)[0]
+        np.testing.assert_allclose(maps[f"1/cross_attend{number + 1}/text"], expected, atol=1e-6)
 
 
 def test_several_senses(films: list[Path], tmp_path: Path) -> None:
@@ -131,13 +130,13 @@ def test_several_senses(films: list[Path], tmp_path: Path) -> None:
     assert {name for name in maps if name.startswith("1/")} == {"1/cross_attend1/video", "1/cross_attend2/video"}
     assert maps["0/cross_attend1/video"].shape == (4, 1, 16, 16)
     assert maps["0/cross_attend1/audio"].shape == (AUDIO.steps, AUDIO.mels, 1)
-    whole, silent = (row["shares"] for row in explanation.rows)
-    for read in range(2):
-        assert set(whole[read]) == {"audio", "video"}
-        assert min(whole[read].values()) > 0
-        assert sum(whole[read].values()) == pytest.approx(1.0, abs=1e-5)
-        assert silent[read] == pytest.approx({"video": 1.0})
-    assert all(not explain_row.keys() - {"file", "answer", "scores", "shares"} for explain_row in explanation.rows)
+    whole, silent = (answer.shares for answer in explanation.answers)
+    for number in range(2):
+        assert set(whole[number]) == {"audio", "video"}
+        assert min(whole[number].values()) > 0
+        assert sum(whole[number].values()) == pytest.approx(1.0, abs=1e-5)
+        assert silent[number] == pytest.approx({"video": 1.0})
+    assert all(answer.to_dict().keys() == {"file", "answer", "scores", "shares"} for answer in explanation.answers)
 
 
 def test_what_a_read_does_not_look_at_is_cold(films: list[Path], tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_what_a_read_does_not_look_at_is_cold(films: list[Path], tmp_path: Path)
     assert maps["0/cross_attend1/video"].max() == 0
     assert maps["0/cross_attend1/audio"].max() > 0
     assert maps["0/cross_attend2/video"].max() > 0
-    assert explanation.rows[0]["shares"][0] == pytest.approx({"audio": 1.0, "video": 0.0})
+    assert explanation.answers[0].shares[0] == pytest.approx({"audio": 1.0, "video": 0.0})
 
 
 def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
@@ -154,11 +153,11 @@ def test_a_text_filled_in_is_told(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", TextConfig(length=12), task=MLMConfig(), decoder=DecoderConfig())
     (tmp_path / "note.txt").write_text("<b>[MASK]t[MASK]")
     explanation = sm.explain_files(run, [tmp_path / "note.txt"])
-    (row,) = explanation.rows
-    assert row == sm.predict(run, [tmp_path / "note.txt"])[0]
+    (answer,) = explanation.answers
+    assert answer == sm.predict(run, [tmp_path / "note.txt"])[0]
     page = explanation.page.read_text(encoding="utf-8")
-    assert f"<pre>{escape(row['answer'])}</pre>" in page
-    for number, hole in enumerate(row["holes"], start=1):
+    assert f"<pre>{escape(answer.answer)}</pre>" in page
+    for number, hole in enumerate(answer.holes, start=1):
         told = ", ".join(f"{escape(byte)} <b>{format_percent(score)}</b>" for byte, score in hole.items())
         assert f'<th scope="row">Hole {number}</th><td>{told}</td>' in page
     assert "Hole 3" not in page
@@ -178,12 +177,13 @@ def test_a_reconstruction_is_drawn_beside_the_signal(hidden: float, tmp_path: Pa
     assert page.count(">Reconstruction</figcaption>") == 2
     model = sm.load(run)
     view = {"points": torch.from_numpy(model.inputs.load(clouds[1])["points"])[None]}
-    drawn = drawings.signal(model.inputs, reconstructed(model, view), 0, dpi=explain.DPI)
-    assert f'src="{drawn}"' in page
-    posed = model.task.prepare(model.inputs, view).inputs
+    prepared = model.prepare(view)
+    shown = illustrate(model, prepared)[-1]
+    assert f'src="{drawings.illustration(model.inputs, shown, dpi=explain.DPI)}"' in page
     unread = maps_of(explanation)["1/cross_attend1/points"] == 0
     assert unread.sum() == 12 * hidden
-    assert unread[:, 0].tolist() == posed.get("points.hidden", torch.zeros(1, 12, dtype=torch.bool))[0].tolist()
+    none_hidden = torch.zeros(1, 12, dtype=torch.bool)
+    assert unread[:, 0].tolist() == prepared.inputs.get("points.hidden", none_hidden)[0].tolist()
 
 
 def test_the_page_needs_nothing_else_and_is_harmless(films: list[Path], tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_terminal_tells_the_shares(films: list[Path], tmp_path: Path, capsys
     run = run_of(tmp_path / "run", BOTH)
     main(["explain", str(run), *map(str, films), "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert rows == sm.explain_files(run, films).rows
+    assert rows == [answer.to_dict() for answer in sm.explain_files(run, films).answers]
     main(["explain", str(run), *map(str, films)])
     _, first, second, _ = capsys.readouterr().out.splitlines()
     assert first.split()[-2:] == [f"{rows[0]['shares'][-1][name]:.1%}" for name in ("audio", "video")]

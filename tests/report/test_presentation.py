@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sensorium.nn.perceiver import DecoderConfig, EncoderConfig
 
 from builders import without_presentation
 from sensorium.codecs.flow import colours
 from sensorium.modalities import ImageConfig, PairConfig, TextConfig, build_modality
 from sensorium.modalities.text import MASK
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.tasks import (
     Classify,
     ClassifyConfig,
@@ -179,7 +179,7 @@ def test_errors_of_each_target() -> None:
 
 
 def illustrations_of(model: Perceiver, view: dict[str, torch.Tensor]) -> tuple[Prepared, Any, list[Any]]:
-    prepared = model.task.prepare(model.inputs, view)
+    prepared = model.prepare(view)
     with torch.inference_mode():
         prediction = model(prepared.inputs)
         return prepared, prediction, model.task.illustrate(prepared, prediction)

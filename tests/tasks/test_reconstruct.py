@@ -24,6 +24,7 @@ from sensorium.modalities import (
     VideoConfig,
     build_modality,
 )
+from sensorium.modalities.base import Soundtrack
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig, EncoderConfig
@@ -287,18 +288,18 @@ def test_films_are_written_with_their_sound(tmp_path: Path) -> None:
     sound = build_modality(AudioConfig(rate=8000, samples=1920, representation="raw", patch=(16, 1)))
     frames = torch.linspace(0, 1, 6)[:, None, None, None].expand(6, 3, 31, 32)
     wave = (torch.arange(1920) / 8000 * 440 * 2 * torch.pi).sin()[:, None] / 2
-    path = video.save(frames, tmp_path / "film", wave=wave, sound_rate=8000)  # type: ignore[call-arg]
+    (path,) = video.save_with(frames, tmp_path / "film", Soundtrack(wave, 8000))
     found = video.load(path)["video"]
     assert found.shape == (6, 3, 31, 32)
     assert abs(torch.from_numpy(found).float() / 255 - frames).max() < 0.05
     heard = sound.load(path)["audio"].astype("float32")[:1920, 0]
     assert float((torch.from_numpy(heard) - wave[: len(heard), 0]).square().mean().sqrt()) < 0.1
-    again = sound.load(sound.save(wave, tmp_path / "tone"))["audio"]
+    again = sound.load(sound.save(wave, tmp_path / "tone")[0])["audio"]
     assert torch.allclose(torch.from_numpy(again).float(), wave, atol=1e-3)
     image = build_modality(ImageConfig(size=(8, 8)))
     picture = torch.rand(3, 8, 8)
     assert torch.allclose(
-        torch.from_numpy(image.load(image.save(picture, tmp_path / "it"))["image"]) / 255, picture, atol=0.01
+        torch.from_numpy(image.load(image.save(picture, tmp_path / "it")[0])["image"]) / 255, picture, atol=0.01
     )
     series = build_modality(SeriesConfig(channels=2, length=4, mean=(0.0,) * 2, std=(1.0,) * 2))
-    assert np.load(series.save(torch.ones(4, 2), tmp_path / "it"))["series"].shape == (4, 2)
+    assert np.load(series.save(torch.ones(4, 2), tmp_path / "it")[0])["series"].shape == (4, 2)

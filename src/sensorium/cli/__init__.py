@@ -195,14 +195,16 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
 
         explanation = explain_files(run, files, out=out, progress=progress)
     if json:
-        for row in explanation.rows:
-            print(json_module.dumps(row, ensure_ascii=False))
+        for answer in explanation.answers:
+            print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
         return
     from .display import print_answers
 
-    print_answers(explanation.rows)
-    if explanation.drawn < len(explanation.rows):
-        print(f"drawn: the first {explanation.drawn} of {len(explanation.rows):,} examples; {explanation.maps} has all")
+    print_answers([answer.to_dict() for answer in explanation.answers])
+    if explanation.drawn < len(explanation.answers):
+        print(
+            f"drawn: the first {explanation.drawn} of {len(explanation.answers):,} examples; {explanation.maps} has all"
+        )
     print(f"explanation: {explanation.page}")
 
 

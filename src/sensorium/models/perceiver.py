@@ -49,6 +49,7 @@ class Perceiver(nn.Module):
         InputError: parts that do not fit together.
 
     >>> from sensorium.modalities import ImageConfig
+    >>> from sensorium.nn import EncoderConfig
     >>> from sensorium.tasks import ClassifyConfig
     >>> model = Perceiver(PerceiverConfig(
     ...     inputs=ImageConfig(size=(8, 8), bands=4),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..inference.environment import versions
 from ..inference.predict import OpenedFiles, answer_inputs, answers, open_run
 from ..modalities import Batch, Signal
 from ..models.perceiver import Perceiver
-from ..tasks import Prepared
+from ..tasks import Answer, Prepared
 from . import drawings
 from .drawings import Picture
 from .examples import ATTENTION_LEGEND, attention_title, illustrate
@@ -35,15 +34,15 @@ class Explanation:
     """The result of explaining some files.
 
     Attributes:
-        rows: for each example the dict that :func:`predict` returns, except that signals are drawn on the page instead
-            of written to files. Of a model of several modalities also ``shares``: for each cross-attend in turn the
-            share of its attention that each modality got, by name, without modalities that the example lacks.
+        answers: for each example the answer of :func:`predict`, except that signals are drawn on the page instead of
+            written to files. Those of a model of several modalities have ``shares``, without the modalities that the
+            example lacks.
         page: the path of the page.
         maps: the path of the arrays.
-        drawn: how many examples are on the page; ``rows`` and ``maps`` have all.
+        drawn: how many examples are on the page; ``answers`` and ``maps`` have all.
     """
 
-    rows: list[dict[str, Any]]
+    answers: list[Answer]
     page: Path
     maps: Path
     drawn: int
@@ -51,15 +50,15 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ExplainedExample:
-    """A section of the page.
+    """An example and what its section of the page shows.
 
     Attributes:
-        row: the example's entry of ``Explanation.rows``.
+        answer: the example's entry of ``Explanation.answers``.
         shares: for each modality by name its share of every cross-attend; {}: there is only one modality.
-        pictures: the example and its attention maps.
+        pictures: the example and its attention maps; none of an example that is not drawn.
     """
 
-    row: Mapping[str, Any]
+    answer: Answer
     shares: dict[str, list[float]]
     pictures: list[Picture]
 
@@ -99,55 +98,54 @@ def explain_files(
             f"{run}: the model has no cross-attends, so it has no attention maps; set model.encoder.cross_attention"
         )
     folder = Path(run, "explained") if out is None else Path(out)
-    rows = [answer.to_dict() for answer in answers(model, samples)]
-    drawn: list[ExplainedExample] = []
+    told = answers(model, samples)  # before anything is written: it reads every file
+    examples: list[ExplainedExample] = []
 
     def write(path: Path) -> None:
-        drawn.extend(_write_maps(path, model, samples, rows, progress))
+        examples.extend(_explain(path, model, samples, told, progress))
 
     replace_file(folder / MAPS, write)
     text = render(
         "explanation.html",
         name=Path(run).resolve().name,
         versions=versions(),
-        remarks=_remarks(len(rows), count),
-        examples=drawn,
+        remarks=_remarks(len(examples), count),
+        examples=examples[:MAX_DRAWN],
         scores_are_probabilities=model.task.scores_are_probabilities,
     )
     replace_file(folder / PAGE, lambda path: path.write_text(text, encoding="utf-8"))
-    return Explanation(rows, folder / PAGE, folder / MAPS, len(drawn))
+    return Explanation(
+        [example.answer for example in examples], folder / PAGE, folder / MAPS, min(len(examples), MAX_DRAWN)
+    )
 
 
-def _write_maps(
+def _explain(
     path: Path,
     model: Perceiver,
     samples: OpenedFiles,
-    rows: list[dict[str, Any]],
+    told: Sequence[Answer],
     progress: Callable[[int, int], None] | None,
-) -> list[ExplainedExample]:
-    """Write the maps of all examples, add ``shares`` to the rows, and draw the first examples."""
-    drawn = []
+) -> Iterator[ExplainedExample]:
+    """Write the maps of all examples to ``path``, and draw the first examples."""
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         _add_array(archive, "files", np.array(samples.names))
-        for index, row in enumerate(rows):
+        for index, answer in enumerate(told):
             if progress is not None:
-                progress(index, len(rows))
+                progress(index, len(samples))
             # One example at a time: the attention of a large model over a long signal fills the memory.
             view = answer_inputs(model, samples, index)
             maps = attention_maps(model, view)
             present = [modality.name for modality in model.inputs.present_modalities(view, 0)]
-            if len(model.inputs.modalities) > 1:
-                shares = attention_shares(model, view)
-                row["shares"] = [
-                    {name: float(of_cross_attend[name][0]) for name in present} for of_cross_attend in shares
-                ]
             for number, attention_map in enumerate(maps, start=1):
                 for name in present:
                     values = attention_map[name] if isinstance(attention_map, Mapping) else attention_map
                     _add_array(archive, f"{index}/cross_attend{number}/{name}", values[0].float().numpy())
-            if index < MAX_DRAWN:
-                drawn.append(ExplainedExample(row, _by_modality(row), _pictures(model, view, maps)))
-    return drawn
+            shares: dict[str, list[float]] = {}
+            if len(model.inputs.modalities) > 1:
+                by_attend = attention_shares(model, view)
+                answer = replace(answer, shares=[{name: float(of[name][0]) for name in present} for of in by_attend])
+                shares = {name: [float(of[name][0]) for of in by_attend] for name in present}
+            yield ExplainedExample(answer, shares, _pictures(model, view, maps) if index < MAX_DRAWN else [])
 
 
 def _add_array(archive: ZipFile, name: str, array: np.ndarray) -> None:
@@ -164,12 +162,6 @@ def _remarks(examples: int, num_cross_attends: int) -> list[str]:
     if num_cross_attends > MAX_MAPS_DRAWN:
         remarks.append(f"It shows {MAX_MAPS_DRAWN} of {num_cross_attends} cross-attends.")
     return [*remarks, f"The maps of all examples and cross-attends are in {MAPS} beside this page."]
-
-
-def _by_modality(row: Mapping[str, Any]) -> dict[str, list[float]]:
-    """A row's ``shares`` as one list for each modality; {} where it has none."""
-    per_attention = row.get("shares", [])
-    return {name: [values[name] for values in per_attention] for name in (per_attention or [{}])[0]}
 
 
 def _pictures(model: Perceiver, view: Batch, maps: Sequence[Signal]) -> list[Picture]:
