@@ -122,7 +122,7 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
 
 def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:
     explained = sm.explain_files(run, [pair(tmp_path / "frames", (30, 30))], out=tmp_path / "explained")
-    assert set(explained.rows[0]["scores"]) == {"mean motion", "end-point error"}
+    assert set(explained.answers[0].scores) == {"mean motion", "end-point error"}
     with np.load(explained.maps) as maps:
         assert maps["0/cross_attend1/pair"].shape == (2, 1, 16, 16)
 

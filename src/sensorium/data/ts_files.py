@@ -12,7 +12,7 @@ from ..codecs.series import decode_ts
 from ..errors import InputError
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing
-from .recognise import check_kind, files_by_split
+from .recognise import SERIES, check_kind, files_by_split
 
 
 def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listing:
@@ -34,9 +34,9 @@ def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listi
         labels += file.labels
         names += [f"{path.name} series {number}" for number in range(1, len(file.series) + 1)]
         split_names += [split] * len(file.series)
-    name, config = next(iter((description.inputs or {}).items()), ("series", InputConfig(kind="series")))
+    name, config = next(iter((description.inputs or {}).items()), (SERIES, InputConfig(kind=SERIES)))
     return Listing(
-        kinds={name: check_kind(config.kind or "series")},
+        kinds={name: check_kind(config.kind or SERIES)},
         raws={name: series},
         names=names,
         labels=_numbers(labels, parts) if numeric else np.array(labels, dtype=object),
@@ -44,7 +44,7 @@ def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listi
         description=replace(
             description,
             layout="ts",
-            inputs={name: replace(config, kind=config.kind or "series")},
+            inputs={name: replace(config, kind=config.kind or SERIES)},
             splits=in_split_order({split: path.name for split, path in parts}),
         ),
     )

@@ -98,11 +98,11 @@ def explain_files(
             f"{run}: the model has no cross-attends, so it has no attention maps; set model.encoder.cross_attention"
         )
     folder = Path(run, "explained") if out is None else Path(out)
-    told = answers(model, samples)  # before anything is written: it reads every file
+    found = answers(model, samples)  # before anything is written: it reads every file
     examples: list[ExplainedExample] = []
 
     def write(path: Path) -> None:
-        examples.extend(_explain(path, model, samples, told, progress))
+        examples.extend(_explain(path, model, samples, found, progress))
 
     replace_file(folder / MAPS, write)
     text = render(
@@ -123,13 +123,13 @@ def _explain(
     path: Path,
     model: Perceiver,
     samples: OpenedFiles,
-    told: Sequence[Answer],
+    found: Sequence[Answer],
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[ExplainedExample]:
     """Write the maps of all examples to ``path``, and draw the first examples."""
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         _add_array(archive, "files", np.array(samples.names))
-        for index, answer in enumerate(told):
+        for index, answer in enumerate(found):
             if progress is not None:
                 progress(index, len(samples))
             # One example at a time: the attention of a large model over a long signal fills the memory.
