@@ -20,10 +20,11 @@ from torch import Tensor
 from builders import without_presentation
 from sensorium.errors import InputError
 from sensorium.inference.evaluate import Evaluation, evaluate_model
-from sensorium.modalities import FusionConfig, ImageConfig, PointsConfig
+from sensorium.modalities import KINDS, FusionConfig, ImageConfig, PointsConfig, TextConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig, EncoderConfig
 from sensorium.report import write_report
+from sensorium.report.examples import picture_style
 from sensorium.tasks import Classify, ClassifyConfig, Reconstruct, ReconstructConfig, RegressConfig, TagConfig
 
 IMAGE = ImageConfig(size=(6, 6), channels=1, patch=(2, 2), bands=3, mean=(0.5,), std=(0.3,))
@@ -138,6 +139,13 @@ def test_classify(tmp_path: Path, classes: int) -> None:
     assert low <= report["metrics"]["accuracy"] <= high
     assert ("matrix" in re.sub("<style>.*</style>", "", page, flags=re.DOTALL)) == (classes == 2)
     assert_whole_and_harmless(page)
+
+
+def test_pictures_and_clouds_are_shown_as_squares_and_other_signals_wide() -> None:
+    square = {kind for kind, modality in KINDS.items() if modality.drawn_square}
+    assert square == {"image", "points"}
+    assert "--shape:1;" in picture_style(KINDS["image"](IMAGE))
+    assert "--shape:4/3;" in picture_style(KINDS["text"](TextConfig(length=4)))
 
 
 def test_tag(tmp_path: Path) -> None:

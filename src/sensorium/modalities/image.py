@@ -100,6 +100,7 @@ class Image(Pixels[ImageConfig]):
     """
 
     kind: ClassVar[str] = "image"
+    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:

@@ -82,6 +82,7 @@ class Points(Elementwise[PointsConfig]):
     """
 
     kind: ClassVar[str] = "points"
+    drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
     ragged: ClassVar[bool] = True
     mean: Tensor
