@@ -79,7 +79,7 @@ def record_of(cls: type) -> type:
     raise TypeError(f"{cls.__name__} does not say which configuration it takes; annotate its attribute 'config'")
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: object) -> dict[str, Any]:
     """The plain form of a record: dicts, lists, strings and numbers only."""
     return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
 
@@ -96,7 +96,7 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
         raise InputError(f"{where}: {_first_problem(cls, error)}") from None
 
 
-def to_yaml(config: Any, *, sparse: bool = False) -> str:
+def to_yaml(config: object, *, sparse: bool = False) -> str:
     """The YAML text of a record, keys in the order of the class; ``sparse`` leaves out what is None."""
     values = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=sparse)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sized
 from hashlib import blake2b
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def find_leaks(splits: Mapping[str, Examples]) -> tuple[str, ...]:
 
 
 def _same(
-    splits: Mapping[str, Examples], candidates: Iterable[tuple[str, int]], feature: Callable[[Any], Hashable]
+    splits: Mapping[str, Examples], candidates: Iterable[tuple[str, int]], feature: Callable[[object], Hashable]
 ) -> list[list[tuple[str, int]]]:
     """Groups of examples from at least two splits in which every signal has the same feature."""
     groups: dict[Hashable, list[tuple[str, int]]] = defaultdict(list)
@@ -48,7 +47,7 @@ def _same(
     return [group for group in groups.values() if len({split for split, _ in group}) > 1]
 
 
-def _size(raw: Any) -> Hashable:
+def _size(raw: object) -> Hashable:
     if frames := _frames(raw):
         return tuple(map(_size, frames))
     if isinstance(raw, Path):
@@ -56,20 +55,20 @@ def _size(raw: Any) -> Hashable:
             return raw.stat().st_size
         except OSError:
             return str(raw)
-    if raw is None:
-        return None
-    return raw.shape if isinstance(raw, np.ndarray) else len(raw)
+    if isinstance(raw, np.ndarray):
+        return raw.shape
+    return len(raw) if isinstance(raw, Sized) else None
 
 
-def _head(raw: Any) -> Hashable:
+def _head(raw: object) -> Hashable:
     return _digest(raw, _HEAD)
 
 
-def _whole(raw: Any) -> Hashable:
+def _whole(raw: object) -> Hashable:
     return _digest(raw, -1)
 
 
-def _digest(raw: Any, length: int) -> bytes:
+def _digest(raw: object, length: int) -> bytes:
     if frames := _frames(raw):
         content = b"".join(_digest(frame, length) for frame in frames)
     elif isinstance(raw, Path):
@@ -85,7 +84,7 @@ def _digest(raw: Any, length: int) -> bytes:
     return blake2b(content, digest_size=16).digest()
 
 
-def _frames(raw: Any) -> tuple[Path, ...]:
+def _frames(raw: object) -> tuple[Path, ...]:
     """The two frames of a pair; none for the row of a table, even if a column is called ``frames``."""
     frames = raw.get("frames") if isinstance(raw, Mapping) else None
     return frames if isinstance(frames, tuple) else ()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from ..codecs.raw import Raw
 from ..config import OneOf
 from .audio import AudioConfig
-from .base import Batch, Modality, Sample, Signal
+from .base import Batch, Modality, Sample, Signal, SignalConfig
 from .fusion import Fusion, FusionConfig
 from .image import ImageConfig
 from .kinds import KINDS, SingleConfig
@@ -37,9 +37,11 @@ class _KindsAndFusion(Mapping[str, type[Modality]]):
 ModalityConfig = Annotated[Any, OneOf(_KindsAndFusion())]
 
 
-def build_modality(config: Any, *, name: str | None = None) -> Modality:
+def build_modality(config: SignalConfig, *, name: str | None = None) -> Modality:
     """The modality that a configuration describes: one of :data:`KINDS`, or a fusion of several."""
-    return (Fusion if isinstance(config, FusionConfig) else KINDS[config.kind])(config, name=name)
+    if isinstance(config, FusionConfig):
+        return Fusion(config, name=name)
+    return KINDS[config.kind](config, name=name)
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from ..config import OneOf
 from ..modalities import Modality
 from .answers import Answer
-from .base import Task
+from .base import Task, TaskSettings
 from .classify import Classify, ClassifyConfig
 from .flow import Flow, FlowConfig, FlowPrediction
 from .mlm import IGNORED, MLM, MLMConfig
@@ -57,6 +57,6 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
 TaskConfig = Annotated[Any, OneOf(TASKS)]
 
 
-def build_task(config: Any, *, inputs: Modality, query_channels: int | None = None) -> Task[Any, Any]:
+def build_task(config: TaskSettings, *, inputs: Modality, query_channels: int | None = None) -> Task[Any, Any]:
     """The task that a configuration describes; arguments as of :class:`Task`."""
     return TASKS[config.kind](config, inputs=inputs, query_channels=query_channels)
