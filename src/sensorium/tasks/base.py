@@ -185,7 +185,8 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
     # -- planning
 
     @classmethod
-    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> Any:
+    @abstractmethod
+    def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> ConfigT:
         """The task's configuration for some data.
 
         Args:
@@ -193,7 +194,6 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             targets: of the training examples, as :func:`sensorium.data.targets.encode` gives them; None: there are
                 none.
         """
-        raise NotImplementedError(f"{cls.__name__} must define configure()")
 
     @classmethod
     def input_kinds(cls, kinds: Mapping[str, str]) -> dict[str, str]:
