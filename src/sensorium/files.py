@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""The names of files, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,3 +29,24 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def ending(path: str | Path) -> str:
+    """The ending of a file's name in lower case, without the ``.gz`` of a compressed file.
+
+    >>> ending("a/Shapes.CSV"), ending("train-images.npy.gz"), ending("scan.nii.gz"), ending("README")
+    ('.csv', '.npy', '.nii', '')
+    """
+    suffixes = Path(path).suffixes
+    compressed = len(suffixes) > 1 and suffixes[-1].lower() == ".gz"
+    return (suffixes[-2] if compressed else suffixes[-1]).lower() if suffixes else ""
+
+
+def without_ending(path: Path) -> Path:
+    """The path without its ending, and without the ``.gz`` of a compressed file.
+
+    >>> without_ending(Path("a/scan.nii.gz")).as_posix()
+    'a/scan'
+    """
+    path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return path.with_suffix("")

@@ -40,6 +40,14 @@ class PlanOptions:
         fold: The fold to test on, where the data has folds.
         minutes: Stop training after this many minutes.
         epochs: Stop training after this many passes over the training examples.
+        target: The column or key to predict; several with commas between them.
+        ignore: A column or key that is not used; repeatable.
+        group: The column whose values stay together in a split, such as the person or the recording.
+        kind: The kind of the signal, such as points or series; of one of several signals, NAME=KIND.
+        axes: What the axes of an array are, such as time,channels; of one of several signals, NAME=AXES.
+        window: Cut long recordings into windows of this many steps; 0 leaves them whole.
+        hop: Steps from the beginning of a window to the next; by default half a window.
+        val: The share of the training examples that is set aside for validation.
     """
 
     preset: str = "auto"
@@ -47,6 +55,14 @@ class PlanOptions:
     fold: str | None = None
     minutes: float | None = None
     epochs: float | None = None
+    target: str | None = None
+    ignore: tuple[str, ...] = ()
+    group: str | None = None
+    kind: str | None = None
+    axes: str | None = None
+    window: int | None = None
+    hop: int | None = None
+    val: float | None = None
     settings: Settings = ()
 
 

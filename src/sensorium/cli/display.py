@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..config import to_yaml
+from ..data import Source
 from ..models.perceiver import Perceiver
 from ..tasks import TASKS
 from ..training.demonstration import Row
@@ -56,6 +58,10 @@ class Display:
         if not self.console.is_terminal:
             self.console.print(text, markup=False)
 
+    def opened(self, source: Source) -> None:
+        """Print what was assumed of the data, and the warnings, above the bar."""
+        print_assumptions(self.console, source)
+
     def progress(self, share: float, figures: dict[str, float]) -> None:
         """Move the bar to ``share``, and show the figures beside it."""
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -89,10 +95,23 @@ def print_plan(data: Path, planned: Plan) -> None:
         f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
     ]
     console.print(f"would take:  at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
-    for warning in source.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
+    print_assumptions(console, source)
     console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
     console.print(to_yaml(source.description, sparse=True), markup=False, end="")
+
+
+def print_assumptions(console: Console, source: Source) -> None:
+    """What was guessed of the data, each with the option that says otherwise; and warnings."""
+    if source.assumptions:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for style in ("bold", "", "dim"):
+            table.add_column(style=style)
+        for assumption in source.assumptions:
+            table.add_row(*map(Text, (assumption.topic, assumption.text, assumption.flag)))
+        console.print("[bold]assumed[/] [dim](the option on the right says otherwise)[/]")
+        console.print(table)
+    for warning in source.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 def _print_model(console: Console, planned: Plan) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..codecs import arrays as array_codec
 from ..errors import InputError, did_you_mean
+from ..files import ending
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing, Selection
 from .recognise import SERIES, SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
@@ -27,7 +28,7 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     Raises:
         InputError: no labels, arrays of different lengths, shapes no kind of signal has, or pickled objects.
     """
-    files = [path for path in files if path.suffix.lower() in SUFFIXES]
+    files = [path for path in files if ending(path) in SUFFIXES]
     parts, shared = _by_split(files, _split_words(description))
     if "train" in parts:
         parts.pop("", None)

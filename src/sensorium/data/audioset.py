@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import ending
 from .description import DataConfig, InputConfig
 from .examples import Listing
 from .folders import suits, walk
@@ -25,7 +26,7 @@ _ID = 11  # characters of a YouTube id
 
 def is_segments(path: Path) -> bool:
     """Whether a file is one of AudioSet's lists."""
-    if path.suffix.lower() != ".csv":
+    if ending(path) != ".csv":
         return False
     try:
         with path.open(encoding="utf-8") as file:
@@ -46,7 +47,7 @@ def list_audioset(root: Path, files: Iterable[Path], description: DataConfig) ->
     videos = {video for _, video, _ in segments}
     clips: dict[str, list[Path]] = {}
     for path in walk(root):
-        if kind_of_suffix(path.suffix) in (*HOLDS, *HOLDS.values()):
+        if kind_of_suffix(ending(path)) in (*HOLDS, *HOLDS.values()):
             called = (path.stem[:_ID], path.stem.removeprefix("Y")[:_ID])
             clips.setdefault(next((name for name in called if name in videos), ""), []).append(path)
     strays = clips.pop("", [])
@@ -118,7 +119,7 @@ def _words(path: Path) -> dict[str, str]:
 def _inputs(clips: list[Path]) -> dict[str, InputConfig]:
     """Sound, where clips are sound or films have any, and pictures, where clips are films."""
     ((film, sound),) = HOLDS.items()
-    films = [clip for clip in clips if kind_of_suffix(clip.suffix) == film]
+    films = [clip for clip in clips if kind_of_suffix(ending(clip)) == film]
     kinds = [sound] if len(films) < len(clips) or any_sound(films) else []
     return {kind: InputConfig(kind=kind) for kind in (*kinds, *([film] if films else []))}
 

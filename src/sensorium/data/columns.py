@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
+from ..files import ending
 from .recognise import SERIES, TEXT, VALUES, kind_of_array, kind_of_bytes, kind_of_suffix
 
 _SAMPLED = 200  # values that the kind of a column is judged by
@@ -83,7 +84,7 @@ def are_paths(values: list[Any]) -> bool:
     >>> are_paths(["a cat.", "a dog."])
     False
     """
-    return bool(values) and all(" " not in (end := Path(v).suffix) and kind_of_suffix(end) is not None for v in values)
+    return bool(values) and all(" " not in (end := ending(v)) and kind_of_suffix(end) is not None for v in values)
 
 
 def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | None:
@@ -106,7 +107,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
         return None
     if are_paths(values):
         exist = any((folder / value).is_file() for value in values)
-        return kind_of_suffix(Path(values[0]).suffix) if exist else None
+        return kind_of_suffix(ending(values[0])) if exist else None
     if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
         return TEXT
     return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
@@ -114,7 +115,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
 
 def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str | None:
     if pa.types.is_struct(column.type):
-        if kind := kind_of_suffix(Path(values[0].get("path") or "").suffix):
+        if kind := kind_of_suffix(ending(values[0].get("path") or "")):
             return kind
         values = first_values(bytes_of(column))
     kind = kind_of_bytes(values[0][:64]) if values else None

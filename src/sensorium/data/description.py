@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from ..config import from_dict, read_yaml, record
+from ..errors import InputError
 
 SplitName = Literal["train", "val", "test"]
 TaskName: TypeAlias = str  # a name in TASKS that labels or pairs determine, or "none"
@@ -15,6 +17,9 @@ LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs"]
 NO_LABELS: TaskName = "none"  # the signal itself is learned
 
 FILE_NAME = "dataset.yaml"
+
+# What an axis of an array is called -> the kind of signal that has such an axis.
+KIND_OF_AXIS = {"time": "series", "points": "points", "depth": "volume", "height": "image"}
 
 
 @record
@@ -26,11 +31,13 @@ class InputConfig:
         column: the column of a table that holds it (several columns for the kind ``table``), or the key of an array
             file. In class folders a ``label`` is the name of the folder.
         files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
+        axes: what the axes of an array are, the examples' axis left out, such as ``("time", "channels")``.
     """
 
     kind: str | None = None
     column: str | tuple[str, ...] | None = None
     files: str | None = None
+    axes: tuple[str, ...] | None = None
 
 
 @record
@@ -65,6 +72,10 @@ class DataConfig:
         fold: the column with the fold of each row, for cross-validation.
         group: the column with the group of each row, such as a person or a recording; all examples of a group are in
             the same split.
+        ignore: columns, or keys of an array file, that are not used.
+        window: steps of the windows that long recordings are cut into; 0: they stay whole.
+        hop: steps from the beginning of a window to the beginning of the next one.
+        val: the share of the training examples that are set aside for validation, where the data have no ``val``.
 
     >>> DataConfig(target=TargetConfig(column="price", task="regress")).target.task
     'regress'
@@ -77,6 +88,88 @@ class DataConfig:
     splits: dict[SplitName, str] | None = None
     fold: str | None = None
     group: str | None = None
+    ignore: tuple[str, ...] = ()
+    window: int | None = None
+    hop: int | None = None
+    val: float | None = None
+
+
+class Corrections(TypedDict, total=False):
+    """What the user says of the data instead of what would be guessed; see :func:`corrected`."""
+
+    target: str | None
+    ignore: Sequence[str]
+    group: str | None
+    kind: str | None
+    axes: str | None
+    window: int | None
+    hop: int | None
+    val: float | None
+
+
+def corrected(
+    description: DataConfig,
+    *,
+    target: str | None = None,
+    ignore: Sequence[str] = (),
+    group: str | None = None,
+    kind: str | None = None,
+    axes: str | None = None,
+    window: int | None = None,
+    hop: int | None = None,
+    val: float | None = None,
+) -> DataConfig:
+    """A description with what the user says in its place.
+
+    Args:
+        target: the column or key to predict; several with commas between them.
+        ignore: columns or keys that are not used.
+        group: the column whose values stay together in a split.
+        kind: the kind of the signal, or, of one of several, ``NAME=KIND``.
+        axes: the axes of an array with commas between them, such as ``time,channels``; or ``NAME=AXES``.
+        window, hop, val: as in :class:`DataConfig`.
+
+    Raises:
+        InputError: two kinds for one signal.
+
+    >>> corrected(DataConfig(), kind="points").inputs
+    {'points': InputConfig(kind='points', column=None, files=None, axes=None)}
+    """
+    changes: dict[str, Any] = {"group": group, "window": window, "hop": hop, "val": val}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if target is not None:
+        columns = tuple(name.strip() for name in target.split(","))
+        changes["target"] = replace(description.target, column=columns[0] if len(columns) == 1 else columns)
+    if ignore:
+        changes["ignore"] = (*description.ignore, *ignore)
+    if kind is not None or axes is not None:
+        changes["inputs"] = _with_kind(description.inputs, kind, axes)
+    return replace(description, **changes)
+
+
+def _with_kind(inputs: dict[str, InputConfig] | None, kind: str | None, axes: str | None) -> dict[str, InputConfig]:
+    """The inputs with one of them of another kind or other axes."""
+    (kind_name, kind), (axes_name, axes) = (_named(value) for value in (kind, axes))
+    if kind_name and axes_name and kind_name != axes_name:
+        raise InputError(f"--kind is of {kind_name!r}, --axes of {axes_name!r}; describe both in dataset.yaml")
+    names = tuple(axes.split(",")) if axes else None
+    kind = kind or (_kind_of_axes(names) if names else None)
+    only = next(iter(inputs)) if inputs and len(inputs) == 1 else kind
+    name = kind_name or axes_name or only or "signal"
+    described = (inputs or {}).get(name, InputConfig())
+    described = replace(described, kind=kind or described.kind, axes=names or described.axes)
+    return {**(inputs or {}), name: described}
+
+
+def _named(value: str | None) -> tuple[str, str | None]:
+    """A value in two: the name of the input it is said of (empty: the only one), and what is said."""
+    name, separator, said = (value or "").rpartition("=")
+    return (name if separator else ""), (said or None)
+
+
+def _kind_of_axes(axes: tuple[str, ...]) -> str | None:
+    """The kind of signal whose axes are called like that."""
+    return next((kind for axis, kind in KIND_OF_AXIS.items() if axis in axes), None)
 
 
 def in_split_order(found: Mapping[str, str]) -> dict[SplitName, str] | None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, did_you_mean
 from ..modalities.base import Modality
+from .assumptions import Assumption
 from .description import DataConfig
 
 
@@ -153,6 +154,7 @@ class Listing:
         groups: n values, or None.
         description: all of the above as a description that finds it again.
         warnings: what people should know.
+        assumptions: what was guessed.
     """
 
     kinds: dict[str, str]
@@ -165,3 +167,4 @@ class Listing:
     folds: np.ndarray | None = None
     groups: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..errors import InputError
+from ..files import ending, without_ending
 from ..modalities import KINDS
 from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .examples import Listing
@@ -68,10 +69,10 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         examples = {
             path: {name or kind: path}
             for _, _, path in found
-            if path.suffix.lower() in kept and fnmatch(path.name, described.files or "*")
+            if ending(path) in kept and fnmatch(path.name, described.files or "*")
         }
     inputs = {**inputs, **labels}
-    labelled = {path.with_suffix("") if several else path: (split, label) for split, label, path in found}
+    labelled = {without_ending(path) if several else path: (split, label) for split, label, path in found}
     split_of_each = np.array([labelled[key][0] for key in examples])
     return Listing(
         kinds={name: str(config.kind) for name, config in inputs.items()},
@@ -113,7 +114,7 @@ def by_stem(paths: Iterable[Path], inputs: Mapping[str, InputConfig]) -> tuple[d
     used: set[Path] = set()
     paths = list(paths)
     for path in paths:
-        stem = path.with_suffix("")
+        stem = without_ending(path)
         for name, config in inputs.items():
             fit = suits(path, config)
             if fit > best.get((stem, name), 0):
@@ -128,7 +129,7 @@ def suits(path: Path, config: InputConfig) -> int:
     """How well a file fits an input: 2 as it is, 1 if it is a film whose sound is asked for, 0 not at all."""
     if config.files is not None:
         return 2 * fnmatch(path.name, config.files)
-    kind = kind_of_suffix(path.suffix)
+    kind = kind_of_suffix(ending(path))
     if kind is None:
         return 0
     return 2 if kind == config.kind else int(config.kind is not None and HOLDS.get(kind) == config.kind)
@@ -139,8 +140,8 @@ def _together(paths: list[Path]) -> dict[str, InputConfig]:
     sound. Nothing where each file is an example by itself."""
     kinds: dict[Path, set[str]] = {}
     for path in paths:
-        if (kind := kind_of_suffix(path.suffix)) is not None:
-            kinds.setdefault(path.with_suffix(""), set()).add(kind)
+        if (kind := kind_of_suffix(ending(path))) is not None:
+            kinds.setdefault(without_ending(path), set()).add(kind)
     several = [of_stem for of_stem in kinds.values() if len(of_stem) > 1]
     counts = Counter(kind for of_stem in several for kind in of_stem)
     usual = [kind for kind, count in counts.items() if 2 * count >= len(several)]
@@ -149,7 +150,7 @@ def _together(paths: list[Path]) -> dict[str, InputConfig]:
     found: set[str] = set().union(*kinds.values())
     if len(found) == 1 and found <= HOLDS.keys():
         (film,) = found
-        if any_sound([path for path in paths if kind_of_suffix(path.suffix) == film]):
+        if any_sound([path for path in paths if kind_of_suffix(ending(path)) == film]):
             return {kind: InputConfig(kind=kind) for kind in (HOLDS[film], film)}
     return {}
 
@@ -160,7 +161,7 @@ def _several(
     """Inputs with their kinds, the files of each example, and warnings about those that are left out."""
     inputs = {}
     for name, config in described.items():
-        kinds = {kind_of_suffix(path.suffix) for path in paths if config.files and fnmatch(path.name, config.files)}
+        kinds = {kind_of_suffix(ending(path)) for path in paths if config.files and fnmatch(path.name, config.files)}
         guess = name if config.files is None else kinds.pop() if len(kinds) == 1 else None
         if config.kind is None and guess not in KINDS:
             raise InputError(f"{root}: what the input {name!r} is cannot be guessed; say its kind in dataset.yaml")
@@ -222,7 +223,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _holds_signals(folder: Path) -> bool:
-    return any(kind_of_suffix(path.suffix) is not None for path in walk(folder))
+    return any(kind_of_suffix(ending(path)) is not None for path in walk(folder))
 
 
 def _labelled_files(root: Path, folder: Path, split: str, task: TaskName | None) -> Iterator[tuple[str, Path]]:
@@ -241,8 +242,8 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
     """The kind of the files, the suffixes that count, and warnings about the files that do not."""
     if described.files is not None:
         paths = [path for path in paths if fnmatch(path.name, described.files)]
-    first = {path.suffix.lower(): path for path in reversed(paths)}
-    counts = Counter(path.suffix.lower() for path in paths)
+    first = {ending(path): path for path in reversed(paths)}
+    counts = Counter(ending(path) for path in paths)
     kind: str | None
     if described.kind is not None:
         kind = check_kind(described.kind)

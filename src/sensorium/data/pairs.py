@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..files import ending, without_ending
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Examples, Listing
 from .folders import check_no_columns, existing, relative, split_folders, walk
@@ -54,8 +55,8 @@ class Found:
 
 def is_flow(path: Path) -> bool:
     """Whether a file holds motion: a ``.flo``, or a .png of 16 bits and three channels where KITTI's would be."""
-    if path.suffix.lower() != ".png":
-        return path.suffix.lower() == ".flo"
+    if ending(path) != ".png":
+        return ending(path) == ".flo"
     if path.parent.name != "flow_occ" and not path.name.startswith("flow"):
         return False
     with path.open("rb") as file:
@@ -101,8 +102,8 @@ def find_pairs(folder: Path) -> Iterator[Found]:
     pictures: dict[Path, Path] = {}
     beside: dict[Path, list[Path]] = {}
     for path in files:
-        if kind_of_suffix(path.suffix) == PICTURES and not path.name.startswith("flow"):
-            pictures[path.with_suffix("")] = path
+        if kind_of_suffix(ending(path)) == PICTURES and not path.name.startswith("flow"):
+            pictures[without_ending(path)] = path
             beside.setdefault(path.parent, []).append(path)
     of_frames: dict[tuple[Path, Path], Path] = {}
     for flow in filter(is_flow, files):
@@ -192,7 +193,7 @@ def open_pairs(paths: Sequence[Path]) -> Examples:
 
 
 def _two_pictures(folder: Path) -> Found:
-    pictures = [path for path in visible_files(folder) if kind_of_suffix(path.suffix) == PICTURES]
+    pictures = [path for path in visible_files(folder) if kind_of_suffix(ending(path)) == PICTURES]
     if len(pictures) != 2:
         raise InputError(f"{folder}: it holds neither flow nor two pictures alone; give files two by two")
     return Found(folder, (pictures[0], pictures[1]), None)

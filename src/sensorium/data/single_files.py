@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import ending
 from ..modalities.base import Modality
 from . import array_files, tables
 from .description import DataConfig, InputConfig
@@ -52,7 +53,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
 
 def _examples_in(file: Path, modality: Modality) -> tuple[Sequence[Any], Sequence[str]]:
     """The raws and the names of the examples in a file, for a model of one modality."""
-    suffix = file.suffix.lower()
+    suffix = ending(file)
     if modality.kind == VALUES and suffix in tables.SUFFIXES:
         records = _records(file, modality)
         return records, [f"{file} row {number}" for number in range(1, len(records) + 1)]
@@ -72,7 +73,7 @@ def _of_several(files: Sequence[Path], modality: Modality, description: DataConf
         part.name: (description.inputs or {}).get(part.name, InputConfig(kind=part.kind, column=part.name))
         for part in modality.modalities
     }
-    if description.layout == "table" and all(file.suffix.lower() in tables.SUFFIXES for file in files):
+    if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
         parts = [_rows(file, modality, inputs) for file in files]
     elif description.layout == "arrays":
         listings = [list_path(file, description) for file in files]
@@ -84,7 +85,7 @@ def _of_several(files: Sequence[Path], modality: Modality, description: DataConf
         examples, others = by_stem(files, inputs)
         if others:
             kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
-            holds = kind_of_suffix(others[0].suffix) or "nothing that is known"
+            holds = kind_of_suffix(ending(others[0])) or "nothing that is known"
             raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
         parts = [
             (

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import ending
 from ..tasks import TASKS
 from . import array_files, tables
 from .array_files import list_arrays
+from .assumptions import Assumption
 from .audioset import is_segments, list_audioset
 from .description import (
     FILE_NAME,
@@ -56,6 +58,7 @@ class Source:
         splits: the examples of ``train``, ``test`` and, if there are enough, ``val``.
         description: everything inferred, as a ``dataset.yaml`` that would say the same.
         warnings: what people should know before they trust a score.
+        assumptions: what was guessed and could be otherwise.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class Source:
     splits: dict[str, Examples]
     description: DataConfig
     warnings: tuple[str, ...]
+    assumptions: tuple[Assumption, ...] = ()
 
     def only(self, names: Collection[str]) -> Source:
         """The same data with only the signals of these names."""
@@ -134,6 +138,7 @@ def open_source(
         splits=parts,
         description=replace(listing.description, target=target),
         warnings=(*listing.warnings, *renamed, *splits.warnings, *_unseen(task, classes, parts), *leaks),
+        assumptions=listing.assumptions,
     )
 
 
@@ -153,7 +158,7 @@ def list_path(path: Path, description: DataConfig) -> Listing:
             files += visible_files(path / "data")
     layout = description.layout or _layout(path, files, description)
     suffixes = _SUFFIXES.get(layout, ())
-    if suffixes and not any(file.suffix.lower() in suffixes for file in files):
+    if suffixes and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
     return _LAYOUTS[layout](root, files, description)
 
@@ -163,9 +168,7 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     beside them knows the labels."""
     if any(map(is_segments, files)):
         return "audioset"
-    present = [
-        layout for layout, suffixes in _SUFFIXES.items() if any(file.suffix.lower() in suffixes for file in files)
-    ]
+    present = [layout for layout, suffixes in _SUFFIXES.items() if any(ending(file) in suffixes for file in files)]
     inputs = (description.inputs or {}).values()
     roles = (description.target.column, description.split, description.fold, description.group)
     speaks_of_columns = any(roles) or any(config.column for config in inputs)
@@ -191,7 +194,7 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
 def _knows_labels(files: list[Path]) -> bool:
     """Whether a table names files and their labels: then the folders the files lie in mean nothing."""
     for path in files:
-        if path.suffix.lower() in tables.SUFFIXES:
+        if ending(path) in tables.SUFFIXES:
             table = read_table(path)
             return has_named_target(table) and tables.has_paths(table, path.parent)
     return False

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ..errors import InputError, did_you_mean
+from ..files import ending
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
 from .examples import Listing, Records
@@ -35,7 +36,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     Raises:
         InputError: a table that cannot be read, a column that is not there, a path that leads nowhere.
     """
-    parts = files_by_split(root, (path for path in files if path.suffix.lower() in SUFFIXES), description)
+    parts = files_by_split(root, (path for path in files if ending(path) in SUFFIXES), description)
     table, counted, warnings = _joined(parts, description.target)
     first = counted[0][1]
     described, left_out = find_roles(table, first.parent, str(first), description)
@@ -65,7 +66,7 @@ def read_table(path: Path) -> pa.Table:
         InputError: the file cannot be read.
     """
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if ending(path) in (".parquet", ".pq"):
             table = pa.parquet.read_table(path)
         else:
             with path.open(encoding="utf-8-sig") as file:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..codecs.series import decode_ts
 from ..errors import InputError
+from ..files import ending
 from .description import DataConfig, InputConfig, in_split_order
 from .examples import Listing
 from .recognise import SERIES, check_kind, files_by_split
@@ -21,7 +22,7 @@ def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listi
     Raises:
         InputError: a line that is not as the format says, with its number.
     """
-    parts = files_by_split(root, (path for path in files if path.suffix.lower() == ".ts"), description)
+    parts = files_by_split(root, (path for path in files if ending(path) == ".ts"), description)
     series: list[np.ndarray] = []
     labels: list[str] = []
     names: list[str] = []

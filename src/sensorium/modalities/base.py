@@ -181,6 +181,12 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
                 without the file's name (the caller knows it and adds it).
         """
 
+    def remarks(self, raw: Raw) -> tuple[str, ...]:
+        """What is odd about an example that can be read all the same, compared with those of training: a column that is
+        missing, a category that never occurred, a value far outside the range; a line for each. Most kinds of signal
+        have nothing to say."""
+        return ()
+
     # -- from batches -------------------------------------------------------------------------------------------
 
     def view(self, batch: Batch) -> dict[str, Tensor]:

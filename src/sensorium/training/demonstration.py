@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..codecs import arrays, pictures, sound
-from ..data import open_source
+from ..data import Source, open_source
 from . import run
 from .progress import Listener
 from .run_folder import free_folder
@@ -146,6 +146,9 @@ class _Named:
 
     def progress(self, share: float, figures: dict[str, float]) -> None:
         self.listener.progress(share, figures)
+
+    def opened(self, source: Source) -> None:
+        """Say nothing: the demo made its data itself."""
 
 
 def _sphere(random: np.random.Generator) -> np.ndarray:

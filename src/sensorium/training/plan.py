@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
+    Corrections,
     DataConfig,
     Examples,
     Source,
     TargetConfig,
+    corrected,
     find_description,
     open_source,
     read_description,
@@ -69,6 +72,7 @@ def plan(
     epochs: float | None = None,
     settings: Sequence[str] = (),
     seed: int = 0,
+    **corrections: Unpack[Corrections],
 ) -> Plan:
     """Recognise the data and settle every value of the run.
 
@@ -82,12 +86,13 @@ def plan(
         minutes, epochs: limits of the training; the preset's own when both are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``.
         seed: of everything random, the splits that are drawn here included.
+        corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
     Raises:
         InputError: the data, the preset or a setting cannot be used.
     """
     chooser = presets.find(preset)
-    source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed)
+    source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
         task=task if task is not None and TASKS[task].self_supervised else source.task,
@@ -118,17 +123,19 @@ def recognise(
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     seed: int = 0,
+    **corrections: Unpack[Corrections],
 ) -> Source:
     """Open the data, with the signals that the model reads.
 
     Args:
         reads: the kind of each signal that the model reads; None: it reads all.
-        data, task, dataset, fold, seed: as for :func:`plan`.
+        data, task, dataset, fold, seed, corrections: as for :func:`plan`.
 
     Raises:
         InputError: the data cannot be used, there is no such task, or there are no labels and no task is given.
     """
     description = find_description(data) if dataset is None else read_description(Path(dataset))
+    description = corrected(description, **corrections)
     labels_as_signal = False
     if task is not None:
         if task not in TASKS:

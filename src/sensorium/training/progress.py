@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from ..data import Source
+
 
 class Listener(Protocol):
     """Receives the progress of a run; the command line draws it."""
@@ -15,6 +17,9 @@ class Listener(Protocol):
     def progress(self, share: float, figures: dict[str, float]) -> None:
         """``share`` (0 to 1) of the stage is done; ``figures`` are the latest ones by name."""
 
+    def opened(self, source: Source) -> None:
+        """The data is recognised: what is in it, and what was assumed of it."""
+
 
 class Quiet:
     """A listener that does nothing."""
@@ -22,6 +27,8 @@ class Quiet:
     def stage(self, text: str) -> None: ...
 
     def progress(self, share: float, figures: dict[str, float]) -> None: ...
+
+    def opened(self, source: Source) -> None: ...
 
 
 class Interrupted(Exception):

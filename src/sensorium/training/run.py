@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from .. import report
 from ..config import to_dict, to_yaml
 from ..data import (
+    Corrections,
     DataConfig,
     Examples,
     Samples,
@@ -52,6 +53,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     listener: Listener | None = None,
+    **corrections: Unpack[Corrections],
 ) -> dict[str, Any]:
     """Train on the data and write a run folder; returns what ``report.json`` holds.
 
@@ -61,7 +63,7 @@ def train(
             ``listener`` matter then.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, seed: as for :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, settings, seed, corrections: as for :func:`plan`.
 
     Raises:
         InputError: an argument or the data cannot be used.
@@ -86,6 +88,7 @@ def train(
             epochs=epochs,
             settings=settings,
             seed=seed,
+            **corrections,
         )
         folder = new_folder(data, out)
     return _run(planned, folder, fresh=not resume, listener=listener)
@@ -102,6 +105,7 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
+    listener.opened(source)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
     replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
