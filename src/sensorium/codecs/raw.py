@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,18 +14,37 @@ from ..errors import InputError
 
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 
+_GZIP = b"\x1f\x8b"
+
 
 def file_bytes(raw: str | bytes | Path) -> bytes:
-    """The bytes of a file, by path or as they are.
+    """The bytes of a file, by path or as they are; a file that gzip compressed is decompressed, whatever it is called.
+
+    >>> file_bytes(gzip.compress(b"1,2"))
+    b'1,2'
 
     Raises:
-        InputError: it cannot be read, or is empty.
+        InputError: it cannot be read, is empty, or its compression is damaged.
     """
     if not isinstance(raw, bytes):
         try:
             raw = Path(raw).read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})") from None
+    if raw.startswith(_GZIP):
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"its gzip compression is damaged ({error}); copy the file again or remove it") from None
     if not raw:
         raise InputError("the file is empty; copy it again or remove it")
     return raw
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether gzip compressed the file; False where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_GZIP)) == _GZIP
+    except OSError:
+        return False

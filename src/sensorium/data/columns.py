@@ -32,11 +32,6 @@ class Cells(Sequence[Any]):
         return np.asarray(value, dtype=np.float32) if isinstance(value, list) else value
 
 
-def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column without dictionary encoding."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
 def first_values(column: pa.ChunkedArray) -> list[Any]:
     """The first values of a column that are not missing; its kind is judged by them."""
     return column.drop_null()[:_SAMPLED].to_pylist()

@@ -1,4 +1,4 @@
-"""CSV, TSV and Parquet tables whose columns are paths, bytes or values."""
+"""Tables whose columns are paths, bytes or values."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
+from ..codecs import tables as table_codec
 from ..errors import InputError, did_you_mean
 from ..files import ending
-from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, plain, to_numpy
+from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
 from .examples import Listing, Records
 from .recognise import SPLIT_WORDS, VALUES, check_kind, files_by_split
 from .roles import find_roles
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+SUFFIXES = table_codec.SUFFIXES
+read_table = table_codec.decode
 
 # Kinds of signal that the strings of a column may be, rather than paths of files that hold them.
 _HOLDS_VALUES: dict[str, Callable[[pa.ChunkedArray], bool]] = {
@@ -57,32 +57,6 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
         description=replace(described, layout="table", splits=splits),
         warnings=(*warnings, *left_out),
     )
-
-
-def read_table(path: Path) -> pa.Table:
-    """A table file as a table; the separator of a text table is the one its first line has most of.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        if ending(path) in (".parquet", ".pq"):
-            table = pa.parquet.read_table(path)
-        else:
-            with path.open(encoding="utf-8-sig") as file:
-                header = file.readline()
-            table = pa.csv.read_csv(
-                path,
-                # One block, so that a column's type is decided by all of its values; one thread, so that errors
-                # name the row.
-                read_options=pa.csv.ReadOptions(use_threads=False, block_size=min(path.stat().st_size + 1, 1 << 30)),
-                parse_options=pa.csv.ParseOptions(delimiter=max(",;\t|", key=header.count), newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(strings_can_be_null=True),
-            )
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise InputError(f"{path}: the table cannot be read ({str(error).splitlines()[0]})") from None
-    columns = {name: plain(table[name]) for name in table.column_names}
-    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
 
 
 def _joined(

@@ -1,0 +1,264 @@
+"""Files of tables: text (``.csv``, ``.tsv``, ``.jsonl``), Parquet, Arrow and Excel."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.json
+import pyarrow.parquet
+
+from ..errors import InputError
+from ..files import ending
+from .raw import file_bytes, is_compressed
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".arrow", ".feather", ".xlsx")
+
+_SEPARATORS = "\t;|,"  # where two fit equally well, the one that is rarer inside cells comes first
+_SAMPLED = 1 << 16  # bytes that separator and decimal mark are judged by
+_LARGEST_BLOCK = 1 << 30  # bytes; pyarrow counts in 32 bits
+_NUMBER = r"[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?"
+_WITH_COMMA, _WITH_POINT = re.compile(_NUMBER.format(mark=",")), re.compile(_NUMBER.format(mark=r"\."))
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER_OR_GAP = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan|", re.IGNORECASE)
+_EXCEL_ERRORS = {"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text table is written.
+
+    Attributes:
+        encoding: the name that Python knows it by.
+        separator: the character between the cells of a line.
+        decimal: the character before the decimals of a number.
+    """
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    decimal: str = "."
+
+
+def decode(path: Path) -> pa.Table:
+    """A file of a table as a table, without dictionary encoding. Any of them may be compressed by gzip.
+
+    A text table's encoding, separator and decimal mark are recognised (:func:`sniff`). Of an Excel file, the first
+    sheet that has cells is read, and its first row that has any is the names of the columns.
+
+    Raises:
+        InputError: the file cannot be read, or two columns have one name.
+    """
+    suffix = ending(path)
+    try:
+        if suffix in (".parquet", ".pq"):
+            table = pa.parquet.read_table(_source(path))
+        elif suffix in (".arrow", ".feather"):
+            table = _decode_arrow(path)
+        elif suffix in (".jsonl", ".ndjson"):
+            table = _decode_json_lines(file_bytes(path))
+        elif suffix == ".xlsx":
+            table = _decode_excel(file_bytes(path))
+        else:
+            table = decode_text(file_bytes(path))
+        return _plain(table)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: the table cannot be read ({_first_line(error)})") from None
+
+
+def decode_text(content: bytes) -> pa.Table:
+    """A text table as a table; its first line is the names of the columns.
+
+    >>> decode_text(b"x;label\\n3,14;a\\n2,71;b\\n").to_pydict()
+    {'x': [3.14, 2.71], 'label': ['a', 'b']}
+
+    Raises:
+        InputError: it cannot be read; a line with more or fewer cells than the first is named by its number.
+    """
+    dialect = sniff(content)
+    if dialect.encoding not in ("utf-8", "utf-8-sig"):
+        content = content.decode(dialect.encoding).encode()
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(content),
+            # One block, so that a column's type is decided by all of its values; one thread, so that errors name the
+            # row.
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, _LARGEST_BLOCK)),
+            parse_options=pa.csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, decimal_point=dialect.decimal),
+        )
+    except pa.ArrowException as error:
+        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+
+
+def sniff(content: bytes) -> Dialect:
+    """How a text table is written: its encoding from all of it, separator and decimal mark from its first lines.
+
+    The separator is the one by which most lines have as many cells as the first; separators inside quotes do not
+    count. The decimal mark is a comma where the separator is another character and a column consists of such numbers.
+
+    >>> sniff("stadt;größe\\nKöln;3,5\\n".encode("latin-1"))
+    Dialect(encoding='cp1252', separator=';', decimal=',')
+    """
+    encoding = _encoding(content)
+    text = content[:_SAMPLED].decode(encoding, errors="ignore")
+    lines = text.splitlines()
+    if len(content) > _SAMPLED and len(lines) > 2:
+        lines.pop()  # its end is missing
+    lines = [line for line in lines if line.strip()]
+    separator = _separator(lines)
+    rows = _cells(lines, separator)
+    return Dialect(encoding, separator, "," if separator != "," and _has_decimal_commas(rows) else ".")
+
+
+def _encoding(content: bytes) -> str:
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if content.startswith(mark):
+            return encoding
+    if content.isascii():
+        return "utf-8" if b"\0" not in content[:_SAMPLED] else _of_two_bytes(content)
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return _of_two_bytes(content) if b"\0" in content[:_SAMPLED] else _of_one_byte(content)
+    return "utf-8"
+
+
+def _of_two_bytes(content: bytes) -> str:
+    """UTF-16 without a mark at its start: the zeros of plain letters stand first or second."""
+    zeros = content[:_SAMPLED:2].count(0), content[1:_SAMPLED:2].count(0)
+    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+
+
+def _of_one_byte(content: bytes) -> str:
+    """Western text has single letters outside of ASCII; where they come in runs, their statistics must tell."""
+    runs = re.findall(rb"[\x80-\xff]+", content[: 1 << 20])
+    if sum(map(len, runs)) > 1.5 * len(runs):
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(content[: 1 << 20]).best()
+        if best is not None and _decodes(content, best.encoding):
+            return best.encoding
+    return "cp1252" if _decodes(content, "cp1252") else "latin-1"
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _separator(lines: Sequence[str]) -> str:
+    best, most = ",", 0.0
+    for separator in _SEPARATORS:
+        counts = [len(row) for row in _cells(lines, separator)]
+        if counts and counts[0] > 1 and (alike := counts.count(counts[0]) / len(counts)) > most:
+            best, most = separator, alike
+    if not most and len(lines) > 1:  # numbers with a space between them
+        rows = [line.split(" ") for line in lines[1:]]
+        if len(rows[0]) > 1 and all(_NUMBER_OR_GAP.fullmatch(cell) for row in rows for cell in row):
+            return " "
+    return best
+
+
+def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """The cells of each line; those of a line break inside quotes are one."""
+    try:
+        return [row for row in csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=separator) if row]
+    except csv.Error:  # a cell of unusual length
+        return [line.split(separator) for line in lines]
+
+
+def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether more columns consist of numbers with a comma than of numbers with a point."""
+    counts: Counter[str] = Counter()
+    for column in zip(*(row for row in rows[1:] if len(row) == len(rows[0])), strict=True):
+        cells = [cell.strip() for cell in column if cell.strip()]
+        for mark, pattern in ((",", _WITH_COMMA), (".", _WITH_POINT)):
+            fractions = sum(map(bool, map(pattern.fullmatch, cells)))
+            counts[mark] += bool(fractions) and fractions + sum(map(bool, map(_WHOLE.fullmatch, cells))) == len(cells)
+    return counts[","] > counts["."]
+
+
+def _source(path: Path) -> Any:
+    """What pyarrow reads from: the file itself, as much of it as is needed, or what it holds decompressed."""
+    return pa.BufferReader(file_bytes(path)) if is_compressed(path) else pa.memory_map(str(path))
+
+
+def _decode_arrow(path: Path) -> pa.Table:
+    """A file or a stream of Arrow record batches, or Feather's first version."""
+    source = _source(path)
+    head = source.read(6)
+    source.seek(0)
+    if head == b"ARROW1":
+        return pa.ipc.open_file(source).read_all()
+    if head.startswith(b"FEA1"):
+        return pa.feather.read_table(source)
+    return pa.ipc.open_stream(source).read_all()
+
+
+def _decode_json_lines(content: bytes) -> pa.Table:
+    encoding = _encoding(content)
+    if encoding != "utf-8":
+        content = content.decode(encoding).encode()
+    options = pa.json.ReadOptions(use_threads=False, block_size=min(len(content) + 1, _LARGEST_BLOCK))
+    return pa.json.read_json(pa.BufferReader(content), read_options=options)
+
+
+def _decode_excel(content: bytes) -> pa.Table:
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        sheets = ([list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets)
+        rows = next((filled for sheet in sheets if (filled := [row for row in sheet if any(map(_is_filled, row))])), [])
+    except (BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+    if not rows:
+        raise InputError("there are no cells in any sheet; fill one")
+    used = [index for index, cell in enumerate(rows[0]) if _is_filled(cell)]
+    names = [str(rows[0][index]).strip() for index in used]
+    columns = [_excel_column([row[index] if index < len(row) else None for row in rows[1:]]) for index in used]
+    return pa.Table.from_arrays(columns, names=names)
+
+
+def _is_filled(cell: Any) -> bool:
+    return cell is not None and cell != ""
+
+
+def _excel_column(cells: Sequence[Any]) -> pa.Array:
+    """Cells of one type; of several, they are text."""
+    kept = [cell if _is_filled(cell) and cell not in _EXCEL_ERRORS else None for cell in cells]
+    try:
+        return pa.array(kept)
+    except pa.ArrowException:
+        return pa.array([None if cell is None else str(cell) for cell in kept])
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without dictionary encoding."""
+    for name, count in Counter(table.column_names).items():
+        if count > 1:
+            raise InputError(f"{count} columns are called {name!r}; rename all but one")
+    columns = {
+        name: column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
