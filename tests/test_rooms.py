@@ -55,7 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h5py": ("codecs.arrays",),
     "einops": ("modalities",),
     "natsort": ("data",),
-    "pyarrow": ("data", "codecs.tables"),
+    "pyarrow": ("data", "codecs.tables", "codecs.series"),
     "openpyxl": ("codecs.tables",),
     "charset_normalizer": ("codecs.tables",),
     "sklearn": ("data", "tasks", "training.demonstration"),
