@@ -51,7 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "soundfile": ("codecs.sound",),
     "av": ("codecs.containers",),
     "trimesh": ("codecs.points",),
-    "scipy": ("codecs.sound", "tasks"),
+    "scipy": ("codecs.sound", "codecs.arrays", "tasks"),
     "h5py": ("codecs.arrays",),
     "einops": ("modalities",),
     "natsort": ("data",),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .raw import Raw
+from ..files import ending
+from .raw import Raw, file_bytes
 
 TEXT_SUFFIXES = (".xyz", ".txt", ".csv")
 SURFACE_POINTS = 2048  # drawn from the surface of a mesh
@@ -41,21 +42,24 @@ def decode(raw: Raw) -> np.ndarray:
 def _decode_file(raw: Raw) -> np.ndarray:
     if not isinstance(raw, str | Path):
         raise InputError("points come as an array of points × (x, y, z, …) or as a path")
-    path = Path(raw)
+    path, suffix = Path(raw), ending(raw)
     try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), np.float64)
-        if path.suffix in TEXT_SUFFIXES:
-            return np.loadtxt(io.StringIO(path.read_text().replace(",", " ")), ndmin=2)
-        return _decode_mesh(path)
+        content = io.BytesIO(file_bytes(path))
+        if suffix == ".npy":
+            return np.asarray(np.load(content, allow_pickle=False), np.float64)
+        if suffix in TEXT_SUFFIXES:
+            return np.loadtxt(io.StringIO(content.read().decode().replace(",", " ")), ndmin=2)
+        return _decode_mesh(content, suffix)
+    except InputError:
+        raise
     except Exception as error:  # trimesh's readers raise whatever they stumble over
         raise InputError(f"the points cannot be read ({error}); replace or remove the file") from None
 
 
-def _decode_mesh(path: Path) -> np.ndarray:
+def _decode_mesh(content: io.BytesIO, suffix: str) -> np.ndarray:
     import trimesh
 
-    mesh: Any = trimesh.load(path)
+    mesh: Any = trimesh.load(content, file_type=suffix[1:])
     if hasattr(mesh, "to_geometry"):
         mesh = mesh.to_geometry()
     if len(getattr(mesh, "faces", ())):

@@ -41,8 +41,19 @@ def file_bytes(raw: str | bytes | Path) -> bytes:
     return raw
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether gzip compressed the file; False where there is no such file."""
+def plain_file(raw: str | bytes | Path) -> bytes | Path:
+    """A file as it is, by path or content; where gzip compressed it, its content decompressed.
+
+    Raises:
+        InputError: its compression is damaged.
+    """
+    if isinstance(raw, bytes):
+        return file_bytes(raw) if raw.startswith(_GZIP) else raw
+    return file_bytes(raw) if _is_compressed(Path(raw)) else Path(raw)
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether gzip compressed the file; False where there is none."""
     try:
         with path.open("rb") as file:
             return file.read(len(_GZIP)) == _GZIP

@@ -114,8 +114,10 @@ def decode_ts(path: Path) -> TsFile:
         InputError: the file cannot be read, or a line is not as the format says; with the number of the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = file_bytes(path).decode("utf-8").splitlines()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     header: dict[str, str] = {}
     series: list[np.ndarray] = []
