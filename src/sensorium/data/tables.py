@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..codecs import tables as table_codec
 from ..errors import InputError, did_you_mean
@@ -17,8 +18,10 @@ from ..files import ending
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
 from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
 from .examples import Listing, Records
+from .folders import relative
 from .recognise import SPLIT_WORDS, VALUES, check_kind, files_by_split
 from .roles import find_roles
+from .table_folders import holds_paths, splits_of_paths, with_paths_from
 
 SUFFIXES = table_codec.SUFFIXES
 read_table = table_codec.decode
@@ -41,7 +44,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     first = counted[0][1]
     described, left_out = find_roles(table, first.parent, str(first), description)
     splits, split_names = _splits(table, counted, described)
-    names = [f"{path.name} row {row}" for _, path, count in counted for row in range(1, count + 1)]
+    names = [f"{relative(root, path)} row {row}" for _, path, count in counted for row in range(1, count + 1)]
     inputs = described.inputs or {}
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
@@ -77,7 +80,8 @@ def _joined(
     for split, path, table in tables:
         missing = [name for name in first.column_names if name not in table.column_names]
         if not missing:
-            kept.append((split, path, table.select(first.column_names)))
+            part = with_paths_from(table.select(first.column_names), path.parent, first_path.parent)
+            kept.append((split, path, part))
         elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):
             warnings.append(f"{path.name} has no column {missing[0]!r} and was left out")
         else:
@@ -105,6 +109,8 @@ def _splits(
     if described.split is None:
         split_names = np.array([split for split, _, count in parts for _ in range(count)])
         splits = described.splits or in_split_order({split: path.name for split, path, _ in parts})
+        if not split_names.any() and (of_paths := splits_of_paths(table, parts[0][1].parent)) is not None:
+            return splits, np.array(of_paths)
         return splits, split_names if split_names.any() else None
     values = [str(value) for value in table[described.split].to_pylist()]
     known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
@@ -133,7 +139,10 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         row = int(np.argmax(column.is_null().to_numpy()))
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
     if is_bytes(column.type):
-        return Cells(bytes_of(column))
+        if pa.types.is_struct(column.type) and bytes_of(column).null_count == len(column):  # paths alone
+            column = pc.struct_field(column, "path")
+        else:
+            return Cells(bytes_of(column))
     holds_values = _HOLDS_VALUES.get(str(config.kind), lambda column: False)
     if holds_values(column) or not is_text(column.type):
         return Cells(column)
@@ -163,7 +172,4 @@ def _class_names(table: pa.Table, target: TargetConfig) -> tuple[str, ...] | Non
 
 def has_paths(table: pa.Table, folder: Path) -> bool:
     """Whether a column holds paths to files that are there."""
-    for name in table.column_names:
-        if is_text(table[name].type) and are_paths(values := first_values(table[name])):
-            return any((folder / value).is_file() for value in values)
-    return False
+    return any(is_text(table[name].type) and holds_paths(table[name], folder) for name in table.column_names)
