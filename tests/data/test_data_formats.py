@@ -139,7 +139,7 @@ def test_save_to_disk_without_splits(tmp_path: Path) -> None:
 def test_save_to_disk_with_a_torn_state(tmp_path: Path, folder: str) -> None:
     save_to_disk(tmp_path / folder, 4)
     (tmp_path / folder / "state.json").write_text("{")
-    with pytest.raises(InputError, match="state.json: this is not what save_to_disk writes"):
+    with pytest.raises(InputError, match=r"state\.json: this is not what save_to_disk writes"):
         open_source(tmp_path / "pets")
 
 
