@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+
+_IDX = re.compile(r"[-.]idx\d-[a-z0-9]+(\.gz)?$", re.IGNORECASE)
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
@@ -32,11 +35,16 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def ending(path: str | Path) -> str:
-    """The ending of a file's name in lower case, without the ``.gz`` of a compressed file.
+    """The ending of a file's name in lower case, without the ``.gz`` of a compressed file. The arrays of MNIST
+    (``-idx3-ubyte``) end in ``.idx``.
 
     >>> ending("a/Shapes.CSV"), ending("train-images.npy.gz"), ending("scan.nii.gz"), ending("README")
     ('.csv', '.npy', '.nii', '')
+    >>> ending("train-images-idx3-ubyte.gz"), ending("t10k-labels.idx1-ubyte")
+    ('.idx', '.idx')
     """
+    if _IDX.search(str(path)):
+        return ".idx"
     suffixes = Path(path).suffixes
     compressed = len(suffixes) > 1 and suffixes[-1].lower() == ".gz"
     return (suffixes[-2] if compressed else suffixes[-1]).lower() if suffixes else ""
@@ -48,5 +56,7 @@ def without_ending(path: Path) -> Path:
     >>> without_ending(Path("a/scan.nii.gz")).as_posix()
     'a/scan'
     """
+    if _IDX.search(path.name):
+        return path.with_name(_IDX.sub("", path.name))
     path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     return path.with_suffix("")

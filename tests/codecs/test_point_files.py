@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
+import laspy
 import numpy as np
 import pytest
 import trimesh
+from pypcd4 import PointCloud
 
 from sensorium.codecs.points import SURFACE_POINTS, decode
 from sensorium.errors import InputError
@@ -67,3 +70,47 @@ def test_bad_input(raw: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         decode(raw)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".las", ".laz", ".las.gz"])
+@pytest.mark.parametrize("point_format", [0, 2])
+def test_las(tmp_path: Path, suffix: str, point_format: int) -> None:
+    """Coordinates in their units, intensity, and colours where the file has them."""
+    header = laspy.LasHeader(point_format=point_format, version="1.2")
+    header.scales = np.full(3, 0.01)
+    cloud = laspy.LasData(header)
+    cloud.x, cloud.y, cloud.z = np.arange(15.0).reshape(3, 5) / 4
+    cloud.intensity = np.arange(5)
+    if point_format == 2:
+        cloud.green = np.arange(5) * 7
+    plain = tmp_path / f"a{suffix.removesuffix('.gz')}"
+    cloud.write(str(plain))
+    if suffix.endswith(".gz"):
+        (tmp_path / "a.las.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    found = decode(tmp_path / f"a{suffix}")
+    assert found.shape == (5, 7 if point_format == 2 else 4)
+    np.testing.assert_allclose(found[:, :3], np.arange(15.0).reshape(3, 5).T / 4)
+    np.testing.assert_array_equal(found[:, 3], np.arange(5))
+    if point_format == 2:
+        np.testing.assert_array_equal(found[:, 4:], np.outer(np.arange(5), [0, 7, 0]))
+
+
+def test_pcd(tmp_path: Path) -> None:
+    """Its fields are columns, a packed colour is three, and points that a sensor did not see are left out."""
+    random = np.random.default_rng(0)
+    points = random.normal(size=(6, 4)).astype(np.float32)
+    PointCloud.from_xyzi_points(points).save(tmp_path / "a.pcd")
+    np.testing.assert_array_equal(decode(tmp_path / "a.pcd"), points)
+    colours = random.integers(0, 256, (6, 3))
+    packed = PointCloud.encode_rgb(colours).reshape(-1, 1)
+    points[2, 1] = np.nan
+    PointCloud.from_xyzrgb_points(np.hstack([points[:, :3], packed])).save(tmp_path / "b.pcd")
+    expected = np.delete(np.hstack([points[:, :3], colours]), 2, axis=0)
+    np.testing.assert_array_equal(decode(tmp_path / "b.pcd"), expected)
+
+
+@pytest.mark.parametrize("name", ["a.las", "a.laz", "a.pcd"])
+def test_damaged_scans(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"LASF and nothing else")
+    with pytest.raises(InputError, match=r"^the points cannot be read .*; replace or remove the file$"):
+        decode(tmp_path / name)

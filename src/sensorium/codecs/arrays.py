@@ -1,7 +1,9 @@
-"""Files of arrays: ``.npy``, ``.npz`` and ``.h5``."""
+"""Files of arrays: ``.npy``, ``.npz``, ``.h5``, ``.mat``, and the ``-idx3-ubyte`` of MNIST."""
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,24 +12,42 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import InputError
-from ..files import replace_file
+from ..files import ending, replace_file, without_ending
+from .raw import file_bytes, plain_file
 
-SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
+SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
+
+# The types of elements in an idx file, by the third byte.
+_IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_USER_BLOCK = 512  # bytes of text before the HDF5 of a MATLAB file
 
 
 def decode(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a file by its name; the array of a ``.npy`` has the name of the file.
+    """Every array of a file by its name; the array of a ``.npy`` has the name of the file, that of an
+    ``a-train-images-idx3-ubyte`` the last two words of it. Any of them may be compressed by gzip.
+
+    Of a MATLAB file, structs and cells of anything but text are left out. Its rows of numbers lose their axis of
+    length one, and examples that are counted along the last axis, as many as there are labels, come first.
 
     Raises:
         InputError: the file cannot be read, or holds pickled objects.
     """
     try:
-        if path.suffix.lower() == ".npy":
-            return {path.stem: np.load(path, allow_pickle=False)}
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+        plain, suffix = plain_file(path), ending(path)
+        source: Any = io.BytesIO(plain) if isinstance(plain, bytes) else plain
+        if suffix == ".npy":
+            return {without_ending(path).name: np.load(source, allow_pickle=False)}
+        if suffix == ".npz":
+            with np.load(source, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
-        return _decode_h5(path)
+        if suffix == ".idx":
+            return {"-".join(without_ending(path).name.split("-")[-2:]): _decode_idx(file_bytes(path))}
+        if suffix == ".mat":
+            return _decode_mat(file_bytes(path))
+        return _decode_h5(source)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         if "Object arrays" in str(error):
             raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain arrays") from None
@@ -49,7 +69,7 @@ def encode_file(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     replace_file(path, encode)
 
 
-def _decode_h5(path: Path) -> dict[str, np.ndarray]:
+def _decode_h5(source: Any) -> dict[str, np.ndarray]:
     import h5py
 
     arrays: dict[str, np.ndarray] = {}
@@ -58,6 +78,77 @@ def _decode_h5(path: Path) -> dict[str, np.ndarray]:
         if isinstance(item, h5py.Dataset):
             arrays[key] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
 
-    with h5py.File(path, "r") as file:
+    with h5py.File(source, "r") as file:
         file.visititems(collect)
+    return arrays
+
+
+def _decode_idx(content: bytes) -> np.ndarray:
+    """Two zeros, the type, the number of axes, their lengths, and the elements."""
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
+        raise ValueError("this is not an idx file")
+    start = 4 + 4 * content[3]
+    shape = struct.unpack(f">{content[3]}I", content[4:start].ljust(4 * content[3], b"\0"))
+    dtype = np.dtype(_IDX_TYPES[content[2]])
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(content) != start + size:
+        raise ValueError(f"{len(content):,} bytes where {start + size:,} are announced; copy it again")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a MATLAB file, of version 7.3 (which is HDF5) or before."""
+    if content[_USER_BLOCK:].startswith(_HDF5):
+        arrays = _decode_mat_h5(content)
+    else:
+        from scipy.io import loadmat
+
+        try:
+            found = loadmat(io.BytesIO(content))
+        except Exception as error:  # scipy's reader raises whatever it stumbles over
+            raise ValueError(str(error) or "it is damaged") from None
+        arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
+    kept = {key: _matlab_array(array) for key, array in arrays.items() if array.dtype.names is None}
+    kept = {key: array for key, array in kept.items() if array.dtype != object}
+    if not kept:
+        raise InputError("it holds structs and cells only, which are not read; save plain arrays (save -struct)")
+    counts = {len(array) for array in kept.values() if array.ndim == 1 or array.shape[1:] == (1,)}
+    return {
+        key: np.moveaxis(array, -1, 0)
+        if array.ndim > 1 and array.shape[0] not in counts and array.shape[-1] in counts
+        else array
+        for key, array in kept.items()
+    }
+
+
+def _matlab_array(array: np.ndarray) -> np.ndarray:
+    """Without the axis of length one that MATLAB gives to numbers and rows; a cell of words is an array of them."""
+    if array.dtype == object and array.size and all(cell.dtype.kind == "U" for cell in array.flat):
+        array = np.array(["".join(map(str, cell.flat)) for cell in array.flat])
+    if array.ndim == 2 and array.shape[0] == 1:
+        return array.reshape(-1) if array.shape[1] > 1 else array.reshape(())
+    return array
+
+
+def _decode_mat_h5(content: bytes) -> dict[str, np.ndarray]:
+    """The numbers and the cells of words in a MATLAB file of version 7.3. HDF5 has their axes in reverse."""
+    import h5py
+
+    def words(data: Any) -> np.ndarray:
+        return np.array("".join(map(chr, data[()].T.flat)))
+
+    arrays: dict[str, np.ndarray] = {}
+    with h5py.File(io.BytesIO(content), "r") as file:
+        for key, data in file.items():
+            if not isinstance(data, h5py.Dataset) or data.attrs.get("MATLAB_empty"):
+                continue
+            match data.attrs.get("MATLAB_class", b"double"):
+                case b"char":
+                    arrays[key] = words(data)
+                case b"cell":
+                    cells = [file[link] for link in data[()].T.flat]
+                    if all(cell.attrs.get("MATLAB_class") == b"char" for cell in cells):
+                        arrays[key] = np.array([str(words(cell)) for cell in cells])
+                case _:
+                    arrays[key] = data[()].T
     return arrays

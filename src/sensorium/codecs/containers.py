@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import Absent, InputError
+from .raw import plain_file
 
 USUAL_RATE, USUAL_SECONDS = 25.0, 10.0  # of a film whose header does not say
 LATEST = 600  # seconds after the pictures; broken time stamps would fill the memory with silence
@@ -241,6 +242,7 @@ def _open_film(raw: str | bytes | Path) -> Any:
     """ffmpeg's view of a film. By path it is not read further than needed, and threads do not wait for each other."""
     import av
 
+    raw = plain_file(raw)
     if isinstance(raw, bytes):
         empty = not raw
     else:

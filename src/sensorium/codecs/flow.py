@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import replace_file
 from .containers import decode_16_bit_png
+from .raw import file_bytes
 
 MAGIC = b"PIEH"  # the first bytes of a Middlebury file: 202021.25 as float32, little-endian
 UNKNOWN = 1e10  # written for unknown motion
@@ -37,19 +38,12 @@ def decode(raw: Path | bytes) -> np.ndarray:
     Raises:
         InputError: another format, a file that is cut off, or an impossible size.
     """
-    try:
-        content = raw if isinstance(raw, bytes) else Path(raw).read_bytes()
-    except OSError as error:
-        raise InputError(f"the flow cannot be read ({error.strerror}); check the path") from None
+    content = file_bytes(raw)
     if content.startswith(MAGIC):
         return _middlebury(content)
     if content.startswith(b"\x89PNG"):
         return _kitti(content)
-    raise InputError(
-        "the file is empty; replace or remove it"
-        if not content
-        else "neither a Middlebury .flo nor a KITTI .png of flow; convert it to one of them"
-    )
+    raise InputError("neither a Middlebury .flo nor a KITTI .png of flow; convert it to one of them")
 
 
 def encode_file(flow: np.ndarray, path: Path) -> None:

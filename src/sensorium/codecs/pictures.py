@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
-from .raw import Raw
+from .raw import Raw, plain_file
 
 GREY_MODES = ("L", "1", "I;16", "I")  # Pillow's names
 ORIENTATION, LYING_DOWN = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
@@ -94,7 +94,8 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
-    source = io.BytesIO(raw) if isinstance(raw, bytes) else Path(str(raw))
+    plain = plain_file(raw if isinstance(raw, bytes) else Path(str(raw)))
+    source = io.BytesIO(plain) if isinstance(plain, bytes) else plain
     try:
         with Pillow.open(source) as picture:
             yield picture

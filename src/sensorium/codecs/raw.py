@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,10 +42,37 @@ def file_bytes(raw: str | bytes | Path) -> bytes:
     return raw
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether gzip compressed the file; False where there is no such file."""
+def plain_file(raw: str | bytes | Path) -> bytes | Path:
+    """A file as it is, by path or content; where gzip compressed it, its content decompressed.
+
+    Raises:
+        InputError: its compression is damaged.
+    """
+    if isinstance(raw, bytes):
+        return file_bytes(raw) if raw.startswith(_GZIP) else raw
+    return file_bytes(raw) if _is_compressed(Path(raw)) else Path(raw)
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether gzip compressed the file; False where there is none."""
     try:
         with path.open("rb") as file:
             return file.read(len(_GZIP)) == _GZIP
     except OSError:
         return False
+
+
+@contextmanager
+def needs(library: str, *, to_decode: str) -> Iterator[None]:
+    """Imports of a library that not everyone has installed: where it is missing, one line that says how to get it.
+
+    >>> with needs("nowhere", to_decode="volumes"):
+    ...     import nowhere
+    Traceback (most recent call last):
+        ...
+    sensorium.errors.InputError: reading volumes needs nowhere: pip install 'sensorium[formats]'
+    """
+    try:
+        yield
+    except ImportError:
+        raise InputError(f"reading {to_decode} needs {library}: pip install 'sensorium[formats]'") from None

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
-from . import tables
+from ..files import ending
+from . import recordings, tables
 from .raw import Raw, file_bytes
 
 # What columns are called that hold the time of a step, or only count the steps, or hold what is to be predicted.
@@ -47,8 +48,8 @@ def decode(raw: Raw | Recording) -> Recording:
     one without any number.
 
     Args:
-        raw: an array (steps [× channels]), a pair of an array and its times (steps), a recording, or a ``.csv`` or
-            ``.npy`` file by its path or content. NaN is a missing measurement; so is a cell that is not a number.
+        raw: an array (steps [× channels]), a pair of an array and its times (steps), a recording, a ``.csv`` or
+            ``.npy`` file by its path or content, or an ``.edf`` or ``.bdf`` file by its path. NaN is a missing measurement; so is a cell that is not a number.
 
     Raises:
         InputError: unreadable, empty, nothing but NaN, infinite values, or times that fall.
@@ -88,6 +89,9 @@ def _checked(values: Any) -> np.ndarray:
 
 def _decode_file(raw: str | bytes | Path) -> Recording | np.ndarray:
     """A ``.npy`` array, or columns of text with or without a line of names."""
+    if not isinstance(raw, bytes) and ending(raw) in recordings.SUFFIXES:
+        edf = recordings.decode_edf(raw)
+        return Recording(edf.values, None, edf.channels)
     content = file_bytes(raw)
     try:
         if content.startswith(b"\x93NUMPY"):
@@ -217,8 +221,10 @@ def decode_ts(path: Path) -> TsFile:
         InputError: the file cannot be read, or a line is not as the format says; with the number of the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = file_bytes(path).decode("utf-8").splitlines()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     header: dict[str, str] = {}
     series: list[np.ndarray] = []

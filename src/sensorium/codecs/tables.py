@@ -20,7 +20,7 @@ import pyarrow.parquet
 
 from ..errors import InputError
 from ..files import ending
-from .raw import file_bytes, is_compressed
+from .raw import file_bytes, plain_file
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".arrow", ".feather", ".xlsx")
 
@@ -195,7 +195,8 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
 
 def _source(path: Path) -> Any:
     """What pyarrow reads from: the file itself, as much of it as is needed, or what it holds decompressed."""
-    return pa.BufferReader(file_bytes(path)) if is_compressed(path) else pa.memory_map(str(path))
+    plain = plain_file(path)
+    return pa.BufferReader(plain) if isinstance(plain, bytes) else pa.memory_map(str(plain))
 
 
 def _decode_arrow(path: Path) -> pa.Table:

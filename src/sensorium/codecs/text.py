@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .raw import Raw
+from .raw import Raw, file_bytes
 
 
 def decode(raw: Raw) -> np.ndarray:
@@ -23,10 +23,7 @@ def decode(raw: Raw) -> np.ndarray:
     array([ 72, 195, 169], dtype=uint8)
     """
     if isinstance(raw, Path):
-        try:
-            raw = raw.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
+        raw = file_bytes(raw)
     if isinstance(raw, str):
         raw = raw.encode("utf-8", errors="surrogateescape")
     if not isinstance(raw, bytes):

@@ -12,7 +12,9 @@ import pyarrow as pa
 from ..codecs import tables as table_codec
 from ..errors import InputError, did_you_mean
 from .description import DataConfig, SplitName, TargetConfig, in_split_order
+from .folders import relative
 from .recognise import SPLIT_WORDS
+from .table_folders import splits_of_paths, with_paths_from
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class JoinedTable:
     absent: str | None = None
     warnings: tuple[str, ...] = ()
 
-    def names(self) -> list[str]:
+    def names(self, root: Path) -> list[str]:
         """What to call each row."""
-        return [f"{part.path.name} row {row}" for part in self.parts for row in range(1, part.rows + 1)]
+        return [f"{relative(root, part.path)} row {row}" for part in self.parts for row in range(1, part.rows + 1)]
 
     def files(self) -> np.ndarray:
         """The file of each row, without its ending."""
@@ -53,6 +55,11 @@ class JoinedTable:
         if description.split is None:
             split_names = np.repeat([part.split for part in self.parts], [part.rows for part in self.parts])
             splits = description.splits or in_split_order({part.split: part.path.name for part in self.parts})
+            if (
+                not (split_names != "").any()
+                and (of_paths := splits_of_paths(self.table, self.parts[0].path.parent)) is not None
+            ):
+                return splits, np.array(of_paths)
             return splits, split_names if (split_names != "").any() else None
         values = [str(value) for value in self.table[description.split].to_pylist()]
         known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
@@ -85,7 +92,8 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
     for split, path, table in tables:
         missing = [name for name in first.column_names if name not in table.column_names]
         if not missing:
-            kept.append((split, path, table.select(first.column_names)))
+            part = with_paths_from(table.select(first.column_names), path.parent, first_path.parent)
+            kept.append((split, path, part))
         elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):
             absent = missing[0]
             warnings.append(f"{path.name} has no column {missing[0]!r} and was left out")

@@ -22,6 +22,7 @@ SPLIT_WORDS = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "t10k": "test",
 }
 
 # The kinds of signal that are recognised by more than the ending of a file.

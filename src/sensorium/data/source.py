@@ -32,6 +32,7 @@ from .pairs import has_pairs, list_pairs
 from .recognise import VALUES, check_task, class_names, needs_labels, read_names, visible_files
 from .roles import has_named_target
 from .splits import assign
+from .table_folders import find_tables
 from .tables import list_table, read_table
 from .targets import encode
 from .ts_files import list_ts
@@ -156,9 +157,11 @@ def list_path(path: Path, description: DataConfig) -> Listing:
         root, files = path, [file for file in visible_files(path) if file.name != FILE_NAME]
         if (path / "data").is_dir():
             files += visible_files(path / "data")
+    files, description = find_tables(path, files, description)
     layout = description.layout or _layout(path, files, description)
     suffixes = _SUFFIXES.get(layout, ())
-    if suffixes and not any(ending(file) in suffixes for file in files):
+    elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
+    if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
     return _LAYOUTS[layout](root, files, description)
 

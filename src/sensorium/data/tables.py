@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..codecs import tables as table_codec
 from ..errors import InputError
@@ -22,6 +23,7 @@ from .joining import join_tables
 from .recognise import VALUES, check_kind, files_by_split
 from .recordings import find_long_format, list_recordings
 from .roles import find_roles, split_column
+from .table_folders import holds_paths
 
 SUFFIXES = table_codec.SUFFIXES
 read_table = table_codec.decode
@@ -51,7 +53,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     described, assumptions = find_roles(
         table, first.parent, first, described, split_names=split_names, absent=joined.absent
     )
-    names = joined.names()
+    names = joined.names(root)
     inputs = described.inputs or {}
     groups = described.group if described.group != NO_GROUP else None
     return Listing(
@@ -91,7 +93,10 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         row = int(np.argmax(column.is_null().to_numpy()))
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
     if is_bytes(column.type):
-        return Cells(bytes_of(column))
+        if pa.types.is_struct(column.type) and bytes_of(column).null_count == len(column):  # paths alone
+            column = pc.struct_field(column, "path")
+        else:
+            return Cells(bytes_of(column))
     holds_values = _HOLDS_VALUES.get(str(config.kind), lambda column: False)
     if holds_values(column) or not is_text(column.type):
         return Cells(column)
@@ -121,7 +126,4 @@ def _class_names(table: pa.Table, target: TargetConfig) -> tuple[str, ...] | Non
 
 def has_paths(table: pa.Table, folder: Path) -> bool:
     """Whether a column holds paths to files that are there."""
-    for name in table.column_names:
-        if is_text(table[name].type) and are_paths(values := first_values(table[name])):
-            return any((folder / value).is_file() for value in values)
-    return False
+    return any(is_text(table[name].type) and holds_paths(table[name], folder) for name in table.column_names)

@@ -83,7 +83,10 @@ class Points(Elementwise[PointsConfig]):
 
     kind: ClassVar[str] = "points"
     drawn_square: ClassVar[bool] = True
-    suffixes: ClassVar[tuple[str, ...]] = (".ply", ".off", ".obj", ".stl", ".xyz", ".glb")
+    suffixes: ClassVar[tuple[str, ...]] = (
+        *(".ply", ".off", ".obj", ".stl", ".xyz", ".glb"),
+        *(".las", ".laz", ".pcd"),
+    )
     ragged: ClassVar[bool] = True
     mean: Tensor
     std: Tensor

@@ -98,7 +98,7 @@ class Series(Modality[SeriesConfig]):
     """
 
     kind: ClassVar[str] = "series"
-    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".npy")
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".npy", ".edf", ".bdf")
     ragged: ClassVar[bool] = True
     mean: Tensor
     std: Tensor

@@ -1,0 +1,203 @@
+"""Data sets in the containers that others publish: MNIST's idx, MATLAB, Hugging Face folders, compressed files."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from sensorium.data import Source, open_source
+from sensorium.errors import InputError
+
+RANDOM = np.random.default_rng(0)
+
+
+def sizes(source: Source) -> dict[str, int]:
+    return {split: len(part) for split, part in source.splits.items()}
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize("pattern", ["{}-{}-idx{}-ubyte.gz", "{}-{}-idx{}-ubyte", "{}-{}.idx{}-ubyte"])
+@pytest.mark.parametrize("prefix", ["", "emnist-letters-"])
+def test_mnist(tmp_path: Path, pattern: str, prefix: str) -> None:
+    """Four files, compressed or not: grey pictures in the given splits."""
+    for split, count in (("train", 40), ("t10k" if not prefix else "test", 10)):
+        for what, array in (
+            ("images", RANDOM.integers(0, 256, (count, 8, 8), np.uint8)),
+            ("labels", np.arange(count, dtype=np.uint8) % 4),
+        ):
+            path = tmp_path / (prefix + pattern.format(split, what, array.ndim))
+            path.write_bytes(gzip.compress(idx(array)) if path.suffix == ".gz" else idx(array))
+    source = open_source(tmp_path)
+    assert (source.kinds, source.task, len(source.classes)) == ({"image": "image"}, "classify", 4)
+    assert sizes(source)["test"] == 10
+    assert sum(sizes(source).values()) == 50
+
+
+def test_matlab_pictures_with_examples_last(tmp_path: Path) -> None:
+    """As SVHN is published: height × width × channels × examples, labels as a column."""
+    for split, count in (("train", 20), ("test", 8)):
+        pictures = RANDOM.integers(0, 256, (6, 7, 3, count), np.uint8)
+        savemat(tmp_path / f"{split}_32x32.mat", {"X": pictures, "y": (np.arange(count) % 2)[:, None]})
+    source = open_source(tmp_path)
+    assert (source.kinds, source.task) == ({"image": "image"}, "classify")
+    assert sizes(source)["test"] == 8
+    assert source.splits["test"].raws["image"][0].shape == (6, 7, 3)
+
+
+def test_compressed_files_of_every_layout(tmp_path: Path) -> None:
+    """Class folders, a table of paths, a table, series and arrays, each with ``.gz`` behind its name."""
+    for name, count in (("up", 12), ("down", 12)):
+        (tmp_path / "folders" / name).mkdir(parents=True)
+        for number in range(count):
+            lines = "".join(f"{number + step},{step}\n" for step in range(5))
+            (tmp_path / "folders" / name / f"{number}.csv.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "ts").mkdir()
+    text = "@data\n" + "".join(f"{n},{n + 1},3:{'ab'[n % 2]}\n" for n in range(20))
+    (tmp_path / "ts" / "it_TRAIN.ts.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "table").mkdir()
+    rows = "x;y;label\n" + "".join(f"{n},5;{(n * 7) % 5};{'ab'[n % 2]}\n" for n in range(20))
+    (tmp_path / "table" / "it.csv.gz").write_bytes(gzip.compress(rows.encode("latin-1")))
+    expected = {"folders": "series", "ts": "series", "table": "table"}
+    for layout, kind in expected.items():
+        source = open_source(tmp_path / layout)
+        assert (list(source.kinds.values()), source.task) == ([kind], "classify"), layout
+        assert sum(sizes(source).values()) in (20, 24)
+
+
+# -- Hugging Face ---------------------------------------------------------------------------------------------------
+
+NAMES = ["cat", "dog"]
+
+
+def picture(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def save_to_disk(folder: Path, count: int, *, shards: int = 1, seed: int = 0) -> None:
+    """As Hugging Face's datasets write a split: streams of Arrow, a state that names them, and what maps cached."""
+    folder.mkdir(parents=True)
+    features = {"image": {"_type": "Image"}, "label": {"names": NAMES, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    type_ = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    files = [f"data-{shard:05}-of-{shards:05}.arrow" for shard in range(shards)]
+    for name, rows in zip(files, np.array_split(np.arange(count), shards), strict=True):
+        pictures = pa.array([{"bytes": picture(seed + row), "path": f"{row}.png"} for row in rows], type_)
+        table = pa.table({"image": pictures, "label": pa.array(rows % 2)}).replace_schema_metadata(metadata)
+        for path in (folder / name, folder / f"cache-{name}"):
+            with pa.ipc.new_stream(path, table.schema) as writer:
+                writer.write_table(table)
+    (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in files]}))
+
+
+def assert_description_says_the_same(source: Source) -> None:
+    again = open_source(source.path, description=source.description)
+    assert (again.kinds, again.classes, sizes(again)) == (source.kinds, source.classes, sizes(source))
+    for split, part in source.splits.items():
+        assert list(again.splits[split].names) == list(part.names)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_save_to_disk_with_splits(tmp_path: Path, shards: int) -> None:
+    root = tmp_path / "pets"
+    save_to_disk(root / "train", 20, shards=shards)
+    save_to_disk(root / "validation", 6, seed=100)
+    save_to_disk(root / "test", 8, shards=shards, seed=200)
+    (root / "dataset_dict.json").write_text('{"splits": ["train", "validation", "test"]}')
+    source = open_source(root)
+    assert (source.kinds, source.task, source.classes) == ({"image": "image"}, "classify", tuple(NAMES))
+    assert sizes(source) == {"train": 20, "val": 6, "test": 8}
+    assert source.splits["test"].raws["image"][3] == picture(203)
+    assert_description_says_the_same(source)
+
+
+def test_save_to_disk_without_splits(tmp_path: Path) -> None:
+    save_to_disk(tmp_path / "pets", 30, shards=3)
+    source = open_source(tmp_path / "pets")
+    assert (source.kinds, source.classes, sum(sizes(source).values())) == ({"image": "image"}, tuple(NAMES), 30)
+    assert_description_says_the_same(source)
+
+
+@pytest.mark.parametrize("folder", ["pets", "pets/train"])
+def test_save_to_disk_with_a_torn_state(tmp_path: Path, folder: str) -> None:
+    save_to_disk(tmp_path / folder, 4)
+    (tmp_path / folder / "state.json").write_text("{")
+    with pytest.raises(InputError, match=r"state\.json: this is not what save_to_disk writes"):
+        open_source(tmp_path / "pets")
+
+
+def as_csv(table: pa.Table, stem: Path) -> None:
+    csv.write_csv(table, stem.with_suffix(".csv"))
+
+
+def as_parquet(table: pa.Table, stem: Path) -> None:
+    parquet.write_table(table, stem.with_suffix(".parquet"))
+
+
+def as_json_lines(table: pa.Table, stem: Path) -> None:
+    stem.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+
+
+def imagefolder(root: Path, write: Any, *, in_each_split: bool, column: str = "label") -> None:
+    rows = []
+    for split, count in (("train", 16), ("test", 6)):
+        (root / split / "files").mkdir(parents=True)
+        for number in range(count):
+            name = f"files/{number}.png"
+            (root / split / name).write_bytes(picture(number + 100 * (split == "test")))
+            rows.append({"file_name": name if in_each_split else f"{split}/{name}", column: NAMES[number % 2]})
+        if in_each_split:
+            write(pa.Table.from_pylist(rows), root / split / "metadata")
+            rows.clear()
+    if rows:
+        write(pa.Table.from_pylist(rows), root / "metadata")
+
+
+@pytest.mark.parametrize("in_each_split", [False, True])
+@pytest.mark.parametrize("write", [as_csv, as_parquet, as_json_lines])
+def test_imagefolder_metadata(tmp_path: Path, write: Any, in_each_split: bool) -> None:
+    """Paths are relative to the metadata file; the splits are the folders either way."""
+    imagefolder(tmp_path, write, in_each_split=in_each_split)
+    source = open_source(tmp_path)
+    assert (source.kinds, source.task, source.classes) == ({"image": "image"}, "classify", tuple(NAMES))
+    assert sizes(source)["test"] == 6
+    assert sum(sizes(source).values()) == 22
+    assert len(set(source.splits["train"].names) | set(source.splits["test"].names)) == sizes(source)["train"] + 6
+    assert_description_says_the_same(source)
+
+
+def test_metadata_without_labels_leaves_class_folders_alone(tmp_path: Path) -> None:
+    for split, count in (("train", 8), ("test", 4)):
+        for name in NAMES:
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / split / name / f"{number}.png").write_bytes(picture(number))
+        (tmp_path / split / "metadata.csv").write_text("file_name,width\ncat/0.png,8\ndog/0.png,9\n")
+    assert open_source(tmp_path).description.layout == "folders"
+
+
+def test_one_table_in_each_split_folder(tmp_path: Path) -> None:
+    for split, count in (("train", 12), ("test", 4)):
+        (tmp_path / split).mkdir()
+        rows = "x,label\n" + "".join(f"{n * 7 % 5}.5,{NAMES[n % 2]}\n" for n in range(count))
+        (tmp_path / split / "data.csv").write_text(rows)
+    source = open_source(tmp_path)
+    assert (source.kinds, sizes(source)["test"]) == ({"table": "table"}, 4)
+    assert_description_says_the_same(source)
