@@ -49,7 +49,8 @@ def decode(raw: Raw | Recording) -> Recording:
 
     Args:
         raw: an array (steps [× channels]), a pair of an array and its times (steps), a recording, a ``.csv`` or
-            ``.npy`` file by its path or content, or an ``.edf`` or ``.bdf`` file by its path. NaN is a missing measurement; so is a cell that is not a number.
+            ``.npy`` file by its path or content, or an ``.edf`` or ``.bdf`` file by its path. NaN is a missing
+            measurement; so is a cell that is not a number.
 
     Raises:
         InputError: unreadable, empty, nothing but NaN, infinite values, or times that fall.

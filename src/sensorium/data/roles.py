@@ -49,6 +49,8 @@ def find_roles(
     beside = [name for name, kind in kinds.items() if kind in (None, VALUES)] if has_signals else []
     target, assumptions = find_target(table, path, described, absent=absent, beside_signal=beside)
     if description.target.column is None and (spoken := _in_words(table, folder, target)) is not None:
+        text = f"{spoken!r}, which says in words what {target.column!r} says in numbers"
+        assumptions = (Assumption("target", text, "--target COLUMN"),)
         target = replace(target, column=spoken)
     described = replace(described, target=target)
     group, assumed_group = _group(table, described, split_names)

@@ -139,8 +139,20 @@ def open_source(
         splits=parts,
         description=replace(listing.description, target=target),
         warnings=(*listing.warnings, *renamed, *splits.warnings, *_unseen(task, classes, parts), *leaks),
-        assumptions=listing.assumptions,
+        assumptions=(*listing.assumptions, *_assumed_task(task, classes, description, listing.description)),
     )
+
+
+def _assumed_task(
+    task: TaskName, classes: tuple[str, ...], described: DataConfig, found: DataConfig
+) -> tuple[Assumption, ...]:
+    """The task, where nobody says it."""
+    if described.target.task is not None or task == NO_LABELS:
+        return ()
+    named = f", {', '.join(classes[:_MOST_LISTED])}{', …' if len(classes) > _MOST_LISTED else ''}"
+    where = " (the names of the folders)" if found.layout == "folders" else ""
+    text = f"{task}: {len(classes):,} {TASKS[task].outputs_noun}{named}{where}" if classes else task
+    return (Assumption("task", text, "--task classify, tag or regress"),)
 
 
 def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.ndarray]) -> dict[str, Examples]:

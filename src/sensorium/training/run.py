@@ -105,7 +105,7 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
-    listener.opened(source)
+    listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
     replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
