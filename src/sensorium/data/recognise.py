@@ -111,6 +111,11 @@ def needs_labels(task: TaskName | None) -> bool:
     return task is None or (task != NO_LABELS and TASKS[task].label_type is not None)
 
 
+def has_one_class(task: TaskName) -> bool:
+    """Whether the target of every example is one class."""
+    return task != NO_LABELS and TASKS[task].label_type == "class"
+
+
 def input_names(kinds: Mapping[str, str]) -> dict[str, str]:
     """Names for inputs found in columns: the kind if there is one input, otherwise the column's name."""
     if len(kinds) == 1:
