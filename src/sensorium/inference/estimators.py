@@ -1,0 +1,195 @@
+"""Classical models for the baselines: from features, or texts, to what a task calls scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+LabelType = Literal["class", "tags", "numbers"]
+PENALTIES = np.logspace(-1, 6, 15)  # of ridge regression
+TREES = 200  # of a forest
+BOOSTED = 100  # rounds of boosting
+MOST_CATEGORIES = 255  # of a column, that boosting takes as categories
+MOST_WORDS = 100_000  # columns of TF-IDF of each sort
+
+
+class Estimator(ABC):
+    """A model that is fitted anew on ever more examples.
+
+    Args:
+        label_type: what targets are.
+        outputs: the classes, tags or numbers that are predicted.
+        seed: of random choices.
+
+    Attributes:
+        title: its name in a few words; of a classifier, and of a model of numbers.
+    """
+
+    title: ClassVar[tuple[str, str]]
+
+    def __init__(self, label_type: LabelType, outputs: int, *, seed: int = 0) -> None:
+        self.label_type = label_type
+        self.outputs = outputs
+        self.seed = seed
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return self.title[self.label_type == "numbers"]
+
+    @abstractmethod
+    def fit(self, inputs: Any, targets: np.ndarray) -> None:
+        """Fit to examples.
+
+        Args:
+            inputs: examples × features, NaN where there is nothing; or a list of texts.
+            targets: int64, (examples,), or float32, examples × outputs: as the data give them.
+        """
+
+    @abstractmethod
+    def scores(self, inputs: Any) -> np.ndarray:
+        """Examples × outputs: the larger, the likelier; in [0, 1] for tags; numbers in their own unit."""
+
+    def _dense(self, targets: np.ndarray) -> np.ndarray:
+        """Targets as examples × outputs: 1 at the class or the tags, 0 elsewhere; or the numbers."""
+        if self.label_type == "class":
+            return np.eye(self.outputs)[targets.astype(np.int64)]
+        return targets.reshape(len(targets), self.outputs).astype(np.float64)
+
+    def _shares(self, values: np.ndarray) -> np.ndarray:
+        """Predictions of :meth:`_dense` as scores."""
+        values = values.reshape(-1, self.outputs)
+        return values.clip(0, 1) if self.label_type == "tags" else values
+
+
+class Linear(Estimator):
+    """Ridge regression of standardised features, whose penalty is chosen by leaving out one example at a time."""
+
+    title = ("linear classifier", "ridge regression")
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        self.model = make_pipeline(_filled(), StandardScaler(), RidgeCV(PENALTIES))
+        self.model.fit(inputs.astype(np.float64), self._dense(targets))
+
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        return self._shares(self.model.predict(inputs.astype(np.float64)))
+
+
+class Forest(Estimator):
+    """Extremely randomised trees, which predict the shares of the classes."""
+
+    title = ("forest of random trees", "forest of random trees")
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+        from sklearn.pipeline import make_pipeline
+
+        of_classes = self.label_type == "class"
+        kind = ExtraTreesClassifier if of_classes else ExtraTreesRegressor
+        self.model = make_pipeline(_filled(), kind(TREES, max_features="sqrt", n_jobs=-1, random_state=self.seed))
+        self.model.fit(inputs, targets if of_classes else self._dense(targets))
+
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        if self.label_type != "class":
+            return self._shares(self.model.predict(inputs))
+        return _of_all_classes(self.model, inputs, self.outputs)
+
+
+class Boosting(Estimator):
+    """Gradient boosting of histograms, which knows gaps and categories.
+
+    Args:
+        categories: how many categories each column has; 0: it holds numbers.
+    """
+
+    title = ("gradient boosting", "gradient boosting")
+
+    def __init__(self, *arguments: Any, categories: Sequence[int], seed: int = 0) -> None:
+        super().__init__(*arguments, seed=seed)
+        self.categorical = np.array([0 < count <= MOST_CATEGORIES for count in categories])
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        kind = HistGradientBoostingRegressor if self.label_type == "numbers" else HistGradientBoostingClassifier
+        columns = [targets] if self.label_type == "class" else list(self._dense(targets).T)
+        self.models = []
+        for column in columns:
+            varied = column.min() < column.max()
+            model = kind(
+                max_iter=BOOSTED,
+                # Leaves of twenty examples, the default, leave nothing to split of small tables.
+                min_samples_leaf=max(2, min(20, len(targets) // 30)),
+                categorical_features=self.categorical,
+                early_stopping=False,
+                random_state=self.seed,
+            )
+            self.models.append(model.fit(inputs, column) if varied else float(column[0]))
+
+    def scores(self, inputs: np.ndarray) -> np.ndarray:
+        if self.label_type == "class":
+            (model,) = self.models
+            if isinstance(model, float):
+                return np.eye(self.outputs)[np.full(len(inputs), int(model))]
+            return _of_all_classes(model, inputs, self.outputs)
+        return np.stack([self._column(model, inputs) for model in self.models], axis=1)
+
+    def _column(self, model: Any, inputs: np.ndarray) -> np.ndarray:
+        """The share or the number that one model predicts."""
+        if isinstance(model, float):
+            return np.full(len(inputs), model)
+        return model.predict(inputs) if self.label_type == "numbers" else model.predict_proba(inputs)[:, 1]
+
+
+class Words(Estimator):
+    """TF-IDF of words, of pairs of words and of characters, and a linear model: logistic regression of classes and
+    tags, ridge regression of numbers."""
+
+    title = ("logistic regression on TF-IDF", "ridge regression on TF-IDF")
+
+    def fit(self, inputs: Sequence[str], targets: np.ndarray) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.pipeline import make_pipeline, make_union
+
+        common = {"sublinear_tf": True, "max_features": MOST_WORDS, "dtype": np.float32}
+        words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)
+        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **common)
+        logistic = LogisticRegression(C=30.0, max_iter=200)
+        linear = {"class": logistic, "tags": OneVsRestClassifier(logistic), "numbers": Ridge(1.0)}[self.label_type]
+        self.model = make_pipeline(make_union(words, letters), linear)
+        self.constant = self.label_type == "class" and targets.min() == targets.max()
+        self.constant_class = targets[:1]
+        if not self.constant:
+            self.model.fit(list(inputs), targets if self.label_type == "class" else self._dense(targets))
+
+    def scores(self, inputs: Sequence[str]) -> np.ndarray:
+        if self.constant:
+            return self._dense(self.constant_class.repeat(len(inputs)))
+        if self.label_type == "class":
+            return _of_all_classes(self.model, list(inputs), self.outputs)
+        if self.label_type == "tags":
+            return self._shares(self.model.predict_proba(list(inputs)))
+        return self._shares(self.model.predict(list(inputs)))
+
+
+def _filled() -> Any:
+    """Gaps become the mean of their feature, and a feature of their own."""
+    from sklearn.impute import SimpleImputer
+
+    return SimpleImputer(keep_empty_features=True, add_indicator=True)
+
+
+def _of_all_classes(model: Any, inputs: Any, outputs: int) -> np.ndarray:
+    """The probabilities of all classes; 0 for those that were not among the examples of ``fit``."""
+    scores = np.zeros((len(inputs), outputs))
+    scores[:, model.classes_.astype(np.int64)] = model.predict_proba(inputs)
+    return scores
