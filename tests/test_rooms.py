@@ -56,7 +56,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "einops": ("modalities",),
     "natsort": ("data",),
     "pyarrow": ("data",),
-    "sklearn": ("data", "tasks", "training.demonstration"),
+    "sklearn": ("data", "tasks", "inference.estimators", "training.demonstration"),
     "matplotlib": ("report",),
     "jinja2": ("report",),
     "rich": ("cli",),

@@ -208,23 +208,20 @@ class _Fitting:
 
     def score(self, evaluated: Samples) -> Baseline:
         """Fit in rounds, and score on the evaluated examples, or on as many of them as the time allows."""
+        end = self.began + self.seconds * (1 - SCORING_SHARE)
         self.recipe.prepare(self.train.batch(self.order[:BLOCK].tolist()))
-        reading = self._read(min(self.most, FIRST), self.began + self.seconds * (1 - SCORING_SHARE) / 2)
-        scored = len(evaluated)
+        reading = self._read(min(self.most, FIRST), (self.began + end) / 2)
+        fitting = self._fit()
+        scored = min(len(evaluated), self._affordable_scores(reading))
         while True:
-            fitted, began = self.count, self.clock()
-            inputs = _joined(self.blocks)
-            self.recipe.estimator.fit(inputs, self.targets[self.order[:fitted]])
-            fitting = (self.clock() - began) / fitted
-            if len(self.blocks) == 1 or fitted <= FIRST:
-                scored = min(scored, self._affordable_scores(inputs, reading))
-            end = self.began + self.seconds * (1 - SCORING_SHARE)
+            fitted = self.count
             count = self._next_count(reading, fitting, end - self.clock())
             if count < min(self.most, WORTHWHILE * fitted) or count == fitted:
                 break
             reading = self._read(count, end)
             if self.count == fitted:
                 break
+            fitting = self._fit()
         shown = np.linspace(0, len(evaluated) - 1, scored).round().astype(int)
         scores = np.concatenate(
             [
@@ -249,11 +246,17 @@ class _Fitting:
                 self.most = min(len(self.order), max(BLOCK, MOST_NUMBERS // max(1, block.shape[1])))
         return (self.clock() - began) / max(1, self.count - before)
 
-    def _affordable_scores(self, inputs: Any, reading: float) -> int:
+    def _fit(self) -> float:
+        """Fit to all examples whose features are computed. Returns the seconds for an example."""
+        began = self.clock()
+        self.recipe.estimator.fit(_joined(self.blocks), self.targets[self.order[: self.count]])
+        return (self.clock() - began) / self.count
+
+    def _affordable_scores(self, reading: float) -> int:
         """How many examples can be scored in the time that is kept for it, at least a block of them."""
         began = self.clock()
-        self.recipe.estimator.scores(inputs)
-        each = reading + (self.clock() - began) / len(inputs)
+        self.recipe.estimator.scores(_joined(self.blocks))
+        each = reading + (self.clock() - began) / self.count
         return max(BLOCK, int(SCORING_SHARE * self.seconds / max(each, 1e-9)))
 
     def _next_count(self, reading: float, fitting: float, left: float) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 LabelType = Literal["class", "tags", "numbers"]
 PENALTIES = np.logspace(-1, 6, 15)  # of ridge regression
 TREES = 200  # of a forest
-BOOSTED = 100  # rounds of boosting
+BOOSTED = 100  # rounds of boosting, at most
+MOST_TREES = 2000  # of boosting in all: a round has a tree for each class
 MOST_CATEGORIES = 255  # of a column, that boosting takes as categories
 MOST_WORDS = 100_000  # columns of TF-IDF of each sort
 
@@ -34,11 +35,16 @@ class Estimator(ABC):
         self.label_type = label_type
         self.outputs = outputs
         self.seed = seed
+        self.model = self._build()
 
     @property
     def name(self) -> str:
         """In a few words."""
         return self.title[self.label_type == "numbers"]
+
+    @abstractmethod
+    def _build(self) -> Any:
+        """The model as scikit-learn has it, before it is fitted."""
 
     @abstractmethod
     def fit(self, inputs: Any, targets: np.ndarray) -> None:
@@ -70,12 +76,14 @@ class Linear(Estimator):
 
     title = ("linear classifier", "ridge regression")
 
-    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _build(self) -> Any:
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        self.model = make_pipeline(_filled(), StandardScaler(), RidgeCV(PENALTIES))
+        return make_pipeline(_filled(), StandardScaler(), RidgeCV(PENALTIES))
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self.model.fit(inputs.astype(np.float64), self._dense(targets))
 
     def scores(self, inputs: np.ndarray) -> np.ndarray:
@@ -87,14 +95,15 @@ class Forest(Estimator):
 
     title = ("forest of random trees", "forest of random trees")
 
-    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _build(self) -> Any:
         from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
         from sklearn.pipeline import make_pipeline
 
-        of_classes = self.label_type == "class"
-        kind = ExtraTreesClassifier if of_classes else ExtraTreesRegressor
-        self.model = make_pipeline(_filled(), kind(TREES, max_features="sqrt", n_jobs=-1, random_state=self.seed))
-        self.model.fit(inputs, targets if of_classes else self._dense(targets))
+        kind = ExtraTreesClassifier if self.label_type == "class" else ExtraTreesRegressor
+        return make_pipeline(_filled(), kind(TREES, max_features="sqrt", n_jobs=-1, random_state=self.seed))
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        self.model.fit(inputs, targets if self.label_type == "class" else self._dense(targets))
 
     def scores(self, inputs: np.ndarray) -> np.ndarray:
         if self.label_type != "class":
@@ -111,27 +120,31 @@ class Boosting(Estimator):
 
     title = ("gradient boosting", "gradient boosting")
 
-    def __init__(self, *arguments: Any, categories: Sequence[int], seed: int = 0) -> None:
-        super().__init__(*arguments, seed=seed)
+    def __init__(self, label_type: LabelType, outputs: int, *, categories: Sequence[int], seed: int = 0) -> None:
         self.categorical = np.array([0 < count <= MOST_CATEGORIES for count in categories])
+        super().__init__(label_type, outputs, seed=seed)
 
-    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _build(self) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         kind = HistGradientBoostingRegressor if self.label_type == "numbers" else HistGradientBoostingClassifier
-        columns = [targets] if self.label_type == "class" else list(self._dense(targets).T)
-        self.models = []
-        for column in columns:
-            varied = column.min() < column.max()
-            model = kind(
-                max_iter=BOOSTED,
-                # Leaves of twenty examples, the default, leave nothing to split of small tables.
-                min_samples_leaf=max(2, min(20, len(targets) // 30)),
-                categorical_features=self.categorical,
-                early_stopping=False,
-                random_state=self.seed,
-            )
-            self.models.append(model.fit(inputs, column) if varied else float(column[0]))
+        return kind(
+            max_iter=max(10, min(BOOSTED, MOST_TREES // self.outputs)),
+            categorical_features=self.categorical,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+
+    def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        from sklearn.base import clone
+
+        # Leaves of twenty examples, the default, leave nothing to split of small tables.
+        self.model.set_params(min_samples_leaf=max(2, min(20, len(targets) // 30)))
+        columns = [targets] if self.label_type == "class" else self._dense(targets).T
+        self.models = [
+            clone(self.model).fit(inputs, column) if column.min() < column.max() else float(column[0])
+            for column in columns
+        ]
 
     def scores(self, inputs: np.ndarray) -> np.ndarray:
         if self.label_type == "class":
@@ -154,7 +167,7 @@ class Words(Estimator):
 
     title = ("logistic regression on TF-IDF", "ridge regression on TF-IDF")
 
-    def fit(self, inputs: Sequence[str], targets: np.ndarray) -> None:
+    def _build(self) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.multiclass import OneVsRestClassifier
@@ -165,7 +178,9 @@ class Words(Estimator):
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), **common)
         logistic = LogisticRegression(C=30.0, max_iter=200)
         linear = {"class": logistic, "tags": OneVsRestClassifier(logistic), "numbers": Ridge(1.0)}[self.label_type]
-        self.model = make_pipeline(make_union(words, letters), linear)
+        return make_pipeline(make_union(words, letters), linear)
+
+    def fit(self, inputs: Sequence[str], targets: np.ndarray) -> None:
         self.constant = self.label_type == "class" and targets.min() == targets.max()
         self.constant_class = targets[:1]
         if not self.constant:
