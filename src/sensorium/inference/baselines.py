@@ -31,7 +31,7 @@ FIRST = 256  # examples of the first round
 GROWTH = 8  # a round has at most so many times the examples of the last one
 WORTHWHILE = 1.3  # a round of fewer times the examples of the last one is not worth its time
 SCORING_SHARE = 0.4  # of the time, for the evaluated examples
-MOST_NUMBERS = 50_000_000  # features of all training examples together, which bounds memory
+MOST_NUMBERS = 25_000_000  # features of all training examples together, which bounds memory
 
 Clock = Callable[[], float]
 
@@ -113,6 +113,26 @@ def compute_baselines(
     if not isinstance(task, LabelTask) or train.targets is None or evaluated.targets is None:
         return Beside()
     majority = majority_baseline(task, evaluated.targets.numpy(), train=train.targets.numpy())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # features are many small operations, which threads that wait for each other slow down
+    try:
+        baselines, problems = _all_baselines(model, task, train, evaluated, train_seconds, seed=seed, clock=clock)
+    finally:
+        torch.set_num_threads(threads)
+    return Beside(majority, tuple(baselines), tuple(problems))
+
+
+def _all_baselines(
+    model: Perceiver,
+    task: LabelTask,
+    train: Samples,
+    evaluated: Samples,
+    train_seconds: float,
+    *,
+    seed: int,
+    clock: Clock,
+) -> tuple[list[Baseline], list[str]]:
+    """The baselines, and a line for each that failed."""
     recipes = _recipes(model.inputs, task, seed)
     seconds = max(LEAST_SECONDS, TIME_SHARE * train_seconds) / len(recipes)
     baselines: list[Baseline] = []
@@ -122,7 +142,7 @@ def compute_baselines(
             baselines.append(_Fitting(recipe, task, train, seconds=seconds, seed=seed, clock=clock).score(evaluated))
         except Exception as error:  # it must not cost the report of a whole training
             problems.append(f"the baseline ({recipe.name}) failed: {type(error).__name__}: {error}")
-    return Beside(majority, tuple(baselines), tuple(problems))
+    return baselines, problems
 
 
 def majority_baseline(task: Task, targets: np.ndarray, *, train: np.ndarray | None = None) -> Baseline | None:
@@ -201,7 +221,7 @@ class _Fitting:
         self.recipe, self.task, self.train = recipe, task, train
         self.clock, self.began, self.seconds = clock, clock(), seconds
         self.targets = train.targets.numpy()
-        self.order = spread(self.targets, seed=seed)
+        self.order = evenly_ordered(self.targets, seed=seed)
         self.blocks: list[Any] = []
         self.count = 0  # examples in the blocks
         self.most = len(self.order)
@@ -273,10 +293,11 @@ class _Fitting:
         return max(count, self.count)
 
 
-def spread(targets: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def evenly_ordered(targets: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """An order of the examples whose every beginning holds about the same shares of the classes.
 
-    >>> [int(number) for number in np.bincount(np.repeat([0, 1], [10, 90])[spread(np.repeat([0, 1], [10, 90]))[:20]])]
+    >>> targets = np.repeat([0, 1], [10, 90])
+    >>> np.bincount(targets[evenly_ordered(targets)[:20]]).tolist()
     [2, 18]
     """
     random = np.random.default_rng(seed)
