@@ -6,6 +6,7 @@ Classical models are fitted in rounds, on ever more training examples, until all
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -116,7 +117,9 @@ def compute_baselines(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # features are many small operations, which threads that wait for each other slow down
     try:
-        baselines, problems = _all_baselines(model, task, train, evaluated, train_seconds, seed=seed, clock=clock)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, on what a simple model need not be perfect in
+            baselines, problems = _all_baselines(model, task, train, evaluated, train_seconds, seed=seed, clock=clock)
     finally:
         torch.set_num_threads(threads)
     return Beside(majority, tuple(baselines), tuple(problems))
