@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -113,39 +114,43 @@ def compute_baselines(
     task = model.task
     if not isinstance(task, LabelTask) or train.targets is None or evaluated.targets is None:
         return Beside()
-    majority = majority_baseline(task, evaluated.targets.numpy(), train=train.targets.numpy())
+    known, targets = train.targets.numpy(), evaluated.targets.numpy()
+    problems: list[str] = []
+    majority = _attempt("most frequent class", lambda: majority_baseline(task, targets, train=known), problems)
+    recipes = _recipes(model.inputs, task, seed)
+    seconds = max(LEAST_SECONDS, TIME_SHARE * train_seconds) / len(recipes)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # features are many small operations, which threads that wait for each other slow down
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn's, on what a simple model need not be perfect in
-            baselines, problems = _all_baselines(model, task, train, evaluated, train_seconds, seed=seed, clock=clock)
+        baselines = []
+        for recipe in recipes:
+            fitting = _Fitting(recipe, task, train, seconds=seconds, seed=seed, clock=clock)
+            baselines.append(_attempt(recipe.name, partial(fitting.score, evaluated), problems))
     finally:
         torch.set_num_threads(threads)
-    return Beside(majority, tuple(baselines), tuple(problems))
+    return Beside(majority, tuple(filter(None, baselines)), tuple(problems))
 
 
-def _all_baselines(
-    model: Perceiver,
-    task: LabelTask,
-    train: Samples,
-    evaluated: Samples,
-    train_seconds: float,
-    *,
-    seed: int,
-    clock: Clock,
-) -> tuple[list[Baseline], list[str]]:
-    """The baselines, and a line for each that failed."""
-    recipes = _recipes(model.inputs, task, seed)
-    seconds = max(LEAST_SECONDS, TIME_SHARE * train_seconds) / len(recipes)
-    baselines: list[Baseline] = []
+def only_majority(task: Task, targets: np.ndarray) -> Beside:
+    """What stands beside a score where there are no training examples: the most frequent class of the evaluated ones.
+
+    Args:
+        targets: of the evaluated examples, as the data give them.
+    """
     problems: list[str] = []
-    for recipe in recipes:
-        try:
-            baselines.append(_Fitting(recipe, task, train, seconds=seconds, seed=seed, clock=clock).score(evaluated))
-        except Exception as error:  # it must not cost the report of a whole training
-            problems.append(f"the baseline ({recipe.name}) failed: {type(error).__name__}: {error}")
-    return baselines, problems
+    majority = _attempt("most frequent class", lambda: majority_baseline(task, targets), problems)
+    return Beside(majority, problems=tuple(problems))
+
+
+def _attempt(name: str, compute: Callable[[], Baseline | None], problems: list[str]) -> Baseline | None:
+    """What ``compute`` gives; None and another line of ``problems`` if it fails."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, on what a simple model need not be perfect in
+            return compute()
+    except Exception as error:  # it must not cost the report of a whole training
+        problems.append(f"the baseline ({name}) failed: {type(error).__name__}: {error}")
+        return None
 
 
 def majority_baseline(task: Task, targets: np.ndarray, *, train: np.ndarray | None = None) -> Baseline | None:
@@ -222,7 +227,7 @@ class _Fitting:
     ) -> None:
         assert train.targets is not None
         self.recipe, self.task, self.train = recipe, task, train
-        self.clock, self.began, self.seconds = clock, clock(), seconds
+        self.clock, self.seconds = clock, seconds
         self.targets = train.targets.numpy()
         self.order = evenly_ordered(self.targets, seed=seed)
         self.blocks: list[Any] = []
@@ -231,9 +236,10 @@ class _Fitting:
 
     def score(self, evaluated: Samples) -> Baseline:
         """Fit in rounds, and score on the evaluated examples, or on as many of them as the time allows."""
-        end = self.began + self.seconds * (1 - SCORING_SHARE)
+        began = self.clock()
+        end = began + self.seconds * (1 - SCORING_SHARE)
         self.recipe.prepare(self.train.batch(self.order[:BLOCK].tolist()))
-        reading = self._read(min(self.most, FIRST), (self.began + end) / 2)
+        reading = self._read(min(self.most, FIRST), (began + end) / 2)
         fitting = self._fit()
         scored = min(len(evaluated), self._affordable_scores(reading))
         while True:
@@ -254,7 +260,7 @@ class _Fitting:
         )
         assert evaluated.targets is not None
         metrics = _metrics(self.task, scores, evaluated.targets.numpy()[shown])
-        return Baseline(self.recipe.name, metrics, fitted, scored, round(self.clock() - self.began, 3))
+        return Baseline(self.recipe.name, metrics, fitted, scored, round(self.clock() - began, 3))
 
     def _read(self, count: int, end: float) -> float:
         """Compute features until there are ``count`` of them or the time is ``end``, at least of one block. Returns the

@@ -121,7 +121,8 @@ class Forest(Estimator):
         return make_pipeline(_filled(), kind(TREES, max_features="sqrt", n_jobs=-1, random_state=self.seed))
 
     def fit(self, inputs: np.ndarray, targets: np.ndarray) -> None:
-        self.model.fit(inputs, targets if self.label_type == "class" else self._dense(targets).squeeze())
+        dense = self._dense(targets)
+        self.model.fit(inputs, targets if self.label_type == "class" else dense[:, 0] if self.outputs == 1 else dense)
 
     def scores(self, inputs: np.ndarray) -> np.ndarray:
         if self.label_type != "class":

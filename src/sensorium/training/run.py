@@ -27,7 +27,7 @@ from ..data import (
 )
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
-from ..inference.baselines import Beside, compute_baselines, majority_baseline, stored_baselines
+from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
@@ -253,7 +253,7 @@ def _report(
         progress=lambda done, total: listener.progress(done / total, {}),
     )
     if beside is None and evaluation.targets is not None:
-        beside = Beside(majority_baseline(model.task, evaluation.targets))
+        beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")
     result = report.write_report(
         folder,
