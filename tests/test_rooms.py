@@ -61,7 +61,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "pyedflib": ("codecs.recordings",),
     "openpyxl": ("codecs.tables",),
     "charset_normalizer": ("codecs.tables",),
-    "sklearn": ("data", "tasks", "training.demonstration"),
+    "sklearn": ("data", "tasks", "inference.estimators", "training.demonstration"),
     "matplotlib": ("report",),
     "jinja2": ("report",),
     "rich": ("cli",),

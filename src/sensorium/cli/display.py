@@ -147,14 +147,28 @@ def _per_class(targets: np.ndarray | None) -> str:
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """The figures of an evaluation, and where its report is.
+    """The figures of an evaluation beside those of simple models on the same examples, and where its report is.
 
     Args:
         result: what ``report.json`` holds, and the ``folder``.
     """
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
-    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
+    heading, main = f"{result['split']} ({result['samples']:,} examples)", result["primary_metric"]
+    metrics = {name: value for name, value in result["metrics"].items() if value is not None}
+    if "majority" in result and main in metrics:
+        beside = [
+            f"{simple['name']} {simple['metrics'][main]:.3f}{_partly(simple, result['samples'])}"
+            for simple in (*result["baselines"], result["majority"])
+            if simple["metrics"][main] is not None
+        ]
+        print(f"{heading}: {'; '.join([f'{main} {metrics.pop(main):.3f}', *beside])}")
+        heading = "also"
+    print(f"{heading}: {', '.join(f'{name} {value:.4g}' for name, value in metrics.items())}")
     print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+def _partly(simple: Mapping[str, Any], samples: int) -> str:
+    """Says of a simple model if it was scored on a part of the evaluated examples."""
+    return f" (on {simple['scored_on']:,} of them)" if simple["scored_on"] < samples else ""
 
 
 def print_demo(rows: Sequence[Row]) -> None:

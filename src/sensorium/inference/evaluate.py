@@ -112,11 +112,12 @@ def evaluate_model(
     all_targets = torch.cat(targets).numpy() if targets else None
     if not has_targets:
         return Evaluation(split, scored, all_scores, all_targets, nan, {})
-    values = {"loss": loss / scored, **_computed(metrics)}
+    values = {"loss": loss / scored, **computed(metrics)}
     return Evaluation(split, scored, all_scores, all_targets, loss / scored, values)
 
 
-def _computed(metrics: MetricCollection) -> dict[str, float]:
+def computed(metrics: MetricCollection) -> dict[str, float]:
+    """The values of metrics by name; NaN where one is not defined."""
     values = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about tags without examples, which the report shows

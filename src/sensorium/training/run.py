@@ -13,6 +13,7 @@ import torch
 from .. import report
 from ..config import to_dict, to_yaml
 from ..data import (
+    Assumption,
     Corrections,
     DataConfig,
     Examples,
@@ -26,6 +27,7 @@ from ..data import (
 )
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
+from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
@@ -113,14 +115,19 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
 
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
     split = next(name for name in ("test", "val", "train") if name in samples)
+    model = checkpoints.load(folder)
+    listener.stage("fitting a baseline")
+    beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
     return _report(
         folder,
-        checkpoints.load(folder),
+        model,
         samples[split],
         split,
         config=config,
         seconds=seconds,
-        warnings=source.warnings,
+        warnings=[*source.warnings, *beside.problems],
+        assumptions=source.assumptions,
+        beside=beside,
         listener=listener,
     )
 
@@ -175,6 +182,8 @@ def evaluate(
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=warnings,
+        assumptions=source.assumptions,
+        beside=stored_baselines(previous, split=split, samples=len(samples)),
         listener=listener,
         history_of=folder,
     )
@@ -223,6 +232,8 @@ def _report(
     config: RunConfig,
     seconds: float,
     warnings: Sequence[str],
+    assumptions: Sequence[Assumption],
+    beside: Beside | None,
     listener: Listener,
     history_of: Path | None = None,
 ) -> dict[str, Any]:
@@ -230,6 +241,8 @@ def _report(
 
     Args:
         folder: where the report goes.
+        assumptions: what was guessed of the data.
+        beside: what stands beside the score; None: the most frequent class of these examples.
         history_of: the run folder whose history it shows; None: ``folder``.
     """
     listener.stage(f"evaluating on {split}")
@@ -239,6 +252,8 @@ def _report(
         split=split,
         progress=lambda done, total: listener.progress(done / total, {}),
     )
+    if beside is None and evaluation.targets is not None:
+        beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")
     result = report.write_report(
         folder,
@@ -250,5 +265,7 @@ def _report(
         seed=config.seed,
         history=read_history(history_of or folder),
         warnings=warnings,
+        assumptions=assumptions,
+        beside=beside,
     )
     return {**result, "folder": str(folder)}
