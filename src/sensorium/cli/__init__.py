@@ -49,6 +49,7 @@ class PlanOptions:
         window: Cut long recordings into windows of this many steps; 0 leaves them whole.
         hop: Steps from the beginning of a window to the next; by default half a window.
         val: The share of the training examples that is set aside for validation.
+        class_weights: "balanced": rare classes count as much in training as frequent ones.
     """
 
     preset: str = "auto"
@@ -64,6 +65,7 @@ class PlanOptions:
     window: int | None = None
     hop: int | None = None
     val: float | None = None
+    class_weights: Literal["balanced"] | None = None
     settings: Settings = ()
 
 

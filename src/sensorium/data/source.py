@@ -37,6 +37,7 @@ from .table_folders import find_tables
 from .tables import list_table, read_table
 from .targets import encode
 from .ts_files import list_ts
+from .windows import cut_into_windows
 
 _MOST_NAMED = 5  # classes in a summary
 _SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
@@ -113,6 +114,7 @@ def open_source(
     listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
+    listing = cut_into_windows(listing)
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)

@@ -33,7 +33,7 @@ from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..tasks import TASKS
-from .plan import Plan, RunConfig, plan, read_run_config, reopen
+from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
 from .run_folder import CONFIG, REPORT, interrupted_folder, new_folder, read_history
 
@@ -52,6 +52,7 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     settings: Sequence[str] = (),
+    class_weights: ClassWeights | None = None,
     seed: int = 0,
     resume: bool = False,
     listener: Listener | None = None,
@@ -65,7 +66,8 @@ def train(
             ``listener`` matter then.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, seed, corrections: as for :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
+            :func:`plan`.
 
     Raises:
         InputError: an argument or the data cannot be used.
@@ -89,6 +91,7 @@ def train(
             minutes=minutes,
             epochs=epochs,
             settings=settings,
+            class_weights=class_weights,
             seed=seed,
             **corrections,
         )
