@@ -45,7 +45,7 @@ def read_all(path: Path, options: Mapping[str, Any]) -> Source:
     source = recognise(path, **options)
     modality = build_modality(measure(source))
     for examples in source.splits.values():
-        load_samples(examples.for_modality(modality), modality.modalities)
+        load_samples(examples.for_modality(modality), [modality])
     return source
 
 
