@@ -20,6 +20,7 @@ from .recognise import (
     HOLDS,
     SPLIT_WORDS,
     any_sound,
+    can_be,
     check_kind,
     is_hidden,
     kind_of_suffix,
@@ -132,7 +133,9 @@ def suits(path: Path, config: InputConfig) -> int:
     kind = kind_of_suffix(ending(path))
     if kind is None:
         return 0
-    return 2 if kind == config.kind else int(config.kind is not None and HOLDS.get(kind) == config.kind)
+    if config.kind in KINDS and can_be(ending(path), config.kind):
+        return 2
+    return int(config.kind is not None and HOLDS.get(kind) == config.kind)
 
 
 def _together(paths: list[Path]) -> dict[str, InputConfig]:
@@ -248,7 +251,7 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
     if described.kind is not None:
         kind = check_kind(described.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
-        known = {suffix for suffix in counts if described.files is not None or kind_of_suffix(suffix) == kind}
+        known = {suffix for suffix in counts if described.files is not None or can_be(suffix, kind)}
         if not known:  # it may be the sound of films
             known = {suffix for suffix in counts if HOLDS.get(kind_of_suffix(suffix) or "") == kind}
     else:

@@ -74,6 +74,15 @@ def kind_of_suffix(suffix: str) -> str | None:
     return next((kind for kind, modality in KINDS.items() if suffix.lower() in modality.suffixes), None)
 
 
+def can_be(suffix: str, kind: str) -> bool:
+    """Whether files with this ending can be read as a kind of signal, be it not their usual one.
+
+    >>> can_be(".dcm", "image"), can_be(".dcm", "volume"), can_be(".dcm", "audio")
+    (True, True, False)
+    """
+    return kind_of_suffix(suffix) == kind or suffix.lower() in KINDS[kind].also_reads
+
+
 def kind_of_bytes(head: bytes) -> str | None:
     """The kind of signal in a file that starts with ``head``, or None.
 
