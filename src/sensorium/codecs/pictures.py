@@ -96,7 +96,7 @@ def decode(
 
 
 def decode_bands(raw: Raw, *, size: tuple[int, int] | None = None) -> np.ndarray:
-    """The bands of a grid of measured values: float32, bands × height × width, in their own units; NaN where there is no
+    """The bands of a grid of measured values: float32, bands × height × width, in their units; NaN where there was no
     measurement.
 
     Args:

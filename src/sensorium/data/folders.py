@@ -15,10 +15,12 @@ from ..errors import InputError
 from ..files import ending, without_ending
 from ..modalities import KINDS
 from .description import DataConfig, InputConfig, TaskName, in_split_order
+from .dicom_folders import join_slices
 from .examples import Listing
 from .recognise import (
     HOLDS,
     SPLIT_WORDS,
+    VOLUMES,
     any_sound,
     can_be,
     check_kind,
@@ -57,6 +59,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
     described_inputs = description.inputs or {}
+    found, joined = join_slices(root, found, {config.kind for config in described_inputs.values()})
     labels = {name: config for name, config in described_inputs.items() if _from_labels(config)}
     inputs = {name: config for name, config in described_inputs.items() if name not in labels}
     inputs = inputs or _together([path for _, _, path in found])
@@ -65,6 +68,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
     else:
         name, described = next(iter(inputs.items()), (None, InputConfig()))
+        described = replace(described, kind=VOLUMES) if joined else described
         kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], described)
         inputs = {name or kind: replace(described, kind=kind)}
         examples = {
@@ -88,6 +92,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
+        assumptions=joined,
     )
 
 

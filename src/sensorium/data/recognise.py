@@ -28,6 +28,7 @@ SPLIT_WORDS = {
 # The kinds of signal that are recognised by more than the ending of a file.
 VALUES = "table"  # plain numbers and categories
 PICTURES, CLOUDS, SERIES, TEXT = "image", "points", "series", "text"
+VOLUMES = "volume"
 HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
 
 TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
@@ -39,6 +40,7 @@ _MAGIC = (
     (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF|....ftypM4[AB]", re.DOTALL), "audio"),
     (re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
     (re.compile(rb"ply\r?\n|OFF\s|solid "), "points"),
+    (re.compile(rb"\x5c\x01\0\0|\0\0\x01\x5c"), "volume"),
 )
 
 
