@@ -97,8 +97,10 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
 
 
 def to_yaml(config: object, *, sparse: bool = False) -> str:
-    """The YAML text of a record, keys in the order of the class; ``sparse`` leaves out what is None."""
+    """The YAML text of a record, keys in the order of the class; ``sparse`` leaves out what is None or empty."""
     values = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=sparse)
+    if sparse:
+        values = {name: value for name, value in values.items() if value not in ([], {})}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -43,11 +43,17 @@ def ending(path: str | Path) -> str:
     >>> ending("train-images-idx3-ubyte.gz"), ending("t10k-labels.idx1-ubyte")
     ('.idx', '.idx')
     """
-    if _IDX.search(str(path)):
+    name = (path if isinstance(path, Path) else Path(path)).name.lower()
+    if _IDX.search(name):
         return ".idx"
-    suffixes = Path(path).suffixes
-    compressed = len(suffixes) > 1 and suffixes[-1].lower() == ".gz"
-    return (suffixes[-2] if compressed else suffixes[-1]).lower() if suffixes else ""
+    stem, suffix = _in_two(name)
+    return (_in_two(stem)[1] or suffix) if suffix == ".gz" else suffix
+
+
+def _in_two(name: str) -> tuple[str, str]:
+    """A file's name and its ending; quicker than a path's own, for folders of a hundred thousand files."""
+    stem, dot, word = name.rpartition(".")
+    return (stem, dot + word) if stem.strip(".") and word else (name, "")
 
 
 def without_ending(path: Path) -> Path:

@@ -68,10 +68,15 @@ def test_signals(tmp_path: Path, name: str) -> None:
     content = encode(tmp_path)
     (tmp_path / name).write_bytes(content)
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
-    plain = decode(tmp_path / name)
-    np.testing.assert_equal(decode(tmp_path / f"{name}.gz"), plain)
+    plain = plain_values(decode(tmp_path / name))
+    np.testing.assert_equal(plain_values(decode(tmp_path / f"{name}.gz")), plain)
     if decode is not text.decode:  # bytes in memory are the text
-        np.testing.assert_equal(decode(gzip.compress(content)), plain)
+        np.testing.assert_equal(plain_values(decode(gzip.compress(content))), plain)
+
+
+def plain_values(decoded: Any) -> Any:
+    """What can be compared: the fields of a recording."""
+    return vars(decoded) if isinstance(decoded, series.Recording) else decoded
 
 
 @pytest.mark.parametrize("name", POINTS)

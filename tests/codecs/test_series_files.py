@@ -19,21 +19,51 @@ def test_text(tmp_path: Path, header: str, delimiter: str) -> None:
     """With or without a line of names; an empty cell is a gap."""
     path = tmp_path / "one.csv"
     path.write_text((header + "1,2\n3,\n5,6\n").replace(",", delimiter))
-    values, times = decode(path)
-    assert (values.dtype, times) == (np.float32, None)
-    np.testing.assert_array_equal(values, [[1, 2], [3, np.nan], [5, 6]])
+    series = decode(path)
+    assert (series.values.dtype, series.times) == (np.float32, None)
+    assert series.channels == (("a", "b") if header else ())
+    np.testing.assert_array_equal(series.values, [[1, 2], [3, np.nan], [5, 6]])
+
+
+TIMED = "time,ax,ay\n10.0,1,2\n10.5,3,4\n11.0,5,6\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TIMED.replace("time", "Timestamp (s)"),
+        "ay,time,ax\n2,10,1\n4,10.5,3\n6,11,5\n",
+        "time,ax,ay,label\n2026-01-01T00:00:00,1,2,walk\n2026-01-01T00:00:00.5,3,4,walk\n2026-01-01T00:00:01,5,6,walk\n",
+        "index,t,ax,ay\n0,10,1,2\n1,10.5,3,4\n2,11,5,6\n",
+        "time;ax;ay\n10,0;1;2\n10,5;3;4\n11,0;5;6\n",
+    ],
+    ids=["named otherwise", "another order", "dates and a label", "a column that counts", "decimal commas"],
+)
+def test_a_column_of_times_is_no_channel(text: str) -> None:
+    """However the file is written, its channels and its times are the same."""
+    series, plain = decode(text.encode()), decode(TIMED.encode())
+    assert series.times is not None
+    np.testing.assert_allclose(series.times - series.times[0], [0, 0.5, 1])
+    order = [series.channels.index(name) for name in ("ax", "ay")]
+    assert set(series.channels) == set(plain.channels) == {"ax", "ay"}
+    np.testing.assert_array_equal(series.values[:, order], plain.values)
+
+
+def test_a_t_that_falls_is_a_channel() -> None:
+    """It may be a temperature."""
+    assert decode(b"t,p\n20,1\n19,2\n18,3\n").channels == ("t", "p")
 
 
 def test_arrays_and_times() -> None:
-    """An array of one axis is one channel; times are counted from the first, and may repeat."""
+    """An array of one axis is one channel; times may repeat."""
     file = io.BytesIO()
     np.save(file, np.arange(6.0).reshape(3, 2))
-    np.testing.assert_array_equal(decode(file.getvalue())[0], [[0, 1], [2, 3], [4, 5]])
-    np.testing.assert_array_equal(decode(np.arange(3))[0], [[0], [1], [2]])
-    values, times = decode((np.zeros((3, 2)), 1.7e9 + np.array([0.0, 0.5, 0.5])))
-    assert values.shape == (3, 2)
-    assert times is not None
-    assert (times.dtype, times.tolist()) == (np.float32, [0.0, 0.5, 0.5])
+    np.testing.assert_array_equal(decode(file.getvalue()).values, [[0, 1], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(decode(np.arange(3)).values, [[0], [1], [2]])
+    series = decode((np.zeros((3, 2)), 1.7e9 + np.array([0.0, 0.5, 0.5])))
+    assert series.values.shape == (3, 2)
+    assert series.times is not None
+    assert (series.times - 1.7e9).tolist() == [0.0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(

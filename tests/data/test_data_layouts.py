@@ -175,12 +175,15 @@ def test_numbers_and_categories_are_one_table(tmp_path: Path, suffix: str) -> No
     assert source.kinds == {"table": "table"}
     assert (source.task, source.classes) == ("classify", ("fox", "owl"))
     assert source.splits["train"].raws["table"][0].keys() == {"size", "colour"}
-    assert "the last one, 'species', is the target" in source.warnings[0]
-    assert "columns not used as inputs: id" in source.warnings[1]
+    assert [(guess.topic, guess.text) for guess in source.assumptions[:3]] == [
+        ("table", "2 columns: size, colour"),
+        ("left out", "id"),
+        ("target", "'species': it is called so"),
+    ]
     assert_description_says_the_same(source)
 
 
-def test_paths_and_text_and_values_are_several_inputs(tmp_path: Path) -> None:
+def test_paths_and_text_are_several_inputs_and_metadata_is_none(tmp_path: Path) -> None:
     rows = range(20)
     for row in rows:
         write(tmp_path / "pictures" / f"{row}.png", picture(row))
@@ -193,12 +196,14 @@ def test_paths_and_text_and_values_are_several_inputs(tmp_path: Path) -> None:
         split=["train"] * 14 + ["validation"] * 3 + ["test"] * 3,
     )
     source = open_source(tmp_path / "posts.csv")
-    assert source.kinds == {"photo": "image", "caption": "text", "table": "table"}
+    assert source.kinds == {"photo": "image", "caption": "text"}
+    assert ("left out", "likes (plain columns beside a signal are metadata)") in [
+        (guess.topic, guess.text) for guess in source.assumptions
+    ]
     assert sizes(source) == {"train": 14, "val": 3, "test": 3}
     test = source.splits["test"]
     assert test.raws["photo"][0] == tmp_path / "pictures" / "17.png"
     assert test.raws["caption"][0].endswith("number 17")
-    assert test.raws["table"][0] == {"likes": 3}
     assert test.names[0] == "posts.csv row 18"
     assert_description_says_the_same(source)
 
@@ -236,7 +241,7 @@ def test_a_column_that_gives_the_answer_away_is_no_input(tmp_path: Path) -> None
     source = open_source(tmp_path)
     assert source.description.inputs is not None
     assert source.description.inputs["table"].column == ("size",)
-    assert "code: the same as the target 'label'" in source.warnings[0]
+    assert "code the same as the target 'label'" in source.assumptions[1].text
 
 
 def test_roles_in_a_description(tmp_path: Path) -> None:
@@ -321,7 +326,8 @@ def test_named_channels_come_last(tmp_path: Path, shape: tuple[int, ...]) -> Non
     arrays(tmp_path / "a.npz", data=numbers(*shape), label=np.arange(20) % 2, channels=["x", "y", "z"])
     source = open_source(tmp_path)
     assert source.kinds == {"series": "series"}
-    assert source.splits["train"].raws["series"][0].shape == (50, 3)
+    first = source.splits["train"].raws["series"][0]
+    assert (first.values.shape, first.channels) == ((50, 3), ("x", "y", "z"))
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_described_globs(tmp_path: Path) -> None:
 
 
 def test_an_empty_cell_of_one_signal_is_absent(tmp_path: Path) -> None:
-    """A picture's path beside numbers and categories, which together are one table."""
+    """A picture's path beside numbers and categories, which together are one table where they are described."""
     lines = ["photo,age,city,label"]
     for number in range(12):
         picture(tmp_path / f"{number}.png", seed=number)
@@ -155,6 +155,7 @@ def test_an_empty_cell_of_one_signal_is_absent(tmp_path: Path) -> None:
             f"{'' if number == 4 else f'{number}.png'},{20 + number % 3},{'xyz'[number % 3]},{'ab'[number % 2]}"
         )
     (tmp_path / "people.csv").write_text("\n".join(lines))
+    (tmp_path / "dataset.yaml").write_text("inputs: {photo: {kind: image}, table: {kind: table, column: [age, city]}}")
     source = open_source(tmp_path)
     assert source.kinds == {"photo": "image", "table": "table"}
     found = everything(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,3 +139,89 @@ def test_a_missing_file_is_set_aside_too() -> None:
     one = Examples({"shape": [Path("does not exist")]}, None, ["a.bin"])
     with pytest.raises(InputError, match=r"^a\.bin: .*No such file"):
         load_samples(one, [cast(Modality, Disk("shape", ragged=False))])
+
+
+def both(numbers: list[int], *, budget: int | None = None) -> tuple[Samples, Samples]:
+    """The same examples decoded before training, and on the way."""
+    early = load_samples(examples(numbers), [SHAPE, TRACK])
+    late = load_samples(examples(numbers), [SHAPE, TRACK], up_front=-1, budget=budget)
+    return early, late
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_samples_decoded_on_the_way_give_the_batches_of_those_in_memory(budget: int | None) -> None:
+    """In any order, before and after all of them have been met, and in threads at once."""
+    numbers = [4, 0, 2, 1, 7, 3] * 20
+    early, late = both(numbers, budget=budget)
+    assert late.in_memory is (budget is None)
+    random = np.random.default_rng(0)
+    draws = [random.integers(0, len(numbers), 5).tolist() for _ in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        for indices, batch in zip(draws, pool.map(late.batch, draws), strict=True):
+            assert equal(batch, early.batch(indices))
+    for indices in draws[:20]:
+        assert equal(late.drawn(indices), early.drawn(indices))
+        assert equal(pickle.loads(pickle.dumps(late)).batch(indices), early.batch(indices))
+
+
+def test_samples_met_on_the_way_are_decoded_once() -> None:
+    """The second pass decodes nothing."""
+    decoded: list[Any] = []
+
+    class Counting(Fake):
+        def load(self, raw: Any) -> Sample:
+            decoded.append(raw)
+            return super().load(raw)
+
+    modality = cast(Modality, Counting("shape", ragged=False))
+    late = load_samples(examples(list(range(100))), [modality], up_front=-1)
+    assert len(decoded) < 40
+    for _ in range(3):
+        for start in range(0, 100, 10):
+            late.batch(range(start, start + 10))
+    assert sorted(decoded) == list(range(100))
+
+
+def test_only_as_many_samples_are_kept_as_there_is_room_for() -> None:
+    """A probe that saw the small ones only does not fill the memory."""
+    _, late = both([1] * 400 + [3000], budget=100_000)
+    few = load_samples(examples([*[5] * 99, 3000]), [SHAPE, TRACK], up_front=-1, budget=300_000)
+    for samples in (late, few):
+        for _ in range(2):
+            for index in range(len(samples)):
+                samples.batch([index])
+        held = sum(array.nbytes for sample in samples._store._kept.values() for array in sample.values())  # type: ignore[attr-defined]
+        assert held <= 300_000
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_unreadable_samples_met_on_the_way_are_replaced_in_training_and_left_out_of_evaluation(
+    budget: int | None,
+) -> None:
+    """The batch of a step does not depend on when an unreadable example is met."""
+    numbers = [*range(150), -1, -1, *range(148), -1]
+    early, late = both(numbers, budget=budget)
+    assert (early.drawn_from, len(early), late.drawn_from, len(late)) == (301, 298, 301, 301)
+    for indices in ([150], [149, 150, 151, 152], [0, 300], [300, 300], [151, 7]):
+        assert equal(early.drawn(indices), late.drawn(indices))
+        assert late.drawn(indices)["target"].shape == (len(indices),)
+    assert late.drawn([149, 150, 151])["target"].tolist() == [149, 152, 152]
+    assert late.drawn([300])["target"].tolist() == [0]
+    assert late.batch([150, 151]) == {}
+    assert late.batch([149, 150, 152])["target"].tolist() == [149, 152]
+    for start in range(0, 301, 50):
+        late.batch(range(start, min(start + 50, 301)))
+    assert late.set_aside == early.set_aside
+    assert list(late.readable.names) == list(early.names)
+    assert late.readable.set_aside == early.set_aside
+    for indices in ([0, 150, 297], [296]):
+        assert equal(late.readable.batch(indices), early.batch(indices))
+    assert early.readable is early
+
+
+def test_too_many_unreadable_samples_are_an_error_when_they_are_met() -> None:
+    late = load_samples(examples([0] * 150 + [-1] * 5 + [0] * 148), [SHAPE], up_front=-1)
+    late.batch([150])
+    late.batch(range(3))
+    with pytest.raises(InputError, match=r"the number is negative.*\(5 of 303 examples cannot be read\)$"):
+        late.drawn(range(140, 160))

@@ -75,7 +75,8 @@ def test_folds() -> None:
     assert parts(6, folds=folds, fold=2)["test"].tolist() == [1, 4]
     last = assign(6, folds=folds)
     assert last.indices["test"].tolist() == [2, 5]  # 10 comes after 2
-    assert "fold 10 is the test split" in last.warnings[0]
+    assert last.assumptions[0].text == "test: fold 10, the last of 3"
+    assert last.assumptions[0].flag == "--fold FOLD"
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,36 @@ def test_folds() -> None:
 def test_bad_input(how: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         assign(2 if not how else 3, **how)
+
+
+@pytest.mark.parametrize(("val", "count"), [(0.0, 0), (0.25, 60), (0.1, 24)])
+def test_val_is_the_share_that_is_asked_for(val: float, count: int) -> None:
+    splits = assign(300, strata=np.arange(300) % 3, val=val)
+    assert len(splits.indices.get("val", ())) == count
+    assert len(splits.indices["test"]) == 60
+    assert splits.assumptions[-1].flag == "--val SHARE"
+
+
+def test_a_val_split_on_disk_stays() -> None:
+    on_disk = np.array(["train"] * 50 + ["val"] * 5 + ["test"] * 5)
+    assert len(parts(60, on_disk=on_disk, val=0.5)["val"]) == 5
+
+
+@pytest.mark.parametrize("val", [-0.1, 1.0, 3, float("nan")])
+def test_a_share_that_is_none_is_refused(val: float) -> None:
+    with pytest.raises(InputError, match=r"^--val .*a share"):
+        assign(300, val=val)
+
+
+def test_what_was_done_is_said() -> None:
+    """How many, by what, and the option that says otherwise."""
+    drawn = assign(600, strata=np.arange(600) % 3).assumptions
+    assert [said.text for said in drawn] == [
+        "test: 120 of 600 examples, drawn here, with the same share of each class",
+        "val: none, so the weights of the last step are kept",
+    ]
+    grouped = assign(60, groups=np.arange(60) // 6).assumptions
+    assert grouped[0].text.endswith("drawn here, so that none of 10 groups is in two splits")
+    on_disk = assign(5, on_disk=np.array(["train", "train", "test", "val", ""])).assumptions
+    assert [said.text for said in on_disk] == ["as on disk: 2 train, 1 val, 1 test; 1 examples are in none of them"]
+    assert {said.topic for said in (*drawn, *grouped, *on_disk)} == {"split"}

@@ -64,10 +64,11 @@ def test_times_of_patches_are_those_of_present_steps() -> None:
 
 
 def test_times_from_files_to_batches() -> None:
-    raws = [(np.random.randn(n, 2), 1.7e9 + np.arange(n) * 0.5) for n in (5, 9)]
+    moments = [0.0, 0.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
+    raws = [(np.random.randn(n, 2), 1.7e9 + np.array(moments[:n])) for n in (5, 9)]
     config = Series.measure(raws)
-    assert config.span == 4.0
-    assert Series(config).load(raws[1])["series.times"].tolist() == [i * 0.5 for i in range(9)]
+    assert config.span == 5.0
+    assert Series(config).load(raws[1])["series.times"].tolist() == moments
     with pytest.raises(InputError, match="no times"):
         Series(config).load(raws[0][0])
     with pytest.raises(InputError, match="give all of them times, or none"):

@@ -43,6 +43,9 @@ def films(tmp_path: Path) -> Path:
     return tmp_path / "films"
 
 
+TABLE = ("age=table", "city=table")  # plain columns beside a signal are inputs if they are named
+
+
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     """A picture's path, numbers and categories a line; one picture is missing."""
@@ -109,14 +112,14 @@ def test_explain_tells_each_sense_apart(films: Path, tmp_path: Path) -> None:
 
 def test_a_picture_beside_a_table(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An ordinary case: inspect tells the modalities and what they lack, training and predicting by line work."""
-    main(["inspect", str(people)])
+    main(["inspect", str(people), "--kind", "age=table", "--kind", "city=table"])
     said = capsys.readouterr().out
     assert "photo (image), table" in said
     assert "photo: 64 rows" in said
     assert "inputs:" in said
     assert "column: photo" in said
     out = tmp_path / "run"
-    sm.train(people, out=out, epochs=2, settings=SMALL)
+    sm.train(people, out=out, epochs=2, settings=SMALL, kind=TABLE)
     answers = sm.predict(out, [people / "people.csv"])
     assert len(answers) == 24
     assert answers[5].file == f"{people / 'people.csv'} row 6"
@@ -127,13 +130,13 @@ def test_a_picture_beside_a_table(people: Path, tmp_path: Path, capsys: pytest.C
 def test_senses_may_be_read_one_after_the_other(people: Path, tmp_path: Path) -> None:
     """``look`` from the shell, and a misspelt name with its cure before anything is trained."""
     look = ("model.encoder.attends_to=[[table],[photo]]",)
-    result = sm.train(people, out=tmp_path / "run", epochs=1, settings=(*SMALL, *look))
+    result = sm.train(people, out=tmp_path / "run", epochs=1, settings=(*SMALL, *look), kind=TABLE)
     told = result["attention_shares"]
     assert told["table"][0] == pytest.approx(1.0)
     assert told["photo"][0] == 0
     assert told["table"][1] == 0
     with pytest.raises(InputError, match="attends_to names 'foto', which is no modality; did you mean 'photo'"):
-        sm.build(sm.plan(people, settings=(*SMALL, "model.encoder.attends_to=[[foto],null]")).config.model)
+        sm.build(sm.plan(people, settings=(*SMALL, "model.encoder.attends_to=[[foto],null]"), kind=TABLE).config.model)
 
 
 def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:

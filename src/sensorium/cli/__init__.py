@@ -43,11 +43,13 @@ class PlanOptions:
         target: The column or key to predict; several with commas between them.
         ignore: A column or key that is not used; repeatable.
         group: The column whose values stay together in a split, such as the person or the recording.
-        kind: The kind of the signal, such as points or series; of one of several signals, NAME=KIND.
+        kind: The kind of the signal, such as points or series; or NAME=KIND, repeatable: a column or key that is an
+            input, and its kind.
         axes: What the axes of an array are, such as time,channels; of one of several signals, NAME=AXES.
         window: Cut long recordings into windows of this many steps; 0 leaves them whole.
         hop: Steps from the beginning of a window to the next; by default half a window.
         val: The share of the training examples that is set aside for validation.
+        class_weights: "balanced": rare classes count as much in training as frequent ones.
     """
 
     preset: str = "auto"
@@ -58,11 +60,12 @@ class PlanOptions:
     target: str | None = None
     ignore: tuple[str, ...] = ()
     group: str | None = None
-    kind: str | None = None
+    kind: tuple[str, ...] = ()
     axes: str | None = None
     window: int | None = None
     hop: int | None = None
     val: float | None = None
+    class_weights: Literal["balanced"] | None = None
     settings: Settings = ()
 
 

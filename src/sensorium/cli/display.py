@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import to_yaml
-from ..data import Source
+from ..data import Assumption
 from ..models.perceiver import Perceiver
 from ..tasks import TASKS
 from ..training.demonstration import Row
@@ -58,9 +58,9 @@ class Display:
         if not self.console.is_terminal:
             self.console.print(text, markup=False)
 
-    def opened(self, source: Source) -> None:
-        """Print what was assumed of the data, and the warnings, above the bar."""
-        print_assumptions(self.console, source)
+    def planned(self, planned: Plan) -> None:
+        """Print what was understood of the data, above the bar."""
+        print_summary(self.console, planned)
 
     def progress(self, share: float, figures: dict[str, float]) -> None:
         """Move the bar to ``share``, and show the figures beside it."""
@@ -76,12 +76,26 @@ class Display:
 
 def print_plan(data: Path, planned: Plan) -> None:
     """What is in the data, what would be trained on it, and the ``dataset.yaml`` that says the same."""
-    source, config = planned.source, planned.config
     console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(str(data))}[/]")
+    print_summary(console, planned)
+    recipe = planned.config.recipe
+    limits = [
+        f"{recipe.epochs:g} epochs" if recipe.epochs is not None else "",
+        f"{recipe.minutes:g} minutes" if recipe.minutes is not None else "",
+    ]
+    console.print(f"would take: at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
+    console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
+    console.print(to_yaml(planned.source.description, sparse=True), markup=False, end="")
+
+
+def print_summary(console: Console, planned: Plan) -> None:
+    """What was understood: signals, task and splits; each guess with the option that says otherwise; the model; and
+    warnings."""
+    source, task = planned.source, TASKS[planned.config.model.task.kind]
     kinds = ", ".join(f"{name} ({kind})" if name != kind else kind for name, kind in source.kinds.items())
-    task = TASKS[config.model.task.kind]
     counted = f", {len(source.classes)} {task.outputs_noun}" if source.classes else ""
-    console.print(f"[bold]{data}[/]: {kinds}; {config.model.task.kind}{counted}")
+    console.print(f"{kinds}; {planned.config.model.task.kind}{counted}", markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("split", "examples", "per class"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
@@ -89,29 +103,22 @@ def print_plan(data: Path, planned: Plan) -> None:
         per_class = _per_class(examples.targets) if task.label_type == "class" else ""
         table.add_row(split, f"{len(examples):,}", per_class)
     console.print(table)
+    _print_assumptions(console, source.assumptions)
     _print_model(console, planned)
-    limits = [
-        f"{config.recipe.epochs:g} epochs" if config.recipe.epochs is not None else "",
-        f"{config.recipe.minutes:g} minutes" if config.recipe.minutes is not None else "",
-    ]
-    console.print(f"would take:  at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
-    print_assumptions(console, source)
-    console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
-    console.print(to_yaml(source.description, sparse=True), markup=False, end="")
-
-
-def print_assumptions(console: Console, source: Source) -> None:
-    """What was guessed of the data, each with the option that says otherwise; and warnings."""
-    if source.assumptions:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for style in ("bold", "", "dim"):
-            table.add_column(style=style)
-        for assumption in source.assumptions:
-            table.add_row(*map(Text, (assumption.topic, assumption.text, assumption.flag)))
-        console.print("[bold]assumed[/] [dim](the option on the right says otherwise)[/]")
-        console.print(table)
     for warning in source.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
+
+
+def _print_assumptions(console: Console, assumptions: Sequence[Assumption]) -> None:
+    """Each guess, with the option that says otherwise."""
+    if not assumptions:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading, style in (("assumed", "bold"), ("", ""), ("say otherwise with", "dim")):
+        table.add_column(heading, style=style, overflow="fold")
+    for assumption in assumptions:
+        table.add_row(*map(Text, (assumption.topic, assumption.text, assumption.flag)))
+    console.print(table)
 
 
 def _print_model(console: Console, planned: Plan) -> None:
@@ -120,7 +127,7 @@ def _print_model(console: Console, planned: Plan) -> None:
     model = Perceiver(config.model)
     encoder = config.model.encoder
     console.print(
-        f"would train: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
+        f"model: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
         f"{model.inputs.channels} channels into {encoder.num_latents} latents × {encoder.latent_channels}"
     )
     if len(model.inputs.modalities) == 1:
@@ -140,14 +147,28 @@ def _per_class(targets: np.ndarray | None) -> str:
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """The figures of an evaluation, and where its report is.
+    """The figures of an evaluation beside those of simple models on the same examples, and where its report is.
 
     Args:
         result: what ``report.json`` holds, and the ``folder``.
     """
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
-    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
+    heading, main = f"{result['split']} ({result['samples']:,} examples)", result["primary_metric"]
+    metrics = {name: value for name, value in result["metrics"].items() if value is not None}
+    if "majority" in result and main in metrics:
+        beside = [
+            f"{simple['name']} {simple['metrics'][main]:.3f}{_partly(simple, result['samples'])}"
+            for simple in (*result["baselines"], result["majority"])
+            if simple["metrics"][main] is not None
+        ]
+        print(f"{heading}: {'; '.join([f'{main} {metrics.pop(main):.3f}', *beside])}")
+        heading = "also"
+    print(f"{heading}: {', '.join(f'{name} {value:.4g}' for name, value in metrics.items())}")
     print(f"report: {Path(result['folder']) / 'report.html'}")
+
+
+def _partly(simple: Mapping[str, Any], samples: int) -> str:
+    """Says of a simple model if it was scored on a part of the evaluated examples."""
+    return f" (on {simple['scored_on']:,} of them)" if simple["scored_on"] < samples else ""
 
 
 def print_demo(rows: Sequence[Row]) -> None:

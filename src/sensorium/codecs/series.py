@@ -1,46 +1,72 @@
-"""Files of series of measurements: ``.csv``, ``.npy``, and the ``.ts`` text of sktime and aeon."""
+"""Files of series: text with a column for each channel, ``.npy``, and the ``.ts`` of sktime and aeon."""
 
 from __future__ import annotations
 
-import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..errors import InputError
+from ..files import ending
+from . import recordings, tables
 from .raw import Raw, file_bytes
 
-DELIMITERS = ",;\t"
+# What columns are called that hold the time of a step, or only count the steps, or hold what is to be predicted.
+_TIMES = re.compile("times?|timestamps?|datetime|date|t|ts|seconds|secs?|ms|millis|elapsed")
+_COUNTS = frozenset(("", "index", "unnamed: 0", "step", "sample", "row", "frame", "n"))
+_LABELS = frozenset(("label", "labels", "target", "targets", "class", "classes", "activity"))
 
 
-def decode(raw: Raw) -> tuple[np.ndarray, np.ndarray | None]:
-    """One series and, if its steps carry times, the times.
+@dataclass(frozen=True)
+class Recording:
+    """One series.
+
+    Attributes:
+        values: float32, steps × channels; NaN where a measurement is missing.
+        times: float64, (steps,): when each step was measured, never falling; None: it is not known.
+        channels: the names of the channels; empty: they have none.
+    """
+
+    values: np.ndarray
+    times: np.ndarray | None = None
+    channels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def decode(raw: Raw | Recording) -> Recording:
+    """One series.
+
+    Of a file of text, the columns are the channels, called as its first line says. A column of times (``time``,
+    ``timestamp``, …; numbers or dates) is no channel, nor is one that counts the steps, nor one called like labels, nor
+    one without any number.
 
     Args:
-        raw: an array (steps [× channels]), a pair of an array and its times (steps), or a ``.csv`` or ``.npy`` file by
-            its path or content. NaN is a missing measurement; so is a cell of text that is not a number.
-
-    Returns:
-        float32, steps × channels; and float32, (steps,), times counted from the first step, or None.
+        raw: an array (steps [× channels]), a pair of an array and its times (steps), a recording, a ``.csv`` or
+            ``.npy`` file by its path or content, or an ``.edf`` or ``.bdf`` file by its path. NaN is a missing
+            measurement; so is a cell that is not a number.
 
     Raises:
         InputError: unreadable, empty, nothing but NaN, infinite values, or times that fall.
     """
     values: Any = raw
-    times = None
+    times, channels = None, ()
     if isinstance(raw, tuple | list) and len(raw) == 2 and np.ndim(raw[0]) in (1, 2) and np.ndim(raw[1]) == 1:
         values, times = raw[0], np.asarray(raw[1], np.float64)
     if isinstance(values, str | bytes | Path):
         values = _decode_file(values)
+    if isinstance(values, Recording):
+        values, times, channels = values.values, values.times, values.channels
     values = _checked(values)
-    if times is None:
-        return values, None
-    if len(times) != len(values) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+    if times is not None and (len(times) != len(values) or not np.isfinite(times).all() or (np.diff(times) < 0).any()):
         raise InputError("times must be one number a step, finite, and never fall; sort the steps by time")
-    return values, (times - times[0]).astype(np.float32)
+    return Recording(values, times, channels)
 
 
 def _checked(values: Any) -> np.ndarray:
@@ -62,31 +88,113 @@ def _checked(values: Any) -> np.ndarray:
     return values
 
 
-def _decode_file(raw: str | bytes | Path) -> np.ndarray:
+def _decode_file(raw: str | bytes | Path) -> Recording | np.ndarray:
     """A ``.npy`` array, or columns of text with or without a line of names."""
+    if not isinstance(raw, bytes) and ending(raw) in recordings.SUFFIXES:
+        edf = recordings.decode_edf(raw)
+        return Recording(edf.values, None, edf.channels)
     content = file_bytes(raw)
     try:
         if content.startswith(b"\x93NUMPY"):
             return np.load(io.BytesIO(content), allow_pickle=False)
-        text = content.decode("utf-8-sig").strip()
-        delimiter = next((mark for mark in DELIMITERS if mark in text.split("\n", 1)[0]), " ")
-        lines = [
-            [_number(cell) for cell in line] for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line
-        ]
-        if len(lines) > 1 and np.isnan(lines[0]).all():
-            lines = lines[1:]
-        return np.array(lines, dtype=np.float32)
-    except (ValueError, csv.Error):
+        return _decode_text(content)
+    except (ValueError, pa.ArrowException, InputError):
         raise InputError(
             "this is not a table of numbers; write one step a line, its channels apart by commas"
         ) from None
 
 
-def _number(cell: str) -> float:
+def _decode_text(content: bytes) -> Recording:
+    dialect = tables.sniff(content)
+    head = content[: 1 << 16].decode(dialect.encoding, errors="ignore").lstrip().split("\n", 1)[0]
+    cells = [cell.strip().strip('"') for cell in head.split(dialect.separator)]
+    has_names = not all(_is_number(cell.replace(dialect.decimal, ".")) for cell in cells)
+    if not has_names:
+        names = dialect.separator.join(f"channel {number}" for number in range(len(cells)))
+        content = names.encode(dialect.encoding) + "\n".encode(dialect.encoding) + content.lstrip()
+    return recording(tables.decode_text(content), has_names=has_names)
+
+
+def recording(table: pa.Table, *, has_names: bool = True) -> Recording:
+    """A table with a step in each row as a recording; see :func:`decode` for which columns are its channels.
+
+    Args:
+        has_names: whether its columns are named; otherwise all of them are channels.
+    """
+    columns = {str(name).strip(): column for name, column in zip(table.column_names, table.columns, strict=True)}
+    times = None
+    if has_names:
+        times_name = next((name for name, column in columns.items() if is_time(name, column)), None)
+        if times_name is not None:
+            times = seconds(columns.pop(times_name))
+        columns = {name: column for name, column in columns.items() if not _is_no_channel(name, column)}
+    numbers = {name: _numbers(column) for name, column in columns.items()}
+    numbers = {name: values for name, values in numbers.items() if not has_names or not np.isnan(values).all()}
+    if not numbers:
+        raise InputError("there is no column of numbers in it")
+    values = np.stack(list(numbers.values()), axis=1)
+    return Recording(values, times, tuple(numbers) if has_names else ())
+
+
+def is_time(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column holds the time of each step: it is called so, and hardly ever falls, as it may where another
+    recording begins. A column that is called ``t`` and falls may be a temperature.
+
+    >>> is_time("Time [s]", pa.chunked_array([[0.0, 0.5]])), is_time("t", pa.chunked_array([[20.5, 19.0]]))
+    (True, False)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.casefold()) if word]
+    if not words or not _TIMES.fullmatch(words[0]):
+        return False
+    if pa.types.is_temporal(column.type):
+        return True
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
+        return False
+    return bool(8 * (np.diff(column.to_numpy()) < 0).sum() <= len(column))
+
+
+def seconds(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of times as float64, (steps,): numbers as they are, dates and clock times in seconds.
+
+    Raises:
+        InputError: a time is missing.
+    """
+    if column.null_count:
+        raise InputError("a step has no time; fill it in or remove the step")
+    if pa.types.is_temporal(column.type):
+        unit = column.type if pa.types.is_timestamp(column.type) else None
+        stamps = column.cast(pa.timestamp("us", tz=unit.tz if unit is not None else None))
+        return stamps.cast(pa.int64()).to_numpy().astype(np.float64) / 1e6
+    return column.to_numpy().astype(np.float64)
+
+
+def _is_no_channel(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column counts the steps, or is called like labels."""
+    if name.casefold() in _LABELS:
+        return True
+    if name.casefold() not in _COUNTS or not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    return bool((np.diff(column.to_numpy()) == 1).all())
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """float32, (steps,): NaN where a cell is empty or no number."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        cells = column.to_pylist()
+        return np.array([float(cell) if cell and _is_number(cell) else np.nan for cell in cells], dtype=np.float32)
+    if pa.types.is_null(column.type):
+        return np.full(len(column), np.nan, dtype=np.float32)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
+        return np.full(len(column), np.nan, dtype=np.float32)
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return float(cell)
+        float(cell or "nan")
     except ValueError:
-        return np.nan
+        return False
+    return True
 
 
 # -- .ts ------------------------------------------------------------------------------------------------------------

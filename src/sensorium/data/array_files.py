@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,22 @@ import numpy as np
 from ..codecs import arrays as array_codec
 from ..errors import InputError, did_you_mean
 from ..files import ending
-from .description import DataConfig, InputConfig, in_split_order
+from .assumptions import Assumption
+from .axes import Reading, kind_of_name, read_array
+from .description import DataConfig, InputConfig, in_split_order, kind_of_axes
 from .examples import Listing, Selection
-from .recognise import SERIES, SPLIT_WORDS, TARGET_WORDS, check_kind, input_names, kind_of_array, split_of
+from .groups import NO_GROUP, is_group_name, keeps_groups
+from .recognise import (
+    SERIES,
+    SPLIT_WORDS,
+    TARGET_WORDS,
+    VALUES,
+    check_kind,
+    input_names,
+    needs_labels,
+    split_of,
+)
+from .recordings import NamedChannels
 
 SUFFIXES = array_codec.SUFFIXES
 _CLASS_KEYS = ("classes", "class_names", "label_names", "target_names", "shape_names")
@@ -33,35 +46,31 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     if "train" in parts:
         parts.pop("", None)
     example = parts.get("train") or next(iter(parts.values()))
-    target = _choose(example, description.target.column, TARGET_WORDS, "target", files[0])
-    if target is None:
-        raise InputError(
-            f"{files[0]}: there is no array of labels (arrays: {', '.join(sorted(example))}); "
-            "name it in dataset.yaml, as in `target: {column: labels}`"
-        )
+    target = _target(example, description, files[0])
     fold = _choose(example, description.fold, ("fold", "folds"), "fold", files[0])
-    group = _choose(example, description.group, ("group", "groups"), "group", files[0])
+    group = _group(parts, description, files[0])
     channels = next((shared[key] for key in _CHANNEL_KEYS if key in shared), None)
-    inputs = _inputs(example, description, {target, fold, group}, channels is not None, files[0])
-    raws: dict[str, list[Any]] = {name: [] for name in inputs}
+    roles = {target, fold, group, *description.ignore}
+    readings = _inputs(example, description, roles, channels, _length(example, target), files[0])
+    raws: dict[str, list[Any]] = {name: [] for name in readings}
     labels, split_names, folds, groups, names = [], [], [], [], []
     for split, arrays in parts.items():
-        count = len(_array(arrays, target, split, files[0]))
-        for name, config in inputs.items():
-            array = _array(arrays, str(config.column), split, files[0])
+        count = _length(arrays, target or next(iter(readings.values())).key)
+        for name, found in readings.items():
+            array = _array(arrays, found.key, split, files[0])
             if len(array) != count:
                 raise InputError(
                     f"{files[0].parent}: {len(array)} examples but {count} labels in the split {split or 'all'!r}; "
                     "make them as many"
                 )
-            raws[name].append(_channels_last(array, channels) if config.kind == SERIES else array)
-        labels.append(_flat(arrays[target]))
+            raws[name].append(found.oriented(array, channels))
+        labels.append(np.full(count, None) if target is None else _flat(_array(arrays, target, split, files[0])))
         split_names += [split] * count
         folds += [_flat(arrays[fold])] if fold else []
         groups += [_flat(arrays[group])] if group else []
         names += [f"{split or files[0].name} {row}" for row in range(1, count + 1)]
     return Listing(
-        kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
+        kinds={name: check_kind(found.reading.kind) for name, found in readings.items()},
         raws={name: Selection(arrays) for name, arrays in raws.items()},
         names=names,
         labels=np.concatenate(labels),
@@ -72,13 +81,96 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
         description=replace(
             description,
             layout="arrays",
-            inputs=inputs,
+            inputs={name: found.config for name, found in readings.items()},
             target=replace(description.target, column=target),
             splits=description.splits or in_split_order({split: split for split in parts}),
             fold=fold,
             group=group,
+            kinds=None,
         ),
+        assumptions=_assumptions(example, readings, description, target=target, group=group, roles=roles),
     )
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An array that is an input: its key, its part of the description, and what it was taken for."""
+
+    key: str
+    config: InputConfig
+    reading: Reading
+
+    def oriented(self, array: np.ndarray, channels: np.ndarray | None) -> Any:
+        """The examples with their axes in the order that their kind has, with the names of their channels."""
+        array = array.transpose(0, *(axis + 1 for axis in self.reading.order))
+        if self.reading.kind == SERIES and channels is not None and array.ndim == 3 and len(channels) == array.shape[2]:
+            return NamedChannels(array, tuple(map(str, channels)))
+        return array
+
+
+def _target(arrays: Mapping[str, np.ndarray], description: DataConfig, where: Path) -> str | None:
+    """The array of labels; None: the signal itself is learned.
+
+    Raises:
+        InputError: none is called like labels.
+    """
+    found = _choose(arrays, description.target.column, TARGET_WORDS, "target", where)
+    if found is None and needs_labels(description.target.task):
+        flat = [key for key, array in arrays.items() if array.ndim == 1 or array.shape[1:] == (1,)]
+        cure = f"candidates: {', '.join(flat)}" if flat else f"arrays: {', '.join(sorted(arrays))}"
+        raise InputError(f"{where}: there is no array of labels; say which with --target NAME ({cure})")
+    return found
+
+
+def _group(parts: Mapping[str, Mapping[str, np.ndarray]], description: DataConfig, where: Path) -> str | None:
+    """The array of groups: as described, or one that is called so and keeps its values within the splits."""
+    example = next(iter(parts.values()))
+    if description.group == NO_GROUP:
+        return None
+    if description.group is not None:
+        return _choose(example, description.group, (), "group", where)
+    for key in example:
+        if is_group_name(key) and all(key in arrays and _flat(arrays[key]).ndim == 1 for arrays in parts.values()):
+            by_split = [_flat(arrays[key]) for arrays in parts.values()]
+            if keeps_groups(np.concatenate(by_split), np.repeat(np.arange(len(by_split)), [len(v) for v in by_split])):
+                return key
+    return None
+
+
+def _length(arrays: Mapping[str, np.ndarray], key: str | None) -> int:
+    """How many examples the arrays have: the length of the labels, or else the most frequent one."""
+    if key is not None and key in arrays:
+        return len(arrays[key])
+    lengths = [len(array) for array in arrays.values() if array.ndim]
+    return max(lengths, key=lengths.count)
+
+
+def _assumptions(
+    arrays: Mapping[str, np.ndarray],
+    inputs: Mapping[str, _Input],
+    description: DataConfig,
+    *,
+    target: str | None,
+    group: str | None,
+    roles: set[str | None],
+) -> tuple[Assumption, ...]:
+    """What was guessed of the arrays."""
+    found = []
+    for name, chosen in inputs.items():
+        reading = chosen.reading
+        if not reading.sure:
+            sizes = " × ".join(
+                f"{size:,} {axis}" for size, axis in zip(arrays[chosen.key].shape[1:], reading.axes, strict=True)
+            )
+            found.append(Assumption(name, f"{reading.kind}, {sizes} ({reading.reason})", "--kind KIND, --axes AXES"))
+    if target is not None and description.target.column is None:
+        found.append(Assumption("target", f"the array {target!r}", "--target NAME"))
+    if group is not None and description.group is None:
+        found.append(Assumption("group", f"{group!r}: examples of one stay in one split", "--group NAME or none"))
+    left_out = [key for key in arrays if key not in roles and key not in {chosen.key for chosen in inputs.values()}]
+    if left_out:
+        found.append(Assumption("left out", f"arrays {', '.join(sorted(left_out))}", "inputs in dataset.yaml"))
+    return tuple(found)
 
 
 def _split_words(description: DataConfig) -> dict[str, str]:
@@ -121,7 +213,11 @@ def _strip(key: str, words: dict[str, str]) -> tuple[str, str]:
 
 
 def _choose(
-    arrays: dict[str, np.ndarray], wanted: str | tuple[str, ...] | None, words: tuple[str, ...], role: str, where: Path
+    arrays: Mapping[str, np.ndarray],
+    wanted: str | tuple[str, ...] | None,
+    words: tuple[str, ...],
+    role: str,
+    where: Path,
 ) -> str | None:
     """The key the description names, or the one whose name says the role."""
     if wanted is None:
@@ -132,44 +228,87 @@ def _choose(
 
 
 def _inputs(
-    arrays: dict[str, np.ndarray], description: DataConfig, taken: set[str | None], has_channel_names: bool, where: Path
-) -> dict[str, InputConfig]:
-    def kind_of(key: str) -> str | None:
-        array = arrays[key]
-        return kind_of_array(array.shape[1:], array.dtype.kind, has_channel_names=has_channel_names)
-
-    if description.inputs:
-        for config in description.inputs.values():
-            if config.column is not None:
-                _choose(arrays, config.column, (), "input", where)
-        free = [key for key in arrays if key not in taken and arrays[key].dtype.kind in "biuf" and arrays[key].ndim > 1]
-        columns = {name: str(config.column or next(iter(free), "")) for name, config in description.inputs.items()}
-        return {
-            name: replace(config, column=columns[name], kind=config.kind or kind_of(columns[name]))
-            for name, config in description.inputs.items()
+    arrays: dict[str, np.ndarray],
+    description: DataConfig,
+    roles: set[str | None],
+    channels: np.ndarray | None,
+    count: int,
+    where: Path,
+) -> dict[str, _Input]:
+    """The arrays that are inputs, by the name of the input: those of the description, or all that can be."""
+    free = {key: array for key, array in arrays.items() if key not in roles and array.ndim}
+    free = {key: array for key, array in free.items() if len(array) == count} or free
+    if description.inputs is None:
+        described: dict[str, InputConfig] = {}
+        chosen = description.kinds or {}
+        readings = {
+            key: _reading(key, array, InputConfig(kind=chosen.get(key)), channels, where) for key, array in free.items()
         }
-    kinds = {
-        key: kind
-        for key, array in arrays.items()
-        if key not in taken and array.dtype.kind in "biuf" and array.ndim > 1 and (kind := kind_of(key)) is not None
-    }
-    if not kinds:
-        shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
-        raise InputError(f"{where}: no array looks like a signal ({shapes}); name it in dataset.yaml under `inputs`")
-    return {name: InputConfig(kind=kinds[key], column=key) for key, name in input_names(kinds).items()}
+        if any(found is not None and found.kind != VALUES for found in readings.values()):
+            # Beside a signal, one number for each example is metadata; it is an input only if it is described.
+            readings = {key: found for key, found in readings.items() if found is None or free[key].ndim > 1}
+        found = {key: reading for key, reading in readings.items() if reading is not None and free[key].ndim > 1}
+        names = input_names({key: reading.kind for key, reading in found.items()})
+        described = {names[key]: InputConfig(column=key, kind=chosen.get(key)) for key in found}
+        if not described:
+            shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
+            raise InputError(f"{where}: no array looks like a signal ({shapes}); say --kind KIND, or --kind NAME=KIND")
+    else:
+        described = description.inputs
+    inputs = {}
+    for name, config in described.items():
+        key = config.column if isinstance(config.column, str) else name if name in free else _only(free, config, where)
+        if key not in arrays:
+            raise InputError(f"{where}: no array is called {key!r} (input); {did_you_mean(str(key), arrays)}")
+        reading = _reading(key, arrays[key], config, channels, where)
+        if reading is None:
+            raise InputError(
+                f"{where}: {key} {arrays[key].shape} is no kind of signal; say --axes, or --kind NAME=KIND"
+            )
+        inputs[name] = _Input(key, replace(config, column=key, kind=reading.kind, axes=reading.axes), reading)
+    return inputs
+
+
+def _only(free: Mapping[str, np.ndarray], config: InputConfig, where: Path) -> str:
+    """The one array that an input without a column can be.
+
+    Raises:
+        InputError: there are several, or none.
+    """
+    signals = [key for key, array in free.items() if array.dtype.kind in "biuf" and array.ndim > 1]
+    fitting = [key for key in signals if kind_of_name(key) == config.kind] or signals
+    if len(fitting) != 1:
+        which = ", ".join(fitting) or "none"
+        raise InputError(f"{where}: which array holds the {config.kind}? ({which}); say --kind NAME={config.kind}")
+    return fitting[0]
+
+
+def _reading(
+    key: str, array: np.ndarray, config: InputConfig, channels: np.ndarray | None, where: Path
+) -> Reading | None:
+    """What an array is taken for: what the description says, and what it leaves open as it looks."""
+    if config.axes is not None:
+        kind = config.kind or kind_of_axes(config.axes)
+        if kind is None:
+            raise InputError(f"{where}: what kind of signal has the axes {', '.join(config.axes)}? say --kind KIND")
+        if len(config.axes) != array.ndim - 1:
+            raise InputError(
+                f"{where}: {key} {array.shape} has {array.ndim - 1} axes after that of the examples, "
+                f"--axes names {len(config.axes)}; name each"
+            )
+        return Reading(kind, config.axes, "as you say", sure=True)
+    if channels is not None and config.kind in (None, SERIES) and array.ndim == 3 and array.dtype.kind in "biuf":
+        last, first = (array.shape[axis] == len(channels) for axis in (2, 1))
+        if last or first:
+            axes = ("time", "channels") if last else ("channels", "time")
+            return Reading(SERIES, axes, f"the data name its {len(channels)} channels", sure=True)
+    return read_array(key, array, kind=config.kind)
 
 
 def _array(arrays: dict[str, np.ndarray], key: str, split: str, where: Path) -> np.ndarray:
     if key not in arrays:
         raise InputError(f"{where.parent}: the split {split!r} has no array {key!r}; {did_you_mean(key, arrays)}")
     return arrays[key]
-
-
-def _channels_last(array: np.ndarray, channels: np.ndarray | None) -> np.ndarray:
-    """n × steps × channels, whichever way round the named channels are."""
-    if channels is not None and array.ndim == 3 and array.shape[2] != len(channels) == array.shape[1]:
-        return array.swapaxes(1, 2)
-    return array
 
 
 def _flat(labels: np.ndarray) -> np.ndarray:

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from ..errors import InputError
 from ..files import ending
-from .recognise import SERIES, TEXT, VALUES, kind_of_array, kind_of_bytes, kind_of_suffix
+from .axes import read_array
+from .recognise import SERIES, TEXT, VALUES, kind_of_bytes, kind_of_suffix
 
 _SAMPLED = 200  # values that the kind of a column is judged by
+_MEASURED_LISTS = 32  # nested lists that the kind of a column is judged by
 _LONG_TEXT = 30  # letters on average: a sentence rather than a name
 
 
@@ -93,9 +95,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if is_bytes(column.type):
         return _kind_of_files(name, column, values)
     if is_list(column.type):
-        array = np.asarray(values[0])
-        kind = kind_of_array(array.shape, array.dtype.kind)
-        return SERIES if kind == VALUES else kind
+        return _kind_of_lists(name, values)
     if is_number(column.type):
         return None if _counts_rows(name, column) else VALUES
     if not is_text(column.type):
@@ -106,6 +106,14 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
         return TEXT
     return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
+
+
+def _kind_of_lists(name: str, values: list[Any]) -> str | None:
+    """The kind of signal in nested lists of numbers, by the first ones that are of one shape."""
+    arrays = [np.asarray(value) for value in values[:_MEASURED_LISTS]]
+    alike = np.stack([array for array in arrays if array.shape == arrays[0].shape])
+    reading = read_array(name, alike)
+    return None if reading is None else SERIES if reading.kind == VALUES else reading.kind
 
 
 def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str | None:
@@ -127,5 +135,11 @@ def _counts_rows(name: str, column: pa.ChunkedArray) -> bool:
     if not pa.types.is_integer(column.type) or column.null_count or len(column) < 3:
         return False
     called_id = name.casefold() in ("", "index", "unnamed: 0") or name.casefold().endswith("id")
-    steps = np.diff(column.to_numpy())
-    return bool((steps == 1).all()) or (called_id and pc.count_distinct(column).as_py() > len(column) / 2)
+    return counts_up(column) or (called_id and pc.count_distinct(column).as_py() > len(column) / 2)
+
+
+def counts_up(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers go up by one from row to row."""
+    if not pa.types.is_integer(column.type) or column.null_count or len(column) < 3:
+        return False
+    return bool((np.diff(column.to_numpy()) == 1).all())

@@ -71,8 +71,11 @@ class DataConfig:
             array file, or, with ``split``, a value in that column.
         fold: the column with the fold of each row, for cross-validation.
         group: the column with the group of each row, such as a person or a recording; all examples of a group are in
-            the same split.
+            the same split. ``none``: there are no groups, whatever columns are called.
+        time: of a table whose rows are the steps of recordings, the column with the time of each step.
+        recording: the column with the recording of each such row, or ``(file)``: each file is one.
         ignore: columns, or keys of an array file, that are not used.
+        kinds: columns, or keys of an array file, that are inputs, and the kind of each; the others are recognised.
         window: steps of the windows that long recordings are cut into; 0: they stay whole.
         hop: steps from the beginning of a window to the beginning of the next one.
         val: the share of the training examples that are set aside for validation, where the data have no ``val``.
@@ -88,7 +91,10 @@ class DataConfig:
     splits: dict[SplitName, str] | None = None
     fold: str | None = None
     group: str | None = None
+    time: str | None = None
+    recording: str | None = None
     ignore: tuple[str, ...] = ()
+    kinds: dict[str, str] | None = None
     window: int | None = None
     hop: int | None = None
     val: float | None = None
@@ -100,7 +106,7 @@ class Corrections(TypedDict, total=False):
     target: str | None
     ignore: Sequence[str]
     group: str | None
-    kind: str | None
+    kind: Sequence[str]
     axes: str | None
     window: int | None
     hop: int | None
@@ -113,7 +119,7 @@ def corrected(
     target: str | None = None,
     ignore: Sequence[str] = (),
     group: str | None = None,
-    kind: str | None = None,
+    kind: Sequence[str] = (),
     axes: str | None = None,
     window: int | None = None,
     hop: int | None = None,
@@ -125,14 +131,14 @@ def corrected(
         target: the column or key to predict; several with commas between them.
         ignore: columns or keys that are not used.
         group: the column whose values stay together in a split.
-        kind: the kind of the signal, or, of one of several, ``NAME=KIND``.
+        kind: the kind of the signal; or ``NAME=KIND``, any number of times: of a column or key, which is then an input.
         axes: the axes of an array with commas between them, such as ``time,channels``; or ``NAME=AXES``.
         window, hop, val: as in :class:`DataConfig`.
 
     Raises:
         InputError: two kinds for one signal.
 
-    >>> corrected(DataConfig(), kind="points").inputs
+    >>> corrected(DataConfig(), kind=["points"]).inputs
     {'points': InputConfig(kind='points', column=None, files=None, axes=None)}
     """
     changes: dict[str, Any] = {"group": group, "window": window, "hop": hop, "val": val}
@@ -142,32 +148,29 @@ def corrected(
         changes["target"] = replace(description.target, column=columns[0] if len(columns) == 1 else columns)
     if ignore:
         changes["ignore"] = (*description.ignore, *ignore)
-    if kind is not None or axes is not None:
-        changes["inputs"] = _with_kind(description.inputs, kind, axes)
+    whole = [value for value in kind if "=" not in value]
+    if len(whole) > 1:
+        raise InputError(f"--kind {whole[0]} and {whole[1]}: of several signals, say NAME=KIND")
+    if named := dict(value.split("=", 1) for value in kind if "=" in value):
+        changes["kinds"] = {**(description.kinds or {}), **named}
+    if whole or axes is not None:
+        changes["inputs"] = _with_axes(description.inputs, whole[0] if whole else None, axes)
     return replace(description, **changes)
 
 
-def _with_kind(inputs: dict[str, InputConfig] | None, kind: str | None, axes: str | None) -> dict[str, InputConfig]:
-    """The inputs with one of them of another kind or other axes."""
-    (kind_name, kind), (axes_name, axes) = (_named(value) for value in (kind, axes))
-    if kind_name and axes_name and kind_name != axes_name:
-        raise InputError(f"--kind is of {kind_name!r}, --axes of {axes_name!r}; describe both in dataset.yaml")
-    names = tuple(axes.split(",")) if axes else None
-    kind = kind or (_kind_of_axes(names) if names else None)
+def _with_axes(inputs: dict[str, InputConfig] | None, kind: str | None, axes: str | None) -> dict[str, InputConfig]:
+    """The inputs with the kind of the only one and the axes of one of them."""
+    name, separator, named_axes = (axes or "").rpartition("=")
+    names = tuple(axis.strip() for axis in named_axes.split(",")) if axes else None
+    kind = kind or (kind_of_axes(names) if names and not separator else None)
     only = next(iter(inputs)) if inputs and len(inputs) == 1 else kind
-    name = kind_name or axes_name or only or "signal"
+    name = name or only or "signal"
     described = (inputs or {}).get(name, InputConfig())
     described = replace(described, kind=kind or described.kind, axes=names or described.axes)
     return {**(inputs or {}), name: described}
 
 
-def _named(value: str | None) -> tuple[str, str | None]:
-    """A value in two: the name of the input it is said of (empty: the only one), and what is said."""
-    name, separator, said = (value or "").rpartition("=")
-    return (name if separator else ""), (said or None)
-
-
-def _kind_of_axes(axes: tuple[str, ...]) -> str | None:
+def kind_of_axes(axes: tuple[str, ...]) -> str | None:
     """The kind of signal whose axes are called like that."""
     return next((kind for axis, kind in KIND_OF_AXIS.items() if axis in axes), None)
 

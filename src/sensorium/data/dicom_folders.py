@@ -9,7 +9,7 @@ from ..codecs import dicom
 from ..errors import InputError
 from ..files import ending
 from .assumptions import Assumption
-from .recognise import PICTURES, VOLUMES
+from .recognise import PICTURES, VOLUME
 
 Found = tuple[str, str, Path]  # split, label and path of an example
 
@@ -34,9 +34,9 @@ def join_slices(
         if ending(path) == dicom.SUFFIX:
             folders.setdefault((split, label, path.parent), []).append(path)
     several = next((key for key, paths in folders.items() if len(paths) > 1), None)
-    if several is None or PICTURES in kinds or not set(kinds) <= {None, VOLUMES}:
+    if several is None or PICTURES in kinds or not set(kinds) <= {None, VOLUME}:
         return list(found), ()
-    if VOLUMES not in kinds and (several[2].name == several[1] or not _is_series(folders[several])):
+    if VOLUME not in kinds and (several[2].name == several[1] or not _is_series(folders[several])):
         return list(found), ()
     examples = [(split, label, paths[len(paths) // 2]) for (split, label, _), paths in folders.items()]
     example = several[2].relative_to(root).as_posix()

@@ -28,6 +28,11 @@ class Selection(Sequence[Any]):
         self._starts = [0, *np.cumsum([len(part) for part in self._parts]).tolist()]
         self._index = np.arange(self._starts[-1]) if index is None else index
 
+    @property
+    def parts(self) -> tuple[Sequence[Any], ...]:
+        """The sequences, whole."""
+        return self._parts
+
     def __len__(self) -> int:
         return len(self._index)
 

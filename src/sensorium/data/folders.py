@@ -20,7 +20,7 @@ from .examples import Listing
 from .recognise import (
     HOLDS,
     SPLIT_WORDS,
-    VOLUMES,
+    VOLUME,
     any_sound,
     can_be,
     check_kind,
@@ -68,7 +68,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
     else:
         name, described = next(iter(inputs.items()), (None, InputConfig()))
-        described = replace(described, kind=VOLUMES) if joined else described
+        described = replace(described, kind=VOLUME) if joined else described
         kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], described)
         inputs = {name or kind: replace(described, kind=kind)}
         examples = {

@@ -27,11 +27,13 @@ SPLIT_WORDS = {
 
 # The kinds of signal that are recognised by more than the ending of a file.
 VALUES = "table"  # plain numbers and categories
-PICTURES, CLOUDS, SERIES, TEXT = "image", "points", "series", "text"
-VOLUMES = "volume"
+PICTURES, CLOUDS, SERIES, TEXT, VOLUME = "image", "points", "series", "text", "volume"
 HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
 
-TARGET_WORDS = ("label", "labels", "target", "targets", "class", "category", "y")
+TARGET_WORDS = (
+    *("label", "labels", "target", "targets", "class", "classes", "category", "y", "tags", "tag"),
+    *("outcome", "diagnosis", "species", "sentiment", "emotion", "activity", "genre", "variety"),
+)
 
 _PROBED = 16  # films whose header is searched for sound
 
@@ -94,26 +96,6 @@ def kind_of_bytes(head: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if magic.match(head)), None)
 
 
-def kind_of_array(shape: Sequence[int], dtype_kind: str, *, has_channel_names: bool = False) -> str | None:
-    """The kind of signal one example of an array (its shape, without the axis of the examples) holds, or None.
-
-    >>> kind_of_array((1024, 3), "f"), kind_of_array((128, 9), "f"), kind_of_array((32, 32, 3), "u")
-    ('points', 'series', 'image')
-    """
-    match len(shape):
-        case 3 if dtype_kind == "u" and shape[2] in (1, 3):
-            return PICTURES
-        case 2 if dtype_kind == "u":
-            return PICTURES
-        case 2 if shape[1] == 3 and dtype_kind == "f" and not has_channel_names:
-            return CLOUDS
-        case 2:
-            return SERIES
-        case 1:
-            return VALUES
-    return None
-
-
 def any_sound(films: Sequence[Path | bytes]) -> bool:
     """Whether any film has sound, judged by a few of them, evenly chosen."""
     return any(has_sound(film) for film in films[:: max(1, len(films) // _PROBED)])
@@ -137,6 +119,11 @@ def check_task(task: TaskName) -> TaskName:
 def needs_labels(task: TaskName | None) -> bool:
     """Whether a task is learned of labels; None, a task that is still to be recognised, is."""
     return task is None or (task != NO_LABELS and TASKS[task].label_type is not None)
+
+
+def has_one_class(task: TaskName) -> bool:
+    """Whether the target of every example is one class."""
+    return task != NO_LABELS and TASKS[task].label_type == "class"
 
 
 def input_names(kinds: Mapping[str, str]) -> dict[str, str]:

@@ -2,65 +2,163 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
 from ..tasks import TASKS
-from .columns import are_paths, bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column
+from .assumptions import Assumption
+from .columns import bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column, to_numpy
 from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
-from .recognise import HOLDS, SPLIT_WORDS, TARGET_WORDS, VALUES, any_sound, check_task, input_names
+from .groups import NO_GROUP, is_group_name, keeps_groups
+from .recognise import HOLDS, SPLIT_WORDS, VALUES, any_sound, check_kind, check_task, input_names
+from .target_column import find_target, named_target
 
 
-def find_roles(table: pa.Table, folder: Path, path: str, description: DataConfig) -> tuple[DataConfig, tuple[str, ...]]:
-    """The description with every column's role in it, and warnings.
+def find_roles(
+    table: pa.Table,
+    folder: Path,
+    path: Path,
+    description: DataConfig,
+    *,
+    split_names: np.ndarray | None = None,
+    absent: str | None = None,
+) -> tuple[DataConfig, tuple[Assumption, ...]]:
+    """The description with every column's role in it, and what was guessed.
+
+    Args:
+        description: with the column of the splits, if there is one.
+        split_names: the split of each row, where they are given.
+        absent: the one column that a file of test rows lacks.
 
     Raises:
-        InputError: a column of the description is not in the table, or no column can be an input.
+        InputError: a column of the description is not in the table, nothing says which is the target, or no column can
+            be an input.
     """
-    target, warnings = _target(table, path, description.target)
+    described = _with_named_columns(table, path, description)
+    taken = {described.split, described.fold, described.group, *described.ignore}
+    free = [name for name in table.column_names if name not in taken]
+    chosen = {_check(table, path, name): check_kind(kind) for name, kind in (description.kinds or {}).items()}
+    kinds = {name: chosen.get(name) or kind_of_column(name, table[name], folder) for name in free}
+    has_signals = any(kind not in (None, VALUES) for name, kind in kinds.items() if name != described.target.column)
+    beside = [name for name, kind in kinds.items() if kind in (None, VALUES)] if has_signals else []
+    target, assumptions = find_target(table, path, described, absent=absent, beside_signal=beside)
     if description.target.column is None and (spoken := _in_words(table, folder, target)) is not None:
+        text = f"{spoken!r}, which says in words what {target.column!r} says in numbers"
+        assumptions = (Assumption("target", text, "--target COLUMN"),)
         target = replace(target, column=spoken)
-    targets = {target.column} if isinstance(target.column, str) else set(target.column or ())
-    split = _named(table, path, description.split, ("split", "subset", "partition"))
-    if split and not description.split and not _speaks_of_splits(table[split]):
-        split = None
-    fold = _named(table, path, description.fold, ("fold",))
-    group = _named(table, path, description.group, ("group",))
-    described = replace(description, target=target, split=split, fold=fold, group=group)
+    described = replace(described, target=target)
+    group, assumed_group = _group(table, described, split_names)
+    described = replace(described, group=group)
     if description.inputs is not None:
         inputs = {name: _completed(table, folder, path, name, config) for name, config in description.inputs.items()}
-        return replace(described, inputs=inputs), warnings
-    free = [name for name in table.column_names if name not in targets | {split, fold, group}]
-    kinds = {name: kind_of_column(name, table[name], folder) for name in free}
-    echoes = {name for name, kind in kinds.items() if kind == VALUES and _echoes(table, name, target)}
-    kinds |= dict.fromkeys(echoes)
-    left_out = [name for name, kind in kinds.items() if kind is None]
-    if left_out:
-        because = f" ({', '.join(sorted(echoes))}: the same as the target {target.column!r})" if echoes else ""
-        warnings += (f"columns not used as inputs: {', '.join(left_out)}{because}",)
-    signals = {name: kind for name, kind in kinds.items() if kind is not None and kind != VALUES}
-    values = tuple(name for name, kind in kinds.items() if kind == VALUES)
+        return replace(described, inputs=inputs, kinds=None), (*assumptions, *assumed_group)
+    targets = {target.column} if isinstance(target.column, str) else set(target.column or ())
+    kinds = {name: kind for name, kind in kinds.items() if name not in targets | {group}}
+    inputs, assumed_inputs = _inputs(table, folder, path, kinds, target, chosen)
+    return replace(described, inputs=inputs, kinds=None), (*assumed_inputs, *assumptions, *assumed_group)
+
+
+def split_column(table: pa.Table, path: Path, wanted: str | None) -> str | None:
+    """The column that says which split a row belongs to: the wanted one, or one that is called so and speaks of a
+    split for training.
+
+    Raises:
+        InputError: the wanted column is not there.
+    """
+    split = _named(table, path, wanted, ("split", "subset", "partition"))
+    return split if split is None or wanted is not None or _speaks_of_splits(table[split]) else None
+
+
+def _with_named_columns(table: pa.Table, path: Path, description: DataConfig) -> DataConfig:
+    """The description with the column of folds; its other columns are checked.
+
+    Raises:
+        InputError: a column of the description is not there.
+    """
+    for name in (*description.ignore, *([] if description.group in (None, NO_GROUP) else [description.group])):
+        _check(table, path, str(name))
+    return replace(description, fold=_named(table, path, description.fold, ("fold",)))
+
+
+def _group(
+    table: pa.Table, description: DataConfig, split_names: np.ndarray | None
+) -> tuple[str | None, tuple[Assumption, ...]]:
+    """The column of groups: as described; else the first one that is called so, whose values many rows share and which
+    do not recur across given splits."""
+    if description.group is not None:
+        return description.group, ()
+    target = description.target
+    for name in table.column_names:
+        if name in (target.column, *description.ignore) or not is_group_name(name) or _echoes(table, name, target):
+            continue
+        column = table[name]
+        if (is_text(column.type) or pa.types.is_integer(column.type)) and keeps_groups(to_numpy(column), split_names):
+            text = f"{name!r} ({pc.count_distinct(column).as_py():,} values): its examples stay in one split"
+            return name, (Assumption("group", f"{text}, and it is no input", "--group COLUMN or none"),)
+    return None, ()
+
+
+def _inputs(
+    table: pa.Table,
+    folder: Path,
+    path: Path,
+    kinds: Mapping[str, str | None],
+    target: TargetConfig,
+    chosen: Collection[str],
+) -> tuple[dict[str, InputConfig], tuple[Assumption, ...]]:
+    """The inputs: the signals; where there are none, the plain columns.
+
+    Args:
+        chosen: plain columns that are inputs in any case.
+
+    Raises:
+        InputError: there is neither.
+    """
+    signals = {name: kind for name, kind in kinds.items() if kind not in (None, VALUES)}
+    plain = [name for name, kind in kinds.items() if kind == VALUES]
+    echoes = [name for name in plain if _echoes(table, name, target)]
+    values = tuple(name for name in plain if name in chosen or not (signals or name in echoes))
     if not signals and not values:
         raise InputError(
             f"{path}: no column looks like an input (columns: {', '.join(table.column_names)}); "
             "name one in dataset.yaml, as in `inputs: {text: {kind: text, column: review}}`"
         )
-    columns: dict[str, str | tuple[str, ...]] = {
-        **{name: name for name in signals},
-        **({VALUES: values} if values else {}),
-    }
-    kinds = {**signals, **({VALUES: VALUES} if values else {})}
-    named = input_names({name: str(kind) for name, kind in kinds.items()})
-    inputs = {named[name]: InputConfig(kind=kinds[name], column=columns[name]) for name in kinds}
-    for name, kind in signals.items():  # the sound of films is a signal of its own
+    columns: dict[str, str | tuple[str, ...]] = {name: name for name in signals}
+    found = {name: str(kind) for name, kind in signals.items()}
+    if values:
+        columns[VALUES], found[VALUES] = values, VALUES
+    named = input_names(found)
+    inputs = {named[name]: InputConfig(kind=kind, column=columns[name]) for name, kind in found.items()}
+    for name, kind in found.items():  # the sound of films is a signal of its own
         sound = HOLDS.get(kind)
-        if sound is not None and sound not in kinds.values() and _sounds(table[name], folder):
+        if sound is not None and sound not in found.values() and _sounds(table[name], folder):
             inputs[f"{named[name]}_{sound}" if sound in inputs else sound] = InputConfig(kind=sound, column=name)
-    return replace(described, inputs=inputs), warnings
+    assumptions = [_assumed(name, config) for name, config in inputs.items()]
+    if left_out := [name for name in kinds if name not in (*signals, *values)]:
+        reasons = [f"{', '.join(echoes)} the same as the target {target.column!r}"] if echoes else []
+        reasons += ["plain columns beside a signal are metadata"] if signals and set(plain) - {*echoes, *values} else []
+        because = f" ({'; '.join(reasons)})" if reasons else ""
+        assumptions.append(Assumption("left out", f"{', '.join(left_out)}{because}", "--kind COLUMN=KIND"))
+    return inputs, tuple(assumptions)
+
+
+def _assumed(name: str, config: InputConfig) -> Assumption:
+    """What an input was taken for."""
+    columns = (config.column,) if isinstance(config.column, str) else config.column or ()
+    what = (
+        f"{len(columns):,} columns: {', '.join(columns)}"
+        if config.kind == VALUES
+        else f"{config.kind}, column {columns[0]!r}"
+    )
+    return Assumption(
+        name, what, "--ignore COLUMN" if config.kind == VALUES else f"--ignore COLUMN, --kind {name}=KIND"
+    )
 
 
 def _sounds(column: pa.ChunkedArray, folder: Path) -> bool:
@@ -71,46 +169,26 @@ def _sounds(column: pa.ChunkedArray, folder: Path) -> bool:
 
 def has_named_target(table: pa.Table) -> bool:
     """Whether a column is called what targets are called."""
-    return _by_name(table, TARGET_WORDS) is not None
+    return named_target(table.column_names) is not None
 
 
 def _by_name(table: pa.Table, words: tuple[str, ...]) -> str | None:
     return next((name for word in words for name in table.column_names if name.casefold() == word), None)
 
 
-def _check(table: pa.Table, path: str, column: str) -> str:
+def _check(table: pa.Table, path: Path, column: str) -> str:
     if column not in table.column_names:
         raise InputError(f"{path}: no column is called {column!r}; {did_you_mean(column, table.column_names)}")
     return column
 
 
-def _named(table: pa.Table, path: str, wanted: str | None, words: tuple[str, ...]) -> str | None:
+def _named(table: pa.Table, path: Path, wanted: str | None, words: tuple[str, ...]) -> str | None:
     return _by_name(table, words) if wanted is None else _check(table, path, wanted)
 
 
 def _speaks_of_splits(column: pa.ChunkedArray) -> bool:
     values = pc.unique(column).to_pylist()
     return any(isinstance(value, str) and SPLIT_WORDS.get(value.casefold()) == "train" for value in values)
-
-
-def _target(table: pa.Table, path: str, target: TargetConfig) -> tuple[TargetConfig, tuple[str, ...]]:
-    if target.column is not None:
-        for column in (target.column,) if isinstance(target.column, str) else target.column:
-            _check(table, path, column)
-        return target, ()
-    if (named := _by_name(table, TARGET_WORDS)) is not None:
-        return replace(target, column=named), ()
-    last = str(table.column_names[-1])
-    if target.task == NO_LABELS and is_text(table[last].type) and are_paths(first_values(table[last])):
-        return target, ()
-    if not (is_number(table[last].type) or is_text(table[last].type)):
-        raise InputError(
-            f"{path}: which column is the target? (columns: {', '.join(table.column_names)}); "
-            "name it in dataset.yaml, as in `target: {column: label}`"
-        )
-    return replace(target, column=last), (
-        f"no column is called label or target: the last one, {last!r}, is the target",
-    )
 
 
 def _in_words(table: pa.Table, folder: Path, target: TargetConfig) -> str | None:
@@ -122,7 +200,7 @@ def _in_words(table: pa.Table, folder: Path, target: TargetConfig) -> str | None
     return next((name for name in echoes if kind_of_column(name, table[name], folder) == VALUES), None)
 
 
-def _completed(table: pa.Table, folder: Path, path: str, name: str, config: InputConfig) -> InputConfig:
+def _completed(table: pa.Table, folder: Path, path: Path, name: str, config: InputConfig) -> InputConfig:
     """An input of the description with its column and kind filled in."""
     column = config.column or name
     for name_of_column in (column,) if isinstance(column, str) else column:

@@ -29,7 +29,8 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import VALUES, check_task, class_names, needs_labels, read_names, visible_files
+from .recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names, visible_files
+from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
 from .table_folders import find_tables
@@ -37,12 +38,12 @@ from .tables import list_table, read_table
 from .targets import encode
 from .ts_files import list_ts
 
+_MOST_NAMED = 5  # classes in a summary
 _SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
     "ts": (".ts",),
     "arrays": array_files.SUFFIXES,
     "table": tables.SUFFIXES,
 }
-_MOST_LISTED = 5  # classes in a warning
 LABEL = "label"  # the kind and the name of the signal that labels become
 TASK_OF_PAIRS = "flow"  # where the data are frames and flow
 
@@ -119,12 +120,14 @@ def open_source(
         splits = assign(
             len(listing.names),
             on_disk=listing.split_names,
-            strata=targets if _is_class(task) else None,
+            strata=targets if has_one_class(task) else None,
             groups=listing.groups,
             folds=listing.folds,
             fold=fold,
+            val=description.val,
             seed=seed,
         )
+        remarks = remarks_on(listing, task, classes, targets, splits.indices)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     leaks = find_leaks(_parts(listing, targets, splits.indices)) if set(listing.kinds.values()) != {VALUES} else ()
@@ -138,9 +141,25 @@ def open_source(
         classes=classes,
         splits=parts,
         description=replace(listing.description, target=target),
-        warnings=(*listing.warnings, *renamed, *splits.warnings, *_unseen(task, classes, parts), *leaks),
-        assumptions=listing.assumptions,
+        warnings=(*listing.warnings, *renamed, *splits.warnings, *remarks, *leaks),
+        assumptions=(
+            *listing.assumptions,
+            *_assumed_task(task, classes, description, listing.description),
+            *splits.assumptions,
+        ),
     )
+
+
+def _assumed_task(
+    task: TaskName, classes: tuple[str, ...], described: DataConfig, found: DataConfig
+) -> tuple[Assumption, ...]:
+    """The task, where nobody says it."""
+    if described.target.task is not None or task == NO_LABELS:
+        return ()
+    named = f", {', '.join(classes[:_MOST_NAMED])}{', …' if len(classes) > _MOST_NAMED else ''}"
+    where = " (the names of the folders)" if found.layout == "folders" else ""
+    text = f"{task}: {len(classes):,} {TASKS[task].outputs_noun}{named}{where}" if classes else task
+    return (Assumption("task", text, "--task classify, tag or regress"),)
 
 
 def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.ndarray]) -> dict[str, Examples]:
@@ -229,11 +248,6 @@ def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskNa
     return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
 
 
-def _is_class(task: TaskName) -> bool:
-    """Whether every example has one class."""
-    return task != NO_LABELS and TASKS[task].label_type == "class"
-
-
 def _read_as(listing: Listing, task: TaskName) -> Listing:
     """The signals as the task reads them, such as pictures as frames; one that is read as another kind is named
     after it."""
@@ -277,18 +291,6 @@ def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, .
     numbers = listing.labels.ndim == 1 and listing.labels.dtype.kind in "iu"
     names = class_names(root) if numbers else None
     return names if names and int(listing.labels.max()) <= len(names) else None
-
-
-def _unseen(task: TaskName, classes: tuple[str, ...], parts: dict[str, Examples]) -> tuple[str, ...]:
-    """A warning about classes that are tested but never trained."""
-    if not _is_class(task):
-        return ()
-    seen = {name: set(np.unique(part.targets).tolist()) for name, part in parts.items() if part.targets is not None}
-    missing = [classes[number] for number in sorted(seen["test"] - seen["train"])]
-    if not missing:
-        return ()
-    listed = ", ".join(missing[:_MOST_LISTED]) + (", …" if len(missing) > _MOST_LISTED else "")
-    return (f"{len(missing)} classes are in test but never in train, so they cannot be learned: {listed}",)
 
 
 _LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = {

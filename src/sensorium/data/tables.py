@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..codecs import tables as table_codec
-from ..errors import InputError, did_you_mean
+from ..errors import InputError
 from ..files import ending
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
-from .description import DataConfig, InputConfig, SplitName, TargetConfig, in_split_order
+from .description import DataConfig, InputConfig, TargetConfig
 from .examples import Listing, Records
-from .folders import relative
-from .recognise import SPLIT_WORDS, VALUES, check_kind, files_by_split
-from .roles import find_roles
-from .table_folders import holds_paths, splits_of_paths, with_paths_from
+from .groups import NO_GROUP
+from .joining import join_tables
+from .recognise import VALUES, check_kind, files_by_split
+from .recordings import find_long_format, list_recordings
+from .roles import find_roles, split_column
+from .table_folders import holds_paths
 
 SUFFIXES = table_codec.SUFFIXES
 read_table = table_codec.decode
@@ -40,12 +42,20 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
         InputError: a table that cannot be read, a column that is not there, a path that leads nowhere.
     """
     parts = files_by_split(root, (path for path in files if ending(path) in SUFFIXES), description)
-    table, counted, warnings = _joined(parts, description.target)
-    first = counted[0][1]
-    described, left_out = find_roles(table, first.parent, str(first), description)
-    splits, split_names = _splits(table, counted, described)
-    names = [f"{relative(root, path)} row {row}" for _, path, count in counted for row in range(1, count + 1)]
+    joined = join_tables(parts, description.target)
+    table, first = joined.table, joined.parts[0].path
+    described = replace(description, split=split_column(table, first, description.split))
+    splits, split_names = joined.splits(described)
+    found = find_long_format(table, described, len(joined.parts))
+    if found is not None:
+        listing = list_recordings(table, found, first, joined.files(), split_names, described)
+        return replace(listing, description=replace(listing.description, splits=splits), warnings=joined.warnings)
+    described, assumptions = find_roles(
+        table, first.parent, first, described, split_names=split_names, absent=joined.absent
+    )
+    names = joined.names(root)
     inputs = described.inputs or {}
+    groups = described.group if described.group != NO_GROUP else None
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
         raws={
@@ -56,67 +66,11 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
         classes=_class_names(table, described.target),
         split_names=split_names,
         folds=to_numpy(table[described.fold]) if described.fold else None,
-        groups=to_numpy(table[described.group]) if described.group else None,
+        groups=to_numpy(table[groups]) if groups else None,
         description=replace(described, layout="table", splits=splits),
-        warnings=(*warnings, *left_out),
+        warnings=joined.warnings,
+        assumptions=assumptions,
     )
-
-
-def _joined(
-    files: list[tuple[str, Path]], target: TargetConfig
-) -> tuple[pa.Table, list[tuple[str, Path, int]], tuple[str, ...]]:
-    """One table of all files; split, path and number of rows of each; warnings about the files left out.
-
-    A file of test rows without the target (as competitions hand out) is left out: there is nothing to compare with.
-    """
-    tables = [(split, path, read_table(path)) for split, path in files]
-    tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
-    _, first_path, first = tables[0]
-    kept, warnings = [], []
-    if tables[0][0] == "train":
-        strays = [path.name for split, path, _ in tables if not split]
-        warnings += [f"{', '.join(strays)}: left out, because no split is named"] if strays else []
-        tables = [part for part in tables if part[0]]
-    for split, path, table in tables:
-        missing = [name for name in first.column_names if name not in table.column_names]
-        if not missing:
-            part = with_paths_from(table.select(first.column_names), path.parent, first_path.parent)
-            kept.append((split, path, part))
-        elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):
-            warnings.append(f"{path.name} has no column {missing[0]!r} and was left out")
-        else:
-            raise InputError(
-                f"{path}: no column is called {missing[0]!r}, unlike in {first_path.name}; "
-                f"{did_you_mean(missing[0], table.column_names)}; "
-                "give both the same columns, or name the files under `splits` in dataset.yaml"
-            )
-    try:
-        table = pa.concat_tables([table for _, _, table in kept], promote_options="permissive")
-    except pa.ArrowException as error:
-        raise InputError(
-            f"{first_path.parent}: columns of one name differ in type between the files ({error})"
-        ) from None
-    if not len(table):
-        raise InputError(f"{first_path}: the table has no rows")
-    table = table.replace_schema_metadata(first.schema.metadata)
-    return table, [(split, path, len(part)) for split, path, part in kept], tuple(warnings)
-
-
-def _splits(
-    table: pa.Table, parts: list[tuple[str, Path, int]], described: DataConfig
-) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
-    """What each split is called here, and the split of each row."""
-    if described.split is None:
-        split_names = np.array([split for split, _, count in parts for _ in range(count)])
-        splits = described.splits or in_split_order({split: path.name for split, path, _ in parts})
-        if not split_names.any() and (of_paths := splits_of_paths(table, parts[0][1].parent)) is not None:
-            return splits, np.array(of_paths)
-        return splits, split_names if split_names.any() else None
-    values = [str(value) for value in table[described.split].to_pylist()]
-    known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
-    splits = described.splits or in_split_order(known)
-    words = {word: split for split, word in (splits or {}).items()}
-    return splits, np.array([words.get(value, "") for value in values])
 
 
 def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig, *, alone: bool) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -17,6 +18,7 @@ LabelType: TypeAlias = Literal["class", "tags", "numbers"]
 # The task that is learned where nothing but the labels says so.
 TASK_OF_LABELS: dict[LabelType, TaskName] = {"class": "classify", "tags": "tag", "numbers": "regress"}
 
+SEPARATORS = ";|,"
 _FEW = 20  # up to this many different numbers may be classes
 
 
@@ -101,18 +103,40 @@ def _check_present(labels: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _label_type(labels: np.ndarray) -> LabelType:
-    """What the labels look like: numbers with many different values, lists of tags, or classes."""
+    """What the labels look like: numbers with many different values, lists of tags (or tags with a separator between
+    them), or classes."""
     if labels.ndim == 2:
         if labels.dtype.kind not in "biu" or not np.isin(labels, (0, 1)).all():
             return "numbers"
         return "class" if (labels.sum(axis=1) == 1).all() else "tags"
-    if labels.dtype.kind == "O":
-        return "tags" if isinstance(labels[0], list) else "class"
+    if labels.dtype.kind in "OUS":
+        return "tags" if isinstance(labels[0], list) or separator_of(labels.tolist()) else "class"
     if labels.dtype.kind == "f":
         return "numbers" if len(np.unique(labels)) > min(_FEW, len(labels) / 2) else "class"
     if labels.dtype.kind in "iu":
         return "numbers" if len(np.unique(labels)) > max(_FEW, len(labels) / 10) else "class"
     return "class"
+
+
+def separator_of(labels: Sequence[object]) -> str | None:
+    """What stands between several tags of one label; None: each label is one class.
+
+    Tags recur in other combinations: there are fewer of them than of labels with them, or each occurs by itself or in
+    two labels. A class whose name has a comma in it does not.
+
+    >>> separator_of(["dog;cat", "dog", "cat;owl", "owl"]), separator_of(["tench, Tinca", "hen", "cock, Gallus"])
+    (';', None)
+    """
+    words = sorted({str(label) for label in labels})
+    for mark in SEPARATORS:
+        joined = [word for word in words if mark in word]
+        if not joined:
+            continue
+        counts = Counter(tag.strip() for word in words for tag in set(word.split(mark)))
+        tags = [tag.strip() for word in joined for tag in word.split(mark) if tag.strip()]
+        if all(counts[tag] > 1 for tag in tags) or len(set(tags)) < len(joined):
+            return mark
+    return None
 
 
 def _numbers(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -132,7 +156,8 @@ def _tags(
     """The names of the tags, and for each example and tag 1 where the example has it."""
     if labels.ndim == 2:
         return classes or tuple(str(column) for column in range(labels.shape[1])), labels.astype(np.float32)
-    tags_of_examples = [_tags_of(label) for label in labels.tolist()]
+    mark = separator_of(labels.tolist())
+    tags_of_examples = [_tags_of(label, mark) for label in labels.tolist()]
     if classes is None:
         classes = tuple(natsorted(sorted({tag for tags in tags_of_examples for tag in tags})))
     columns = {tag: column for column, tag in enumerate(classes)}
@@ -145,9 +170,9 @@ def _tags(
     return classes, targets
 
 
-def _tags_of(label: object) -> list[str]:
-    """The tags of one example: a list of them, or a string with ``;``, ``|`` or ``,`` between them."""
+def _tags_of(label: object, separator: str | None) -> list[str]:
+    """The tags of one example: a list of them, or a string with a separator between them."""
     if isinstance(label, list):
         return [str(tag) for tag in label]
-    separator = next((mark for mark in ";|," if mark in str(label)), ";")
+    separator = separator or next((mark for mark in SEPARATORS if mark in str(label)), ";")
     return [tag.strip() for tag in str(label).split(separator) if tag.strip()]

@@ -61,7 +61,8 @@ def evaluate_model(
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict every example, in order, and compare with the targets where there are any. Where the modality has several
-    views of an example, its scores and its loss are the means over them.
+    views of an example, its scores and its loss are the means over them. Examples that turn out to be unreadable are
+    left out; ``samples.readable`` are those that were scored.
 
     The model is in evaluation mode meanwhile, and afterwards in the mode it was in.
 
@@ -79,12 +80,16 @@ def evaluate_model(
     batch_size = batch_size or examples_at_a_time(model)
     scores: list[Tensor] = []
     targets: list[Tensor] = []
-    loss, has_targets = 0.0, False
+    loss, has_targets, scored = 0.0, False, 0
     metrics = model.task.metrics().to(next(model.parameters()).device)
     with evaluating(model):
         for start in range(0, total, batch_size):
             indices = list(range(start, min(start + batch_size, total)))
             batch = samples.batch(indices)
+            if not batch:
+                continue
+            count = len(next(iter(batch.values())))
+            scored += count
             prepared = [model.prepare(view) for view in model.inputs.views(model.to_device(batch))]
             predictions = [model(view.inputs, view.query_indices) for view in prepared]
             if model.task.per_example:
@@ -98,20 +103,21 @@ def evaluate_model(
                 has_targets = True
                 pairs = zip(predictions, prepared, strict=True)
                 losses = [float(model.loss(prediction.output, view.targets)) for prediction, view in pairs]
-                loss += sum(losses) / len(losses) * len(indices)
+                loss += sum(losses) / len(losses) * count
                 for prediction, view in judged:
                     model.task.update_metrics(metrics, prediction, view.targets)
             if progress is not None:
                 progress(start + len(indices), total)
-    all_scores = torch.cat(scores).numpy() if scores else np.zeros((total, 0), np.float32)
+    all_scores = torch.cat(scores).numpy() if scores else np.zeros((scored, 0), np.float32)
     all_targets = torch.cat(targets).numpy() if targets else None
     if not has_targets:
-        return Evaluation(split, total, all_scores, all_targets, nan, {})
-    values = {"loss": loss / total, **_computed(metrics)}
-    return Evaluation(split, total, all_scores, all_targets, loss / total, values)
+        return Evaluation(split, scored, all_scores, all_targets, nan, {})
+    values = {"loss": loss / scored, **computed(metrics)}
+    return Evaluation(split, scored, all_scores, all_targets, loss / scored, values)
 
 
-def _computed(metrics: MetricCollection) -> dict[str, float]:
+def computed(metrics: MetricCollection) -> dict[str, float]:
+    """The values of metrics by name; NaN where one is not defined."""
     values = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about tags without examples, which the report shows

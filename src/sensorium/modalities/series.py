@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
@@ -13,15 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..codecs.raw import Raw
-from ..codecs.series import decode
+from ..codecs.series import Recording, decode
 from ..config import record
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from ..nn.positions import fourier_channels, fourier_grid, fourier_points
 from .base import Batch, Modality, Sample
 from .sequences import cut, lengths, resample, uniform
 
 MOST_ROWS = 512  # of one step each; rows of longer series cover several steps
+FAR = 10.0  # standard deviations from the mean that are far outside of what training saw
+EVEN = 0.05  # how much the steps of time may differ, relative to the usual step, and still be even
 
 
 @record
@@ -33,6 +36,7 @@ class SeriesConfig:
         length: the number of steps that the model sees; longer series are cut, shorter ones padded and masked.
         mean: of each channel, for normalisation.
         std: of each channel.
+        channel_names: of the channels, by which the columns of a file are found; empty: they go by their order.
         patch: the number of steps that a row covers.
         span: the time from the first to the last step, in the unit of the steps' times; None: steps carry no times.
         bands: number of Fourier frequencies.
@@ -48,6 +52,7 @@ class SeriesConfig:
     length: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channel_names: tuple[str, ...] = ()
     patch: int = 1
     span: float | None = None
     bands: int = 32
@@ -93,7 +98,7 @@ class Series(Modality[SeriesConfig]):
     """
 
     kind: ClassVar[str] = "series"
-    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".npy")
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".npy", ".edf", ".bdf")
     ragged: ClassVar[bool] = True
     mean: Tensor
     std: Tensor
@@ -114,52 +119,78 @@ class Series(Modality[SeriesConfig]):
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> SeriesConfig:
         """The length of the longest series, the channels and their mean and std, and patches that make at most 512
-        rows.
+        rows. Channels that have names are those that most of the series have. Times at even steps are as good as none.
 
         Raises:
             InputError: a series cannot be decoded, or series differ in their number of channels or in having times.
         """
-        pairs = [decode(raw) for raw in raws]
-        channels = {values.shape[1] for values, _ in pairs}
+        recordings = [decode(raw) for raw in raws]
+        names = _usual_names(recordings)
+        if names:
+            recordings = [recording for recording in recordings if set(names) <= set(recording.channels)]
+        arrays = [_by_name(recording, names) for recording in recordings]
+        channels = {values.shape[1] for values in arrays}
         if len(channels) > 1:
             raise InputError(f"series have different channels: {sorted(channels)}; give all the same ones")
-        spans = [None if times is None else float(times[-1]) for _, times in pairs]
-        if len({span is None for span in spans}) > 1:
+        times = [recording.times for recording in recordings]
+        has_times = len({moments is None for moments in times}) == 1 and times[0] is not None
+        if len({moments is None for moments in times}) > 1 and not _even(times):
             raise InputError("series with times and series without; give all of them times, or none")
-        length = max(len(values) for values, _ in pairs)
-        steps = np.ma.masked_invalid(np.concatenate([values for values, _ in pairs]).astype(np.float64))
+        length = max(map(len, arrays))
+        steps = np.ma.masked_invalid(np.concatenate(arrays).astype(np.float64))
         mean, std = steps.mean(0).filled(0.0), steps.std(0).filled(1.0)
         return SeriesConfig(
             channels=channels.pop(),
             length=length,
             mean=tuple(float(f"{value:.6g}") for value in mean),
             std=tuple(float(f"{value:.6g}") if value > 0 else 1.0 for value in std),
+            channel_names=names,
             patch=ceil(length / MOST_ROWS),
-            span=None if spans[0] is None else max(span for span in spans if span is not None),
+            span=max(float(np.ptp(moments)) for moments in times if moments is not None)
+            if has_times and not _even(times)
+            else None,
         )
 
     def load(self, raw: Raw) -> Sample:
         """One whole series.
 
         Args:
-            raw: an array (steps [× channels]), a pair of an array and its times (steps), or a .csv or .npy file.
+            raw: an array (steps [× channels]), a pair of an array and its times (steps), a recording, or a .csv or .npy
+                file. Columns that have names may be in any order, and others than those the model reads are left out.
 
         Returns:
             float32: steps × channels; and times from the first step on, where ``span`` is set.
 
         Raises:
-            InputError: unreadable, empty, nothing but gaps, infinite values, times that fall, or another number of
-                channels than configured.
+            InputError: unreadable, empty, nothing but gaps, infinite values, times that fall, another number of
+                channels than configured, or none of a channel's name.
         """
-        values, times = decode(raw)
+        recording = decode(raw)
+        values = _by_name(recording, self.config.channel_names)
         if values.shape[1] != self.config.channels:
             cure = "is it transposed?" if values.shape[0] == self.config.channels else "give the same channels"
             raise InputError(f"{values.shape[1]} channels, the model reads {self.config.channels}; {cure}")
         if self.config.span is None:
             return {self.name: values}
-        if times is None:
+        if recording.times is None:
             raise InputError("the steps carry no times, the model needs them; give a pair (values, times)")
+        times = (recording.times - recording.times[0]).astype(np.float32)
         return {self.name: values, f"{self.name}.times": times}
+
+    def remarks(self, raw: Raw) -> tuple[str, ...]:
+        """Columns that the model does not read, and channels that are far outside of what it was trained on."""
+        recording = decode(raw)
+        names = self.config.channel_names
+        found = []
+        if names and (extra := [name for name in recording.channels if name not in names]):
+            found.append(f"columns {', '.join(map(repr, extra))} are not read: the model was not trained on them")
+        values = (_by_name(recording, names) - np.array(self.config.mean)) / np.array(self.config.std)
+        measured = ~np.isnan(values).all(0)
+        for channel in np.flatnonzero(measured).tolist():
+            if np.nanmedian(np.abs(values[:, channel])) > FAR:
+                called = repr(names[channel]) if names else str(channel + 1)
+                found.append(f"channel {called} is far outside the range of training; is it in another unit?")
+        return tuple(found)
 
     # -- from batches -------------------------------------------------------------------------------------------
 
@@ -248,3 +279,34 @@ class Series(Modality[SeriesConfig]):
             extent = (-0.5, length - 0.5, *axes.get_ylim())
             shade = attention[:length].reshape(1, length).float().cpu()
             axes.imshow(shade, aspect="auto", extent=extent, cmap="Reds", alpha=0.7, vmin=0, vmax=1, zorder=0)
+
+
+def _usual_names(recordings: Sequence[Recording]) -> tuple[str, ...]:
+    """The names of the channels that more than half of the recordings have, in the order of the first of these."""
+    counts = Counter(name for recording in recordings for name in recording.channels)
+    usual = {name for name, count in counts.items() if 2 * count > len(recordings)}
+    return tuple(dict.fromkeys(name for recording in recordings for name in recording.channels if name in usual))
+
+
+def _by_name(recording: Recording, names: tuple[str, ...]) -> np.ndarray:
+    """The values of the named channels, in their order; of a recording without names, all as they are.
+
+    Raises:
+        InputError: there is no channel of a name.
+    """
+    if not names or not recording.channels or recording.channels == names:
+        return recording.values
+    missing = [name for name in names if name not in recording.channels]
+    if missing:
+        cure = did_you_mean(missing[0], recording.channels)
+        raise InputError(f"no column is called {missing[0]!r}; {cure}; name the columns as in training")
+    return recording.values[:, [recording.channels.index(name) for name in names]]
+
+
+def _even(times: Sequence[np.ndarray | None]) -> bool:
+    """Whether all steps of time, of all series that have times, are about the same."""
+    steps = [np.diff(moments) for moments in times if moments is not None and len(moments) > 1]
+    if not steps:
+        return True
+    usual = float(np.median(np.concatenate(steps)))
+    return all(bool((np.abs(step - usual) <= EVEN * abs(usual)).all()) for step in steps)

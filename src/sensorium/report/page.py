@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..data import Samples
+from ..data import Assumption, Samples
 from ..errors import InputError
 from ..files import replace_file
+from ..inference.baselines import Beside
 from ..inference.evaluate import Evaluation
 from ..models.perceiver import Perceiver
 from ..tasks.base import Task
@@ -21,6 +23,23 @@ from .templating import render
 
 MAX_SCATTERS = 12
 MAX_MATRIX_CLASSES = 40  # of a confusion matrix that is drawn
+
+
+@dataclass(frozen=True)
+class ComparedLine:
+    """A line of the table that compares the model with simple ones.
+
+    Attributes:
+        name: of the model.
+        score: the primary metric as text.
+        value: the same as a number; None: it is not defined.
+        note: how it was computed.
+    """
+
+    name: str
+    score: str
+    value: float | None
+    note: str
 
 
 def write_report(
@@ -34,6 +53,8 @@ def write_report(
     seed: int,
     history: Sequence[dict[str, float]] = (),
     warnings: Sequence[str] = (),
+    assumptions: Sequence[Assumption] = (),
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
     """Write ``report.json`` and ``report.html`` to a folder; each replaces the old file only once it is complete.
 
@@ -46,6 +67,8 @@ def write_report(
         history: the rows that training logged, in order. Of the keys ``seconds``, ``progress``, ``step``, ``loss``,
             ``learning_rate``, the primary metric and ``val_…``, those present are drawn.
         warnings: lines for the user to read.
+        assumptions: what was guessed of the data.
+        beside: simple models on the same examples, to compare with; None: there are none.
 
     Returns:
         The content of ``report.json``.
@@ -56,7 +79,15 @@ def write_report(
     if evaluation.targets is None and model.task.per_example:
         raise InputError(f"the {evaluation.split} split has no labels, so there is nothing to report; add labels")
     report = collect(
-        model, samples, evaluation, config=config, train_seconds=train_seconds, seed=seed, warnings=warnings
+        model,
+        samples,
+        evaluation,
+        config=config,
+        train_seconds=train_seconds,
+        seed=seed,
+        warnings=warnings,
+        assumptions=assumptions,
+        beside=beside or Beside(),
     )
     # The numbers first: a failure to draw must not lose them.
     replace_file(folder / "report.json", lambda path: path.write_text(to_json(report), encoding="utf-8"))
@@ -67,6 +98,7 @@ def write_report(
         report=report,
         task=model.task,
         cards=_cards(report, model),
+        compared=_compared(report, model),
         steps=_model_steps(report, model),
         curves=drawings.curves(history, model.task),
         class_lines=_class_lines(report, model.task),
@@ -93,8 +125,7 @@ def _cards(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]
     note = model.task.metric_title(name)
     if "accuracy_interval" in report:
         low, high = map(format_percent, report["accuracy_interval"])
-        commonest = max(scores["count"] for scores in report["per_class"].values()) / report["samples"]
-        note += f"; 95 % interval {low} to {high}. Always the most frequent class: {format_percent(commonest)}"
+        note += f"; 95 % interval {low} to {high}"
     return [
         (format_metric(report["metrics"][name], model.task, name), note),
         (f"{report['samples']:,}", f"examples, {report['split']} split"),
@@ -102,6 +133,22 @@ def _cards(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]
         (format_count(report["parameters"]), "parameters"),
         (format_duration(report["train_seconds"]), f"of training, seed {report['seed']}"),
     ]
+
+
+def _compared(report: Mapping[str, Any], model: Perceiver) -> list[ComparedLine]:
+    """This model and the simple ones beside it, the main metric of each; empty where there are none."""
+    if "majority" not in report:
+        return []
+    name = report["primary_metric"]
+    lines = [("this model", report["metrics"][name], "")]
+    for simple in (*report["baselines"], report["majority"]):
+        note = f"fitted on {format_times(simple['trained_on'], 'example')}"
+        if simple["seconds"]:
+            note += f" in {format_duration(simple['seconds'])}"
+        if simple["scored_on"] < report["samples"]:
+            note += f"; scored on {simple['scored_on']:,} of the {report['samples']:,} examples, evenly chosen"
+        lines.append((simple["name"], simple["metrics"][name], note if simple is not report["majority"] else ""))
+    return [ComparedLine(line, format_metric(value, model.task, name), value, note) for line, value, note in lines]
 
 
 def _model_steps(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]:

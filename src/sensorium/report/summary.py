@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Samples
+from ..data import Assumption, Samples
 from ..inference.attention_maps import mean_attention_shares
+from ..inference.baselines import Beside
 from ..inference.environment import versions
 from ..inference.evaluate import Evaluation
 from ..models.perceiver import Perceiver
@@ -27,6 +28,8 @@ def collect(
     train_seconds: float,
     seed: int,
     warnings: Sequence[str],
+    assumptions: Sequence[Assumption],
+    beside: Beside,
 ) -> dict[str, Any]:
     """Everything that ``report.json`` holds: plain values only, None where a number is not defined.
 
@@ -47,9 +50,12 @@ def collect(
         report |= model.task.summarise(evaluation.scores, evaluation.targets)
     if len(model.inputs.modalities) > 1 and model.cross_attends:
         report["attention_shares"] = mean_attention_shares(model, samples)
+    if beside.majority is not None:
+        report |= {"majority": beside.majority, "baselines": list(beside.baselines)}
     report |= {
         "set_aside": list(samples.set_aside),
         "warnings": list(warnings),
+        "assumptions": list(assumptions),
         "config": config,
         "versions": versions(),
     }

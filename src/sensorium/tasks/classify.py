@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,10 +28,12 @@ class ClassifyConfig:
 
     Attributes:
         classes: the names of the classes, in the order of the outputs.
+        class_weights: of the loss, one for each class; None: every example counts alike.
     """
 
     kind: Literal["classify"] = "classify"
     classes: tuple[str, ...]
+    class_weights: tuple[float, ...] | None = None
 
 
 class Classify(LabelTask[ClassifyConfig]):
@@ -43,7 +46,9 @@ class Classify(LabelTask[ClassifyConfig]):
         return F.one_hot(targets.long(), self.output_channels).float()
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        return F.cross_entropy(output.float(), targets, label_smoothing=label_smoothing)
+        weights = self.config.class_weights
+        weight = None if weights is None else torch.tensor(weights, device=output.device)
+        return F.cross_entropy(output.float(), targets, weight=weight, label_smoothing=label_smoothing)
 
     def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().softmax(-1))
@@ -126,6 +131,21 @@ class Classify(LabelTask[ClassifyConfig]):
     def caption(self, score: np.ndarray, target: np.ndarray | None = None) -> Caption:
         truth = None if target is None else self.classes[int(target)]
         return Caption(self.classes[int(score.argmax())], truth, float(score.max()))
+
+
+def balanced_weights(targets: np.ndarray, count: int) -> tuple[float, ...]:
+    """Weights by which all classes together count alike in the loss: the mean over the examples is 1.
+
+    Args:
+        targets: int64, n.
+        count: of the classes; one without examples has the weight 0.
+
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
+    (0.66667, 2.0)
+    """
+    counts = np.bincount(targets, minlength=count)
+    present = int((counts > 0).sum())
+    return tuple(round(len(targets) / (present * number), 5) if number else 0.0 for number in counts.tolist())
 
 
 def _worst_confusions(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

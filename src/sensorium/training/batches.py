@@ -6,6 +6,44 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from ..data import Samples
+from ..errors import InputError
+
+UNREADABLE = "unreadable"  # what a worker adds to a batch: the samples it could not read, by index
+
+
+class Drawn(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """What the loader takes batches from: examples that cannot be read are replaced by the next ones that can."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return self.samples.drawn_from
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
+        if get_worker_info() is None:
+            return self.samples.drawn(indices)
+        try:
+            batch = self.samples.drawn(indices)
+        except InputError:  # too many of them; the process that trains meets the same ones, and says so
+            batch = {}
+        unreadable = self.samples.unreadable
+        return {**batch, UNREADABLE: torch.tensor(unreadable)} if unreadable else batch
+
+    def learn(self, batch: dict[str, Tensor]) -> None:
+        """Take what a worker could not read out of its batch, and note it in this process.
+
+        Raises:
+            InputError: more than 1 % of all samples cannot be read.
+        """
+        known = set(self.samples.unreadable)
+        met = [index for index in batch.pop(UNREADABLE, torch.tensor([])).tolist() if index not in known]
+        if met:
+            self.samples.batch(met)
 
 
 class EpochBatches(torch.utils.data.Sampler[list[int]]):

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ..codecs import arrays, pictures, sound
-from ..data import Source, open_source
+from ..data import open_source
 from . import run
+from .plan import Plan
 from .progress import Listener
 from .run_folder import free_folder
 
@@ -147,7 +148,7 @@ class _Named:
     def progress(self, share: float, figures: dict[str, float]) -> None:
         self.listener.progress(share, figures)
 
-    def opened(self, source: Source) -> None:
+    def planned(self, planned: Plan) -> None:
         """Say nothing: the demo made its data itself."""
 
 

@@ -31,7 +31,7 @@ from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..nn import Encoder
 from .aligned import align
-from .batches import EpochBatches
+from .batches import Drawn, EpochBatches
 from .ema import averaged
 from .mixing import mix
 from .optimizers import optimizers
@@ -73,24 +73,32 @@ def fit(
         Interrupted: stopped by a signal, after saving.
         InputError: the loss is not finite.
     """
-    batches = EpochBatches(len(train), config.recipe.batch_size, seed=config.seed)
+    batches = EpochBatches(train.drawn_from, config.recipe.batch_size, seed=config.seed)
+    drawn = Drawn(train)
     last = folder / LAST
     recipe = config.recipe
     if recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
-        recipe = replace(recipe, precision=faster_precision(model, train.batch(next(iter(batches)))))
+        recipe = replace(recipe, precision=faster_precision(model, train.drawn(next(iter(batches)))))
     if recipe.attention_init == "aligned" and config.start is None and not last.exists():
-        _align(model, train.batch(list(range(min(ALIGNED_ON, len(train))))), config.seed)
+        _align(model, train.drawn(list(range(min(ALIGNED_ON, len(drawn))))), config.seed)
     module = Training(
-        model, recipe, steps_per_epoch=len(batches), val=val, folder=folder, seed=config.seed, listener=listener
+        model,
+        recipe,
+        drawn=drawn,
+        steps_per_epoch=len(batches),
+        val=val,
+        folder=folder,
+        seed=config.seed,
+        listener=listener,
     )
     listener.stage("training")
     with quiet_engine():
         _trainer(recipe, folder).fit(
             module,
-            # Samples in memory are decoded already; others are decoded ahead of the steps by other processes.
+            # Samples that stay in memory are decoded once; others are decoded ahead of the steps by other processes.
             StatefulDataLoader(
-                train,
+                drawn,
                 sampler=batches,
                 batch_size=None,
                 num_workers=0 if train.in_memory else min(WORKERS, os.cpu_count() or 1),
@@ -171,6 +179,7 @@ class Training(LightningModule):
         model: Perceiver,
         recipe: RecipeConfig,
         *,
+        drawn: Drawn,
         steps_per_epoch: int,
         val: Samples | None,
         folder: Path,
@@ -182,6 +191,7 @@ class Training(LightningModule):
         self.model = model
         self.ema = averaged(model, decay=recipe.ema_decay) if recipe.ema_decay else None
         self.recipe, self.steps_per_epoch, self.val, self.folder = recipe, steps_per_epoch, val, folder
+        self.drawn = drawn
         self.seed, self.listener = seed, listener
         self.steps, self.seconds, self.validations = 0, 0.0, 0
         self.best_score, self.best_metric = -math.inf, math.nan
@@ -234,6 +244,10 @@ class Training(LightningModule):
         return min(1.0, max(shares))
 
     # -- steps
+
+    def on_before_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        self.drawn.learn(batch)
+        return batch
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> None:
         """One step of the optimizers. What is random in it depends on the seed and the step's number alone."""

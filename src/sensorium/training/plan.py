@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, TypeAlias, Unpack
+
+import numpy as np
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
@@ -27,8 +29,11 @@ from ..models.checkpoints import FORMAT, check_format, read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
-from ..tasks import TASKS
+from ..tasks import TASKS, TaskConfig
+from ..tasks.classify import ClassifyConfig, balanced_weights
 from .run_folder import CONFIG
+
+ClassWeights: TypeAlias = Literal["balanced"]
 
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
@@ -71,6 +76,7 @@ def plan(
     minutes: float | None = None,
     epochs: float | None = None,
     settings: Sequence[str] = (),
+    class_weights: ClassWeights | None = None,
     seed: int = 0,
     **corrections: Unpack[Corrections],
 ) -> Plan:
@@ -85,6 +91,7 @@ def plan(
         fold: the fold to test on, where the data has folds.
         minutes, epochs: limits of the training; the preset's own when both are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``.
+        class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
@@ -101,6 +108,8 @@ def plan(
         epochs=epochs,
     )
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
+    if class_weights is not None:
+        model = replace(model, task=_weighted(model.task, source.splits["train"].targets))
     config = RunConfig(
         model=model,
         recipe=recipe,
@@ -185,6 +194,17 @@ def choose(
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
     model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
     return model, choice.recipe
+
+
+def _weighted(task: TaskConfig, targets: np.ndarray | None) -> TaskConfig:
+    """A classification with classes of the same weight.
+
+    Raises:
+        InputError: it is no classification.
+    """
+    if not isinstance(task, ClassifyConfig) or targets is None:
+        raise InputError(f"--class-weights: {task.kind} has no classes to weigh; leave it out")
+    return replace(task, class_weights=balanced_weights(targets, len(task.classes)))
 
 
 def read_run_config(folder: Path) -> RunConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from ..data import Source
+from .plan import Plan
 
 
 class Listener(Protocol):
@@ -17,8 +17,8 @@ class Listener(Protocol):
     def progress(self, share: float, figures: dict[str, float]) -> None:
         """``share`` (0 to 1) of the stage is done; ``figures`` are the latest ones by name."""
 
-    def opened(self, source: Source) -> None:
-        """The data is recognised: what is in it, and what was assumed of it."""
+    def planned(self, planned: Plan) -> None:
+        """The data is recognised: what is in it, what was assumed of it, and what is trained."""
 
 
 class Quiet:
@@ -28,7 +28,7 @@ class Quiet:
 
     def progress(self, share: float, figures: dict[str, float]) -> None: ...
 
-    def opened(self, source: Source) -> None: ...
+    def planned(self, planned: Plan) -> None: ...
 
 
 class Interrupted(Exception):

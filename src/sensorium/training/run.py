@@ -13,6 +13,7 @@ import torch
 from .. import report
 from ..config import to_dict, to_yaml
 from ..data import (
+    Assumption,
     Corrections,
     DataConfig,
     Examples,
@@ -26,12 +27,13 @@ from ..data import (
 )
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
+from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..tasks import TASKS
-from .plan import Plan, RunConfig, plan, read_run_config, reopen
+from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
 from .run_folder import CONFIG, REPORT, interrupted_folder, new_folder, read_history
 
@@ -50,6 +52,7 @@ def train(
     minutes: float | None = None,
     epochs: float | None = None,
     settings: Sequence[str] = (),
+    class_weights: ClassWeights | None = None,
     seed: int = 0,
     resume: bool = False,
     listener: Listener | None = None,
@@ -63,7 +66,8 @@ def train(
             ``listener`` matter then.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, seed, corrections: as for :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
+            :func:`plan`.
 
     Raises:
         InputError: an argument or the data cannot be used.
@@ -87,6 +91,7 @@ def train(
             minutes=minutes,
             epochs=epochs,
             settings=settings,
+            class_weights=class_weights,
             seed=seed,
             **corrections,
         )
@@ -105,7 +110,7 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
-    listener.opened(source)
+    listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
     replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
@@ -113,14 +118,19 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
 
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
     split = next(name for name in ("test", "val", "train") if name in samples)
+    model = checkpoints.load(folder)
+    listener.stage("fitting a baseline")
+    beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
     return _report(
         folder,
-        checkpoints.load(folder),
+        model,
         samples[split],
         split,
         config=config,
         seconds=seconds,
-        warnings=source.warnings,
+        warnings=[*source.warnings, *beside.problems],
+        assumptions=source.assumptions,
+        beside=beside,
         listener=listener,
     )
 
@@ -175,6 +185,8 @@ def evaluate(
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=warnings,
+        assumptions=source.assumptions,
+        beside=stored_baselines(previous, split=split, samples=len(samples)),
         listener=listener,
         history_of=folder,
     )
@@ -223,6 +235,8 @@ def _report(
     config: RunConfig,
     seconds: float,
     warnings: Sequence[str],
+    assumptions: Sequence[Assumption],
+    beside: Beside | None,
     listener: Listener,
     history_of: Path | None = None,
 ) -> dict[str, Any]:
@@ -230,6 +244,8 @@ def _report(
 
     Args:
         folder: where the report goes.
+        assumptions: what was guessed of the data.
+        beside: what stands beside the score; None: the most frequent class of these examples.
         history_of: the run folder whose history it shows; None: ``folder``.
     """
     listener.stage(f"evaluating on {split}")
@@ -239,6 +255,8 @@ def _report(
         split=split,
         progress=lambda done, total: listener.progress(done / total, {}),
     )
+    if beside is None and evaluation.targets is not None:
+        beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")
     result = report.write_report(
         folder,
@@ -250,5 +268,7 @@ def _report(
         seed=config.seed,
         history=read_history(history_of or folder),
         warnings=warnings,
+        assumptions=assumptions,
+        beside=beside,
     )
     return {**result, "folder": str(folder)}

@@ -1,0 +1,116 @@
+"""One table in several files: shards, or a file for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ..codecs import tables as table_codec
+from ..errors import InputError, did_you_mean
+from .description import DataConfig, SplitName, TargetConfig, in_split_order
+from .folders import relative
+from .recognise import SPLIT_WORDS
+from .table_folders import splits_of_paths, with_paths_from
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a table: the split that it holds (empty: it does not say), its path and how many rows it has."""
+
+    split: str
+    path: Path
+    rows: int
+
+
+@dataclass(frozen=True)
+class JoinedTable:
+    """A table that was read from one file or several.
+
+    Attributes:
+        table: all rows.
+        parts: the files, in the order of their rows.
+        absent: the one column that a file of test rows lacks; None: there is no such file.
+        warnings: about files that were left out.
+    """
+
+    table: pa.Table
+    parts: tuple[Part, ...]
+    absent: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def names(self, root: Path) -> list[str]:
+        """What to call each row."""
+        return [f"{relative(root, part.path)} row {row}" for part in self.parts for row in range(1, part.rows + 1)]
+
+    def files(self) -> np.ndarray:
+        """The file of each row, without its ending."""
+        return np.repeat([part.path.stem for part in self.parts], [part.rows for part in self.parts])
+
+    def splits(self, description: DataConfig) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
+        """What each split is called here, and the split of each row."""
+        if description.split is None:
+            split_names = np.repeat([part.split for part in self.parts], [part.rows for part in self.parts])
+            splits = description.splits or in_split_order({part.split: part.path.name for part in self.parts})
+            if (
+                not (split_names != "").any()
+                and (of_paths := splits_of_paths(self.table, self.parts[0].path.parent)) is not None
+            ):
+                return splits, np.array(of_paths)
+            return splits, split_names if (split_names != "").any() else None
+        values = [str(value) for value in self.table[description.split].to_pylist()]
+        known = {SPLIT_WORDS[value.casefold()]: value for value in set(values) if value.casefold() in SPLIT_WORDS}
+        splits = description.splits or in_split_order(known)
+        words = {word: split for split, word in (splits or {}).items()}
+        return splits, np.array([words.get(value, "") for value in values])
+
+
+def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> JoinedTable:
+    """One table of all files.
+
+    A file of test rows without the target (as competitions hand out) is left out: there is nothing to compare with.
+
+    Args:
+        files: the split and the path of each.
+        target: as described.
+
+    Raises:
+        InputError: a file cannot be read, or lacks a column that the first one has.
+    """
+    tables = [(split, path, table_codec.decode(path)) for split, path in files]
+    tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
+    _, first_path, first = tables[0]
+    kept, warnings = [], []
+    absent = None
+    if tables[0][0] == "train":
+        strays = [path.name for split, path, _ in tables if not split]
+        warnings += [f"{', '.join(strays)}: left out, because no split is named"] if strays else []
+        tables = [part for part in tables if part[0]]
+    for split, path, table in tables:
+        missing = [name for name in first.column_names if name not in table.column_names]
+        if not missing:
+            part = with_paths_from(table.select(first.column_names), path.parent, first_path.parent)
+            kept.append((split, path, part))
+        elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):
+            absent = missing[0]
+            warnings.append(f"{path.name} has no column {missing[0]!r} and was left out")
+        else:
+            raise InputError(
+                f"{path}: no column is called {missing[0]!r}, unlike in {first_path.name}; "
+                f"{did_you_mean(missing[0], table.column_names)}; "
+                "give both the same columns, or name the files under `splits` in dataset.yaml"
+            )
+    try:
+        table = pa.concat_tables([table for _, _, table in kept], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{first_path.parent}: columns of one name differ in type between the files ({error})"
+        ) from None
+    if not len(table):
+        raise InputError(f"{first_path}: the table has no rows")
+    table = table.replace_schema_metadata(first.schema.metadata)
+    parts = tuple(Part(split, path, len(part)) for split, path, part in kept)
+    return JoinedTable(table, parts, absent, tuple(warnings))

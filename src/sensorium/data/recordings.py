@@ -1,0 +1,318 @@
+"""Tables in long format, a row for each step of a recording -> series; long recordings are cut into windows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..codecs.series import Recording, is_time, seconds
+from ..errors import InputError, did_you_mean
+from .assumptions import Assumption
+from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
+from .description import DataConfig, InputConfig
+from .examples import Listing
+from .groups import NO_GROUP, is_group_name
+from .recognise import SERIES, needs_labels
+from .target_column import find_target, named_target
+
+FILE = "(file)"  # as a description's ``recording``: each file is one
+LONG = 4096  # steps from which a recording is cut into windows
+WINDOW = 1024  # steps of these windows
+WINDOW_OF_LABELS = 128  # at most so many steps, where labels change within recordings
+_FEWEST_STEPS = 8  # that recordings have on average; shorter ones are rows that only share a value
+_RECORDING = re.compile(
+    r"(.*[^a-z])?(recording|rec|series|sequence|seq|trial|session|clip|segment|measurement|experiment|episode|track|run|"
+    r"take)s?([^a-z].*)?"
+)
+
+
+class Windows(Sequence[Any]):
+    """Stretches of one long table of measurements, each a recording that is cut out when it is needed.
+
+    Args:
+        values: float32, rows × channels.
+        times: float64, (rows,).
+        channels: the names of the channels.
+        starts, ends: int64, n: the rows of each stretch.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        times: np.ndarray | None,
+        channels: tuple[str, ...],
+        starts: np.ndarray,
+        ends: np.ndarray,
+    ) -> None:
+        self.values, self.times, self.channels = values, times, channels
+        self.starts, self.ends = starts, ends
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, position: Any) -> Any:
+        rows = slice(int(self.starts[position]), int(self.ends[position]))
+        return Recording(self.values[rows], None if self.times is None else self.times[rows], self.channels)
+
+
+class NamedChannels(Sequence[Any]):
+    """The series of an array, examples × steps × channels, with the names of their channels."""
+
+    def __init__(self, array: np.ndarray, channels: tuple[str, ...]) -> None:
+        self.array, self.channels = array, channels
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, position: Any) -> Any:
+        return Recording(np.asarray(self.array[position], dtype=np.float32), None, self.channels)
+
+
+@dataclass(frozen=True)
+class LongFormat:
+    """Which columns make a table one of recordings.
+
+    Attributes:
+        time: the column with the time of each step.
+        recording: the column with the recording of each step, or ``FILE``.
+    """
+
+    time: str
+    recording: str
+
+
+def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -> LongFormat | None:
+    """The columns that make a table one of recordings; None: each of its rows is an example by itself.
+
+    A table is in long format if it has a time and a recording (a column that is called so, a group such as a person, or
+    a file), and neither the recording nor the label changes within eight steps on average; or if the description says
+    so.
+
+    Raises:
+        InputError: a column of the description is not there.
+    """
+    is_described = description.time is not None or description.window or _kinds(description) == {SERIES}
+    for column in (description.time, description.recording):
+        if column not in (None, FILE, *table.column_names):
+            raise InputError(f"no column is called {column!r}; {did_you_mean(str(column), table.column_names)}")
+    if any(is_bytes(column.type) or is_list(column.type) for column in table.columns):
+        return None
+    time = description.time or next((name for name in table.column_names if is_time(name, table[name])), None)
+    if time is None:
+        if is_described and description.window:
+            raise InputError(
+                "there is no column of times to cut windows along; call it time, or say which in dataset.yaml"
+            )
+        return None
+    recording = description.recording or _recording_column(table, description)
+    if recording is None and num_files > 1:
+        recording = FILE
+    if recording is None:
+        return LongFormat(time, FILE) if is_described else None
+    if is_described:
+        return LongFormat(time, recording)
+    target = description.target.column or named_target(table.column_names)
+    changing = [name for name in (recording, target) if isinstance(name, str) and name != FILE]
+    changes = sum(int((column[1:] != column[:-1]).sum()) for column in (_column(table, name) for name in changing))
+    return LongFormat(time, recording) if len(table) >= _FEWEST_STEPS * (changes + num_files) else None
+
+
+def _kinds(description: DataConfig) -> set[str | None]:
+    return {config.kind for config in (description.inputs or {}).values()}
+
+
+def _recording_column(table: pa.Table, description: DataConfig) -> str | None:
+    """The column that is called like recordings; else one called like groups."""
+    taken = {description.target.column, description.split, description.fold, *description.ignore}
+    free = [name for name in table.column_names if name not in taken and not pa.types.is_floating(table[name].type)]
+    named = [name for name in free if _RECORDING.fullmatch(name.casefold())]
+    return next(iter(named or [name for name in free if is_group_name(name)]), None)
+
+
+def list_recordings(
+    table: pa.Table,
+    found: LongFormat,
+    path: Path,
+    files: np.ndarray,
+    split_names: np.ndarray | None,
+    description: DataConfig,
+) -> Listing:
+    """A listing of a table in long format: an example for each recording, or for each window of one.
+
+    Args:
+        files: (rows,), the file of each row.
+        split_names: (rows,), the split of each row, or None.
+
+    Raises:
+        InputError: no labels or channels, a time that is missing, or recordings whose times fall all the time.
+    """
+    target, assumptions = find_target(table, path, description)
+    recording = files if found.recording == FILE else to_numpy(table[found.recording]).astype(str)
+    group = _group_column(table, description, found, recording)
+    roles = {found.time, found.recording, group, description.split, description.fold, *description.ignore}
+    roles |= {target.column} if isinstance(target.column, str) else set(target.column or ())
+    channels = _channels(table, description, roles, path)
+    labels, times = _labels(table, target.column), seconds(table[found.time])
+    order = _order(recording, times)
+    varies = needs_labels(target.task) and _varies(labels, recording)
+    breaks = [recording, *([] if split_names is None else [split_names]), *([labels.astype(str)] if varies else [])]
+    starts, ends = _stretches([column[order] for column in breaks], times[order])
+    if len(starts) > 1 and 2 * len(table) < _FEWEST_STEPS * len(starts):
+        raise InputError(
+            f"{path}: {found.time!r} falls, or {target.column!r} changes, every few rows; sort the rows by recording "
+            f"and time, or say --ignore {found.time} to take each row as an example"
+        )
+    window, hop, reason = _window(description, ends - starts, varies=varies)
+    if window:
+        starts, ends = _windows(starts, ends, window, hop)
+    firsts = order[starts]
+    names = [f"{recording[row]} row {row + 1}" for row in firsts.tolist()] if window else recording[firsts].tolist()
+    name, config = next(iter((description.inputs or {}).items()), (SERIES, InputConfig()))
+    groups = _column(table, group)[firsts] if group else recording[firsts] if window or varies else None
+    return Listing(
+        kinds={name: SERIES},
+        raws={name: Windows(_matrix(table, channels)[order], times[order], channels, starts, ends)},
+        names=names,
+        labels=labels[firsts],
+        split_names=None if split_names is None else split_names[firsts],
+        folds=_column(table, description.fold)[firsts] if description.fold else None,
+        groups=None if description.group == NO_GROUP else groups,
+        description=replace(
+            description,
+            layout="table",
+            inputs={name: replace(config, kind=SERIES, column=channels)},
+            target=target,
+            time=found.time,
+            recording=found.recording,
+            group=group or description.group,
+            window=window,
+            hop=hop if window else None,
+        ),
+        assumptions=(
+            _assumed_recordings(name, channels, found, len(np.unique(recording))),
+            *assumptions,
+            *_assumed_rest(table, description, group, roles | set(channels)),
+            *(
+                [Assumption("windows", f"{window:,} steps, one every {hop:,}: {reason}", "--window N, --hop N")]
+                * bool(window)
+            ),
+        ),
+    )
+
+
+def _assumed_recordings(name: str, channels: tuple[str, ...], found: LongFormat, count: int) -> Assumption:
+    whose = "each file" if found.recording == FILE else f"each {found.recording!r}"
+    text = (
+        f"series of {', '.join(channels)}: a row is a step at {found.time!r}, {whose} a recording ({count:,} of them)"
+    )
+    return Assumption(name, text, f"--ignore COLUMN; --ignore {found.time}: a row is an example")
+
+
+def _assumed_rest(
+    table: pa.Table, description: DataConfig, group: str | None, used: set[str | None]
+) -> list[Assumption]:
+    """The guessed group, and the columns that are left out."""
+    found = []
+    if group is not None and description.group is None:
+        found.append(Assumption("group", f"{group!r}: its examples stay in one split", "--group COLUMN or none"))
+    left_out = [name for name in table.column_names if name not in used]
+    if left_out:
+        found.append(Assumption("left out", ", ".join(left_out), "inputs in dataset.yaml"))
+    return found
+
+
+def _group_column(table: pa.Table, description: DataConfig, found: LongFormat, recording: np.ndarray) -> str | None:
+    """The column of groups: as described; else one that is called so and does not change within a recording."""
+    if description.group is not None:
+        return None if description.group == NO_GROUP else description.group
+    for name in table.column_names:
+        is_free = name != description.target.column and is_group_name(name)
+        if is_free and (name == found.recording or not _varies(_column(table, name), recording)):
+            return name
+    return None
+
+
+def _channels(table: pa.Table, description: DataConfig, roles: set[str | None], path: Path) -> tuple[str, ...]:
+    """The columns that are measurements: those of the description, or all numbers without another role."""
+    described = next(iter((description.inputs or {}).values()), InputConfig()).column
+    if described is not None:
+        return (described,) if isinstance(described, str) else described
+    free = [name for name in table.column_names if name not in roles and is_number(table[name].type)]
+    channels = tuple(name for name in free if not is_group_name(name) and not counts_up(table[name]))
+    if not channels:
+        raise InputError(f"{path}: no column of numbers is left for the channels; correct --ignore")
+    return channels
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    return to_numpy(table[name])
+
+
+def _labels(table: pa.Table, column: str | tuple[str, ...] | None) -> np.ndarray:
+    """(rows,) or rows × targets."""
+    if column is None:
+        return np.full(len(table), None)
+    if isinstance(column, tuple):
+        return np.stack([_column(table, name) for name in column], axis=1)
+    return _column(table, column)
+
+
+def _matrix(table: pa.Table, channels: tuple[str, ...]) -> np.ndarray:
+    """float32, rows × channels; NaN where a cell is empty."""
+    columns = [table[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in channels]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _varies(values: np.ndarray, recording: np.ndarray) -> bool:
+    """Whether a value changes within a recording."""
+    if values.ndim > 1:
+        return any(_varies(column, recording) for column in values.T)
+    pairs = set(zip(recording.tolist(), values.astype(str).tolist(), strict=True))
+    return len(pairs) > len(np.unique(recording))
+
+
+def _order(recording: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The rows with those of one recording after one another: as they are, or, where recordings are mixed, by time."""
+    names, firsts, numbers = np.unique(recording, return_index=True, return_inverse=True)
+    changes = int((numbers[1:] != numbers[:-1]).sum())
+    if changes < len(names):
+        return np.arange(len(recording))
+    return np.lexsort((times, firsts[numbers]))
+
+
+def _stretches(breaks: Sequence[np.ndarray], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each stretch in which nothing of ``breaks`` changes and time does not fall, and the row after
+    its last one."""
+    is_new = times[1:] < times[:-1]
+    for column in breaks:
+        is_new = is_new | (column[1:] != column[:-1])
+    starts = np.flatnonzero(np.r_[True, is_new])
+    return starts, np.r_[starts[1:], len(times)]
+
+
+def _window(description: DataConfig, lengths: np.ndarray, *, varies: bool) -> tuple[int, int, str]:
+    """The steps of a window (0: recordings stay whole), those from one window to the next, and why."""
+    window, reason = description.window, "as you say"
+    if window is None and varies:
+        window, reason = min(WINDOW_OF_LABELS, int(np.median(lengths))), "labels change within recordings"
+    elif window is None:
+        window, reason = (WINDOW if lengths.max() > LONG else 0), f"recordings are up to {lengths.max():,} steps long"
+    return window, description.hop or max(1, window // 2), reason
+
+
+def _windows(starts: np.ndarray, ends: np.ndarray, window: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of the stretches, none of them across two; what is shorter than a window is one by itself.
+
+    >>> _windows(np.array([0, 10]), np.array([10, 13]), 4, 3)
+    (array([ 0,  3,  6, 10]), array([ 4,  7, 10, 13]))
+    """
+    cut = [np.arange(start, max(end - window, start) + 1, hop) for start, end in zip(starts, ends, strict=True)]
+    counts = [len(begins) for begins in cut]
+    begins = np.concatenate(cut)
+    return begins, np.minimum(begins + window, np.repeat(ends, counts))
