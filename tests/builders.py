@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -209,3 +210,43 @@ SHOWN_BY = (
 def without_presentation(task: type[Task]) -> type[Task]:
     """The task as if its class said nothing about how people are shown its predictions: the defaults of all tasks."""
     return type(f"Bare{task.__name__}", (task,), {name: vars(Task)[name] for name in SHOWN_BY})
+
+
+def dicom_slice(
+    pixels: np.ndarray,
+    *,
+    series: str = "1.2.3",
+    position: Sequence[float] = (0.0, 0.0, 0.0),
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    window: tuple[float, float] | None = None,
+    photometric: str = "MONOCHROME2",
+) -> bytes:
+    """A DICOM file: height × width, frames × height × width, or height × width × 3 in colour; window: centre, width."""
+    import pydicom
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    colour = photometric == "RGB"
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid()
+    data.SeriesInstanceUID = series
+    data.Rows, data.Columns = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[1:]
+    if pixels.ndim == 3 and not colour:
+        data.NumberOfFrames = len(pixels)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 3 if colour else 1, photometric
+    if colour:
+        data.PlanarConfiguration = 0
+    data.BitsAllocated = data.BitsStored = 8 * pixels.dtype.itemsize
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+    data.RescaleSlope, data.RescaleIntercept = slope, intercept
+    data.ImagePositionPatient, data.ImageOrientationPatient = list(position), [1.0, 0, 0, 0, 1.0, 0]
+    data.PixelSpacing = [0.7, 0.6]
+    if window is not None:
+        data.WindowCenter, data.WindowWidth = window
+    data.PixelData = pixels.tobytes()
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, data, enforce_file_format=True)
+    return file.getvalue()

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as Pillow
 
-from sensorium.codecs.pictures import PictureHeader, decode, encode_file, header
+from builders import dicom_slice
+from sensorium.codecs.pictures import PictureHeader, decode, decode_bands, encode_file, header
 from sensorium.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -145,3 +147,58 @@ def test_too_many_pixels_are_refused_by_the_header() -> None:
     assert len(messages) == 8
     assert set(messages) == {"the picture has more than 179 million pixels; make it smaller"}
     assert before == Pillow.MAX_IMAGE_PIXELS
+
+
+# -- grids of measured values, and DICOM -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize(("bands", "dtype"), [(6, "uint8"), (1, "uint16"), (4, "uint16"), (13, "float32")])
+def test_bands(tmp_path: Path, bands: int, dtype: str, planar: str) -> None:
+    """Many of them, or of more than 8 bits: as they are, in their units."""
+    values = np.random.default_rng(0).integers(0, 250, (bands, 6, 8)).astype(dtype)
+    stored = values.transpose(1, 2, 0) if planar == "contig" else values
+    stored = stored if bands > 1 else values[0]
+    options: Any = {"planarconfig": planar} if bands > 1 else {}
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", **options)
+    assert header(tmp_path / "a.tif") == PictureHeader(6, 8, bands == 1, bands)
+    found = decode_bands(tmp_path / "a.tif")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(decode_bands((tmp_path / "a.tif").read_bytes()), values)
+    assert decode_bands(tmp_path / "a.tif", size=(3, 3)).shape == (bands, 3, 3)
+
+
+def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
+    """Where GDAL's tag names a number for it."""
+    values = np.array([[1, -9999], [2, 3]], np.int16)
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "-9999", True)])
+    np.testing.assert_array_equal(decode_bands(tmp_path / "a.tif")[0], [[1, np.nan], [2, 3]])
+
+
+def test_pages_are_never_read_by_the_first(tmp_path: Path) -> None:
+    """A smaller copy of the picture is no page of its own."""
+    pages = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
+    for read in (header, decode, decode_bands):
+        with pytest.raises(InputError, match="it has 3 pages; where they are slices, use --kind volume"):
+            read(tmp_path / "pages.tif")
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        file.write(pages[0], photometric="minisblack")
+        file.write(pages[0, ::2, ::2], photometric="minisblack", subfiletype=1)
+    assert header(tmp_path / "pyramid.tif") == PictureHeader(6, 8, True)
+    np.testing.assert_array_equal(decode(tmp_path / "pyramid.tif", channels=1)[0], pages[0])
+
+
+def test_dicom(tmp_path: Path) -> None:
+    """Grey and in colour, like any other picture."""
+    grey = np.linspace(0, 1000, 24).reshape(4, 6).astype(np.uint16)
+    (tmp_path / "a.dcm").write_bytes(dicom_slice(grey))
+    assert header(tmp_path / "a.dcm") == PictureHeader(4, 6, True)
+    found = decode(tmp_path / "a.dcm", channels=1)[0]
+    assert (found.dtype, found.min(), found.max()) == (np.uint8, 0, 255)
+    np.testing.assert_allclose(found, grey / 1000 * 255, atol=1)
+    colour = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    content = dicom_slice(colour, photometric="RGB")
+    assert header(content) == PictureHeader(4, 6, False)
+    np.testing.assert_array_equal(decode(content), colour.transpose(2, 0, 1))

@@ -9,18 +9,24 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 
-from sensorium.data import Source, open_source
+from builders import dicom_slice
+from sensorium.codecs import volumes
+from sensorium.data import DataConfig, InputConfig, Source, open_source
 from sensorium.errors import InputError
+from sensorium.modalities import KINDS
 
 RANDOM = np.random.default_rng(0)
+STACK = RANDOM.integers(0, 99, (4, 6, 5)).astype(np.uint8)
 
 
 def sizes(source: Source) -> dict[str, int]:
@@ -201,3 +207,69 @@ def test_one_table_in_each_split_folder(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert (source.kinds, sizes(source)["test"]) == ({"table": "table"}, 4)
     assert_description_says_the_same(source)
+
+
+# -- volumes --------------------------------------------------------------------------------------------------------
+
+
+def test_volumes_in_class_folders(tmp_path: Path) -> None:
+    for name in ("healthy", "ill"):
+        for number in range(6):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image = nibabel.Nifti1Image(RANDOM.normal(size=(6, 7, 5)).astype(np.float32), np.eye(4))
+            image.to_filename(tmp_path / name / f"{number}.nii.gz")
+    source = open_source(tmp_path)
+    assert (source.kinds, source.classes, sum(sizes(source).values())) == ({"volume": "volume"}, ("healthy", "ill"), 12)
+
+
+def dicom_patients(root: Path, *, depth: int) -> None:
+    for label in ("healthy", "ill"):
+        for patient in range(6):
+            folder = root / label / f"{patient}"
+            folder.mkdir(parents=True)
+            for index in range(depth):
+                pixels = RANDOM.integers(0, 900, (6, 5)).astype(np.uint16)
+                content = dicom_slice(pixels, series=f"1.{patient}.{len(label)}", position=(0.0, 0.0, float(index)))
+                (folder / f"{index}.dcm").write_bytes(content)
+
+
+def test_dicom_slices_of_a_folder_are_a_volume(tmp_path: Path) -> None:
+    """Which is said, and can be said otherwise."""
+    dicom_patients(tmp_path, depth=4)
+    source = open_source(tmp_path)
+    assert (source.kinds, sum(sizes(source).values())) == ({"volume": "volume"}, 12)
+    assert [assumption.flag for assumption in source.assumptions if assumption.topic == "volume"] == ["--kind image"]
+    raw = source.splits["train"].raws["volume"][0]
+    assert volumes.decode(raw).shape == (1, 4, 6, 5)
+    assert_description_says_the_same(source)
+    said = DataConfig(inputs={"image": InputConfig(kind="image")})
+    source = open_source(tmp_path, description=said)
+    assert (source.kinds, sum(sizes(source).values())) == ({"image": "image"}, 48)
+
+
+def test_single_dicom_pictures(tmp_path: Path) -> None:
+    """A file a patient, or files right in the class folder, are pictures."""
+    dicom_patients(tmp_path / "one", depth=1)
+    assert open_source(tmp_path / "one").kinds == {"image": "image"}
+    for label in ("healthy", "ill"):
+        (tmp_path / "flat" / label).mkdir(parents=True)
+        for index in range(6):
+            content = dicom_slice(RANDOM.integers(0, 900, (6, 5)).astype(np.uint16))
+            (tmp_path / "flat" / label / f"{index}.dcm").write_bytes(content)
+    assert open_source(tmp_path / "flat").kinds == {"image": "image"}
+
+
+@pytest.mark.parametrize("kind", ["image", "volume"])
+def test_tiff_pages(tmp_path: Path, kind: str) -> None:
+    """A stack is a volume where somebody says so; as pictures it is refused, never read by its first page."""
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for index in range(6):
+            tifffile.imwrite(tmp_path / label / f"{index}.tif", STACK, photometric="minisblack")
+    source = open_source(tmp_path, description=DataConfig(inputs={kind: InputConfig(kind=kind)}))
+    raw = source.splits["train"].raws[kind][0]
+    if kind == "volume":
+        assert volumes.decode(raw).shape == (1, 4, 6, 5)
+        return
+    with pytest.raises(InputError, match="4 pages; where they are slices, use --kind volume"):
+        KINDS["image"].measure([raw])

@@ -40,6 +40,7 @@ RAWS: dict[str, Callable[[], list[Any]]] = {
     "audio": lambda: [_sound(length) for length in LENGTHS],
     "video": lambda: [RANDOM.integers(0, 256, (length // 10, 24, 20, 3), dtype=np.uint8) for length in LENGTHS],
     "pair": lambda: [_pair(20 + i) for i in range(4)],
+    "volume": lambda: [RANDOM.normal(100.0, 30.0, (6 + i, 8, 7)) for i in range(4)],
     "points": lambda: [RANDOM.normal(size=(length, 3)) for length in LENGTHS],
     "text": lambda: ["".join(RANDOM.choice(list("abc é\n"), length)) for length in LENGTHS],
     "series": lambda: [RANDOM.normal(3.0, 2.0, (length, 2)) for length in LENGTHS],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,49 @@ def test_what_does_not_fit_is_refused() -> None:
         Image(ImageConfig(size=(8, 8))).load(np.full((8, 8, 3), np.nan))
     with pytest.raises(InputError, match="whole patches"):
         Image(ImageConfig(size=(8, 8), patch=(2, 2))).embed({"image": torch.rand(1, 3, 7, 8)})
+
+
+def test_bands_of_measured_values(tmp_path: Path) -> None:
+    """As many channels as bands, each with its range; a flat band is no trouble; what was not measured is 0."""
+    random = np.random.default_rng(0)
+    scenes = [random.uniform(0, 1, (8, 8, 6)) * [1, 10, 100, 1000, 10000, 0] for _ in range(4)]
+    scenes[0][0, 0] = np.nan
+    config = Image.measure(scenes)
+    assert (config.channels, len(config.mean)) == (6, 6)
+    assert config.ranges is not None
+    assert [round(np.log10(high)) for _, high in config.ranges[:5]] == [0, 1, 2, 3, 4]
+    image = Image(config)
+    pixels = image.load(scenes[0])["image"]
+    assert (pixels.dtype, pixels.shape) == (np.float16, (6, 8, 8))
+    assert (pixels[:, 0, 0] == 0).all()
+    assert (pixels.min(), pixels.max()) == (0, 1)
+    batch = image.augment({"image": torch.from_numpy(pixels)[None]}, torch.Generator())
+    assert image.embed(batch).dense().isfinite().all()
+    (path,) = image.save(image.view(batch)["image"][0], tmp_path / "it")
+    assert np.load(path)["image"].max() > 9000
+    with pytest.raises(InputError, match="3 bands, the model reads 6"):
+        image.load(scenes[0][..., :3])
+    with pytest.raises(InputError, match="5 and 6 bands"):
+        Image.measure([scenes[0], scenes[1][..., :5]])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"channels": 5, "mean": (0.5,) * 5, "std": (0.5,) * 5}, "1 or 3 channels"),
+        ({"ranges": ((0.0, 1.0),)}, "ranges need 3 pairs"),
+        (
+            {
+                "channels": 2,
+                "mean": (0.5,) * 2,
+                "std": (0.5,) * 2,
+                "ranges": ((0.0, 1.0),) * 2,
+                "randaugment": (1, 9.0),
+            },
+            "randaugment",
+        ),
+    ],
+)
+def test_channels_that_do_not_fit(values: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Image(ImageConfig(size=(8, 8), **values))

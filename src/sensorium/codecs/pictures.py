@@ -1,4 +1,5 @@
-"""Picture files, through Pillow: decoded to grey or RGB of 8 bits, upright, and fitted to a size."""
+"""Picture files: decoded to grey or RGB of 8 bits, upright, and fitted to a size; or, where they are grids of measured
+values such as those of satellites, to as many bands as they have."""
 
 from __future__ import annotations
 
@@ -7,25 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import replace_file
-from .raw import Raw, plain_file
+from ..files import ending, replace_file
+from . import dicom, tiff
+from .raw import Raw, file_bytes, plain_file
 
 GREY_MODES = ("L", "1", "I;16", "I")  # Pillow's names
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PAGES = "it has {} pages; where they are slices, use --kind volume, otherwise save each as a file of its own"
 ORIENTATION, LYING_DOWN = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
 
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What is known of a picture before its pixels are decoded: its size in pixels, and whether it is grey."""
+    """What is known of a picture before its pixels are decoded.
+
+    Attributes:
+        height, width: in pixels.
+        grey: whether it is grey.
+        bands: how many bands of measured values it has (more than four, or of more than 8 bits); 0: it is a picture of
+            8 bits as any other.
+    """
 
     height: int
     width: int
     grey: bool
+    bands: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Values of a pixel."""
+        return self.bands or (1 if self.grey else 3)
 
 
 def header(raw: Raw) -> PictureHeader:
@@ -35,8 +52,18 @@ def header(raw: Raw) -> PictureHeader:
         InputError: as :func:`decode`, but for what only its pixels show.
     """
     if isinstance(raw, np.ndarray):
-        _check_shape(raw)
-        return PictureHeader(raw.shape[0], raw.shape[1], raw.ndim == 2 or raw.shape[2] == 1)
+        bands = raw.shape[2] if raw.ndim == 3 and raw.shape[2] not in (1, 3, 4) else 0
+        if not bands or not raw.size:
+            _check_shape(raw)
+        return PictureHeader(raw.shape[0], raw.shape[1], raw.ndim == 2 or raw.shape[2] == 1, bands)
+    if (source := _tiff_file(raw)) is not None:
+        found = tiff.header(source)
+        if found.pages > 1:
+            raise InputError(_PAGES.format(found.pages))
+        if not found.plain:
+            return PictureHeader(found.height, found.width, found.bands == 1, found.bands)
+    if _is_dicom(raw):
+        return PictureHeader(*dicom.size(cast(Any, raw)))
     with _picture_file(raw) as picture:
         lies_down = picture.getexif().get(ORIENTATION, 1) in LYING_DOWN
         height, width = (picture.width, picture.height) if lies_down else (picture.height, picture.width)
@@ -66,6 +93,33 @@ def decode(
     """
     picture = _from_array(raw, channels) if isinstance(raw, np.ndarray) else _from_file(raw, channels, enough)
     return _fit(picture, size or (picture.height, picture.width))
+
+
+def decode_bands(raw: Raw, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The bands of a grid of measured values: float32, bands × height × width, in their units; NaN where there was no
+    measurement.
+
+    Args:
+        raw: a path, the bytes of a file, or an array, height × width [× bands].
+        size: as for :func:`decode`.
+
+    Raises:
+        InputError: not a picture, damaged, or several pages.
+    """
+    if isinstance(raw, np.ndarray):
+        if raw.ndim not in (2, 3) or raw.size == 0 or raw.dtype.kind not in "biuf":
+            raise InputError(f"an array of shape {raw.shape} of {raw.dtype} is not height × width × bands")
+        values = np.atleast_3d(raw).transpose(2, 0, 1).astype(np.float32)
+    elif (source := _tiff_file(raw)) is not None:
+        pages = tiff.decode(source)
+        if len(pages) > 1:
+            raise InputError(_PAGES.format(len(pages)))
+        values = pages[0]
+    else:
+        values = decode(raw, channels=1 if header(raw).grey else 3).astype(np.float32)
+    if np.isinf(values).any():
+        raise InputError("infinite values; replace or remove the file")
+    return values if size is None else _fit_bands(values, size)
 
 
 def encode_file(pixels: np.ndarray, path: Path) -> None:
@@ -110,10 +164,32 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
         raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
 
 
+def _tiff_file(raw: Raw) -> Path | io.BytesIO | None:
+    """A TIFF file, by its first bytes or its ending; None: it is another file."""
+    if not (raw.startswith(_TIFF) if isinstance(raw, bytes) else ending(str(raw)) in (".tif", ".tiff")):
+        return None
+    plain = plain_file(raw if isinstance(raw, bytes) else Path(str(raw)))
+    if isinstance(plain, bytes):
+        return io.BytesIO(plain)
+    if not plain.is_file() or not plain.stat().st_size:
+        file_bytes(plain)  # says what is wrong
+    return plain
+
+
+def _is_dicom(raw: Raw) -> bool:
+    return dicom.is_dicom(raw) if isinstance(raw, bytes) else ending(str(raw)) == dicom.SUFFIX
+
+
 def _from_file(raw: Raw, channels: int, enough: int | None) -> Any:
     from PIL import ImageOps
 
+    if _is_dicom(raw):
+        return _from_array(dicom.decode_picture(cast(Any, raw)), channels)
     with _picture_file(raw) as picture:
+        if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:  # smaller copies are frames to Pillow
+            source = _tiff_file(raw)
+            if source is not None and (pages := tiff.header(source).pages) > 1:
+                raise InputError(_PAGES.format(pages))
         if enough is not None:
             picture.draft(picture.mode, (enough, enough))
         ImageOps.exif_transpose(picture, in_place=True)
@@ -158,10 +234,31 @@ def _fit(picture: Any, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image as Pillow
 
     height, width = size
-    shrink = min(picture.height / height, picture.width / width)
-    tall, wide = height * shrink, width * shrink
-    left, top = max(0.0, (picture.width - wide) / 2), max(0.0, (picture.height - tall) / 2)
-    box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Pillow.Resampling.BICUBIC, box)
+        picture = picture.resize((width, height), Pillow.Resampling.BICUBIC, _centred(picture.size, size))
     return np.atleast_3d(np.asarray(picture, np.uint8)).transpose(2, 0, 1).copy()
+
+
+def _fit_bands(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As :func:`_fit`, for bands × height × width; where NaN touches a pixel of the result, it is NaN."""
+    from PIL import Image as Pillow
+
+    height, width = size
+    box = _centred((values.shape[2], values.shape[1]), size)
+    if values.shape[1:] == size:
+        return values
+    return np.stack(
+        [
+            np.asarray(Pillow.fromarray(band, "F").resize((width, height), Pillow.Resampling.BILINEAR, box))
+            for band in np.ascontiguousarray(values)
+        ]
+    )
+
+
+def _centred(picture: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The box of the largest centred part of a picture (width, height) that has the proportions of a size."""
+    (across, down), (height, width) = picture, size
+    shrink = min(down / height, across / width)
+    tall, wide = height * shrink, width * shrink
+    left, top = max(0.0, (across - wide) / 2), max(0.0, (down - tall) / 2)
+    return left, top, min(left + wide, across), min(top + tall, down)

@@ -16,12 +16,15 @@ from ..files import ending, without_ending
 from ..modalities import KINDS
 from .axes import AXES
 from .description import DataConfig, InputConfig, TaskName, in_split_order
+from .dicom_folders import join_slices
 from .examples import Listing
 from .file_kinds import AMBIGUOUS, assumed_files, raws_of_files, read_files
 from .recognise import (
     HOLDS,
     SPLIT_WORDS,
+    VOLUME,
     any_sound,
+    can_be,
     check_kind,
     is_hidden,
     kind_of_suffix,
@@ -58,6 +61,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
     if not splits and found and all(_second_word(root, path) for _, _, path in found):
         found = [(_second_word(root, path), label, path) for _, label, path in found]  # dog/train/a.jpg
     described_inputs = description.inputs or {}
+    found, joined = join_slices(root, found, {config.kind for config in described_inputs.values()})
     labels = {name: config for name, config in described_inputs.items() if _from_labels(config)}
     inputs = {name: config for name, config in described_inputs.items() if name not in labels}
     inputs = inputs or _together([path for _, _, path in found])
@@ -66,6 +70,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         inputs, examples, warnings = _several(root, [path for _, _, path in found], inputs)
     else:
         name, described = next(iter(inputs.items()), (None, InputConfig()))
+        described = replace(described, kind=VOLUME) if joined else described
         kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], described)
         paths = [path for _, _, path in found if ending(path) in kept]
         reading = read_files(paths, described, root.name)
@@ -92,7 +97,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
-        assumptions=() if several else assumed_files(next(iter(inputs)), reading),
+        assumptions=(*joined, *(() if several else assumed_files(next(iter(inputs)), reading))),
     )
 
 
@@ -138,7 +143,9 @@ def suits(path: Path, config: InputConfig) -> int:
     kind = kind_of_suffix(ending(path))
     if kind is None:
         return 0
-    return 2 if kind == config.kind else int(config.kind is not None and HOLDS.get(kind) == config.kind)
+    if config.kind in KINDS and can_be(ending(path), config.kind):
+        return 2
+    return int(config.kind is not None and HOLDS.get(kind) == config.kind)
 
 
 def _together(paths: list[Path]) -> dict[str, InputConfig]:
@@ -254,7 +261,7 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
     if described.kind is not None:
         kind = check_kind(described.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
-        known = {suffix for suffix in counts if described.files is not None or kind_of_suffix(suffix) == kind}
+        known = {suffix for suffix in counts if described.files is not None or can_be(suffix, kind)}
         if kind in AXES:
             known |= counts.keys() & set(AMBIGUOUS)
         if not known:  # it may be the sound of films

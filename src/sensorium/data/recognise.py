@@ -42,6 +42,7 @@ _MAGIC = (
     (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF|....ftypM4[AB]", re.DOTALL), "audio"),
     (re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
     (re.compile(rb"ply\r?\n|OFF\s|solid "), "points"),
+    (re.compile(rb"\x5c\x01\0\0|\0\0\x01\x5c"), "volume"),
 )
 
 
@@ -75,6 +76,15 @@ def split_of(name: str) -> str | None:
 def kind_of_suffix(suffix: str) -> str | None:
     """The kind of signal in files with this ending, or None."""
     return next((kind for kind, modality in KINDS.items() if suffix.lower() in modality.suffixes), None)
+
+
+def can_be(suffix: str, kind: str) -> bool:
+    """Whether files with this ending can be read as a kind of signal, be it not their usual one.
+
+    >>> can_be(".dcm", "image"), can_be(".dcm", "volume"), can_be(".dcm", "audio")
+    (True, True, False)
+    """
+    return kind_of_suffix(suffix) == kind or suffix.lower() in KINDS[kind].also_reads
 
 
 def kind_of_bytes(head: bytes) -> str | None:

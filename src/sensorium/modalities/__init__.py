@@ -19,6 +19,7 @@ from .series import SeriesConfig
 from .table import TableConfig
 from .text import TextConfig
 from .video import VideoConfig
+from .volume import VolumeConfig
 
 
 class _KindsAndFusion(Mapping[str, type[Modality]]):
@@ -64,5 +65,6 @@ __all__ = [
     "TableConfig",
     "TextConfig",
     "VideoConfig",
+    "VolumeConfig",
     "build_modality",
 ]

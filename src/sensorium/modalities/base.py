@@ -85,6 +85,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     Attributes:
         kind: the name of this kind of signal, as in configurations.
         suffixes: lower-case file name endings that mean this kind (empty: never guessed from a name).
+        also_reads: endings of files that can be read as this kind too, where somebody says so.
         ragged: whether the first axis of the signal may differ between examples (then batches carry a mask).
         categorical: whether a row holds one of several classes, rather than numbers.
         leads_in_time: whether a view of it chooses a moment (``<name>.start``, in seconds) that other signals of the
@@ -100,6 +101,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
 
     kind: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    also_reads: ClassVar[tuple[str, ...]] = ()
     ragged: ClassVar[bool] = False
     categorical: ClassVar[bool] = False
     leads_in_time: ClassVar[bool] = False

@@ -1,4 +1,5 @@
-"""Pictures: rows are patches of pixels (of one pixel in the paper) with Fourier features, or the output of a stem."""
+"""Pictures of any number of channels: rows are patches of pixels (of one pixel in the paper) with Fourier features, or
+the output of a stem."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..codecs import arrays
 from ..codecs import pictures as picture_files
 from ..codecs.raw import Raw
 from ..config import record
@@ -21,6 +23,7 @@ from ..nn.positions import Spacing, fourier_channels
 from .base import Batch, Sample
 from .drawing import draw_pixels
 from .pixels import Pixels, centre, fitted, floats, grid_positions, random_crop
+from .ranges import Ranges, ranges_of, scaled, unscaled
 from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
@@ -32,11 +35,13 @@ class ImageConfig:
 
     Attributes:
         size: height and width in pixels; multiples of ``patch``.
-        channels: 3 (colour) or 1 (grey).
+        channels: 3 (colour), 1 (grey), or as many as a grid of measured values has bands.
         patch: height and width of the patch that a row covers; (1, 1) is a row for each pixel.
         stem: layers that turn pictures into rows, instead of patches; None: patches.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along height and width; None: the number of rows along them.
+        ranges: for each channel the measured values that become 0 and 1; what is beyond them is cut off. None: pictures
+            are of 8 bits.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
@@ -46,11 +51,12 @@ class ImageConfig:
 
     kind: Literal["image"] = "image"
     size: tuple[int, int] = (224, 224)
-    channels: Literal[1, 3] = 3
+    channels: int = 3
     patch: tuple[int, int] = (1, 1)
     stem: StemConfig | None = None
     bands: int = 64
     resolution: tuple[float, float] | None = None
+    ranges: Ranges | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop: float = 1.0
@@ -101,12 +107,31 @@ class Image(Pixels[ImageConfig]):
 
     kind: ClassVar[str] = "image"
     drawn_square: ClassVar[bool] = True
-    suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".dcm",
+    )
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if config.stem is not None and config.patch != (1, 1):
             raise InputError("image: a stem takes pixels, not patches; leave out one of them")
+        if config.ranges is None and config.channels not in (1, 3):
+            raise InputError(
+                f"{self.name}: pictures of 8 bits have 1 or 3 channels, not {config.channels}; give ranges"
+            )
+        if config.ranges is not None and len(config.ranges) != config.channels:
+            raise InputError(f"{self.name}: ranges need {config.channels} pairs of values")
+        if config.randaugment[0] and config.channels not in (1, 3):
+            raise InputError(f"{self.name}: randaugment changes pictures of 1 or 3 channels; set it to (0, 0)")
         self.stem: Pointwise | Convolution | None = None
         if isinstance(config.stem, ConvolutionConfig):
             self.stem = Convolution(
@@ -124,17 +149,26 @@ class Image(Pixels[ImageConfig]):
     @classmethod
     def measure(cls, raws: Sequence[Raw]) -> ImageConfig:
         """Square pictures of the median shorter side, at most 224 pixels; grey if all are; mean and std of 128 of them.
+        Where any picture is a grid of measured values, all are: they have as many channels as bands, and the ranges of
+        32 of them.
 
         Raises:
-            InputError: a picture cannot be decoded.
+            InputError: a picture cannot be decoded, or grids of measured values differ in their bands.
         """
         headers = [picture_files.header(raw) for raw in raws]
         side = max(1, min(LARGEST_SIDE, int(np.median([min(header.height, header.width) for header in headers]))))
-        grey = all(header.grey for header in headers)
-        half = (0.5,) * (1 if grey else 3)
-        config = ImageConfig(size=(side, side), channels=1 if grey else 3, mean=half, std=half)
+        channels, ranges = 1 if all(header.grey for header in headers) else 3, None
+        if any(header.bands for header in headers):
+            counts = sorted({header.channels for header in headers})
+            if len(counts) > 1:
+                raise InputError(f"pictures have {' and '.join(map(str, counts))} bands; give all the same")
+            channels = counts[0]
+            ranges = ranges_of([picture_files.decode_bands(raw) for raw in raws[:: max(1, len(raws) // 32)]])
+        half = (0.5,) * channels
+        config = ImageConfig(size=(side, side), channels=channels, ranges=ranges, mean=half, std=half)
         image = cls(config)
-        pixels = np.stack([image.load(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]]) / 255.0
+        pixels = np.stack([image.load(raw)["image"] for raw in raws[:: max(1, len(raws) // 128)]])
+        pixels = pixels.astype(np.float64) if ranges else pixels / 255.0
         mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
         return replace(
             config,
@@ -148,10 +182,17 @@ class Image(Pixels[ImageConfig]):
 
         Args:
             raw: a path, the bytes of a file, or an array, height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
+                Where the model has ranges, measured values in their units; they become float16 in [0, 1], and 0 where
+                nothing was measured.
 
         Raises:
-            InputError: not a picture, damaged or too large, NaN or infinite values.
+            InputError: not a picture, damaged or too large, NaN or infinite values, or other bands than configured.
         """
+        if self.config.ranges is not None:
+            bands = picture_files.decode_bands(raw, size=self.stored)
+            if len(bands) != self.config.channels:
+                raise InputError(f"{len(bands)} bands, the model reads {self.config.channels}; give as many")
+            return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
         pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
         return {self.name: pixels}
 
@@ -222,7 +263,11 @@ class Image(Pixels[ImageConfig]):
         return self.patchify((floats(batch[self.name]) - self.mean) / self.std)
 
     def save(self, signal: Tensor, stem: Path) -> list[Path]:
-        """Write a .png."""
+        """Write a .png; measured values as a .npz, channels × height × width, in their units."""
+        if self.config.ranges is not None:
+            path = stem.with_name(f"{stem.name}.npz")
+            arrays.encode_file({self.name: unscaled(signal.float().cpu().numpy(), self.config.ranges)}, path)
+            return [path]
         path = stem.with_name(f"{stem.name}.png")
         pixels = (signal.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         picture_files.encode_file(pixels[..., 0] if self.config.channels == 1 else pixels, path)
@@ -231,8 +276,10 @@ class Image(Pixels[ImageConfig]):
     # -- for people
 
     def draw(self, axes: Any, batch: Batch, index: int, attention: Tensor | None = None) -> None:
-        """The picture, with the attention over it."""
-        pixels = floats(batch[self.name])[index].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0).cpu().numpy()
+        """The picture, with the attention over it; of more than three channels, the mean of them."""
+        channels = floats(batch[self.name])[index].clamp(0, 1)
+        channels = channels if len(channels) == 3 else channels.mean(0, keepdim=True)
+        pixels = channels.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy()
         draw_pixels(axes, pixels, None if attention is None else attention[0].float().cpu().numpy())
 
     def _grid(self, images: Tensor) -> tuple[int, int]:

@@ -15,12 +15,14 @@ from .series import Series
 from .table import Table
 from .text import Text
 from .video import Video
+from .volume import Volume
 
 KINDS: dict[str, type[Modality]] = {
     "image": Image,
     "audio": Audio,
     "video": Video,
     "pair": Pair,
+    "volume": Volume,
     "points": Points,
     "text": Text,
     "series": Series,

@@ -110,8 +110,10 @@ def stored_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def floats(pictures: Tensor) -> Tensor:
-    """Pictures in [0, 1], if they are bytes."""
-    return pictures.float().div_(255) if pictures.dtype == torch.uint8 else pictures
+    """Pictures in [0, 1], if they are bytes; in float32, if they are kept in float16."""
+    if pictures.dtype == torch.uint8:
+        return pictures.float().div_(255)
+    return pictures.float() if pictures.dtype == torch.float16 else pictures
 
 
 def centre(pictures: Tensor, size: tuple[int, int]) -> Tensor:

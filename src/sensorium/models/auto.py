@@ -4,6 +4,7 @@ The rules, all of them:
 
 ============= ================================================================================================
 rows          a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048 of a clip
+volume        at most 64 voxels and 2,048 patches, as measured; training varies brightness and contrast by a tenth
 video         at most 64 pixels a side: what a small machine can show the model often enough
 bands         half the rows along an axis (their Nyquist frequency), at most 32
 model         64 latents of 256 channels and eight layers; less below 5,000 examples and below 500 (``LADDER``). A
@@ -14,8 +15,8 @@ short runs    one step down that ladder where there are more than 1,000 examples
 points        at most 1,024 points of a cloud; training leaves out half of the rows where there are more than 512
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
 modalities    attended to most; training masks the one with the most rows in 0.3 of the examples, as the paper does
-crop, flip    a training crop keeps at least 0.6 of the area. Colour pictures and all video are mirrored; grey
-              pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
+crop, flip    a training crop keeps at least 0.6 of the area. Pictures of several channels and all video are mirrored;
+              grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
 flow          a row for each pixel of a frame of at most 32 × 32, which holds the 9 × 9 pixels around it in both
               frames; a small model, because what a pixel matches is near it; training asks for 256 pixels at a time;
               synthetic motion is at most a quarter of a frame; a larger frame is answered tile by tile, from coarse
@@ -47,6 +48,7 @@ from ..modalities import (
     SingleConfig,
     TextConfig,
     VideoConfig,
+    VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
@@ -59,6 +61,7 @@ PICTURE_ROWS = 256
 FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a frame and of a clip
 CROP = 0.6
 COLOUR = 0.2
+CONTRAST = 0.1
 EXAMPLES_SEEN = 100_000  # by a run, where time allows
 LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, channels, layers
 MOST_BANDS = 32
@@ -216,7 +219,7 @@ def _image(measured: ImageConfig) -> ImageConfig:
         patch=(patch, patch),
         bands=max(1, min(MOST_BANDS, count // 2)),
         crop=CROP,
-        flip=0.5 if measured.channels == 3 else 0.0,
+        flip=0.0 if measured.channels == 1 else 0.5,
     )
 
 
@@ -247,6 +250,10 @@ def _pair(measured: PairConfig) -> PairConfig:
         flip=0.5,
         colour=COLOUR,
     )
+
+
+def _volume(measured: VolumeConfig) -> VolumeConfig:
+    return replace(measured, bands=max(1, min(MOST_BANDS, max(measured.grid) // 2)), crop=CROP, contrast=CONTRAST)
 
 
 def _points(measured: PointsConfig) -> PointsConfig:
@@ -288,10 +295,16 @@ def _flow(inputs: PairConfig) -> FlowConfig:
 
 
 # The rules that differ by kind of signal or by task. What a table lacks is treated like all others.
-INPUTS: dict[str, Callable[[Any], Any]] = {"image": _image, "pair": _pair, "points": _points, "video": _video}
+INPUTS: dict[str, Callable[[Any], Any]] = {
+    "image": _image,
+    "pair": _pair,
+    "points": _points,
+    "video": _video,
+    "volume": _volume,
+}
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
-MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "text": 0.15}  # 0.5 otherwise
+MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
 DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.points > 512 else 0.0}
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
 ENCODERS = {
