@@ -31,6 +31,7 @@ from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
 from .recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names, visible_files
 from .remarks import remarks_on
+from .refusals import check_holds_signals, no_data_set
 from .roles import has_named_target
 from .splits import assign
 from .table_folders import find_tables
@@ -208,10 +209,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     if present:
         return present[0]
     if path.is_file():
-        endings = ", ".join(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
-        raise InputError(f"{path}: cannot be read as a data set; give a folder, or a file that ends in {endings}")
-    if not any(path.iterdir()):
-        raise InputError(f"{path}: the folder is empty")
+        raise no_data_set(path, [suffix for suffixes in _SUFFIXES.values() for suffix in suffixes])
+    check_holds_signals(path, labelled=needs_labels(description.target.task))
     return "folders"
 
 
@@ -229,8 +228,9 @@ def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, 
     names = listing.split_names
     if description.splits is not None or names is None or set(names.tolist()) - {""} != {"train", "val"}:
         return listing, ()
-    splits = dict(listing.description.splits or {})
-    splits["test"] = splits.pop("val")
+    splits = listing.description.splits
+    if splits is not None:
+        splits = {"test" if split == "val" else split: where for split, where in splits.items()}
     renamed = replace(
         listing,
         split_names=np.where(names == "val", "test", names),
