@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from builders import film
 from layout_case import Case
@@ -62,7 +63,9 @@ def surfaces(root: Path) -> None:
 
 
 def ply(root: Path) -> None:
-    head = "ply\nformat ascii 1.0\nelement vertex 64\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    head = (
+        "ply\nformat ascii 1.0\nelement vertex 64\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    )
 
     def lines(number: int) -> str:
         return head + "\n".join(" ".join(f"{value:.4f}" for value in point) for point in cloud(number, 64)) + "\n"
@@ -109,6 +112,14 @@ def flow(root: Path) -> None:
         write(root / f"{number}" / "two.png", picture(number + 100))
         motion = np.full((8, 8, 2), 0.5, np.float32)
         write(root / f"{number}" / "flow.flo", struct.pack("<fii", 202021.25, 8, 8) + motion.tobytes())
+
+
+def nifti(root: Path) -> None:
+    for number in range(20):
+        path = root / ("ill", "well")[number % 2] / f"{number}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        values = np.random.default_rng(number).normal(size=(6, 6, 6)).cumsum(0).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
 def nothing(root: Path) -> None:
@@ -211,7 +222,10 @@ CASES = (
         classes=3,
         splits={"train": 33, "test": 8},
         drawn=True,
-        warned=("1 classes have a single example, so they are learned but never tested: owl",),
+        warned=(
+            "1 classes have a single example, so they are learned but never tested: owl",
+            "the classes differ much in size: 16 training examples of 'cat', 1 of 'owl'; --class-weights balanced",
+        ),
     ),
     Case(
         name="sound-in-splits",
@@ -274,12 +288,35 @@ CASES = (
         splits={"train": 8, "test": 2},
         drawn=True,
     ),
-    Case(name="empty-folder", what="an empty folder", make=nothing, refused=("the folder is empty",)),
+    Case(
+        name="nifti",
+        what="volumes as .nii.gz in class folders",
+        make=nifti,
+        kinds={"volume": "volume"},
+        splits={"train": 16, "test": 4},
+        drawn=True,
+    ),
+    Case(
+        name="mixed-kinds-by-kind",
+        what="pictures and sounds of different names in the same class folders, with `--kind image`",
+        make=mixed,
+        options={"kind": ("image",)},
+        kinds=IMAGE,
+        splits={"train": 8, "test": 2},
+        drawn=True,
+        warned=("10 files are not of the kind 'image' and were left out",),
+    ),
+    Case(
+        name="empty-folder",
+        what="an empty folder",
+        make=nothing,
+        refused=("the folder is empty", "give the folder that holds the data"),
+    ),
     Case(
         name="unknown-files",
         what="class folders of files that nothing is known about",
         make=unknown,
-        refused=("nothing that can be read (found .xyzzy)", ".png"),
+        refused=("nothing that can be read (found .xyzzy)", "what can be: ", "image .jpg"),
     ),
     Case(
         name="zip-file",
@@ -309,7 +346,7 @@ CASES = (
         name="mixed-kinds",
         what="pictures and sounds of different names in the same class folders",
         make=mixed,
-        refused=("the class folders mix kinds of files", "(audio)", "(image)", "--kind image"),
+        refused=("the class folders mix kinds of files", "(audio)", "(image)", "--kind KIND"),
     ),
     Case(
         name="one-class",

@@ -207,7 +207,7 @@ CASES = (
         make=labels_that_change,
         kinds=SERIES,
         channels=AXES,
-        splits={"train": 64, "test": 16},
+        splits={"train": 32, "test": 8},
         drawn=True,
         said=("labels change within recordings", "none of 10 groups is in two splits", "--window N"),
     ),

@@ -97,8 +97,8 @@ def reviews(root: Path) -> None:
 
 
 def json_lines(root: Path) -> None:
-    for split, count in (("train", 40), ("validation", 8), ("test", 12)):
-        rows = ({"text": sentence(number + count), "label": number % 2} for number in range(count))
+    for split, first, count in (("train", 0, 40), ("validation", 40, 8), ("test", 48, 12)):
+        rows = ({"text": sentence(number), "label": number % 2} for number in range(first, first + count))
         write(root / f"{split}.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
 
 
@@ -166,10 +166,9 @@ def sounds_with_metadata(root: Path) -> None:
     csv(root / "labels.csv", columns)
 
 
-
 def speakers(root: Path) -> None:
     columns = {"path": sounds(root), "emotion": [("calm", "angry")[n % 2] for n in range(40)]}
-    csv(root / "clips.csv", {**columns, "speaker": [f"s{number // 5}" for number in range(40)]})
+    csv(root / "clips.csv", {**columns, "speaker": [f"s{number // 4}" for number in range(40)]})
 
 
 def only_column_of_classes(root: Path) -> None:
@@ -192,6 +191,19 @@ def rare(root: Path) -> None:
     """One class has a single example, and one is thirty times as large as another."""
     labels = ["often"] * 75 + ["seldom"] * 4 + ["once"]
     csv(root / "data.csv", {**numbers(80), "label": labels})
+
+
+def flags(root: Path) -> None:
+    rows = range(60)
+    csv(root / "people.csv", {**numbers(), "is_tall": [n % 2 for n in rows], "has_dog": [n // 2 % 2 for n in rows]})
+
+
+def paths_in_splits(root: Path) -> None:
+    names = []
+    for split, number in split_numbers(train=20, val=8):
+        names.append(f"{split}/{number:02}.wav")
+        write(root / names[-1], tone(number))
+    csv(root / "clips.csv", {"path": names, "label": [("low", "high")[n % 2] for n in range(28)]})
 
 
 def missing_path(root: Path) -> None:
@@ -448,6 +460,21 @@ CASES = (
         splits=CLIPS,
         drawn=True,
         said=("label_dog, label_cat, label_owl: each is 1 where an example has it",),
+    ),
+    Case(
+        name="paths-in-splits",
+        what="a list of files, which lie in train/ and val/",
+        make=paths_in_splits,
+        kinds=AUDIO,
+        splits={"train": 20, "test": 8},
+        said=("as on disk: 20 train, 8 test",),
+        warned=("the given val split is the test split",),
+    ),
+    Case(
+        name="table-of-flags",
+        what="a CSV of measurements with is_tall and has_dog, of which none is said to be the target",
+        make=flags,
+        refused=("which column is to be predicted? say --target COLUMN; candidates: is_tall (2 values), has_dog",),
     ),
     Case(
         name="path-that-leads-nowhere",
