@@ -55,7 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h5py": ("codecs.arrays",),
     "einops": ("modalities",),
     "natsort": ("data",),
-    "pyarrow": ("data",),
+    "pyarrow": ("data", "inference.answer_files"),
     "sklearn": ("data", "tasks", "training.demonstration"),
     "matplotlib": ("report",),
     "jinja2": ("report",),

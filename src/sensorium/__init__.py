@@ -6,10 +6,12 @@ The names below load what they need when they are first used, so ``import sensor
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .inference.embed import embed
     from .inference.predict import predict
     from .models.checkpoints import load, save
     from .models.perceiver import Perceiver, PerceiverConfig
@@ -29,6 +31,7 @@ _MODULES = {
     "PointPositions": "nn.byte_array",
     "Segment": "nn.byte_array",
     "build": "models.presets",
+    "embed": "inference.embed",
     "evaluate": "training.run",
     "explain_files": "report.explanation",
     "import_published": "models.published",
@@ -48,6 +51,7 @@ __all__ = [
     "PointPositions",
     "Segment",
     "build",
+    "embed",
     "evaluate",
     "explain_files",
     "import_published",
@@ -59,7 +63,13 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("sensorium")
     if name not in _MODULES:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

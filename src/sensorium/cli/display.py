@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -159,40 +158,3 @@ def print_demo(rows: Sequence[Row]) -> None:
         table.add_row(*row.cells())
     Console(highlight=False).print(table)
     print(f"open {rows[0].report}")
-
-
-def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table of answers, the best first. Where the model has several modalities, it shows the share of the attention
-    of the last cross-attend that each of them got.
-
-    Args:
-        rows: an answer for each example, as ``sensorium predict --json`` prints it.
-    """
-    columns = max(len(_answer_cells(row)) for row in rows)
-    modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    for column in range(columns):
-        table.add_column("answer" if column == 0 else "")
-    for name in modalities:
-        table.add_column(Text(f"{name} attention"), justify="right")
-    for row in rows:
-        cells = _answer_cells(row)
-        cells += [""] * (columns - len(cells))
-        shares = row.get("shares", [{}])[-1]
-        cells += [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
-        table.add_row(*map(Text, (row["file"], *cells)))  # as Text, because brackets would be markup
-    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
-    Console(highlight=False, width=width).print(table)
-
-
-def _answer_cells(row: Mapping[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores; a text and the bytes that its holes might be; or files that were
-    written and the classes of what is in them."""
-    if "holes" in row:
-        holes = ["  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]]
-        return [row["answer"], *holes]
-    scores = row["scores"]
-    cells = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
-    written = isinstance(row["answer"], list) and (not scores or "mean motion" in scores)
-    return [", ".join(row["answer"]), *cells] if written and row["answer"] else cells

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..files import replace_file
 from .raw import Raw
 
 GREY_MODES = ("L", "1", "I;16", "I")  # Pillow's names
+MOST_LIGHT = 2.0  # of a picture of floats, which are in [0, 1] or a little outside of it
 ORIENTATION, LYING_DOWN = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
 
 
@@ -51,7 +53,8 @@ def decode(
     Sixteen bits, palettes, CMYK and transparency (which becomes white) are converted.
 
     Args:
-        raw: a path, the bytes of a file, or an array: height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
+        raw: a path, the bytes of a file, a picture of Pillow's, or an array: height × width [× 1, 3 or 4], uint8 or
+            floats in [0, 1].
         channels: 1 (grey) or 3 (RGB).
         size: height and width of the result: the largest centred part of these proportions, resized. None: the picture
             as it is.
@@ -84,6 +87,12 @@ def encode_file(pixels: np.ndarray, path: Path) -> None:
     replace_file(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
+def is_picture(value: object) -> bool:
+    """Whether a value is one of Pillow's pictures, which is told without importing Pillow."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
+
+
 @contextmanager
 def _picture_file(raw: Raw) -> Iterator[Any]:
     """A picture file as Pillow has it: its header is read, its pixels are decoded when they are asked for.
@@ -94,6 +103,9 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
+    if is_picture(raw):
+        yield cast(Any, raw).copy()
+        return
     source = io.BytesIO(raw) if isinstance(raw, bytes) else Path(str(raw))
     try:
         with Pillow.open(source) as picture:
@@ -131,7 +143,11 @@ def _from_array(values: np.ndarray, channels: int) -> Any:
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all():
             raise InputError("NaN or infinite values; replace them")
+        if values.max(initial=0) > MOST_LIGHT:
+            raise InputError(f"floats up to {values.max():.6g} are no picture; divide them by 255, or give uint8")
         values = (values.clip(0, 1) * 255).round()
+    elif values.max(initial=0) > 255 or values.min(initial=0) < 0:
+        raise InputError(f"integers from {values.min()} to {values.max()} are no picture; give uint8, 0 to 255")
     values = values.squeeze(2) if values.shape[2:] == (1,) else values
     return _flatten(Pillow.fromarray(np.ascontiguousarray(values, np.uint8)), channels)
 

@@ -100,6 +100,7 @@ class Image(Pixels[ImageConfig]):
     """
 
     kind: ClassVar[str] = "image"
+    array_axes: ClassVar[int] = 3
     drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
@@ -154,6 +155,9 @@ class Image(Pixels[ImageConfig]):
         """
         pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
         return {self.name: pixels}
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
 
     # -- from batches
 
