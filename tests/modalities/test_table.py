@@ -22,7 +22,7 @@ def table() -> Table:
 
 def test_measure() -> None:
     age, city, empty = table().config.columns
-    assert age == Column(name="age", mean=40.0, std=10.0)
+    assert age == Column(name="age", mean=40.0, std=10.0, low=30.0, high=50.0)
     assert (city.kind, city.categories) == ("category", ("Oslo", "Rome"))
     assert empty == Column(name="empty")
 

@@ -72,7 +72,7 @@ def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
     numbers = next((list(row["answer"]) for row in rows if isinstance(row.get("answer"), dict)), [])
     columns = max(len(_answer_cells(row)) for row in rows)
     modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
-    has_remarks = any("remarks" in row for row in rows)
+    has_remarks = any("remarks" in row or "error" in row for row in rows)
     table = Table(box=None, pad_edge=False)
     table.add_column("file")
     for column in range(columns):
@@ -87,7 +87,8 @@ def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
         cells += [""] * (columns - len(cells))
         shares = row.get("shares", [{}])[-1]
         cells += [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
-        cells += ["; ".join(row.get("remarks", ()))] if has_remarks else []
+        remarks = row.get("remarks", [row["error"]] if "error" in row else [])
+        cells += ["; ".join(remarks)] if has_remarks else []
         table.add_row(*map(Text, (row["file"], *cells)))  # as Text, because brackets would be markup
     width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
     Console(highlight=False, width=width).print(table)
@@ -95,9 +96,9 @@ def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _answer_cells(row: Mapping[str, Any]) -> list[str]:
     """An answer in cells: classes with their scores, or numbers; a text and the bytes that its holes might be; files
-    that were written and the classes of what is in them; or why there is none."""
+    that were written and the classes of what is in them."""
     if "error" in row:
-        return [f"({row['error']})"]
+        return ["–"]
     if "holes" in row:
         holes = ["  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]]
         return [row["answer"], *holes]

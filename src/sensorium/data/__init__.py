@@ -12,7 +12,7 @@ from .description import (
 )
 from .examples import Examples
 from .samples import Samples, collate, load_samples
-from .single_files import Unlabelled, open_files
+from .single_files import Unlabelled, Unreadable, open_files
 from .source import Source, open_source
 from .values import open_values
 
@@ -26,6 +26,7 @@ __all__ = [
     "Source",
     "TargetConfig",
     "Unlabelled",
+    "Unreadable",
     "collate",
     "corrected",
     "find_description",

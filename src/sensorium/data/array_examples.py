@@ -46,6 +46,11 @@ def examples_of(array: np.ndarray, modality: Modality, *, axes: Sequence[str] | 
     parts: Any = array
     if array.ndim > 1 and modality.is_example(array.shape[1:]):
         return parts
+    if array.ndim > modality.array_axes + 1:
+        most = modality.array_axes + 1
+        raise InputError(
+            f"an array of {array.ndim} axes; the model reads {modality.kind}, of many examples {most} axes"
+        )
     many = array.ndim > modality.array_axes
     modality.load(array[0] if many else array)
     return parts if many else [array]
@@ -83,10 +88,7 @@ def open_array_file(
     Raises:
         InputError: the file cannot be read, or has no array, or none of a shape that the model reads.
     """
-    try:
-        raws = _read(file, modality, inputs, description)
-    except InputError as error:
-        raise InputError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from None
+    raws = _read(file, modality, inputs, description)
     return raws, [str(file)] if len(raws) == 1 else [f"{file} example {number + 1}" for number in range(len(raws))]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from natsort import natsorted
 
@@ -21,6 +21,9 @@ from .folders import by_stem, suits, walk
 from .pairs import open_pairs
 from .recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
 from .table_examples import reads_rows, rows_of
+
+# The raws of a file, their names, and notes.
+_Opened: TypeAlias = tuple[Sequence[Any], Sequence[str], Sequence[str]]
 
 _PAIR = "pair"  # the kind of signal whose examples are two files each
 _TS = (".ts",)
@@ -40,6 +43,13 @@ class Unlabelled:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands in the place of an example that was found to be unreadable before it was decoded, and why."""
+
+    reason: str
+
+
 def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Unlabelled:
     """The examples in some files and folders, in order.
 
@@ -52,13 +62,15 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     * Any other file is one example. Where a model has several modalities, files of one name (``a.png`` and ``a.wav``)
       are one example. For a model that reads pairs of frames, see :func:`open_pairs`.
 
+    A file that cannot be opened, or holds another kind of signal, becomes one example that is :class:`Unreadable`.
+
     Args:
         files: paths that exist.
         modality: what the model reads.
         description: of the data the model was trained on: where each modality is.
 
     Raises:
-        InputError: there is no such file, or it holds another kind of signal, or nothing that the model reads.
+        InputError: there is no such file, or nothing that the model reads below a folder.
     """
     description = description or DataConfig()
     if modality.kind == _PAIR:
@@ -71,10 +83,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     if modality.modalities != (modality,):
         raws, names, more = _of_several(found, modality, inputs, description)
     else:
-        parts = [_examples_in(file, modality, inputs, description) for file in found]
-        raws = Selection([raws for raws, _, _ in parts])
-        names = [name for _, names, _ in parts for name in names]
-        more = [note for _, _, notes in parts for note in notes]
+        raws, names, more = _joined(found, lambda file: _examples_in(file, modality, inputs, description))
     if len(files) == 1 and files[0].is_dir():
         prefix = f"{files[0] / '_'}"[:-1]
         names = [name.replace(prefix, "") for name in names]
@@ -138,9 +147,7 @@ def _below(
     return wanted, [file for file in files if file not in chosen]
 
 
-def _examples_in(
-    file: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig
-) -> tuple[Sequence[Any], Sequence[str], Sequence[str]]:
+def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig) -> _Opened:
     """The raws and the names of the examples in a file, for a model of one modality; and notes."""
     suffix = ending(file)
     if suffix in tables.SUFFIXES and (modality.kind == VALUES or description.layout == "table"):
@@ -158,14 +165,23 @@ def _examples_in(
     return [file], [str(file)], ()
 
 
+def _joined(files: Sequence[Path], open_one: Callable[[Path], _Opened]) -> tuple[Selection, list[str], list[str]]:
+    """The raws, the names and the notes of several files, one after the other."""
+    parts: list[_Opened] = []
+    for file in files:
+        try:
+            parts.append(open_one(file))
+        except InputError as error:
+            parts.append(([Unreadable(str(error).removeprefix(f"{file}: "))], [str(file)], ()))
+    names = [name for _, names, _ in parts for name in names]
+    return Selection([raws for raws, _, _ in parts]), names, [note for _, _, notes in parts for note in notes]
+
+
 def _rows(
     file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """The rows of a table file, their names, and notes."""
-    try:
-        raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent)
-    except InputError as error:
-        raise InputError(str(error) if str(error).startswith(str(file)) else f"{file}: {error}") from None
+    raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent)
     return raws, [f"{file} row {number}" for number in range(1, len(raws) + 1)], [f"{file}: {note}" for note in notes]
 
 
@@ -174,16 +190,13 @@ def _of_several(
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """As :func:`_examples_in` of all files, for a model of several modalities."""
     if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
-        parts = [_rows(file, modality, inputs) for file in files]
-    elif all(ending(file) in array_files.SUFFIXES for file in files):
-        parts = [(*open_array_file(file, modality, inputs, description), []) for file in files]
-    else:
-        examples, others = by_stem(files, inputs)
-        if others:
-            kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
-            holds = kind_of_suffix(ending(others[0])) or "nothing that is known"
-            raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
-        names = [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()]
-        parts = [(list(examples.values()), names, [])]
-    notes = [note for _, _, notes in parts for note in notes]
-    return Selection([raws for raws, _, _ in parts]), [name for _, names, _ in parts for name in names], notes
+        return _joined(files, lambda file: _rows(file, modality, inputs))
+    if all(ending(file) in array_files.SUFFIXES for file in files):
+        return _joined(files, lambda file: (*open_array_file(file, modality, inputs, description), ()))
+    examples, others = by_stem(files, inputs)
+    if others:
+        kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
+        holds = kind_of_suffix(ending(others[0])) or "nothing that is known"
+        raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
+    names = [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()]
+    return [{name: signals.get(name) for name in inputs} for signals in examples.values()], names, []

@@ -20,7 +20,7 @@ from .columns import plain
 from .description import DataConfig, InputConfig
 from .examples import Examples, Selection
 from .recognise import SERIES, TEXT, VALUES
-from .single_files import Unlabelled, inputs_of, open_files
+from .single_files import Unlabelled, Unreadable, inputs_of, open_files
 from .table_examples import rows_of
 
 _PAIR = "pair"
@@ -34,8 +34,10 @@ def open_values(anything: Any, modality: Modality, *, description: DataConfig | 
         modality: what the model reads.
         description: of the data the model was trained on: where each modality is.
 
+    Something that the model cannot read becomes one example that is :class:`Unreadable`.
+
     Raises:
-        InputError: something that the model cannot read, or nothing at all.
+        InputError: there is no such file, or nothing that the model reads below a folder, or nothing at all.
     """
     opener = _Opener(modality, description or DataConfig())
     parts = opener.open(anything)
@@ -77,16 +79,15 @@ class _Opener:
         """The examples in a value."""
         if isinstance(value, list) or (isinstance(value, tuple) and not self._is_pair(value)):
             return self._sequence(value)
+        if self._is_path(value):
+            return [self._files([value])]
         try:
             return self._one_value(value)
         except InputError as error:
-            path = str(value) if isinstance(value, Path | str) else ""
-            known = path and str(error).startswith(path)
-            raise error if known or self._is_path(value) else InputError(f"example 1: {error}") from None
+            return [_Part([Unreadable(str(error))])]
 
     def _one_value(self, value: Any) -> list[_Part]:
-        if self._is_path(value):
-            return [self._files([value])]
+        """The examples in a value that is neither a list nor a path."""
         if isinstance(value, Tensor):
             value = (value.float() if value.dtype.is_floating_point else value).detach().cpu().numpy()
         if isinstance(value, str | bytes) or is_picture(value) or isinstance(value, tuple):
@@ -148,12 +149,7 @@ class _Opener:
                 parts.append(self._files(list(group)))
                 continue
             for value in group:
-                number = sum(len(part.raws) for part in parts) + 1
-                try:
-                    parts += self.open(value)
-                except InputError as error:
-                    problem = str(error).removeprefix("example 1: ")
-                    raise InputError(f"example {number}: {problem}") from None
+                parts += self.open(value)
         return parts
 
     @staticmethod

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Unlabelled, collate, open_files, open_values
+from ..data import DataConfig, Examples, Unlabelled, Unreadable, collate, open_files, open_values
 from ..errors import InputError
 from ..files import ending
 from ..modalities.base import Sample
@@ -82,10 +82,13 @@ class OpenedFiles:
 
     def remarks(self, index: int) -> tuple[str, ...]:
         """What is odd about an example that can be read."""
-        return self._model.inputs.remarks(self.raws[self._model.inputs.name][index])
+        raw = self.raws[self._model.inputs.name][index]
+        return () if raw is None or isinstance(raw, Unreadable) else self._model.inputs.remarks(raw)
 
     def _load(self, index: int) -> Sample | str:
         raw = self.raws[self._model.inputs.name][index]
+        if isinstance(raw, Unreadable):
+            return raw.reason
         try:
             if raw is None:
                 raise InputError("it is empty; fill it in or remove the row")

@@ -178,8 +178,10 @@ class Table(Elementwise[TableConfig]):
         if isinstance(raw, Mapping):
             names = [column.name for column in columns]
             if not any(name in names for name in line):
+                close = difflib.get_close_matches(next(iter(line), ""), names, n=1)
                 wanted = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
-                raise InputError(f"none of its columns is one that the model reads ({wanted}); rename them")
+                cure = f"did you mean {close[0]!r}?" if close else "rename them"
+                raise InputError(f"none of its columns is one that the model reads ({wanted}); {cure}")
             cells = [line.get(name) for name in names]
         elif len(line) != len(columns):
             raise InputError(f"{len(line)} values, the model reads {len(columns)} columns; give as many")
