@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from .models.published import import_published
     from .nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
     from .report.explanation import explain_files
+    from .tasks.answers import Answer
     from .training.plan import plan
     from .training.run import evaluate, train
 
 _MODULES = {
+    "Answer": "tasks.answers",
     "ByteArray": "nn.byte_array",
     "GridPositions": "nn.byte_array",
     "InputError": "errors",
@@ -43,6 +45,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Answer",
     "ByteArray",
     "GridPositions",
     "InputError",
