@@ -441,6 +441,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(reason: str) -> None:
     [
         ([1.0, "Rome"], "2 values, the model reads 3 columns"),
         (np.zeros((5, 4)), "4 values, the model reads 3 columns"),
+        (["a.csv", "b.csv"], "a.csv: there is no such file or folder"),
         ({"Height": 1}, "none of its columns is one that the model reads (age, city, height); did you mean 'height'?"),
         (pa.table({"depth": [1]}), "none of its columns is one that the model reads (age, city, height)"),
         (pa.table({"age": pa.array([], pa.float64())}), "the table has no rows"),

@@ -135,8 +135,7 @@ class _Opener:
         """The examples in a list: one where its items are numbers or the cells of a line, else those of each item."""
         kind = self.modality.kind
         if not self.several and values:
-            cells = all(isinstance(value, Number | str) or value is None for value in values)
-            if kind == VALUES and cells and not all(self._exists(value) for value in values):
+            if kind == VALUES and self._are_cells(values):
                 return [_Part([values])]
             if all(isinstance(value, Number) for value in values):
                 return self.open(np.asarray(values))
@@ -151,6 +150,15 @@ class _Opener:
             for value in group:
                 parts += self.open(value)
         return parts
+
+    def _are_cells(self, values: Sequence[Any]) -> bool:
+        """Whether the items of a list are the cells of one row. Nothing but texts are paths, unless they are as many as
+        there are columns, and are not there."""
+        if not all(isinstance(value, Number | str) or value is None for value in values):
+            return False
+        in_words = all(isinstance(value, str) for value in values)
+        as_many = len(values) == len(self.modality.config.columns)
+        return not in_words or (as_many and not all(map(self._exists, values)))
 
     @staticmethod
     def _exists(value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Unlabelled, Unreadable, collate, open_files, open_values
+from ..data import DataConfig, Examples, Unreadable, collate, open_values
 from ..errors import InputError
 from ..files import ending
 from ..modalities.base import Sample
@@ -292,17 +292,11 @@ def open_run(run: str | Path | Perceiver, anything: Any) -> tuple[Perceiver, Ope
     else:
         model, description = checkpoints.load(run), _description(Path(run))
     column = description.target.column
-    found = _open(anything, model, description)
+    if isinstance(anything, tuple) and all(isinstance(value, str | Path) for value in anything):
+        anything = list(anything)  # of paths, as the command line has them; any other tuple may be one example
+    found = open_values(anything, model.inputs, description=description)
     target = column if isinstance(column, str) else None
     return model, OpenedFiles(model, found.examples, notes=found.notes, target=target)
-
-
-def _open(anything: Any, model: Perceiver, description: DataConfig) -> Unlabelled:
-    """The examples in anything. A list of paths is opened as a whole: files of one name may be one example."""
-    values = anything if isinstance(anything, list | tuple) else [anything]
-    if values and all(isinstance(value, Path) for value in values):
-        return open_files(list(values), model.inputs, description=description)
-    return open_values(anything, model.inputs, description=description)
 
 
 def answer_inputs(model: Perceiver, examples: OpenedFiles, index: int) -> dict[str, Tensor]:
