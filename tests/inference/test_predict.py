@@ -11,7 +11,8 @@ from PIL import Image
 
 import sensorium as sm
 from sensorium.errors import InputError
-from sensorium.inference.predict import answers, open_run
+from sensorium.inference.opened import open_run
+from sensorium.inference.predict import answers
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver
 from sensorium.nn import DecoderConfig

@@ -23,7 +23,8 @@ import sensorium as sm
 from sensorium.config import to_dict
 from sensorium.data import DataConfig, InputConfig, TargetConfig
 from sensorium.errors import InputError
-from sensorium.inference.predict import iter_answers, open_run
+from sensorium.inference.opened import open_run
+from sensorium.inference.predict import iter_answers
 from sensorium.modalities import AudioConfig, FusionConfig, ImageConfig, SeriesConfig, TableConfig, TextConfig
 from sensorium.modalities.table import Column
 from sensorium.models import checkpoints

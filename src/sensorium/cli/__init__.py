@@ -193,23 +193,9 @@ def predict(
         json: Print JSON lines.
         top: How many classes to name; a table that is written has all.
     """
-    from ..inference.predict import open_run, predict_opened
-    from .answers import PredictionDisplay, print_answer_file, print_answers
+    from .answers import show_predictions
 
-    with PredictionDisplay() as display:
-        model, examples = open_run(run, list(files))
-        display.note(f"note: {note}" for note in examples.notes)
-        rows = []
-        for answer in predict_opened(run, model, examples, top=top, out=out, strict=strict, progress=display.progress):
-            display.count(answer)
-            if json:
-                print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
-            else:
-                rows.append(answer.to_dict())
-    if out is not None and out.is_file():
-        print_answer_file(out, len(examples))
-    elif not json:
-        print_answers(rows)
+    show_predictions(run, list(files), out=out, strict=strict, json=json, top=top)
 
 
 @app.command

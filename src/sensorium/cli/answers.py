@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..inference.opened import open_run
+from ..inference.predict import predict_opened
 from ..tasks import Answer
 from .display import Display
 
@@ -56,9 +59,27 @@ class PredictionDisplay:
         self.num_remarks += bool(answer.remarks)
 
 
-def print_answer_file(path: Path, count: int) -> None:
-    """How many answers were written, and where."""
-    print(f"{path}: {count:,} answers")
+def show_predictions(run: Path, files: Sequence[Path], *, out: Path | None, strict: bool, json: bool, top: int) -> None:
+    """Predict and print: a table, JSON lines as they come, or where the answers were written.
+
+    Args:
+        run, files, out, strict, top: as for :func:`sensorium.predict`.
+        json: whether to print JSON lines.
+    """
+    with PredictionDisplay() as display:
+        model, examples = open_run(run, files)
+        display.note(f"note: {note}" for note in examples.notes)
+        rows = []
+        found = predict_opened(run, model, examples, top=top, out=out, strict=strict, progress=display.progress)
+        for answer in found:
+            display.count(answer)
+            rows += [] if json else [answer.to_dict()]
+            if json:
+                print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
+    if out is not None and out.is_file():
+        print(f"{out}: {len(examples):,} answers", file=sys.stderr if json else sys.stdout)
+    elif not json:
+        print_answers(rows)
 
 
 def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:

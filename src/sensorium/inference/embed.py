@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..models.perceiver import Perceiver, evaluating
 from .evaluate import examples_at_a_time
-from .predict import OpenedFiles, Progress, open_run
+from .opened import OpenedFiles, open_run
+from .predict import Progress
 
 
 def embed(run: str | Path | Perceiver, anything: Any, *, progress: Progress | None = None) -> np.ndarray:
