@@ -12,8 +12,9 @@ from .description import (
 )
 from .examples import Examples
 from .samples import Samples, collate, load_samples
-from .single_files import open_files
+from .single_files import Unlabelled, Unreadable, open_files
 from .source import Source, open_source
+from .values import open_values
 
 __all__ = [
     "Assumption",
@@ -24,11 +25,14 @@ __all__ = [
     "Samples",
     "Source",
     "TargetConfig",
+    "Unlabelled",
+    "Unreadable",
     "collate",
     "corrected",
     "find_description",
     "load_samples",
     "open_files",
     "open_source",
+    "open_values",
     "read_description",
 ]

@@ -29,6 +29,7 @@ from ..errors import InputError, did_you_mean
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.evaluate import evaluate_model
+from ..inference.remarks import count_remarks
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
@@ -175,7 +176,9 @@ def evaluate(
         if not imported or len(source.classes) != len(model.task.classes):
             raise InputError(f"{data}: its classes are not those the model was trained on")
         warnings.append("the data's classes have other names than the model's; they are taken in order")
-    samples = _load(_split(source, split).without(without), model, split, listener)
+    examples = _split(source, split).without(without)
+    warnings += count_remarks(examples, model.inputs)
+    samples = _load(examples, model, split, listener)
     previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
     return _report(
         folder / "-".join(["without", *without]) if without else folder,
