@@ -45,7 +45,7 @@ def test_gaps_in_pictures_are_an_error(tmp_path: Path) -> None:
 
 
 def test_channels_and_columns_that_never_change_are_named(tmp_path: Path) -> None:
-    x = noise(40, 9, 3)
+    x = noise(40, 9, 4)
     x[..., 1] = 7
     x[0, 0, 1] = np.nan
     said = warnings(tmp_path, x, HALVES)

@@ -146,7 +146,8 @@ def print_result(result: Mapping[str, Any]) -> None:
         result: what ``report.json`` holds, and the ``folder``.
     """
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
-    print(f"{result['split']} ({result['samples']:,} examples): {figures}")
+    seen = f", {result['seen_in_training']:,} seen in training" if result.get("seen_in_training") else ""
+    print(f"{result['split']} ({result['samples']:,} examples{seen}): {figures}")
     print(f"report: {Path(result['folder']) / 'report.html'}")
 
 

@@ -11,24 +11,31 @@ from .description import (
     read_description,
 )
 from .examples import Examples
+from .fingerprints import count_seen, fingerprints
+from .matching import EVERYTHING, Known, open_for
 from .samples import Samples, collate, load_samples
 from .single_files import open_files
 from .source import Source, open_source
 
 __all__ = [
+    "EVERYTHING",
     "Assumption",
     "Corrections",
     "DataConfig",
     "Examples",
     "InputConfig",
+    "Known",
     "Samples",
     "Source",
     "TargetConfig",
     "collate",
     "corrected",
+    "count_seen",
     "find_description",
+    "fingerprints",
     "load_samples",
     "open_files",
+    "open_for",
     "open_source",
     "read_description",
 ]

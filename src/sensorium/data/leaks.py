@@ -48,7 +48,7 @@ def _same(
 
 
 def _size(raw: object) -> Hashable:
-    if frames := _frames(raw):
+    if frames := frames_of(raw):
         return tuple(map(_size, frames))
     if isinstance(raw, Path):
         try:
@@ -69,7 +69,7 @@ def _whole(raw: object) -> Hashable:
 
 
 def _digest(raw: object, length: int) -> bytes:
-    if frames := _frames(raw):
+    if frames := frames_of(raw):
         content = b"".join(_digest(frame, length) for frame in frames)
     elif isinstance(raw, Path):
         try:
@@ -84,7 +84,7 @@ def _digest(raw: object, length: int) -> bytes:
     return blake2b(content, digest_size=16).digest()
 
 
-def _frames(raw: object) -> tuple[Path, ...]:
+def frames_of(raw: object) -> tuple[Path, ...]:
     """The two frames of a pair; none for the row of a table, even if a column is called ``frames``."""
     frames = raw.get("frames") if isinstance(raw, Mapping) else None
     return frames if isinstance(frames, tuple) else ()

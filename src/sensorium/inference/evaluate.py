@@ -36,6 +36,7 @@ class Evaluation:
         targets: as the samples give them; None: there are no labels.
         loss: the mean over examples; NaN where there are no targets.
         metrics: by name, with ``loss``; empty where there are no targets.
+        seen_in_training: how many of the examples the model was trained or selected on; None: it is not known.
     """
 
     split: str
@@ -44,6 +45,7 @@ class Evaluation:
     targets: np.ndarray | None
     loss: float
     metrics: dict[str, float]
+    seen_in_training: int | None = None
 
 
 def examples_at_a_time(model: Perceiver) -> int:

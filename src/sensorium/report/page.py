@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..data import Samples
+from ..data import EVERYTHING, Samples
 from ..errors import InputError
 from ..files import replace_file
 from ..inference.evaluate import Evaluation
@@ -34,6 +34,7 @@ def write_report(
     seed: int,
     history: Sequence[dict[str, float]] = (),
     warnings: Sequence[str] = (),
+    set_aside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.json`` and ``report.html`` to a folder; each replaces the old file only once it is complete.
 
@@ -46,6 +47,7 @@ def write_report(
         history: the rows that training logged, in order. Of the keys ``seconds``, ``progress``, ``step``, ``loss``,
             ``learning_rate``, the primary metric and ``val_…``, those present are drawn.
         warnings: lines for the user to read.
+        set_aside: lines on unreadable examples of other splits.
 
     Returns:
         The content of ``report.json``.
@@ -56,7 +58,14 @@ def write_report(
     if evaluation.targets is None and model.task.per_example:
         raise InputError(f"the {evaluation.split} split has no labels, so there is nothing to report; add labels")
     report = collect(
-        model, samples, evaluation, config=config, train_seconds=train_seconds, seed=seed, warnings=warnings
+        model,
+        samples,
+        evaluation,
+        config=config,
+        train_seconds=train_seconds,
+        seed=seed,
+        warnings=warnings,
+        set_aside=set_aside,
     )
     # The numbers first: a failure to draw must not lose them.
     replace_file(folder / "report.json", lambda path: path.write_text(to_json(report), encoding="utf-8"))
@@ -97,11 +106,18 @@ def _cards(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]
         note += f"; 95 % interval {low} to {high}. Always the most frequent class: {format_percent(commonest)}"
     return [
         (format_metric(report["metrics"][name], model.task, name), note),
-        (f"{report['samples']:,}", f"examples, {report['split']} split"),
+        (f"{report['samples']:,}", _examples_note(report)),
         (f"{_num_outputs(report, model):,}", model.task.outputs_noun),
         (format_count(report["parameters"]), "parameters"),
         (format_duration(report["train_seconds"]), f"of training, seed {report['seed']}"),
     ]
+
+
+def _examples_note(report: Mapping[str, Any]) -> str:
+    """What the examples are, and how many of them the model knows from training."""
+    seen = report["seen_in_training"]
+    which = "examples, all splits" if report["split"] == EVERYTHING else f"examples, {report['split']} split"
+    return f"{which}; {seen:,} seen in training, so the figure is too good" if seen else which
 
 
 def _model_steps(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ def collect(
     train_seconds: float,
     seed: int,
     warnings: Sequence[str],
+    set_aside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that ``report.json`` holds: plain values only, None where a number is not defined.
 
@@ -36,6 +37,7 @@ def collect(
         "task": model.task.config.kind,
         "split": evaluation.split,
         "samples": evaluation.samples,
+        "seen_in_training": evaluation.seen_in_training,
         "primary_metric": model.task.primary_metric,
         "metrics": evaluation.metrics,
         "parameters": model.parameter_count(),
@@ -48,7 +50,7 @@ def collect(
     if len(model.inputs.modalities) > 1 and model.cross_attends:
         report["attention_shares"] = mean_attention_shares(model, samples)
     report |= {
-        "set_aside": list(samples.set_aside),
+        "set_aside": [*samples.set_aside, *set_aside],
         "warnings": list(warnings),
         "config": config,
         "versions": versions(),
