@@ -41,8 +41,8 @@ def count_seen(found: np.ndarray, known: np.ndarray) -> int:
     """
     values, counts = np.unique(found, return_counts=True)
     known_values, known_counts = np.unique(known, return_counts=True)
-    _, here, there = np.intersect1d(values, known_values, assume_unique=True, return_indices=True)
-    return int(np.minimum(counts[here], known_counts[there]).sum())
+    _, positions, known_positions = np.intersect1d(values, known_values, assume_unique=True, return_indices=True)
+    return int(np.minimum(counts[positions], known_counts[known_positions]).sum())
 
 
 def _content(raw: Any) -> bytes:

@@ -83,10 +83,9 @@ def open_for(known: Known, path: Path) -> Source:
 def _unlabelled(path: Path, known: Known) -> Listing:
     """What data hold for a task that needs no labels."""
     described = replace(known.description, splits=None, split=None, fold=None, group=None, layout=None)
-    task = known.task if known.task == "flow" else NO_LABELS
-    target = replace(described.target, task=task)
-    attempts = [replace(described, target=target), DataConfig(target=TargetConfig(task=task))]
-    return read_as(_first(path, attempts, known), known.task if task != NO_LABELS else NO_LABELS)
+    target = replace(described.target, task=known.task)
+    attempts = [replace(described, target=target), DataConfig(target=TargetConfig(task=known.task))]
+    return _first(path, attempts, known)
 
 
 def _listing(path: Path, known: Known) -> Listing:
@@ -114,7 +113,7 @@ def _first(path: Path, attempts: Sequence[DataConfig], known: Known) -> Listing:
     errors: list[InputError] = []
     for described in attempts:
         try:
-            listing = list_path(path, described)
+            listing = read_as(list_path(path, described), known.task)
             _with_inputs(listing, known.reads, path, columns=known.description.inputs)
             _check_target(listing, known, path)
         except InputError as error:
@@ -164,10 +163,10 @@ def _with_inputs(
     inputs = listing.description.inputs or {}
     for name, other in chosen.items():
         if columns and name in columns and reads[name] == VALUES and other in inputs:
-            here, wanted = (_columns(config[key]) for config, key in ((inputs, other), (columns, name)))
-            absent = [column for column in wanted if column not in here]
+            present, wanted = (_columns(config[key]) for config, key in ((inputs, other), (columns, name)))
+            absent = [column for column in wanted if column not in present]
             if absent and listing.description.layout == "table":
-                raise InputError(f"{path}: no column is called {absent[0]!r}; {did_you_mean(absent[0], here)}")
+                raise InputError(f"{path}: no column is called {absent[0]!r}; {did_you_mean(absent[0], present)}")
     said = (f"there is no {', '.join(missing)}: the model answers without it",) if missing else ()
     matched = replace(
         listing,
@@ -263,9 +262,7 @@ def _class_numbers(labels: np.ndarray, listing: Listing, known: Known) -> tuple[
         _, _, targets = encode(labels, listing.names, task=known.task)
         return targets, ("the data's classes have other names than the model's; they are taken in order",)
     if numbered and not set(names.tolist()) & set(classes) and labels.min() >= 0 and labels.max() < len(classes):
-        return labels.astype(np.int64), (
-            "the labels are numbers: they are taken as the numbers of the model's classes",
-        )
+        return labels.astype(np.int64), ("the labels are taken as the numbers of the model's classes, from 0",)
     alike = {name.casefold(): number for name, number in classes.items()}
     renamed = [name for name in names.tolist() if name not in classes and name.casefold() in alike]
     for name, position in zip(names.tolist(), positions.tolist(), strict=True):
@@ -273,7 +270,6 @@ def _class_numbers(labels: np.ndarray, listing: Listing, known: Known) -> tuple[
             cure = did_you_mean(name, known.classes)
             raise InputError(f"{listing.names[position]}: {name!r} is not a class that the model knows; {cure}")
     found = np.array([classes.get(name, alike.get(name.casefold(), -1)) for name in names.tolist()], dtype=np.int64)
-    said = tuple(
-        f"{name!r} is taken as the model's class {known.classes[alike[name.casefold()]]!r}" for name in renamed
-    )
+    others = {name: known.classes[alike[name.casefold()]] for name in renamed}
+    said = tuple(f"{name!r} is taken as the model's class {other!r}" for name, other in others.items())
     return found[numbers], said

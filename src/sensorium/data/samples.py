@@ -107,7 +107,7 @@ def load_samples(
     *,
     progress: Callable[[int, int], None] | None = None,
     budget: int | None = None,
-    up_front: float = UP_FRONT,
+    up_front: float | None = None,
 ) -> Samples:
     """Decode every example once, with a pool of threads: now, if that takes seconds, otherwise when a batch first needs
     it.
@@ -121,7 +121,7 @@ def load_samples(
         budget: bytes that decoded samples may take; larger ones are decoded again for each batch. None: a third of
             RAM.
         up_front: seconds that decoding all of them now may take, by the measure of some; what takes longer is decoded
-            on the way.
+            on the way. None: five.
 
     Raises:
         InputError: too many files cannot be read: the first one and why.
@@ -134,7 +134,7 @@ def load_samples(
     budget = memory() // 3 if budget is None else budget
     probed, problems, seconds = _probe(loader)
     fits = bytes_of(probed.values()) / max(1, len(probed)) * total <= budget
-    if seconds > up_front and probed:
+    if seconds > (UP_FRONT if up_front is None else up_front) and probed:
         check_problems(problems.values(), total)
         store = OnTheWay(loader, ragged, probed=probed, problems=problems, room=budget if fits else 0)
         return Samples(store, examples.names, _tensor(examples.targets))

@@ -174,15 +174,15 @@ def evaluate(
     previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
     seen = read_examples(folder)
     listener.stage("opening the data")
-    source = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
-    if source is None:
+    own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
+    if own is None:
         source = open_for(_known(data, model, config, dataset=dataset, imported=imported), data)
         chosen = split or ("test" if "test" in source.splits else EVERYTHING)
     else:
-        chosen = split or _scored_split(source)
+        source, chosen = own, split or _scored_split(own)
     examples = _split(source, chosen)
     prints = fingerprints(examples)
-    is_own = not without and seen is not None and chosen == previous.get("split") and _same(prints, seen["test"])
+    is_own = own is not None and not without and chosen == "test" and seen is not None and _same(prints, seen["test"])
     samples = _load(examples.without(without), model, chosen, listener)
     return _report(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
@@ -260,9 +260,9 @@ def _split(source: Source, split: str) -> Examples:
     return parts[split]
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def _same(prints: np.ndarray, known: np.ndarray) -> bool:
     """Whether two sets of examples have the same fingerprints, in any order."""
-    return np.array_equal(np.sort(one), np.sort(other))
+    return np.array_equal(np.sort(prints), np.sort(known))
 
 
 def _count_seen(prints: np.ndarray, seen: Mapping[str, np.ndarray] | None) -> int | None:
