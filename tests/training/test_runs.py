@@ -263,8 +263,8 @@ def damaged(tmp_path: Path) -> Path:
 def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
     damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decoded before training, on the way, and on the way by other processes, also where a run that was interrupted goes
-    on in another of these ways: the very same weights, and every bad file in the report."""
+    """Decoded before training, on the way, on the way by other processes, or on the way and, after an interruption,
+    before training: the very same weights, and every bad file in the report."""
     monkeypatch.setattr("sensorium.training.plan.MEASURED", 8)
     weights = []
     for name, up_front, room in (("early", 1e9, 1 << 40), ("late", -1.0, 1 << 40), ("workers", -1.0, 0)):
@@ -276,10 +276,10 @@ def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
             *("006.png", "100.png", "201.png")
         ]
     stopper = Listening(at=7, do=lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 1 << 40)
     with pytest.raises(Interrupted):
         sm.train(damaged, out=tmp_path / "parts", epochs=2, settings=SMALL, listener=stopper)
     monkeypatch.setattr("sensorium.data.samples.UP_FRONT", 1e9)
-    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 1 << 40)
     sm.train(damaged, out=tmp_path / "parts", resume=True)
     weights.append((tmp_path / "parts" / "model.safetensors").read_bytes())
     assert len(set(weights)) == 1
