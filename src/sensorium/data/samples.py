@@ -67,14 +67,18 @@ class Samples:
         """Whether samples stay decoded; otherwise each batch is decoded when it is needed."""
         return self._store.fits if isinstance(self._store, OnTheWay) else True
 
-    @property
-    def readable(self) -> Samples:
-        """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order."""
+    def readable(self, set_aside: Sequence[str] = ()) -> Samples:
+        """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order.
+
+        Args:
+            set_aside: lines on examples of other splits, to be listed behind those on its own.
+        """
+        lines = (*self.set_aside, *set_aside)
         if not self.unreadable:
-            return self
+            return Samples(self._store, self.names, self.targets, set_aside=lines)
         kept = np.delete(np.arange(len(self)), self.unreadable)
         targets = None if self.targets is None else self.targets[kept]
-        return Samples(Part(self._store, kept), pick(self.names, kept), targets, set_aside=self.set_aside)
+        return Samples(Part(self._store, kept), pick(self.names, kept), targets, set_aside=lines)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -34,7 +34,6 @@ def write_report(
     seed: int,
     history: Sequence[dict[str, float]] = (),
     warnings: Sequence[str] = (),
-    set_aside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``report.json`` and ``report.html`` to a folder; each replaces the old file only once it is complete.
 
@@ -47,7 +46,6 @@ def write_report(
         history: the rows that training logged, in order. Of the keys ``seconds``, ``progress``, ``step``, ``loss``,
             ``learning_rate``, the primary metric and ``val_…``, those present are drawn.
         warnings: lines for the user to read.
-        set_aside: lines on unreadable examples of other splits.
 
     Returns:
         The content of ``report.json``.
@@ -58,14 +56,7 @@ def write_report(
     if evaluation.targets is None and model.task.per_example:
         raise InputError(f"the {evaluation.split} split has no labels, so there is nothing to report; add labels")
     report = collect(
-        model,
-        samples,
-        evaluation,
-        config=config,
-        train_seconds=train_seconds,
-        seed=seed,
-        warnings=warnings,
-        set_aside=set_aside,
+        model, samples, evaluation, config=config, train_seconds=train_seconds, seed=seed, warnings=warnings
     )
     # The numbers first: a failure to draw must not lose them.
     replace_file(folder / "report.json", lambda path: path.write_text(to_json(report), encoding="utf-8"))

@@ -27,7 +27,6 @@ def collect(
     train_seconds: float,
     seed: int,
     warnings: Sequence[str],
-    set_aside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that ``report.json`` holds: plain values only, None where a number is not defined.
 
@@ -50,7 +49,7 @@ def collect(
     if len(model.inputs.modalities) > 1 and model.cross_attends:
         report["attention_shares"] = mean_attention_shares(model, samples)
     report |= {
-        "set_aside": [*samples.set_aside, *set_aside],
+        "set_aside": list(samples.set_aside),
         "warnings": list(warnings),
         "config": config,
         "versions": versions(),

@@ -322,9 +322,8 @@ def _report(
     result = report.write_report(
         folder,
         model=model,
-        samples=samples.readable,
+        samples=samples.readable(set_aside),
         evaluation=replace(evaluation, seen_in_training=seen),
-        set_aside=set_aside,
         config=to_dict(config),
         train_seconds=seconds,
         seed=config.seed,
