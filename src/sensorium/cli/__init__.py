@@ -144,19 +144,20 @@ def evaluate(
     run: Path,
     data: Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     without: tuple[str, ...] = (),
     dataset: Path | None = None,
     fold: str | None = None,
 ) -> None:
-    """Evaluate a trained run on some data and write the report anew.
+    """Evaluate a trained run on some data and write a report: into RUN/evaluations, unless it is the run's own test
+    split.
 
     Args:
         run: A run folder.
         data: A folder or a file.
-        split: train, val or test; or all: every example, for data that the model was not trained on.
+        split: train, val, test or all; by default test, or all where other data has no test split.
         without: The name of a signal to take away from every example; repeatable.
-        dataset: A dataset.yaml that describes the data; by default the data is laid out as in training.
+        dataset: A dataset.yaml that describes the data; by default the model's inputs and classes are looked for in it.
         fold: The fold to test on, where the data has folds.
     """
     from ..training import run as runs

@@ -152,7 +152,8 @@ def print_result(result: Mapping[str, Any]) -> None:
     Args:
         result: what ``report.json`` holds, and the ``folder``.
     """
-    heading, main = f"{result['split']} ({result['samples']:,} examples)", result["primary_metric"]
+    seen = f", {result['seen_in_training']:,} seen in training" if result.get("seen_in_training") else ""
+    heading, main = f"{result['split']} ({result['samples']:,} examples{seen})", result["primary_metric"]
     metrics = {name: value for name, value in result["metrics"].items() if value is not None}
     if "majority" in result and main in metrics:
         beside = [

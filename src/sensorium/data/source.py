@@ -114,11 +114,10 @@ def open_source(
     listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
-    listing = cut_into_windows(listing)
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)
-        listing = _read_as(listing, task)
+        listing = read_as(listing, task)
         splits = assign(
             len(listing.names),
             on_disk=listing.split_names,
@@ -172,19 +171,27 @@ def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.n
 
 def list_path(path: Path, description: DataConfig) -> Listing:
     """What a folder or file holds, before targets are encoded and splits are drawn."""
-    if path.is_file():
-        root, files = path.parent, [path]
-    else:
-        root, files = path, [file for file in visible_files(path) if file.name != FILE_NAME]
-        if (path / "data").is_dir():
-            files += visible_files(path / "data")
+    root, files = _files_of(path)
     files, description = find_tables(path, files, description)
     layout = description.layout or _layout(path, files, description)
     suffixes = _SUFFIXES.get(layout, ())
     elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
     if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
-    return _LAYOUTS[layout](root, files, description)
+    return cut_into_windows(_LAYOUTS[layout](root, files, description))
+
+
+def layout_of(path: Path, description: DataConfig) -> LayoutName:
+    """Which layout a folder or file has."""
+    return description.layout or _layout(path, _files_of(path)[1], description)
+
+
+def _files_of(path: Path) -> tuple[Path, list[Path]]:
+    """The folder of some data, and the files that lie directly in it."""
+    if path.is_file():
+        return path.parent, [path]
+    files = [file for file in visible_files(path) if file.name != FILE_NAME]
+    return path, files + (visible_files(path / "data") if (path / "data").is_dir() else [])
 
 
 def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
@@ -250,7 +257,7 @@ def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskNa
     return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
 
 
-def _read_as(listing: Listing, task: TaskName) -> Listing:
+def read_as(listing: Listing, task: TaskName) -> Listing:
     """The signals as the task reads them, such as pictures as frames; one that is read as another kind is named
     after it."""
     if task == NO_LABELS:
