@@ -15,6 +15,7 @@ from . import array_files, tables
 from .array_files import list_arrays
 from .assumptions import Assumption
 from .audioset import is_segments, list_audioset
+from .bids import is_bids, list_bids
 from .description import (
     FILE_NAME,
     NO_LABELS,
@@ -190,6 +191,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     beside them knows the labels."""
     if any(map(is_segments, files)):
         return "audioset"
+    if is_bids(path):
+        return "bids"
     present = [layout for layout, suffixes in _SUFFIXES.items() if any(ending(file) in suffixes for file in files)]
     inputs = (description.inputs or {}).values()
     roles = (description.target.column, description.split, description.fold, description.group)
@@ -299,5 +302,6 @@ _LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = 
     "arrays": list_arrays,
     "ts": list_ts,
     "audioset": list_audioset,
+    "bids": lambda root, _, description: list_bids(root, description),
     "pairs": lambda root, _, description: list_pairs(root, description),
 }
