@@ -354,3 +354,28 @@ def test_bids_without_what_is_needed(tmp_path: Path) -> None:
     (tmp_path / "b" / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tx\n")
     with pytest.raises(InputError, match=r"end in \.set, which is not read; give \.edf"):
         open_source(tmp_path / "b")
+
+
+# -- what is not read -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.docx", "cannot be read as a data set; save it as .txt"),
+        ("a.cvs", r"did you mean '\.csv'\?"),
+        ("a.zip", "unpack it first"),
+        ("a.pkl", "pickles are never loaded"),
+        ("a.quux", r"what is read: image \(.jpg, .jpeg\), .*docs/formats.md"),
+        ("a.png", "it is one example; give a folder"),
+        ("notes/a.heic", r"notes: it holds nothing that can be read \(found .heic\); convert it to .jpg"),
+        ("classes/one/a.mgz", r"nothing that can be read \(found .mgz\); convert it to .nii.gz"),
+    ],
+)
+def test_what_is_not_read_is_told_what_would_be(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match=message) as caught:
+        open_source(path if "/" not in name else tmp_path / Path(name).parts[0])
+    assert "\n" not in str(caught.value)

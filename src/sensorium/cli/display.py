@@ -76,7 +76,7 @@ class Display:
 
 def print_plan(data: Path, planned: Plan) -> None:
     """What is in the data, what would be trained on it, and the ``dataset.yaml`` that says the same."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     console.print(f"[bold]{escape(str(data))}[/]")
     print_summary(console, planned)
     recipe = planned.config.recipe

@@ -50,7 +50,9 @@ def _decode_file(raw: Raw) -> np.ndarray:
         if suffix == ".npy":
             return np.asarray(np.load(content, allow_pickle=False), np.float64)
         if suffix in TEXT_SUFFIXES:
-            return np.loadtxt(io.StringIO(content.read().decode().replace(",", " ")), ndmin=2)
+            text = content.read().decode().replace(",", " ").replace(";", " ").strip()
+            head = text.split("\n", 1)[0]
+            return np.loadtxt(io.StringIO(text), ndmin=2, skiprows=int(head[:1].isalpha()))
         if suffix in (".las", ".laz"):
             return _decode_las(content)
         return _decode_pcd(content) if suffix == ".pcd" else _decode_mesh(content, suffix)

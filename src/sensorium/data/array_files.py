@@ -28,7 +28,7 @@ from .recognise import (
     needs_labels,
     split_of,
 )
-from .recordings import NamedChannels
+from .windows import NamedChannels
 
 SUFFIXES = array_codec.SUFFIXES
 _CLASS_KEYS = ("classes", "class_names", "label_names", "target_names", "shape_names")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..codecs.series import is_time
 from ..errors import InputError
 from ..files import ending
 from .axes import read_array
@@ -87,7 +88,7 @@ def are_paths(values: list[Any]) -> bool:
 def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | None:
     """The kind of signal in a column (``table`` for a plain number or category), or None: it is no signal.
 
-    Columns that only name or count the rows are no signal, nor are dates, nor paths to files that are not there.
+    Columns that only name or count the rows are no signal, nor are times, dates and paths to files that are not there.
     """
     values = first_values(column)
     if not values:
@@ -97,7 +98,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if is_list(column.type):
         return _kind_of_lists(name, values)
     if is_number(column.type):
-        return None if _counts_rows(name, column) else VALUES
+        return None if _counts_rows(name, column) or _is_clock(name, column) else VALUES
     if not is_text(column.type):
         return None
     if are_paths(values):
@@ -136,6 +137,11 @@ def _counts_rows(name: str, column: pa.ChunkedArray) -> bool:
         return False
     called_id = name.casefold() in ("", "index", "unnamed: 0") or name.casefold().endswith("id")
     return counts_up(column) or (called_id and pc.count_distinct(column).as_py() > len(column) / 2)
+
+
+def _is_clock(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether numbers are the time at which each row was recorded: they are called so, and never fall."""
+    return is_time(name, column) and bool((np.diff(column.to_numpy()) >= 0).all())
 
 
 def counts_up(column: pa.ChunkedArray) -> bool:

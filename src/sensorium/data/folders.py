@@ -14,9 +14,12 @@ import numpy as np
 from ..errors import InputError
 from ..files import ending, without_ending
 from ..modalities import KINDS
+from .axes import AXES
 from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .dicom_folders import join_slices
 from .examples import Listing
+from .file_kinds import AMBIGUOUS, assumed_files, raws_of_files, read_files
+from .readable import cure
 from .recognise import (
     HOLDS,
     SPLIT_WORDS,
@@ -70,7 +73,10 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         name, described = next(iter(inputs.items()), (None, InputConfig()))
         described = replace(described, kind=VOLUME) if joined else described
         kind, kept, warnings = _of_one_kind(root, [path for _, _, path in found], described)
-        inputs = {name or kind: replace(described, kind=kind)}
+        paths = [path for _, _, path in found if ending(path) in kept]
+        reading = read_files(paths, described, root.name)
+        kind = kind if reading is None else reading.kind
+        inputs = {name or kind: replace(described, kind=kind, axes=None if reading is None else reading.axes)}
         examples = {
             path: {name or kind: path}
             for _, _, path in found
@@ -84,7 +90,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         raws={
             name: [labelled[key][1] or None for key in examples]
             if name in labels
-            else [signals.get(name) for signals in examples.values()]
+            else raws_of_files([signals.get(name) for signals in examples.values()], None if several else reading)
             for name in inputs
         },
         names=[_called(root, key, signals) for key, signals in examples.items()],
@@ -92,7 +98,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
-        assumptions=joined,
+        assumptions=(*joined, *(() if several else assumed_files(next(iter(inputs)), reading))),
     )
 
 
@@ -257,6 +263,8 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
         kind = check_kind(described.kind)
         # A glob is the user's word that the files can be read as this kind, whatever they are called.
         known = {suffix for suffix in counts if described.files is not None or can_be(suffix, kind)}
+        if kind in AXES:
+            known |= counts.keys() & set(AMBIGUOUS)
         if not known:  # it may be the sound of films
             known = {suffix for suffix in counts if HOLDS.get(kind_of_suffix(suffix) or "") == kind}
     else:
@@ -272,7 +280,7 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
         kind, known = next(iter(kinds.values()), None), set(kinds)
     if kind is None or not known:
         seen = ", ".join(sorted(counts)) or "no files"
-        raise InputError(f"{root}: the class folders hold nothing that can be read (found {seen})")
+        raise InputError(f"{root}: the class folders hold nothing that can be read (found {seen}); {cure(counts)}")
     unknown = sorted(set(counts) - known)
     ignored = sum(counts[suffix] for suffix in unknown)
     if not ignored:

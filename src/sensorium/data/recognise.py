@@ -31,8 +31,8 @@ PICTURES, CLOUDS, SERIES, TEXT, VOLUME = "image", "points", "series", "text", "v
 HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
 
 TARGET_WORDS = (
-    *("label", "labels", "target", "targets", "class", "classes", "category", "y", "tags", "tag"),
-    *("outcome", "diagnosis", "species", "sentiment", "emotion", "activity", "genre", "variety"),
+    *("label", "labels", "target", "targets", "class", "classes", "category", "tags", "tag"),
+    *("outcome", "diagnosis", "species", "sentiment", "emotion", "activity", "genre", "variety", "y"),
 )
 
 _PROBED = 16  # films whose header is searched for sound

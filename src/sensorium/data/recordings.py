@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..codecs.series import Recording, is_time, seconds
+from ..codecs.series import is_time, seconds
 from ..errors import InputError, did_you_mean
 from .assumptions import Assumption
 from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
@@ -20,58 +19,14 @@ from .examples import Listing
 from .groups import NO_GROUP, is_group_name
 from .recognise import SERIES, needs_labels
 from .target_column import find_target, named_target
+from .windows import Windows, assumed_windows, window_of, windows_of
 
 FILE = "(file)"  # as a description's ``recording``: each file is one
-LONG = 4096  # steps from which a recording is cut into windows
-WINDOW = 1024  # steps of these windows
-WINDOW_OF_LABELS = 128  # at most so many steps, where labels change within recordings
 _FEWEST_STEPS = 8  # that recordings have on average; shorter ones are rows that only share a value
 _RECORDING = re.compile(
     r"(.*[^a-z])?(recording|rec|series|sequence|seq|trial|session|clip|segment|measurement|experiment|episode|track|run|"
     r"take)s?([^a-z].*)?"
 )
-
-
-class Windows(Sequence[Any]):
-    """Stretches of one long table of measurements, each a recording that is cut out when it is needed.
-
-    Args:
-        values: float32, rows × channels.
-        times: float64, (rows,).
-        channels: the names of the channels.
-        starts, ends: int64, n: the rows of each stretch.
-    """
-
-    def __init__(
-        self,
-        values: np.ndarray,
-        times: np.ndarray | None,
-        channels: tuple[str, ...],
-        starts: np.ndarray,
-        ends: np.ndarray,
-    ) -> None:
-        self.values, self.times, self.channels = values, times, channels
-        self.starts, self.ends = starts, ends
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, position: Any) -> Any:
-        rows = slice(int(self.starts[position]), int(self.ends[position]))
-        return Recording(self.values[rows], None if self.times is None else self.times[rows], self.channels)
-
-
-class NamedChannels(Sequence[Any]):
-    """The series of an array, examples × steps × channels, with the names of their channels."""
-
-    def __init__(self, array: np.ndarray, channels: tuple[str, ...]) -> None:
-        self.array, self.channels = array, channels
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, position: Any) -> Any:
-        return Recording(np.asarray(self.array[position], dtype=np.float32), None, self.channels)
 
 
 @dataclass(frozen=True)
@@ -158,26 +113,22 @@ def list_recordings(
     roles = {found.time, found.recording, group, description.split, description.fold, *description.ignore}
     roles |= {target.column} if isinstance(target.column, str) else set(target.column or ())
     channels = _channels(table, description, roles, path)
-    labels, times = _labels(table, target.column), seconds(table[found.time])
-    order = _order(recording, times)
+    labels = _labels(table, target.column)
     varies = needs_labels(target.task) and _varies(labels, recording)
     breaks = [recording, *([] if split_names is None else [split_names]), *([labels.astype(str)] if varies else [])]
-    starts, ends = _stretches([column[order] for column in breaks], times[order])
-    if len(starts) > 1 and 2 * len(table) < _FEWEST_STEPS * len(starts):
+    cut = _cut(breaks, seconds(table[found.time]), description, varies=varies)
+    if len(cut.starts) > 1 and cut.steps < _FEWEST_STEPS / 2:
         raise InputError(
             f"{path}: {found.time!r} falls, or {target.column!r} changes, every few rows; sort the rows by recording "
             f"and time, or say --ignore {found.time} to take each row as an example"
         )
-    window, hop, reason = _window(description, ends - starts, varies=varies)
-    if window:
-        starts, ends = _windows(starts, ends, window, hop)
-    firsts = order[starts]
-    names = [f"{recording[row]} row {row + 1}" for row in firsts.tolist()] if window else recording[firsts].tolist()
+    firsts = cut.order[cut.starts]
+    names = [f"{recording[row]} row {row + 1}" for row in firsts.tolist()] if cut.window else recording[firsts].tolist()
     name, config = next(iter((description.inputs or {}).items()), (SERIES, InputConfig()))
-    groups = _column(table, group)[firsts] if group else recording[firsts] if window or varies else None
+    groups = _column(table, group)[firsts] if group else recording[firsts] if cut.window else None
     return Listing(
         kinds={name: SERIES},
-        raws={name: Windows(_matrix(table, channels)[order], times[order], channels, starts, ends)},
+        raws={name: cut.windows(_matrix(table, channels), channels)},
         names=names,
         labels=labels[firsts],
         split_names=None if split_names is None else split_names[firsts],
@@ -191,19 +142,60 @@ def list_recordings(
             time=found.time,
             recording=found.recording,
             group=group or description.group,
-            window=window,
-            hop=hop if window else None,
+            window=cut.window,
+            hop=cut.hop if cut.window else None,
         ),
         assumptions=(
             _assumed_recordings(name, channels, found, len(np.unique(recording))),
             *assumptions,
             *_assumed_rest(table, description, group, roles | set(channels)),
-            *(
-                [Assumption("windows", f"{window:,} steps, one every {hop:,}: {reason}", "--window N, --hop N")]
-                * bool(window)
-            ),
+            *assumed_windows(cut.window, cut.hop, cut.reason),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A long table cut into stretches.
+
+    Attributes:
+        order: of the rows, so that those of one recording follow one another.
+        times: of the rows in that order.
+        starts, ends: of the stretches: windows, where there are any.
+        steps: how long a stretch is on average before it is cut into windows.
+        window, hop: steps of a window (0: there are none), and from one to the next.
+        reason: why there are windows.
+    """
+
+    order: np.ndarray
+    times: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    steps: float
+    window: int
+    hop: int
+    reason: str
+
+    def windows(self, values: np.ndarray, channels: tuple[str, ...]) -> Windows:
+        """The stretches of a matrix, rows × channels."""
+        return Windows(values[self.order], self.times, channels, self.starts, self.ends)
+
+
+def _cut(breaks: Sequence[np.ndarray], times: np.ndarray, description: DataConfig, *, varies: bool) -> _Cut:
+    """The stretches of a table.
+
+    Args:
+        breaks: columns, of which none changes within a stretch; the first one is the recording.
+        times: (rows,).
+        varies: whether labels change within recordings.
+    """
+    order = _order(breaks[0], times)
+    starts, ends = _stretches([column[order] for column in breaks], times[order])
+    steps = len(times) / len(starts)
+    window, hop, reason = window_of(description, ends - starts, varies=varies)
+    if window:
+        starts, ends = windows_of(starts, ends, window, hop)
+    return _Cut(order, times[order], starts, ends, steps, window, hop, reason)
 
 
 def _assumed_recordings(name: str, channels: tuple[str, ...], found: LongFormat, count: int) -> Assumption:
@@ -232,8 +224,8 @@ def _group_column(table: pa.Table, description: DataConfig, found: LongFormat, r
     if description.group is not None:
         return None if description.group == NO_GROUP else description.group
     for name in table.column_names:
-        is_free = name != description.target.column and is_group_name(name)
-        if is_free and (name == found.recording or not _varies(_column(table, name), recording)):
+        is_free = name not in (description.target.column, found.recording) and is_group_name(name)
+        if is_free and not _varies(_column(table, name), recording):
             return name
     return None
 
@@ -294,25 +286,3 @@ def _stretches(breaks: Sequence[np.ndarray], times: np.ndarray) -> tuple[np.ndar
         is_new = is_new | (column[1:] != column[:-1])
     starts = np.flatnonzero(np.r_[True, is_new])
     return starts, np.r_[starts[1:], len(times)]
-
-
-def _window(description: DataConfig, lengths: np.ndarray, *, varies: bool) -> tuple[int, int, str]:
-    """The steps of a window (0: recordings stay whole), those from one window to the next, and why."""
-    window, reason = description.window, "as you say"
-    if window is None and varies:
-        window, reason = min(WINDOW_OF_LABELS, int(np.median(lengths))), "labels change within recordings"
-    elif window is None:
-        window, reason = (WINDOW if lengths.max() > LONG else 0), f"recordings are up to {lengths.max():,} steps long"
-    return window, description.hop or max(1, window // 2), reason
-
-
-def _windows(starts: np.ndarray, ends: np.ndarray, window: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of the stretches, none of them across two; what is shorter than a window is one by itself.
-
-    >>> _windows(np.array([0, 10]), np.array([10, 13]), 4, 3)
-    (array([ 0,  3,  6, 10]), array([ 4,  7, 10, 13]))
-    """
-    cut = [np.arange(start, max(end - window, start) + 1, hop) for start, end in zip(starts, ends, strict=True)]
-    counts = [len(begins) for begins in cut]
-    begins = np.concatenate(cut)
-    return begins, np.minimum(begins + window, np.repeat(ends, counts))

@@ -30,7 +30,18 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names, visible_files
+from .readable import cure
+from .recognise import (
+    VALUES,
+    check_task,
+    class_names,
+    has_one_class,
+    kind_of_suffix,
+    needs_labels,
+    read_names,
+    visible_files,
+    visible_folders,
+)
 from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
@@ -38,6 +49,7 @@ from .table_folders import find_tables
 from .tables import list_table, read_table
 from .targets import encode
 from .ts_files import list_ts
+from .windows import cut_into_windows
 
 _MOST_NAMED = 5  # classes in a summary
 _SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
@@ -114,6 +126,7 @@ def open_source(
     listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
+    listing = cut_into_windows(listing)
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)
@@ -209,10 +222,14 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     if present:
         return present[0]
     if path.is_file():
-        endings = ", ".join(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
-        raise InputError(f"{path}: cannot be read as a data set; give a folder, or a file that ends in {endings}")
+        if kind_of_suffix(ending(path)) is not None:
+            raise InputError(f"{path}: cannot be read as a data set: it is one example; give a folder of them")
+        raise InputError(f"{path}: cannot be read as a data set; {cure([ending(path)])}")
     if not any(path.iterdir()):
         raise InputError(f"{path}: the folder is empty")
+    found = {ending(file) for file in files}
+    if found and not any(map(kind_of_suffix, found)) and not visible_folders(path):
+        raise InputError(f"{path}: it holds nothing that can be read (found {', '.join(sorted(found))}); {cure(found)}")
     return "folders"
 
 

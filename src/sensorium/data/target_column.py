@@ -71,6 +71,8 @@ def named_target(names: Iterable[str]) -> str | None:
     ('Label', None, 'emotion_label')
     """
     names = list(names)
+    if "z" in names:  # beside x and z, y is a coordinate
+        names = [name for name in names if name != "y"]
     exact = (name for word in TARGET_WORDS for name in names if name.casefold() == word)
     endings = (name for name in names if re.split(r"[^a-z]+", name.casefold())[-1] in ("label", "target", "class"))
     return next(exact, None) or next(endings, None)
