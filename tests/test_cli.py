@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from PIL import Image
 
 import sensorium as sm
 from sensorium.cli import main
+from sensorium.cli.display import print_result
 from sensorium.training.plan import plan
 
 SMALL = [
@@ -68,9 +70,16 @@ def test_train_evaluate_predict_inspect(pictures: Path, tmp_path: Path, capsys: 
     main(["inspect", str(pictures)])
     assert "青い鳥" in capsys.readouterr().out
     main(["train", str(pictures), "--out", str(run), *SMALL])
-    assert f"report: {run / 'report.html'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"report: {run / 'report.html'}" in printed
+    score = r"0\.\d{3}|1\.000"
+    names = "linear classifier on gradients and colours", "most frequent class"
+    assert re.search(rf"accuracy ({score}); {names[0]} ({score}); {names[1]} ({score})$", printed, re.MULTILINE)
     main(["evaluate", str(run), str(pictures), "--split", "train"])
-    assert "train (" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "train (" in printed
+    assert names[0] not in printed, "nothing is fitted for other examples than those of the report"
+    assert f"; {names[1]} 0." in printed
     files = [str(pictures / "青い鳥" / "0 鳥.png"), str(pictures / "red foxes" / "füchs 0.png")]
     main(["predict", str(run), *files, "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -78,6 +87,29 @@ def test_train_evaluate_predict_inspect(pictures: Path, tmp_path: Path, capsys: 
     assert all(abs(sum(row["scores"].values()) - 1) < 1e-5 for row in rows)
     main(["predict", str(run), *files])
     assert "füchs 0.png" in capsys.readouterr().out
+
+
+def test_simple_models_are_printed_beside_the_score(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where they were scored on a part of the examples this is said; a score that is not defined is left out."""
+    result = {
+        "split": "test",
+        "samples": 1200,
+        "folder": "run",
+        "primary_metric": "r2",
+        "metrics": {"loss": 0.5, "r2": 0.75, "mae": None},
+        "baselines": [
+            {"name": "ridge regression", "metrics": {"r2": 0.5}, "scored_on": 100},
+            {"name": "boosting", "metrics": {"r2": None}, "scored_on": 1200},
+        ],
+        "majority": {"name": "mean", "metrics": {"r2": -0.0004}, "scored_on": 1200},
+    }
+    print_result(result)
+    first, second, _ = capsys.readouterr().out.splitlines()
+    assert first == "test (1,200 examples): r2 0.750; ridge regression 0.500 (on 100 of them); mean -0.000"
+    assert second == "also: loss 0.5"
+    del result["majority"], result["baselines"]
+    print_result(result)
+    assert capsys.readouterr().out.splitlines()[0] == "test (1,200 examples): loss 0.5, r2 0.75"
 
 
 def test_tables_and_arrays_are_answered_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,9 @@ from markupsafe import escape
 from torch import Tensor
 
 from builders import without_presentation
+from sensorium.data import Assumption
 from sensorium.errors import InputError
+from sensorium.inference.baselines import Baseline, Beside
 from sensorium.inference.evaluate import Evaluation, evaluate_model
 from sensorium.modalities import KINDS, FusionConfig, ImageConfig, PointsConfig, TextConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
@@ -322,6 +324,68 @@ def test_any_task_has_a_whole_report(tmp_path: Path) -> None:
     assert "<h3>Examples</h3>" in page
     assert page.count('<figure class="right">') == 8
     assert "balanced accuracy" in page
+    assert_whole_and_harmless(page)
+
+
+def beside(metric: str, *values: float) -> Beside:
+    """A classical model with a hostile name for each value but the last, which is of the majority."""
+    simple = [Baseline(HOSTILE, {metric: value}, 30, 20, 1.25) for value in values]
+    return Beside(simple[-1], tuple(simple[:-1]))
+
+
+def compared(page: str) -> list[tuple[str, str, str, str]]:
+    """The lines of the table beside simple models: name, score, width of the bar, note."""
+    section = page.split("<h2>Beside simple models</h2>")[1].split("</section>")[0]
+    cell = (
+        r'<th scope="row">(.*?)</th><td class="number">(.*?)</td>\s*<td class="bar"><i style="--share:(.*?)"></i></td>'
+    )
+    return re.findall(cell + r'\s*<td class="soft">(.*?)</td>', section)
+
+
+def test_simple_models_stand_beside_the_score(tmp_path: Path) -> None:
+    """This model first; what a classical one was fitted and scored on; all of it in the file."""
+    model, samples = tiny(IMAGE, classify(2)), pictures(torch.arange(20) % 2)
+    part = Baseline("on a part", {"accuracy": 0.625}, 8, 16, 0.5)
+    known = beside("accuracy", 0.9, 0.5)
+    report, page = report_of(
+        tmp_path, model, samples, beside=Beside(known.majority, (*known.baselines, part), problems=())
+    )
+    own = report["metrics"]["accuracy"]
+    name = str(escape(HOSTILE))
+    assert compared(page) == [
+        ("this model", f"{100 * own:.1f}\xa0%", f"{own:.3f}", ""),
+        (name, "90.0\xa0%", "0.900", "fitted on 30 examples in 1.2 s"),
+        (
+            "on a part",
+            "62.5\xa0%",
+            "0.625",
+            "fitted on 8 examples in 0.5 s; scored on 16 of the 20 examples, evenly chosen",
+        ),
+        (name, "50.0\xa0%", "0.500", ""),
+    ]
+    assert headings(page) == ["Beside simple models", *EVERY_REPORT]
+    assert report["majority"]["metrics"] == {"accuracy": 0.5}
+    assert [entry["trained_on"] for entry in report["baselines"]] == [30, 8]
+    assert_whole_and_harmless(page)
+
+
+def test_scores_that_are_negative_or_not_defined_have_no_bar(tmp_path: Path) -> None:
+    task = RegressConfig(classes=("height",), mean=(0.0,), std=(1.0,))
+    samples = pictures(torch.randn(20, 1))
+    report, page = report_of(tmp_path, tiny(IMAGE, task), samples, beside=beside("r2", float("nan"), -0.25))
+    assert [line[1:3] for line in compared(page)[1:]] == [("–", "0.000"), ("-0.25", "0.000")]
+    assert report["baselines"][0]["metrics"] == {"r2": None}
+
+
+def test_what_was_assumed_is_a_table(tmp_path: Path) -> None:
+    assumptions = (Assumption("target", HOSTILE, "--target COLUMN"), Assumption("split", "drawn"))
+    report, page = report_of(
+        tmp_path, tiny(IMAGE, classify(2)), pictures(torch.arange(20) % 2), assumptions=assumptions
+    )
+    assert report["assumptions"][1] == {"topic": "split", "text": "drawn", "flag": ""}
+    section = page.split("<h2>Assumed of the data</h2>")[1].split("</section>")[0]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', section)
+    assert rows == [("target", str(escape(HOSTILE)), "<code>--target COLUMN</code>"), ("split", "drawn", "")]
     assert_whole_and_harmless(page)
 
 

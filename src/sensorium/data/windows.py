@@ -10,6 +10,7 @@ import numpy as np
 
 from ..codecs.series import Recording, decode
 from ..errors import InputError
+from .assumptions import Assumption
 from .description import DataConfig
 from .examples import Listing
 from .recognise import SERIES

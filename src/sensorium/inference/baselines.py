@@ -29,10 +29,10 @@ from .features import JoinedFeatures, texts
 LEAST_SECONDS = 10.0  # that baselines may take, however short the training was
 TIME_SHARE = 0.05  # of the training time, that they may take
 BLOCK = 32  # examples whose features are computed between two looks at the clock
-FIRST = 256  # examples of the first round
+FIRST = 128  # examples of the first round
 GROWTH = 8  # a round has at most so many times the examples of the last one
 WORTHWHILE = 1.3  # a round of fewer times the examples of the last one is not worth its time
-SCORING_SHARE = 0.4  # of the time, for the evaluated examples
+SCORING_SHARE = 0.4  # of the time, at most, for the evaluated examples
 MOST_NUMBERS = 25_000_000  # features of all training examples together, which bounds memory
 
 Clock = Callable[[], float]
@@ -241,7 +241,9 @@ class _Fitting:
         self.recipe.prepare(self.train.batch(self.order[:BLOCK].tolist()))
         reading = self._read(min(self.most, FIRST), (began + end) / 2)
         fitting = self._fit()
-        scored = min(len(evaluated), self._affordable_scores(reading))
+        scoring = reading + self._scoring()
+        scored = min(len(evaluated), max(BLOCK, int(SCORING_SHARE * self.seconds / max(scoring, 1e-9))))
+        end = began + self.seconds - min(SCORING_SHARE * self.seconds, scored * scoring)
         while True:
             fitted = self.count
             count = self._next_count(reading, fitting, end - self.clock())
@@ -281,23 +283,24 @@ class _Fitting:
         self.recipe.estimator.fit(_joined(self.blocks), self.targets[self.order[: self.count]])
         return (self.clock() - began) / self.count
 
-    def _affordable_scores(self, reading: float) -> int:
-        """How many examples can be scored in the time that is kept for it, at least a block of them."""
+    def _scoring(self) -> float:
+        """The seconds to score an example whose features are computed, measured on training examples."""
         began = self.clock()
         self.recipe.estimator.scores(_joined(self.blocks))
-        each = reading + (self.clock() - began) / self.count
-        return max(BLOCK, int(SCORING_SHARE * self.seconds / max(each, 1e-9)))
+        return (self.clock() - began) / self.count
 
     def _next_count(self, reading: float, fitting: float, left: float) -> int:
-        """The examples of the next round: as many as the time that is left allows, if the time to fit grows with the
-        square of their number.
+        """The examples of the next round: as many as the time that is left allows, if the time to fit grows with
+        their number to the power of 3/2.
 
         Args:
             reading, fitting: the seconds of the last round for an example.
             left: seconds.
         """
         count = min(self.most, GROWTH * self.count)
-        while count > self.count and reading * (count - self.count) + fitting * count**2 / self.count > left:
+        while (
+            count > self.count and reading * (count - self.count) + fitting * count * (count / self.count) ** 0.5 > left
+        ):
             count -= max(1, count // 20)
         return max(count, self.count)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import zlib
 from abc import ABC, abstractmethod
-from math import pi
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,14 +20,10 @@ from ..modalities import Batch, Modality
 from ..modalities.audio import Audio
 from ..modalities.text import SPECIALS
 from .convolutions import RandomConvolutions
+from .descriptors import bins, histogram, masked_mean, moments, picture_features, quantiles, segment_means, small
 
-SEGMENTS = 8  # stretches of time that are described one by one
-SHARES = (0.1, 0.5, 0.9)  # quantiles
 HASHED = 1024  # columns that the words of a text beside other signals are counted in
 MOST_CATEGORIES = 64  # of a column that get a column of their own each
-SIDES = (32, 64)  # pixels along the sides of pictures: at least and at most
-CELLS = 8  # along the sides of a picture, for gradients
-DIRECTIONS = 9  # of gradients
 FRAMES = 5  # of a film
 BINS = 16  # of a histogram
 PAIRS = 2048  # of points, whose distance is measured
@@ -117,8 +112,8 @@ class SeriesFeatures(Features):
         return torch.cat(
             [
                 self.convolutions(series, present),
-                *_moments(series, measured),
-                _masked_mean(steps, both),
+                *moments(series, measured),
+                masked_mean(steps, both),
                 (gaps & present[..., None]).sum(1) / counts,
                 counts.log(),
             ],
@@ -152,9 +147,9 @@ class SoundFeatures(Features):
         signal = signal.flatten(2)
         wide = present[..., None].expand_as(signal)
         steps = (signal[:, 1:] - signal[:, :-1]).abs()
-        parts = [*_moments(signal, wide), _masked_mean(steps, wide[:, 1:]), _quantiles(signal, present)]
+        parts = [*moments(signal, wide), masked_mean(steps, wide[:, 1:]), quantiles(signal, present)]
         length = present.sum(1, keepdim=True).float()
-        return torch.cat([*parts, _segment_means(signal, present).flatten(1), length.clamp(min=1).log()], dim=1)
+        return torch.cat([*parts, segment_means(signal, present).flatten(1), length.clamp(min=1).log()], dim=1)
 
 
 class PictureFeatures(Features):
@@ -163,7 +158,7 @@ class PictureFeatures(Features):
     title = "gradients and colours"
 
     def __call__(self, view: Batch) -> Tensor:
-        return _picture_features(view[self.name].float())
+        return picture_features(view[self.name].float())
 
 
 class FilmFeatures(Features):
@@ -175,14 +170,14 @@ class FilmFeatures(Features):
         film = view[self.name].float()
         present = self._mask(view, film.shape[1])
         counts = present.sum(1).clamp(min=1)
-        moments = (torch.linspace(0, 1, FRAMES) * (counts - 1)[:, None]).round().long()
-        frames = film[torch.arange(len(film))[:, None], moments]  # batch × frames × channels × height × width
-        small = _small(frames.flatten(0, 1)).mean(1).reshape(len(film), -1)
-        grey = _small(film.mean(2).flatten(0, 1)[:, None]).reshape(len(film), film.shape[1], -1)
+        chosen = (torch.linspace(0, 1, FRAMES) * (counts - 1)[:, None]).round().long()
+        frames = film[torch.arange(len(film))[:, None], chosen]  # batch × frames × channels × height × width
+        pixels = small(frames.flatten(0, 1)).mean(1).reshape(len(film), -1)
+        grey = small(film.mean(2).flatten(0, 1)[:, None]).reshape(len(film), film.shape[1], -1)
         moved, both = (grey[:, 1:] - grey[:, :-1]).abs(), present[:, 1:] & present[:, :-1]
         wide = both[..., None].expand_as(moved)
-        changes = [*_moments(moved, wide), _segment_means(moved, both).flatten(1)]
-        return torch.cat([_picture_features(frames.mean(1)), small, *changes, counts[:, None].float().log()], dim=1)
+        changes = [*moments(moved, wide), segment_means(moved, both).flatten(1)]
+        return torch.cat([picture_features(frames.mean(1)), pixels, *changes, counts[:, None].float().log()], dim=1)
 
 
 class CloudFeatures(Features):
@@ -196,7 +191,7 @@ class CloudFeatures(Features):
         present = self._mask(view, cloud.shape[1])
         counts = present.sum(1).clamp(min=1)
         wide = present[..., None].expand_as(cloud)
-        mean, deviation = _masked_mean(cloud, wide), _moments(cloud, wide)[1]
+        mean, deviation = masked_mean(cloud, wide), moments(cloud, wide)[1]
         centred = (cloud - mean[:, None]) * wide
         standard = centred / deviation[:, None].clamp(min=1e-6)
         points = centred[..., :3]
@@ -207,21 +202,21 @@ class CloudFeatures(Features):
         apart = (points[row, pairs[0]] - points[row, pairs[1]]).norm(dim=2)
         across, radius = points[..., :2].norm(dim=2), points.norm(dim=2)
         height = cloud[..., 2]
-        cells = _bins(height, -1, 1, 8) * 8 + _bins(across, 0, 1.5, 8)
+        cells = bins(height, -1, 1, 8) * 8 + bins(across, 0, 1.5, 8)
         return torch.cat(
             [
                 mean,
                 deviation,
                 torch.linalg.eigvalsh(covariance),
                 covariance[:, [0, 0, 1], [1, 2, 2]],
-                _masked_mean(standard**3, wide),
-                _masked_mean(standard**4, wide),
-                _histogram(_bins(cloud[..., 0].abs(), 0, 1, BINS), BINS, present),
-                _histogram(_bins(cloud[..., 1].abs(), 0, 1, BINS), BINS, present),
-                _histogram(_bins(height, -1, 1, BINS), BINS, present),
-                _histogram(_bins(radius, 0, 1.5, BINS), BINS, present),
-                _histogram(_bins(apart, 0, 2.5, 2 * BINS), 2 * BINS, torch.ones_like(apart, dtype=torch.bool)),
-                _histogram(cells, 64, present),
+                masked_mean(standard**3, wide),
+                masked_mean(standard**4, wide),
+                histogram(bins(cloud[..., 0].abs(), 0, 1, BINS), BINS, present),
+                histogram(bins(cloud[..., 1].abs(), 0, 1, BINS), BINS, present),
+                histogram(bins(height, -1, 1, BINS), BINS, present),
+                histogram(bins(radius, 0, 1.5, BINS), BINS, present),
+                histogram(bins(apart, 0, 2.5, 2 * BINS), 2 * BINS, torch.ones_like(apart, dtype=torch.bool)),
+                histogram(cells, 64, present),
             ],
             dim=1,
         )
@@ -240,8 +235,8 @@ class RowFeatures(Features):
         present = torch.ones(values.shape[:2], dtype=torch.bool) if segment.mask is None else segment.mask
         values = values.masked_fill(~present[..., None], 0.0)
         wide = present[..., None].expand_as(values)
-        means = _segment_means(values, present).flatten(1)
-        return torch.cat([*_moments(values, wide), _quantiles(values, present), means], dim=1)
+        means = segment_means(values, present).flatten(1)
+        return torch.cat([*moments(values, wide), quantiles(values, present), means], dim=1)
 
 
 FEATURES: dict[str, type[Features]] = {
@@ -334,87 +329,3 @@ def _present(view: Batch, name: str) -> Tensor:
 def _select(view: Batch, name: str, chosen: Tensor) -> dict[str, Tensor]:
     """The fields of a signal, of some examples."""
     return {key: value[chosen] for key, value in view.items() if key.partition(".")[0] == name}
-
-
-def _moments(signal: Tensor, mask: Tensor) -> list[Tensor]:
-    """Mean, deviation, least and largest over time of batch × steps × channels, as far as the mask reaches; NaN where
-    nothing is present."""
-    mean = _masked_mean(signal, mask)
-    deviation = _masked_mean((signal - mean[:, None]) ** 2, mask).sqrt()
-    least = signal.masked_fill(~mask, torch.inf).amin(1)
-    largest = signal.masked_fill(~mask, -torch.inf).amax(1)
-    nothing = ~mask.any(1)
-    return [mean, deviation, least.masked_fill(nothing, torch.nan), largest.masked_fill(nothing, torch.nan)]
-
-
-def _masked_mean(signal: Tensor, mask: Tensor) -> Tensor:
-    """The mean over time of batch × steps × channels, as far as the mask reaches."""
-    return signal.masked_fill(~mask, 0.0).sum(1) / mask.sum(1)
-
-
-def _quantiles(signal: Tensor, present: Tensor) -> Tensor:
-    """Quantiles over the present steps of each channel: batch × (quantiles · channels)."""
-    ordered = signal.masked_fill(~present[..., None], torch.inf).sort(1).values
-    last = (present.sum(1) - 1).clamp(min=0)
-    index = (last[:, None] * torch.tensor(SHARES)).round().long()[..., None].expand(-1, -1, signal.shape[2])
-    values = ordered.gather(1, index).flatten(1)
-    return values.masked_fill(values.isinf(), torch.nan)
-
-
-def _segment_means(signal: Tensor, present: Tensor) -> Tensor:
-    """The means over consecutive stretches of time, as many in each example: batch × stretches × channels."""
-    steps = torch.arange(1, present.shape[1] + 1)
-    length = (present * steps).amax(1, keepdim=True).clamp(min=1)
-    numbers = torch.arange(SEGMENTS)
-    start = numbers * length // SEGMENTS
-    end = -(-(numbers + 1) * length // SEGMENTS)
-    sums = F.pad(signal.masked_fill(~present[..., None], 0.0).double().cumsum(1), (0, 0, 1, 0))
-    counts = F.pad(present.cumsum(1), (1, 0))
-    row = torch.arange(len(signal))[:, None]
-    count = (counts[row, end] - counts[row, start])[..., None]
-    return ((sums[row, end] - sums[row, start]) / count).float()
-
-
-def _bins(values: Tensor, least: float, largest: float, count: int) -> Tensor:
-    """The number of the bin that each value lies in; values beyond the ends lie in the outermost bins."""
-    return ((values - least) * (count / (largest - least))).long().clamp(0, count - 1)
-
-
-def _histogram(bins: Tensor, count: int, present: Tensor) -> Tensor:
-    """The share of the present points of each example in each bin: batch × bins."""
-    shares = torch.zeros(len(bins), count).scatter_add_(1, bins, present.float())
-    return shares / present.sum(1, keepdim=True).clamp(min=1)
-
-
-def _picture_features(pictures: Tensor) -> Tensor:
-    """Of batch × channels × height × width in [0, 1]."""
-    side = max(SIDES[0], min(SIDES[1], min(pictures.shape[-2:]) // CELLS * CELLS))
-    pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    colours = [
-        _histogram(_bins(part, 0, 1, 8), 8, torch.ones_like(part, dtype=torch.bool))
-        for part in pictures.flatten(2).unbind(1)
-    ]
-    deviation = pictures.flatten(2).std(2)
-    return torch.cat([_gradients(pictures.mean(1)), _small(pictures).flatten(1), *colours, deviation], dim=1)
-
-
-def _gradients(grey: Tensor) -> Tensor:
-    """Histograms of the directions of gradients in cells, normalised over blocks of 2 × 2 cells (Dalal and Triggs,
-    2005); of batch × height × width."""
-    padded = F.pad(grey[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    strength = (across**2 + down**2).sqrt()
-    angle = torch.atan2(down, across).remainder(pi) * (DIRECTIONS / pi)
-    low = angle.floor()
-    share = angle - low
-    maps = grey.new_zeros(len(grey), DIRECTIONS, *grey.shape[1:])
-    for number, weight in ((low, 1 - share), (low + 1, share)):  # shared between the two nearest directions
-        maps.scatter_add_(1, number.long().remainder(DIRECTIONS)[:, None], (strength * weight)[:, None])
-    cells = F.adaptive_avg_pool2d(maps, CELLS)
-    blocks = torch.cat([cells[:, :, :-1, :-1], cells[:, :, 1:, :-1], cells[:, :, :-1, 1:], cells[:, :, 1:, 1:]], dim=1)
-    return F.normalize(blocks, dim=1, eps=1e-3).flatten(1)
-
-
-def _small(pictures: Tensor) -> Tensor:
-    """Pictures of 8 × 8 pixels."""
-    return F.adaptive_avg_pool2d(pictures, CELLS)
