@@ -133,7 +133,8 @@ class Volume(Modality[VolumeConfig]):
 
         Volumes have the proportions of the median extent in space, at most 64 voxels along an axis, and no more than
         the median volume has: a few thick slices stay few. Patches are as small as leaves at most 2,048 rows. The
-        ranges are those of 16 volumes; where the volumes themselves differ in theirs by more than half, as magnetic resonance does, each has its own.
+        ranges are those of 16 volumes; where the volumes themselves differ in theirs by more than half, as magnetic
+        resonance does, each has its own.
 
         Raises:
             InputError: a volume cannot be decoded, or volumes differ in their channels.
