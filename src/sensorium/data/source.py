@@ -15,6 +15,7 @@ from . import array_files, tables
 from .array_files import list_arrays
 from .assumptions import Assumption
 from .audioset import is_segments, list_audioset
+from .bids import is_bids, list_bids
 from .description import (
     FILE_NAME,
     NO_LABELS,
@@ -29,7 +30,18 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names, visible_files
+from .readable import cure
+from .recognise import (
+    VALUES,
+    check_task,
+    class_names,
+    has_one_class,
+    kind_of_suffix,
+    needs_labels,
+    read_names,
+    visible_files,
+    visible_folders,
+)
 from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
@@ -199,6 +211,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     beside them knows the labels."""
     if any(map(is_segments, files)):
         return "audioset"
+    if is_bids(path):
+        return "bids"
     present = [layout for layout, suffixes in _SUFFIXES.items() if any(ending(file) in suffixes for file in files)]
     inputs = (description.inputs or {}).values()
     roles = (description.target.column, description.split, description.fold, description.group)
@@ -215,10 +229,14 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     if present:
         return present[0]
     if path.is_file():
-        endings = ", ".join(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
-        raise InputError(f"{path}: cannot be read as a data set; give a folder, or a file that ends in {endings}")
+        if kind_of_suffix(ending(path)) is not None:
+            raise InputError(f"{path}: cannot be read as a data set: it is one example; give a folder of them")
+        raise InputError(f"{path}: cannot be read as a data set; {cure([ending(path)])}")
     if not any(path.iterdir()):
         raise InputError(f"{path}: the folder is empty")
+    found = {ending(file) for file in files}
+    if found and not any(map(kind_of_suffix, found)) and not visible_folders(path):
+        raise InputError(f"{path}: it holds nothing that can be read (found {', '.join(sorted(found))}); {cure(found)}")
     return "folders"
 
 
@@ -308,5 +326,6 @@ _LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = 
     "arrays": list_arrays,
     "ts": list_ts,
     "audioset": list_audioset,
+    "bids": lambda root, _, description: list_bids(root, description),
     "pairs": lambda root, _, description: list_pairs(root, description),
 }
