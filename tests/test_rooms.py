@@ -55,7 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h5py": ("codecs.arrays",),
     "einops": ("modalities",),
     "natsort": ("data",),
-    "pyarrow": ("data", "codecs.tables", "codecs.series"),
+    "pyarrow": ("data", "codecs.tables", "codecs.series", "inference.answer_files"),
     "nibabel": ("codecs.volumes",),
     "pydicom": ("codecs.dicom",),
     "tifffile": ("codecs.tiff",),

@@ -6,10 +6,12 @@ The names below load what they need when they are first used, so ``import sensor
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .inference.embed import embed
     from .inference.predict import predict
     from .models.checkpoints import load, save
     from .models.perceiver import Perceiver, PerceiverConfig
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     from .models.published import import_published
     from .nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
     from .report.explanation import explain_files
+    from .tasks.answers import Answer
     from .training.plan import plan
     from .training.run import evaluate, train
 
 _MODULES = {
+    "Answer": "tasks.answers",
     "ByteArray": "nn.byte_array",
     "GridPositions": "nn.byte_array",
     "InputError": "errors",
@@ -29,6 +33,7 @@ _MODULES = {
     "PointPositions": "nn.byte_array",
     "Segment": "nn.byte_array",
     "build": "models.presets",
+    "embed": "inference.embed",
     "evaluate": "training.run",
     "explain_files": "report.explanation",
     "import_published": "models.published",
@@ -40,6 +45,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Answer",
     "ByteArray",
     "GridPositions",
     "InputError",
@@ -48,6 +54,7 @@ __all__ = [
     "PointPositions",
     "Segment",
     "build",
+    "embed",
     "evaluate",
     "explain_files",
     "import_published",
@@ -59,7 +66,13 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("sensorium")
     if name not in _MODULES:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

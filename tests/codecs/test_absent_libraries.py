@@ -9,19 +9,26 @@ from typing import Any
 
 import pytest
 
-from sensorium.codecs import points, recordings
+from sensorium.codecs import dicom, pictures, points, recordings, volumes
 from sensorium.errors import InputError
 
-READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "laspy": (".las", points.decode),
-    "pypcd4": (".pcd", points.decode),
-    "pyedflib": (".edf", recordings.decode_edf),
-}
+READERS: list[tuple[str, str, Callable[[Any], Any]]] = [
+    ("laspy", ".las", points.decode),
+    ("pypcd4", ".pcd", points.decode),
+    ("pyedflib", ".edf", recordings.decode_edf),
+    ("nibabel", ".nii.gz", volumes.decode),
+    ("nibabel", ".nii", volumes.header),
+    ("pydicom", ".dcm", volumes.decode),
+    ("pydicom", ".dcm", pictures.decode),
+    ("pydicom", ".dcm", pictures.header),
+    ("pydicom", ".dcm", dicom.series_of),
+]
 
 
-@pytest.mark.parametrize("library", READERS)
-def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    suffix, decode = READERS[library]
+@pytest.mark.parametrize(("library", "suffix", "decode"), READERS)
+def test_a_missing_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, suffix: str, decode: Callable[[Any], Any]
+) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"some bytes")
     monkeypatch.setitem(sys.modules, library, None)

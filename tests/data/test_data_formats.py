@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
+import pyedflib
 import pytest
 import tifffile
 from PIL import Image
@@ -273,3 +274,108 @@ def test_tiff_pages(tmp_path: Path, kind: str) -> None:
         return
     with pytest.raises(InputError, match="4 pages; where they are slices, use --kind volume"):
         KINDS["image"].measure([raw])
+
+
+# -- BIDS -----------------------------------------------------------------------------------------------------------
+
+
+def write_edf(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pyedflib.EdfWriter(str(path), 2, file_type=pyedflib.FILETYPE_EDFPLUS) as file:
+        for index, name in enumerate(("Fp1", "Fp2")):
+            limits = {"physical_max": 10, "physical_min": -10, "digital_max": 32767, "digital_min": -32768}
+            header = {"label": name, "dimension": "uV", "sample_frequency": 50, "transducer": "", "prefilter": ""}
+            file.setSignalHeader(index, {**header, **limits})
+        file.writeSamples(list(np.random.default_rng(seed).normal(size=(2, 100))))
+
+
+def bids(root: Path, participants: str = "participant_id\tage\tdiagnosis\n", *, prefix: str = "sub-") -> Path:
+    """Eight participants with two sessions each, four of them ill; the age of the last is not known."""
+    rows = []
+    for number in range(1, 9):
+        for session in ("ses-1", "ses-2"):
+            name = f"sub-{number:02}_{session}_task-rest_eeg.edf"
+            write_edf(root / f"sub-{number:02}" / session / "eeg" / name, number)
+            (root / f"sub-{number:02}" / session / "eeg" / "events.tsv").write_text("onset\tduration\n0\t1\n")
+        rows.append(f"{prefix}{number:02}\t{'n/a' if number == 8 else 20 + number}\t{('ill', 'well')[number % 2]}\n")
+    (root / "participants.tsv").write_text(participants + "".join(rows))
+    return root
+
+
+@pytest.mark.parametrize("prefix", ["sub-", ""])
+def test_bids(tmp_path: Path, prefix: str) -> None:
+    """Recordings are labelled by their participant, who stays in one split; nothing else known is an input."""
+    source = open_source(bids(tmp_path, prefix=prefix))
+    assert (source.kinds, source.task, source.classes) == ({"series": "series"}, "classify", ("ill", "well"))
+    assert sum(sizes(source).values()) == 16
+    people = {split: {Path(name).parts[0] for name in part.names} for split, part in source.splits.items()}
+    assert not set.intersection(people["train"], people["test"])
+    said = {assumption.topic: assumption for assumption in source.assumptions}
+    assert "diagnosis" in said["target"].text
+    assert_description_says_the_same(source)
+
+
+def test_bids_of_volumes_takes_the_commonest_sort(tmp_path: Path) -> None:
+    rows = "participant_id\tgroup\n"
+    for number in range(8):
+        folder = tmp_path / f"sub-{number}" / "anat"
+        folder.mkdir(parents=True)
+        for sort in ("T1w", "T2w") if number else ("T1w",):
+            image = nibabel.Nifti1Image(RANDOM.normal(size=(6, 7, 5)).astype(np.float32), np.eye(4))
+            image.to_filename(folder / f"sub-{number}_{sort}.nii.gz")
+        rows += f"sub-{number}\t{'control' if number % 2 else 'patient'}\n"
+    (tmp_path / "participants.tsv").write_text(rows)
+    source = open_source(tmp_path)
+    assert (source.kinds, sum(sizes(source).values())) == ({"volume": "volume"}, 8)
+    assert any("_T1w, not T2w" in assumption.text for assumption in source.assumptions)
+
+
+def test_bids_leaves_out_whom_it_does_not_know(tmp_path: Path) -> None:
+    root = bids(tmp_path)
+    text = (root / "participants.tsv").read_text().splitlines()
+    text[2] = text[2].replace("ill", "n/a")
+    (root / "participants.tsv").write_text("\n".join(text[:-1]) + "\n")
+    source = open_source(root)
+    assert sum(sizes(source).values()) == 12
+    assert any("2 recordings are of nobody in participants.tsv" in warning for warning in source.warnings)
+    assert any("2 recordings have no 'diagnosis'" in warning for warning in source.warnings)
+
+
+def test_bids_without_what_is_needed(tmp_path: Path) -> None:
+    root = bids(tmp_path / "a")
+    (root / "participants.tsv").write_text("name\tgroup\nsub-01\tx\n")
+    with pytest.raises(InputError, match=r"participants.tsv: there is no column 'participant_id'"):
+        open_source(root)
+    (root / "participants.tsv").write_text("participant_id\tgroup\nsub-99\tx\n")
+    with pytest.raises(InputError, match=r"none of its participants is one of the folders"):
+        open_source(root)
+    (tmp_path / "b" / "sub-01" / "eeg").mkdir(parents=True)
+    (tmp_path / "b" / "sub-01" / "eeg" / "sub-01_eeg.set").write_text("x")
+    (tmp_path / "b" / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tx\n")
+    with pytest.raises(InputError, match=r"end in \.set, which is not read; give \.edf"):
+        open_source(tmp_path / "b")
+
+
+# -- what is not read -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.docx", "cannot be read as a data set; save it as .txt"),
+        ("a.cvs", r"did you mean '\.csv'\?"),
+        ("a.zip", "unpack it first"),
+        ("a.pkl", "pickles are never loaded"),
+        ("a.quux", r"what is read: image \(.jpg, .jpeg\), .*docs/formats.md"),
+        ("a.png", "it is one example; give a folder"),
+        ("notes/a.heic", r"notes: it holds nothing that can be read \(found .heic\); convert it to .jpg"),
+        ("classes/one/a.mgz", r"nothing that can be read \(found .mgz\); convert it to .nii.gz"),
+    ],
+)
+def test_what_is_not_read_is_told_what_would_be(tmp_path: Path, name: str, message: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    with pytest.raises(InputError, match=message) as caught:
+        open_source(path if "/" not in name else tmp_path / Path(name).parts[0])
+    assert "\n" not in str(caught.value)

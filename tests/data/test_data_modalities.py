@@ -278,7 +278,7 @@ def test_data_with_a_signal_that_the_model_does_not_read() -> None:
 
 
 def raws_of(files: list[Path], it: Any, **described: Any) -> list[Any]:
-    examples = open_files(files, it, description=from_dict(DataConfig, described))
+    examples = open_files(files, it, description=from_dict(DataConfig, described)).examples
     return list(examples.raws[it.name])
 
 

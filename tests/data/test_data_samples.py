@@ -212,11 +212,11 @@ def test_unreadable_samples_met_on_the_way_are_replaced_in_training_and_left_out
     for start in range(0, 301, 50):
         late.batch(range(start, min(start + 50, 301)))
     assert late.set_aside == early.set_aside
-    assert list(late.readable.names) == list(early.names)
-    assert late.readable.set_aside == early.set_aside
+    assert list(late.readable().names) == list(early.names)
+    assert late.readable().set_aside == early.set_aside
     for indices in ([0, 150, 297], [296]):
-        assert equal(late.readable.batch(indices), early.batch(indices))
-    assert early.readable is early
+        assert equal(late.readable().batch(indices), early.batch(indices))
+    assert early.readable(["another"]).set_aside == (*early.set_aside, "another")
 
 
 def test_too_many_unreadable_samples_are_an_error_when_they_are_met() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sensorium.data import Examples, load_samples
 from sensorium.errors import InputError
 from sensorium.inference.evaluate import MOST_EXAMPLES, evaluate_model, examples_at_a_time
 from sensorium.modalities import ImageConfig, PairConfig, VideoConfig
@@ -102,6 +104,23 @@ def test_signals_have_metrics_and_no_scores() -> None:
     assert evaluation.scores.shape == (20, 0)
     assert set(evaluation.metrics) == {"loss", "psnr"}
     assert all(np.isfinite(value) for value in evaluation.metrics.values())
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_what_cannot_be_read_is_left_out_whenever_it_is_met(batch_size: int) -> None:
+    """Decoded before or on the way: the same scores of the same examples."""
+    random = np.random.default_rng(0)
+    raws: list[Any] = [*random.integers(0, 255, (210, 6, 6), dtype=np.uint8)]
+    raws[64], raws[209] = b"no picture", b""
+    examples = Examples({"image": raws}, np.arange(210) % 2, [f"{number}.png" for number in range(210)])
+    model = small_model(IMAGE, classes(2))
+    early, late = (load_samples(examples, [model.inputs], up_front=up_front) for up_front in (1e9, -1))
+    expected, found = (evaluate_model(model, samples, batch_size=batch_size) for samples in (early, late))
+    assert found.samples == expected.samples == len(late.readable()) == 208
+    assert found.metrics == pytest.approx(expected.metrics)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+    assert late.readable().set_aside == early.set_aside
+    assert list(late.readable().names) == list(early.names)
 
 
 def test_nothing_to_evaluate_is_said() -> None:

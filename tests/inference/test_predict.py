@@ -11,7 +11,8 @@ from PIL import Image
 
 import sensorium as sm
 from sensorium.errors import InputError
-from sensorium.inference.predict import answers, open_run
+from sensorium.inference.opened import open_run
+from sensorium.inference.predict import answers
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver
 from sensorium.nn import DecoderConfig
@@ -94,11 +95,11 @@ def test_an_answer_has_the_keys_it_needs() -> None:
     assert list(film.to_dict()) == ["file", "answer", "scores", "label", "shares"]
 
 
-def test_all_files_are_read_before_one_is_answered(files: list[Path], tmp_path: Path) -> None:
+def test_strict_reads_all_files_before_one_is_answered(files: list[Path], tmp_path: Path) -> None:
     run = saved(small_model(IMAGE, ReconstructConfig(), decoder=DecoderConfig()), tmp_path)
     files[2].write_bytes(files[2].read_bytes()[:40])
     with pytest.raises(InputError, match=r"2\.png"):
-        sm.predict(run, files, out=tmp_path / "out")
+        sm.predict(run, files, out=tmp_path / "out", strict=True)
     assert not list(tmp_path.glob("out/*"))
 
 

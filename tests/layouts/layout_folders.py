@@ -9,9 +9,10 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from builders import film
 from layout_case import Case
 from layout_signals import class_folders, cloud, csv, picture, sentence, split_numbers, tone, write
+
+from builders import film
 
 IMAGE, AUDIO, TEXT, POINTS = {"image": "image"}, {"audio": "audio"}, {"text": "text"}, {"points": "points"}
 PETS, FORTY = ("cat", "dog"), {"train": 32, "test": 8}

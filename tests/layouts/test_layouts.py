@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from layout_case import Case
-from layouts import CASES, CHAPTERS
 
+from layouts import CASES, CHAPTERS
 from sensorium.cli import main
 from sensorium.config import to_yaml
 from sensorium.data import Source, load_samples

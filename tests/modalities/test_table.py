@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sensorium.config import from_dict
 from sensorium.errors import InputError
 from sensorium.modalities.table import Column, Table, TableConfig
 
@@ -22,7 +23,7 @@ def table() -> Table:
 
 def test_measure() -> None:
     age, city, empty = table().config.columns
-    assert age == Column(name="age", mean=40.0, std=10.0)
+    assert age == Column(name="age", mean=40.0, std=10.0, low=30.0, high=50.0)
     assert (city.kind, city.categories) == ("category", ("Oslo", "Rome"))
     assert empty == Column(name="empty")
 
@@ -75,3 +76,30 @@ def test_augment_leaves_categories_whole() -> None:
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
         table().load(raw)  # type: ignore[arg-type]
+
+
+def test_examples_of_training_have_no_remarks() -> None:
+    """Neither gaps nor the least and the largest number are odd."""
+    numbers = np.random.default_rng(0).normal(size=(50, 2))
+    lines = [{"a": float(a), "b": float(b), "c": "xy"[int(a > 0)], "d": 7} for a, b in numbers]
+    lines[3]["c"] = None  # type: ignore[assignment]
+    both = Table(Table.measure(lines))
+    assert not any(both.remarks(line) for line in lines)
+    assert not any(both.remarks(list(line.values())) for line in lines)
+    least, largest = numbers[:, 0].min(), numbers[:, 0].max()
+    width = largest - least
+    for outside, is_odd in ((0.9, False), (1.1, True)):
+        assert [
+            bool(both.remarks([number, 0, "x", 7])) for number in (least - outside * width, largest + outside * width)
+        ] == [is_odd] * 2
+
+
+def test_a_configuration_without_ranges_has_no_remarks_on_numbers() -> None:
+    """Those of older runs."""
+    old = from_dict(TableConfig, {"columns": [{"name": "age", "mean": 40, "std": 10}]})
+    assert Table(old).remarks({"age": 1e9}) == ()
+
+
+@pytest.mark.parametrize(("shape", "is_example"), [((3,), True), ((2,), False), ((3, 3), False), ((1, 3), False)])
+def test_shapes_of_examples(shape: tuple[int, ...], is_example: bool) -> None:
+    assert table().is_example(shape) == is_example

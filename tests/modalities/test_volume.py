@@ -35,6 +35,8 @@ def test_sizes_follow_the_extent_in_space(tmp_path: Path) -> None:
     deep, down, across = config.size
     assert (deep, across) == (10 // config.patch[0] * config.patch[0], 64 // config.patch[2] * config.patch[2])
     assert abs(down / across - 0.8) < 0.1
+    nibabel.Nifti1Image(scan(24, 30, 5).astype(np.float32), np.diag([0.5, 0.5, 9.0, 1.0])).to_filename(path)
+    assert Volume.measure([path]).size == (4, 30, 24)
     small = Volume.measure([scan(5, 9, 7)])
     assert (small.size, small.patch) == ((5, 9, 7), (1, 1, 1))
 

@@ -381,10 +381,11 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     for split in ("train", "val"):
         (tmp_path / "data" / split).symlink_to(tmp_path / "data" / "test")
     main(["evaluate", str(run), str(tmp_path / "data")])
-    report = json.loads((run / "report.json").read_text())
+    folder = run / "evaluations" / "data-test"
+    report = json.loads((folder / "report.json").read_text())
     assert report["samples"] == 10
     assert 0 <= report["metrics"]["accuracy"] <= 1
-    assert "taken in order" in (run / "report.html").read_text("utf-8")
+    assert "taken in order" in (folder / "report.html").read_text("utf-8")
     planned = sm.plan(tmp_path / "data", start=run).config.model  # to go on from it
     assert (planned.inputs, planned.encoder) == (sm.load(run).config.inputs, sm.load(run).config.encoder)
     start_from(Perceiver(planned), run)
@@ -407,7 +408,7 @@ def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.Capture
     for described, known in (("", False), ("inputs: {label: {kind: label}}", True)):
         (data / "dataset.yaml").write_text(described)
         main(["evaluate", str(run), str(data)])
-        metrics = json.loads((run / "report.json").read_text())["metrics"]
+        metrics = json.loads((run / "evaluations" / "data-all" / "report.json").read_text())["metrics"]
         assert np.isfinite(metrics["video_psnr"])
         assert (metrics["label_accuracy"] is not None) == known
     (data / "dataset.yaml").unlink()
@@ -432,7 +433,7 @@ def test_frames_of_an_imported_model_of_motion(tmp_path: Path, capsys: pytest.Ca
     (row,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert decode_flow(Path(row["answer"][0])).shape == (2, 20, 30)
     main(["evaluate", str(run), str(data)])
-    metrics = json.loads((run / "report.json").read_text())["metrics"]
+    metrics = json.loads((run / "evaluations" / "data-all" / "report.json").read_text())["metrics"]
     assert metrics["still"] == pytest.approx(2**0.5)
     planned = sm.plan(data, start=run).config.model
     assert planned.task.kind == "flow"

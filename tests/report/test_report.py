@@ -145,7 +145,7 @@ def test_classify(tmp_path: Path, classes: int) -> None:
 
 def test_pictures_and_clouds_are_shown_as_squares_and_other_signals_wide() -> None:
     square = {kind for kind, modality in KINDS.items() if modality.drawn_square}
-    assert square == {"image", "points"}
+    assert square == {"image", "points", "volume"}
     assert "--shape:1;" in picture_style(KINDS["image"](IMAGE))
     assert "--shape:4/3;" in picture_style(KINDS["text"](TextConfig(length=4)))
 

@@ -74,7 +74,7 @@ def test_films_with_sound_from_files_to_report(films: Path, tmp_path: Path) -> N
     again = sm.evaluate(out, films)
     assert again["metrics"] == pytest.approx(result["metrics"])
     silent = sm.evaluate(out, films, without=["audio"])
-    assert Path(silent["folder"]) == out / "without-audio"
+    assert Path(silent["folder"]) == out / "evaluations" / "films-test-without-audio"
     assert silent["attention_shares"]["audio"] == [0, 0]
     assert silent["metrics"]["loss"] != again["metrics"]["loss"]
     assert json.loads((out / "report.json").read_text())["metrics"] == again["metrics"]  # the run's own is as it was

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import sensorium as sm
 from sensorium.errors import InputError
@@ -242,6 +243,58 @@ def test_data_larger_than_memory_trains_the_same(series: Path, tmp_path: Path, m
     names = ("memory", "lazy")
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in names)
     assert first == second
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Pictures of two classes; two of the 202 for training and one for validation are none."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 202), ("val", 101), ("test", 8)):
+        for number in range(count):
+            file = tmp_path / "data" / split / "ab"[number % 2] / f"{number:03}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = random.integers(0, 120, (4, 4, 3), dtype=np.uint8) + 120 * (number % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+    for name in ("train/a/100.png", "train/b/201.png", "val/a/006.png"):
+        (tmp_path / "data" / name).write_bytes(b"no picture")
+    return tmp_path / "data"
+
+
+def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded before training, on the way, on the way by other processes, or on the way and, after an interruption,
+    before training: the very same weights, and every bad file in the report."""
+    monkeypatch.setattr("sensorium.training.plan.MEASURED", 8)
+    weights = []
+    for name, up_front, room in (("early", 1e9, 1 << 40), ("late", -1.0, 1 << 40), ("workers", -1.0, 0)):
+        monkeypatch.setattr("sensorium.data.samples.UP_FRONT", up_front)
+        monkeypatch.setattr("sensorium.data.samples.memory", lambda room=room: room)
+        report = sm.train(damaged, out=tmp_path / name, epochs=2, settings=SMALL)
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+        assert sorted(Path(line.split(": ")[0]).name for line in report["set_aside"]) == [
+            *("006.png", "100.png", "201.png")
+        ]
+    stopper = Listening(at=7, do=lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 1 << 40)
+    with pytest.raises(Interrupted):
+        sm.train(damaged, out=tmp_path / "parts", epochs=2, settings=SMALL, listener=stopper)
+    monkeypatch.setattr("sensorium.data.samples.UP_FRONT", 1e9)
+    sm.train(damaged, out=tmp_path / "parts", resume=True)
+    weights.append((tmp_path / "parts" / "model.safetensors").read_bytes())
+    assert len(set(weights)) == 1
+
+
+def test_too_many_bad_files_met_by_workers_are_an_error_of_one_line(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (50, 60, 70):
+        (damaged / "train" / "a" / f"{number:03}.png").write_bytes(b"no picture")
+    monkeypatch.setattr("sensorium.data.samples.UP_FRONT", -1.0)
+    monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
+    with pytest.raises(InputError, match=r"of 202 examples cannot be read\)$") as caught:
+        sm.train(damaged, out=tmp_path / "run", epochs=2, settings=SMALL)
+    assert "\n" not in str(caught.value)
 
 
 def test_epoch_batches_are_a_partition_that_depends_on_seed_and_epoch_only() -> None:

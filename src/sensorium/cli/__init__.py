@@ -144,19 +144,20 @@ def evaluate(
     run: Path,
     data: Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     without: tuple[str, ...] = (),
     dataset: Path | None = None,
     fold: str | None = None,
 ) -> None:
-    """Evaluate a trained run on some data and write the report anew.
+    """Evaluate a trained run on some data and write a report: into RUN/evaluations, unless it is the run's own test
+    split.
 
     Args:
         run: A run folder.
         data: A folder or a file.
-        split: train, val or test; or all: every example, for data that the model was not trained on.
+        split: train, val, test or all; by default test, or all where other data has no test split.
         without: The name of a signal to take away from every example; repeatable.
-        dataset: A dataset.yaml that describes the data; by default the data is laid out as in training.
+        dataset: A dataset.yaml that describes the data; by default the model's inputs and classes are looked for in it.
         fold: The fold to test on, where the data has folds.
     """
     from ..training import run as runs
@@ -169,27 +170,36 @@ def evaluate(
 
 @app.command
 def predict(
-    run: Path, files: tuple[Path, ...], /, *, json: bool = False, top: int = 3, out: Path | None = None
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    strict: bool = False,
+    json: bool = False,
+    top: int = 3,
 ) -> None:
     """Say what a trained run makes of files: a table, or a JSON object a line.
 
+    What cannot be read is named and set aside; with --strict, or where nothing can be read, it is an error. Examples:
+
+    sensorium predict runs/motors recordings/ -o answers.csv
+
+    sensorium predict runs/iris flowers.csv --strict
+
     Args:
         run: Run folder.
-        files: One or more files.
+        files: Files, or folders: every file below them. Of tables and arrays, every row or example is answered.
+        out: A table to write: a file that ends in .csv, .parquet or .jsonl. Or the folder for answers that are signals
+            or motion; RUN/reconstructed or RUN/flow by default.
+        strict: Refuse examples that cannot be read, columns that are missing, categories that training did not have and
+            numbers far outside of its range; otherwise they are remarks.
         json: Print JSON lines.
-        top: How many classes to name.
-        out: Folder for what is written, where answers are signals or motion; RUN/reconstructed or RUN/flow by default.
+        top: How many classes to name; a table that is written has all.
     """
-    from ..inference.predict import predict as predict_files
+    from .answers import show_predictions
 
-    rows = [answer.to_dict() for answer in predict_files(run, files, top=top, out=out)]
-    if json:
-        for row in rows:
-            print(json_module.dumps(row, ensure_ascii=False))
-        return
-    from .display import print_answers
-
-    print_answers(rows)
+    show_predictions(run, list(files), out=out, strict=strict, json=json, top=top)
 
 
 @app.command
@@ -217,7 +227,7 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
         for answer in explanation.answers:
             print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
         return
-    from .display import print_answers
+    from .answers import print_answers
 
     print_answers([answer.to_dict() for answer in explanation.answers])
     if explanation.drawn < len(explanation.answers):

@@ -152,7 +152,8 @@ def print_result(result: Mapping[str, Any]) -> None:
     Args:
         result: what ``report.json`` holds, and the ``folder``.
     """
-    heading, main = f"{result['split']} ({result['samples']:,} examples)", result["primary_metric"]
+    seen = f", {result['seen_in_training']:,} seen in training" if result.get("seen_in_training") else ""
+    heading, main = f"{result['split']} ({result['samples']:,} examples{seen})", result["primary_metric"]
     metrics = {name: value for name, value in result["metrics"].items() if value is not None}
     if "majority" in result and main in metrics:
         beside = [
@@ -180,40 +181,3 @@ def print_demo(rows: Sequence[Row]) -> None:
         table.add_row(*row.cells())
     Console(highlight=False).print(table)
     print(f"open {rows[0].report}")
-
-
-def print_answers(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table of answers, the best first. Where the model has several modalities, it shows the share of the attention
-    of the last cross-attend that each of them got.
-
-    Args:
-        rows: an answer for each example, as ``sensorium predict --json`` prints it.
-    """
-    columns = max(len(_answer_cells(row)) for row in rows)
-    modalities = sorted({name for row in rows for name in row.get("shares", [{}])[-1]})
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    for column in range(columns):
-        table.add_column("answer" if column == 0 else "")
-    for name in modalities:
-        table.add_column(Text(f"{name} attention"), justify="right")
-    for row in rows:
-        cells = _answer_cells(row)
-        cells += [""] * (columns - len(cells))
-        shares = row.get("shares", [{}])[-1]
-        cells += [f"{shares[name]:.1%}" if name in shares else "–" for name in modalities]
-        table.add_row(*map(Text, (row["file"], *cells)))  # as Text, because brackets would be markup
-    width = None if sys.stdout.isatty() else 1000  # in a file an example has one line
-    Console(highlight=False, width=width).print(table)
-
-
-def _answer_cells(row: Mapping[str, Any]) -> list[str]:
-    """An answer in cells: classes with their scores; a text and the bytes that its holes might be; or files that were
-    written and the classes of what is in them."""
-    if "holes" in row:
-        holes = ["  ".join(f"{byte} {score:.3f}" for byte, score in hole.items()) for hole in row["holes"]]
-        return [row["answer"], *holes]
-    scores = row["scores"]
-    cells = [f"{name} {score:.3f}" for name, score in (scores | row.get("label", {})).items()]
-    written = isinstance(row["answer"], list) and (not scores or "mean motion" in scores)
-    return [", ".join(row["answer"]), *cells] if written and row["answer"] else cells

@@ -4,6 +4,7 @@ values such as those of satellites, to as many bands as they have."""
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .raw import Raw, file_bytes, plain_file
 GREY_MODES = ("L", "1", "I;16", "I")  # Pillow's names
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAGES = "it has {} pages; where they are slices, use --kind volume, otherwise save each as a file of its own"
+MOST_LIGHT = 2.0  # of a picture of floats, which are in [0, 1] or a little outside of it
 ORIENTATION, LYING_DOWN = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
 
 
@@ -78,7 +80,8 @@ def decode(
     Sixteen bits, palettes, CMYK and transparency (which becomes white) are converted.
 
     Args:
-        raw: a path, the bytes of a file, or an array: height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
+        raw: a path, the bytes of a file, a picture of Pillow's, or an array: height × width [× 1, 3 or 4], uint8 or
+            floats in [0, 1].
         channels: 1 (grey) or 3 (RGB).
         size: height and width of the result: the largest centred part of these proportions, resized. None: the picture
             as it is.
@@ -138,6 +141,12 @@ def encode_file(pixels: np.ndarray, path: Path) -> None:
     replace_file(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
+def is_picture(value: object) -> bool:
+    """Whether a value is one of Pillow's pictures, which is told without importing Pillow."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
+
+
 @contextmanager
 def _picture_file(raw: Raw) -> Iterator[Any]:
     """A picture file as Pillow has it: its header is read, its pixels are decoded when they are asked for.
@@ -148,6 +157,9 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
+    if is_picture(raw):
+        yield cast(Any, raw).copy()
+        return
     plain = plain_file(raw if isinstance(raw, bytes) else Path(str(raw)))
     source = io.BytesIO(plain) if isinstance(plain, bytes) else plain
     try:
@@ -208,7 +220,11 @@ def _from_array(values: np.ndarray, channels: int) -> Any:
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all():
             raise InputError("NaN or infinite values; replace them")
+        if values.max(initial=0) > MOST_LIGHT:
+            raise InputError(f"floats up to {values.max():.6g} are no picture; divide them by 255, or give uint8")
         values = (values.clip(0, 1) * 255).round()
+    elif values.max(initial=0) > 255 or values.min(initial=0) < 0:
+        raise InputError(f"integers from {values.min()} to {values.max()} are no picture; give uint8, 0 to 255")
     values = values.squeeze(2) if values.shape[2:] == (1,) else values
     return _flatten(Pillow.fromarray(np.ascontiguousarray(values, np.uint8)), channels)
 

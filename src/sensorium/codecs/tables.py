@@ -70,7 +70,7 @@ def decode(path: Path) -> pa.Table:
             table = _decode_excel(file_bytes(path))
         else:
             table = decode_text(file_bytes(path))
-        return _plain(table)
+        return plain(table)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
@@ -249,8 +249,12 @@ def _excel_column(cells: Sequence[Any]) -> pa.Array:
         return pa.array([None if cell is None else str(cell) for cell in kept])
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table without dictionary encoding."""
+def plain(table: pa.Table) -> pa.Table:
+    """The table without dictionary encoding.
+
+    Raises:
+        InputError: two columns have one name.
+    """
     for name, count in Counter(table.column_names).items():
         if count > 1:
             raise InputError(f"{count} columns are called {name!r}; rename all but one")

@@ -11,24 +11,35 @@ from .description import (
     read_description,
 )
 from .examples import Examples
+from .fingerprints import count_seen, fingerprints
+from .matching import EVERYTHING, Known, open_for
 from .samples import Samples, collate, load_samples
-from .single_files import open_files
+from .single_files import Unlabelled, Unreadable, open_files
 from .source import Source, open_source
+from .values import open_values
 
 __all__ = [
+    "EVERYTHING",
     "Assumption",
     "Corrections",
     "DataConfig",
     "Examples",
     "InputConfig",
+    "Known",
     "Samples",
     "Source",
     "TargetConfig",
+    "Unlabelled",
+    "Unreadable",
     "collate",
     "corrected",
+    "count_seen",
     "find_description",
+    "fingerprints",
     "load_samples",
     "open_files",
+    "open_for",
     "open_source",
+    "open_values",
     "read_description",
 ]

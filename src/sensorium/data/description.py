@@ -12,7 +12,7 @@ from ..errors import InputError
 
 SplitName = Literal["train", "val", "test"]
 TaskName: TypeAlias = str  # a name in TASKS that labels or pairs determine, or "none"
-LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs"]
+LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs", "bids"]
 
 NO_LABELS: TaskName = "none"  # the signal itself is learned
 

@@ -19,6 +19,7 @@ from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .dicom_folders import join_slices
 from .examples import Listing
 from .file_kinds import AMBIGUOUS, assumed_files, raws_of_files, read_files
+from .readable import cure
 from .recognise import (
     HOLDS,
     SPLIT_WORDS,
@@ -279,7 +280,7 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
         kind, known = next(iter(kinds.values()), None), set(kinds)
     if kind is None or not known:
         seen = ", ".join(sorted(counts)) or "no files"
-        raise InputError(f"{root}: the class folders hold nothing that can be read (found {seen})")
+        raise InputError(f"{root}: the class folders hold nothing that can be read (found {seen}); {cure(counts)}")
     unknown = sorted(set(counts) - known)
     ignored = sum(counts[suffix] for suffix in unknown)
     if not ignored:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..codecs.series import Recording
 from .examples import Examples
 
 HEAD = 1 << 12  # bytes from the beginning of a file that tell most files apart
@@ -48,13 +49,15 @@ def _same(
 
 
 def _size(raw: object) -> Hashable:
-    if frames := _frames(raw):
+    if frames := frames_of(raw):
         return tuple(map(_size, frames))
     if isinstance(raw, Path):
         try:
             return raw.stat().st_size
         except OSError:
             return str(raw)
+    if isinstance(raw, Recording):
+        raw = raw.values
     if isinstance(raw, np.ndarray):
         return raw.shape
     return len(raw) if isinstance(raw, Sized) else None
@@ -69,7 +72,7 @@ def _whole(raw: object) -> Hashable:
 
 
 def _digest(raw: object, length: int) -> bytes:
-    if frames := _frames(raw):
+    if frames := frames_of(raw):
         content = b"".join(_digest(frame, length) for frame in frames)
     elif isinstance(raw, Path):
         try:
@@ -77,14 +80,15 @@ def _digest(raw: object, length: int) -> bytes:
                 content = file.read(length)
         except OSError:
             content = str(raw).encode()
-    elif isinstance(raw, np.ndarray):
+    elif isinstance(raw, np.ndarray | Recording):
+        raw = raw.values if isinstance(raw, Recording) else raw
         content = np.ascontiguousarray(raw).tobytes()
     else:
         content = raw if isinstance(raw, bytes) else repr(raw).encode()
     return blake2b(content, digest_size=16).digest()
 
 
-def _frames(raw: object) -> tuple[Path, ...]:
+def frames_of(raw: object) -> tuple[Path, ...]:
     """The two frames of a pair; none for the row of a table, even if a column is called ``frames``."""
     frames = raw.get("frames") if isinstance(raw, Mapping) else None
     return frames if isinstance(frames, tuple) else ()

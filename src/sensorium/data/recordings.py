@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from ..codecs.series import is_time, seconds
 from ..errors import InputError, did_you_mean
 from .assumptions import Assumption
 from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
-from .description import DataConfig, InputConfig
+from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig
 from .examples import Listing
 from .groups import NO_GROUP, is_group_name
 from .recognise import SERIES, needs_labels
@@ -152,6 +153,28 @@ def list_recordings(
             *assumed_windows(cut.window, cut.hop, cut.reason),
         ),
     )
+
+
+def unlabelled_recordings(table: pa.Table, path: Path, description: DataConfig) -> tuple[Sequence[Any], Sequence[str]]:
+    """The recordings in a table for a trained model, and their names: cut as the data that it was trained on.
+
+    Args:
+        description: of the data it was trained on, with the column of times.
+
+    Raises:
+        InputError: a channel is missing, or a time.
+    """
+    recording = description.recording if description.recording in table.column_names else FILE
+    channels = next(iter((description.inputs or {}).values()), InputConfig()).column or ()
+    for name in channels:
+        if name not in table.column_names:
+            raise InputError(f"{path}: no column is called {name!r}; {did_you_mean(name, table.column_names)}")
+    described = replace(
+        description, target=TargetConfig(task=NO_LABELS), split=None, splits=None, fold=None, group=NO_GROUP
+    )
+    found = LongFormat(str(description.time), recording or FILE)
+    listing = list_recordings(table, found, path, np.full(len(table), path.stem), None, described)
+    return next(iter(listing.raws.values())), listing.names
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,18 @@ class Samples:
         """Whether samples stay decoded; otherwise each batch is decoded when it is needed."""
         return self._store.fits if isinstance(self._store, OnTheWay) else True
 
-    @property
-    def readable(self) -> Samples:
-        """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order."""
+    def readable(self, set_aside: Sequence[str] = ()) -> Samples:
+        """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order.
+
+        Args:
+            set_aside: lines on examples of other splits, to be listed behind those on its own.
+        """
+        lines = (*self.set_aside, *set_aside)
         if not self.unreadable:
-            return self
+            return Samples(self._store, self.names, self.targets, set_aside=lines)
         kept = np.delete(np.arange(len(self)), self.unreadable)
         targets = None if self.targets is None else self.targets[kept]
-        return Samples(Part(self._store, kept), pick(self.names, kept), targets, set_aside=self.set_aside)
+        return Samples(Part(self._store, kept), pick(self.names, kept), targets, set_aside=lines)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,7 +111,7 @@ def load_samples(
     *,
     progress: Callable[[int, int], None] | None = None,
     budget: int | None = None,
-    up_front: float = UP_FRONT,
+    up_front: float | None = None,
 ) -> Samples:
     """Decode every example once, with a pool of threads: now, if that takes seconds, otherwise when a batch first needs
     it.
@@ -121,7 +125,7 @@ def load_samples(
         budget: bytes that decoded samples may take; larger ones are decoded again for each batch. None: a third of
             RAM.
         up_front: seconds that decoding all of them now may take, by the measure of some; what takes longer is decoded
-            on the way.
+            on the way. None: five.
 
     Raises:
         InputError: too many files cannot be read: the first one and why.
@@ -134,7 +138,7 @@ def load_samples(
     budget = memory() // 3 if budget is None else budget
     probed, problems, seconds = _probe(loader)
     fits = bytes_of(probed.values()) / max(1, len(probed)) * total <= budget
-    if seconds > up_front and probed:
+    if seconds > (UP_FRONT if up_front is None else up_front) and probed:
         check_problems(problems.values(), total)
         store = OnTheWay(loader, ragged, probed=probed, problems=problems, room=budget if fits else 0)
         return Samples(store, examples.names, _tensor(examples.targets))

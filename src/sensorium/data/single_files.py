@@ -1,124 +1,208 @@
-"""Single files for a trained model: most hold one example, tables and arrays hold many."""
+"""Files and folders for a trained model: most files hold one example, tables and arrays hold many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from natsort import natsorted
+
+from ..codecs.series import decode_ts
 from ..errors import InputError
 from ..files import ending
 from ..modalities.base import Modality
 from . import array_files, tables
+from .array_examples import open_array_file
 from .description import DataConfig, InputConfig
-from .examples import Examples, Records, Selection
-from .folders import by_stem
+from .examples import Examples, Selection
+from .folders import by_stem, suits, walk
 from .pairs import open_pairs
-from .recognise import VALUES, kind_of_suffix
-from .source import list_path
+from .recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
+from .recordings import unlabelled_recordings
+from .table_examples import reads_rows, rows_of
 
-# Kinds of signal whose examples are several files each.
-_OPENED_TOGETHER: dict[str, Callable[[Sequence[Path]], Examples]] = {"pair": open_pairs}
-# Files that are laid out as for training and hold many examples; an .npy holds one array, which is one example.
-_LISTED = {".ts", *array_files.SUFFIXES} - {".npy"}
+# The raws of a file, their names, and notes.
+_Opened: TypeAlias = tuple[Sequence[Any], Sequence[str], Sequence[str]]
+
+_PAIR = "pair"  # the kind of signal whose examples are two files each
+_TS = (".ts",)
+_SUFFIXES = {"table": tables.SUFFIXES, "arrays": array_files.SUFFIXES, "ts": _TS}  # of the layouts of many examples
 
 
-def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Examples:
-    """The examples in some files, unlabelled, in order.
+@dataclass(frozen=True)
+class Unlabelled:
+    """Examples for a trained model, not yet decoded.
 
-    A table, for a model that reads tables, has one example in each row; columns that the model does not know, such as
-    the target, are left out. ``.ts``, ``.npz`` and ``.h5`` files are laid out as for training and hold many examples.
-    Any other file is one example; where a model has several modalities, files of one name (``a.png`` and ``a.wav``)
-    are one example. For a model that reads pairs of frames, see :func:`open_pairs`.
+    Attributes:
+        examples: with one raw each, as the model's modality loads it.
+        notes: what people should know of them, such as files that were left out.
+    """
+
+    examples: Examples
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands in the place of an example that was found to be unreadable before it was decoded, and why."""
+
+    reason: str
+
+
+def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Unlabelled:
+    """The examples in some files and folders, in order.
+
+    * A folder is every file below it that the model reads, in natural order; the names are relative to the folder where
+      it is the only one.
+    * A table has one example in each row, for a model that was trained on a table or reads tables; columns that the
+      model does not read, such as the target, are left out.
+    * The arrays of ``.npy``, ``.npz`` and ``.h5`` files hold one example or many, as their shape says; labels are left
+      out. ``.ts`` files hold many.
+    * Any other file is one example. Where a model has several modalities, files of one name (``a.png`` and ``a.wav``)
+      are one example. For a model that reads pairs of frames, see :func:`open_pairs`.
+
+    A file that cannot be opened, or holds another kind of signal, becomes one example that is :class:`Unreadable`.
 
     Args:
-        files: paths of existing files.
+        files: paths that exist.
         modality: what the model reads.
-        description: of the data the model was trained on: where each of several modalities is.
+        description: of the data the model was trained on: where each modality is.
 
     Raises:
-        InputError: there is no such file, or it holds another kind of signal.
+        InputError: there is no such file, or nothing that the model reads below a folder.
     """
-    if modality.kind in _OPENED_TOGETHER:
-        return _OPENED_TOGETHER[modality.kind](files)
+    description = description or DataConfig()
+    if modality.kind == _PAIR:
+        return Unlabelled(open_pairs(files))
     for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: there is no such file")
+        if not file.exists():
+            raise InputError(f"{file}: there is no such file or folder")
+    inputs = inputs_of(modality, description)
+    found, notes = _with_folders(files, modality, inputs, description)
     if modality.modalities != (modality,):
-        return _of_several(files, modality, description or DataConfig())
-    parts = [_examples_in(file, modality) for file in files]
-    raws = Selection([raws for raws, _ in parts])
-    return Examples({modality.name: raws}, None, [name for _, names in parts for name in names])
-
-
-def _examples_in(file: Path, modality: Modality) -> tuple[Sequence[Any], Sequence[str]]:
-    """The raws and the names of the examples in a file, for a model of one modality."""
-    suffix = ending(file)
-    if modality.kind == VALUES and suffix in tables.SUFFIXES:
-        records = _records(file, modality)
-        return records, [f"{file} row {number}" for number in range(1, len(records) + 1)]
-    if suffix not in _LISTED:
-        return [file], [str(file)]
-    listing = list_path(file, DataConfig())
-    found = next((name for name, kind in listing.kinds.items() if kind == modality.kind), None)
-    if found is None:
-        kinds = ", ".join(listing.kinds.values())
-        raise InputError(f"{file}: it holds {kinds}, the model reads {modality.kind}; name another file")
-    return listing.raws[found], listing.names
-
-
-def _of_several(files: Sequence[Path], modality: Modality, description: DataConfig) -> Examples:
-    """As :func:`open_files`, for a model of several modalities: laid out as the data it was trained on."""
-    inputs = {
-        part.name: (description.inputs or {}).get(part.name, InputConfig(kind=part.kind, column=part.name))
-        for part in modality.modalities
-    }
-    if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
-        parts = [_rows(file, modality, inputs) for file in files]
-    elif description.layout == "arrays":
-        listings = [list_path(file, description) for file in files]
-        parts = [
-            (listing.raws, [f"{file} {name}" for name in listing.names])
-            for file, listing in zip(files, listings, strict=True)
-        ]
+        raws, names, more = _of_several(found, modality, inputs, description)
     else:
-        examples, others = by_stem(files, inputs)
-        if others:
-            kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
-            holds = kind_of_suffix(ending(others[0])) or "nothing that is known"
-            raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
-        parts = [
-            (
-                {name: [signals.get(name) for signals in examples.values()] for name in inputs},
-                [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()],
-            )
-        ]
-    raws = {name: Selection([part[name] for part, _ in parts]) for name in inputs}
-    return Examples(raws, None, [name for _, names in parts for name in names]).for_modality(modality)
+        raws, names, more = _joined(found, lambda file: _examples_in(file, modality, inputs, description))
+    if len(files) == 1 and files[0].is_dir():
+        prefix = f"{files[0] / '_'}"[:-1]
+        names = [name.replace(prefix, "") for name in names]
+    return Unlabelled(Examples({modality.name: raws}, None, names), (*notes, *dict.fromkeys(more)))
+
+
+def inputs_of(modality: Modality, description: DataConfig) -> dict[str, InputConfig]:
+    """Where each of a model's modalities is, by its name: as in the data that it was trained on."""
+    described = description.inputs or {}
+    if modality.modalities != (modality,):
+        return {
+            part.name: described.get(part.name, InputConfig(kind=part.kind, column=part.name))
+            for part in modality.modalities
+        }
+    alike = (config for config in described.values() if config.kind == modality.kind)
+    return {modality.name: next(alike, InputConfig(kind=modality.kind))}
+
+
+def _with_folders(
+    paths: Sequence[Path], modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The files, with those below folders in the folders' place; and notes on what was left out."""
+    found: list[Path] = []
+    notes: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            files, others = _below(path, modality, inputs, description)
+            found += files
+            if others:
+                example = others[0].relative_to(path)
+                notes.append(f"{path}: {len(others)} other files were left out, for example {example}")
+        else:
+            found.append(path)
+    return found, tuple(notes)
+
+
+def _below(
+    folder: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig
+) -> tuple[list[Path], list[Path]]:
+    """The files below a folder that the model reads, in natural order, and the others. Tables that lie directly in it
+    and were trained on are taken alone: their rows name the other files."""
+    suffixes = _SUFFIXES.get(description.layout or "", ())
+    if suffixes and (beside := [file for file in visible_files(folder) if ending(file) in suffixes]):
+        return natsorted(beside, key=str), []
+    files = natsorted(walk(folder), key=lambda path: path.relative_to(folder).parts)
+    kinds = {part.kind for part in modality.modalities}
+    if not suffixes or not any(ending(file) in suffixes for file in files):
+        suffixes = tuple(suffix for part in modality.modalities for suffix in part.suffixes)
+        suffixes += (tables.SUFFIXES if VALUES in kinds else ()) + (_TS if SERIES in kinds else ())
+
+    def is_wanted(file: Path) -> bool:
+        if any(config.files is not None for config in inputs.values()):
+            return any(suits(file, config) for config in inputs.values())
+        return ending(file) in suffixes or HOLDS.get(kind_of_suffix(ending(file)) or "") in kinds
+
+    wanted = [file for file in files if is_wanted(file)]
+    if not wanted:
+        held = "nothing" if not files else f"no such file (found {', '.join(sorted({ending(file) for file in files}))})"
+        raise InputError(f"{folder}: the model reads {' and '.join(sorted(kinds))}, below this folder is {held}")
+    chosen = set(wanted)
+    return wanted, [file for file in files if file not in chosen]
+
+
+def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig) -> _Opened:
+    """The raws and the names of the examples in a file, for a model of one modality; and notes."""
+    suffix = ending(file)
+    if suffix in tables.SUFFIXES and description.time is not None:
+        table = tables.read_table(file)
+        if description.time in table.column_names:
+            raws, names = unlabelled_recordings(table, file, description)
+            return raws, [f"{file} {name}" for name in names], ()
+    if suffix in tables.SUFFIXES and (modality.kind == VALUES or description.layout == "table"):
+        table = tables.read_table(file)
+        if modality.kind == VALUES or suffix not in modality.suffixes or reads_rows(table, modality, inputs):
+            return _rows(file, modality, inputs)
+    if suffix in _TS and modality.kind == SERIES:
+        series = decode_ts(file).series
+        return series, [f"{file} series {number}" for number in range(1, len(series) + 1)], ()
+    if suffix in array_files.SUFFIXES:
+        return *open_array_file(file, modality, inputs, description), ()
+    kind = kind_of_suffix(suffix) or (VALUES if suffix in tables.SUFFIXES else None)
+    if suffix not in modality.suffixes and kind is not None and HOLDS.get(kind) != modality.kind:
+        raise InputError(f"{file}: it holds {kind}, the model reads {modality.kind}; name another file")
+    return [file], [str(file)], ()
+
+
+def _joined(files: Sequence[Path], open_one: Callable[[Path], _Opened]) -> tuple[Selection, list[str], list[str]]:
+    """The raws, the names and the notes of several files, one after the other."""
+    parts: list[_Opened] = []
+    for file in files:
+        try:
+            parts.append(open_one(file))
+        except InputError as error:
+            parts.append(([Unreadable(str(error).removeprefix(f"{file}: "))], [str(file)], ()))
+    names = [name for _, names, _ in parts for name in names]
+    return Selection([raws for raws, _, _ in parts]), names, [note for _, _, notes in parts for note in notes]
 
 
 def _rows(
     file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
-) -> tuple[dict[str, Sequence[Any]], list[str]]:
-    """The raws and names of a table's rows; columns that it does not have are absent."""
-    table = tables.read_table(file)
-    names = [f"{file} row {number}" for number in range(1, len(table) + 1)]
-    raws: dict[str, Sequence[Any]] = {}
-    for part in modality.modalities:
-        column = inputs[part.name].column
-        wanted = [column] if isinstance(column, str) else column or ()
-        known = [name for name in wanted if name in table.column_names]
-        raws[part.name] = [None] * len(table)
-        if known:
-            config = InputConfig(kind=part.kind, column=known[0] if isinstance(column, str) else tuple(known))
-            raws[part.name] = tables.raws_of(table, file.parent, names, config, alone=False)
-    return raws, names
+) -> tuple[Sequence[Any], list[str], list[str]]:
+    """The rows of a table file, their names, and notes."""
+    raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent)
+    return raws, [f"{file} row {number}" for number in range(1, len(raws) + 1)], [f"{file}: {note}" for note in notes]
 
 
-def _records(file: Path, modality: Modality) -> Records:
-    table = tables.read_table(file)
-    known = [column.name for column in modality.config.columns if column.name in table.column_names]
-    if not known:
-        wanted = ", ".join(column.name for column in modality.config.columns[:5])
-        raise InputError(f"{file}: none of its columns is one that the model reads ({wanted}, …); name another file")
-    return Records({name: table[name].to_pylist() for name in known})
+def _of_several(
+    files: Sequence[Path], modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig
+) -> tuple[Sequence[Any], list[str], list[str]]:
+    """As :func:`_examples_in` of all files, for a model of several modalities."""
+    if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
+        return _joined(files, lambda file: _rows(file, modality, inputs))
+    if all(ending(file) in array_files.SUFFIXES for file in files):
+        return _joined(files, lambda file: (*open_array_file(file, modality, inputs, description), ()))
+    examples, others = by_stem(files, inputs)
+    if others:
+        kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
+        holds = kind_of_suffix(ending(others[0])) or "nothing that is known"
+        raise InputError(f"{others[0]}: it holds {holds}, the model reads {kinds}; name another file")
+    names = [" + ".join(sorted({str(path) for path in signals.values()})) for signals in examples.values()]
+    return [{name: signals.get(name) for name in inputs} for signals in examples.values()], names, []

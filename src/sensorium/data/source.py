@@ -15,6 +15,7 @@ from . import array_files, tables
 from .array_files import list_arrays
 from .assumptions import Assumption
 from .audioset import is_segments, list_audioset
+from .bids import is_bids, list_bids
 from .description import (
     FILE_NAME,
     NO_LABELS,
@@ -29,9 +30,17 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names, visible_files
-from .remarks import remarks_on
+from .recognise import (
+    VALUES,
+    check_task,
+    class_names,
+    has_one_class,
+    needs_labels,
+    read_names,
+    visible_files,
+)
 from .refusals import check_holds_signals, no_data_set
+from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
 from .table_folders import find_tables
@@ -115,11 +124,10 @@ def open_source(
     listing = list_path(path, description)
     if not len(listing.names):
         raise InputError(f"{path}: there are no examples in it")
-    listing = cut_into_windows(listing)
     listing, renamed = _test_from_val(listing, description)
     try:
         task, classes, targets = _targets(root, listing, description.target)
-        listing = _read_as(listing, task)
+        listing = read_as(listing, task)
         splits = assign(
             len(listing.names),
             on_disk=listing.split_names,
@@ -173,19 +181,27 @@ def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.n
 
 def list_path(path: Path, description: DataConfig) -> Listing:
     """What a folder or file holds, before targets are encoded and splits are drawn."""
-    if path.is_file():
-        root, files = path.parent, [path]
-    else:
-        root, files = path, [file for file in visible_files(path) if file.name != FILE_NAME]
-        if (path / "data").is_dir():
-            files += visible_files(path / "data")
+    root, files = _files_of(path)
     files, description = find_tables(path, files, description)
     layout = description.layout or _layout(path, files, description)
     suffixes = _SUFFIXES.get(layout, ())
     elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
     if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
-    return _LAYOUTS[layout](root, files, description)
+    return cut_into_windows(_LAYOUTS[layout](root, files, description))
+
+
+def layout_of(path: Path, description: DataConfig) -> LayoutName:
+    """Which layout a folder or file has."""
+    return description.layout or _layout(path, _files_of(path)[1], description)
+
+
+def _files_of(path: Path) -> tuple[Path, list[Path]]:
+    """The folder of some data, and the files that lie directly in it."""
+    if path.is_file():
+        return path.parent, [path]
+    files = [file for file in visible_files(path) if file.name != FILE_NAME]
+    return path, files + (visible_files(path / "data") if (path / "data").is_dir() else [])
 
 
 def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
@@ -193,6 +209,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     beside them knows the labels."""
     if any(map(is_segments, files)):
         return "audioset"
+    if is_bids(path):
+        return "bids"
     present = [layout for layout, suffixes in _SUFFIXES.items() if any(ending(file) in suffixes for file in files)]
     inputs = (description.inputs or {}).values()
     roles = (description.target.column, description.split, description.fold, description.group)
@@ -209,7 +227,7 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     if present:
         return present[0]
     if path.is_file():
-        raise no_data_set(path, [suffix for suffixes in _SUFFIXES.values() for suffix in suffixes])
+        raise no_data_set(path)
     check_holds_signals(path, labelled=needs_labels(description.target.task))
     return "folders"
 
@@ -250,7 +268,7 @@ def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskNa
     return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
 
 
-def _read_as(listing: Listing, task: TaskName) -> Listing:
+def read_as(listing: Listing, task: TaskName) -> Listing:
     """The signals as the task reads them, such as pictures as frames; one that is read as another kind is named
     after it."""
     if task == NO_LABELS:
@@ -301,5 +319,6 @@ _LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = 
     "arrays": list_arrays,
     "ts": list_ts,
     "audioset": list_audioset,
+    "bids": lambda root, _, description: list_bids(root, description),
     "pairs": lambda root, _, description: list_pairs(root, description),
 }

@@ -36,6 +36,7 @@ class Evaluation:
         targets: as the samples give them; None: there are no labels.
         loss: the mean over examples; NaN where there are no targets.
         metrics: by name, with ``loss``; empty where there are no targets.
+        seen_in_training: how many of the examples the model was trained or selected on; None: it is not known.
     """
 
     split: str
@@ -44,6 +45,7 @@ class Evaluation:
     targets: np.ndarray | None
     loss: float
     metrics: dict[str, float]
+    seen_in_training: int | None = None
 
 
 def examples_at_a_time(model: Perceiver) -> int:
@@ -62,7 +64,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Predict every example, in order, and compare with the targets where there are any. Where the modality has several
     views of an example, its scores and its loss are the means over them. Examples that turn out to be unreadable are
-    left out; ``samples.readable`` are those that were scored.
+    left out; ``samples.readable()`` are those that were scored.
 
     The model is in evaluation mode meanwhile, and afterwards in the mode it was in.
 
@@ -110,10 +112,8 @@ def evaluate_model(
                 progress(start + len(indices), total)
     all_scores = torch.cat(scores).numpy() if scores else np.zeros((scored, 0), np.float32)
     all_targets = torch.cat(targets).numpy() if targets else None
-    if not has_targets:
-        return Evaluation(split, scored, all_scores, all_targets, nan, {})
-    values = {"loss": loss / scored, **computed(metrics)}
-    return Evaluation(split, scored, all_scores, all_targets, loss / scored, values)
+    values = {"loss": loss / scored, **computed(metrics)} if has_targets else {}
+    return Evaluation(split, scored, all_scores, all_targets, values.get("loss", nan), values)
 
 
 def computed(metrics: MetricCollection) -> dict[str, float]:

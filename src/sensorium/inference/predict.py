@@ -1,78 +1,100 @@
-"""What a trained model says of single files."""
+"""What a trained model says of files, and of anything that Python holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Samples, load_samples, open_files
 from ..errors import InputError
-from ..models import checkpoints
+from ..files import ending
 from ..models.perceiver import Perceiver
 from ..tasks import Answer
+from .answer_files import SUFFIXES, Columns, number_names, write_answers
 from .evaluate import examples_at_a_time
+from .opened import OpenedFiles, open_run
 
-
-class OpenedFiles:
-    """The examples in some files, all decoded when the first batch is asked for.
-
-    Attributes:
-        names: of the examples: their files, and the row where a file holds several.
-        raws: by modality, what each example is read from.
-    """
-
-    def __init__(self, model: Perceiver, examples: Examples) -> None:
-        self.names: Sequence[str] = examples.names
-        self.raws: Mapping[str, Sequence[Any]] = examples.raws
-        self._model = model
-        self._examples = examples
-
-    @cached_property
-    def samples(self) -> Samples:
-        """The examples, decoded.
-
-        Raises:
-            InputError: a file that cannot be read.
-        """
-        samples = load_samples(self._examples, [self._model.inputs])
-        if samples.set_aside:
-            raise InputError(samples.set_aside[0])
-        return samples
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
-        """The examples at ``indices``, decoded, as a batch.
-
-        Raises:
-            InputError: a file that cannot be read.
-        """
-        return self.samples.batch(indices)
+Progress = Callable[[int, int], None]  # called with the number of finished examples and of all
 
 
 def predict(
-    run: str | Path, files: Sequence[str | Path], *, top: int = 3, out: str | Path | None = None
+    run: str | Path | Perceiver,
+    anything: Any,
+    *,
+    top: int = 3,
+    out: str | Path | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> list[Answer]:
-    """What a trained model says of each example in some files.
+    """What a trained model says of each example, in order.
+
+    Examples are decoded and answered in batches. One that cannot be read gets an answer with an ``error``; the others
+    are answered all the same.
 
     Args:
-        run: a run or weights folder.
-        files: signals of the kind that the model was trained on. Of tables and arrays, every example is answered. Pairs
-            of frames are two files after one another, or folders, which may also hold their flow.
+        run: a run or weights folder, or a model.
+        anything: one of these, or a list of them:
+
+            * the path of a file or of a folder, which stands for every file below it that the model reads. A text that
+              is not the path of something is the example itself for models that read text;
+            * a numpy array or a torch tensor that is one example, or many along the first axis;
+            * a table of pandas, polars or pyarrow, or a dict of columns: an example in each row;
+            * a dict with the values of a table's row by their names, or with the signals of an example by the names of
+              the modalities, or with arrays of many examples;
+            * a picture of Pillow's, the bytes of a file, or a text.
+
+            Pairs of frames are two files after one another, tuples, or folders, which may also hold their flow.
         top: how many classes to name, the likeliest first; of regression, every target is named.
-        out: the folder for predicted signals; by default the folder ``reconstructed`` or ``flow`` in the run.
+        out: a file that ends in .csv, .parquet or .jsonl: a table of the answers, which is written whole or not at all.
+            Else the folder for predicted signals; by default the folder ``reconstructed`` or ``flow`` in the run.
+        strict: whether an example that cannot be read, or about which there are remarks, is an error. Nothing is
+            written then.
+        progress: called with the number of answered examples and of all.
 
     Raises:
-        InputError: there is no model, or a file cannot be read; all are read before the first one is answered.
+        InputError: there is no model, or nothing that it reads, or not one example can be read; with ``strict``, any.
     """
-    model, examples = open_run(run, files)
-    return answers(model, examples, top=top, folder=_default_folder(model, run) if out is None else Path(out))
+    model, examples = open_run(run, anything)
+    found = predict_opened(run, model, examples, top=top, out=out, strict=strict, progress=progress)
+    return list(found)
+
+
+def predict_opened(
+    run: str | Path | Perceiver,
+    model: Perceiver,
+    examples: OpenedFiles,
+    *,
+    top: int = 3,
+    out: str | Path | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Answer]:
+    """As :func:`predict`, of examples that are open already, one after the other. With ``strict`` and where there is a
+    table to write, the first answer comes when all are known."""
+    file = Path(out) if out is not None and ending(out) in SUFFIXES else None
+    folder = Path(out) if out is not None and file is None else None
+    if folder is None and not isinstance(run, Perceiver):
+        folder = Path(run, model.task.answers_folder)
+    classes = len(model.task.classes)
+    # A table has a column for each class, whatever is shown of them.
+    found = iter_answers(
+        model, examples, top=top if file is None else max(top, classes), folder=folder, strict=strict, progress=progress
+    )
+    if file is None:
+        return iter(list(found)) if strict else found
+    shown: list[Answer] = []
+
+    def pass_on() -> Iterator[Answer]:
+        for answer in found:
+            ranked = not isinstance(answer.answer, dict)
+            shown.append(replace(answer, scores=dict(list(answer.scores.items())[:top])) if ranked else answer)
+            yield answer
+
+    numbers = model.task.label_type == "numbers"
+    write_answers(file, pass_on(), Columns.of_model(model.task.classes, target=examples.target, numbers=numbers))
+    return iter(shown)
 
 
 def answers(model: Perceiver, examples: OpenedFiles, *, top: int = 3, folder: Path | None = None) -> list[Answer]:
@@ -85,37 +107,94 @@ def answers(model: Perceiver, examples: OpenedFiles, *, top: int = 3, folder: Pa
     Raises:
         InputError: an example that cannot be read or answered.
     """
-    batch_size = examples_at_a_time(model)
-    return model.task.answers(model.predict_view, examples, top=top, batch_size=batch_size, folder=folder)
+    found = list(iter_answers(model, examples, top=top, folder=folder))
+    for answer in found:
+        if answer.error is not None:
+            raise InputError(f"{answer.file}: {answer.error}")
+    return found
 
 
-def open_run(run: str | Path, files: Sequence[str | Path]) -> tuple[Perceiver, OpenedFiles]:
-    """A run's model, and the examples in some files, laid out as the data that it was trained on.
+def iter_answers(
+    model: Perceiver,
+    examples: OpenedFiles,
+    *,
+    top: int = 3,
+    folder: Path | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Answer]:
+    """What a model says of each example, batch by batch; of one that cannot be read or answered, why.
+
+    Args:
+        top, folder: as for :func:`answers`.
+        strict: whether such an example, or remarks about one, are an error.
+        progress: called with the number of answered examples and of all.
 
     Raises:
-        InputError: there is no model, or no such file, or a file of another kind.
+        InputError: not one example can be read; with ``strict``, any cannot, or there are remarks about it.
     """
-    model = checkpoints.load(run)
-    description = _description(Path(run))
-    return model, OpenedFiles(model, open_files([Path(file) for file in files], model.inputs, description=description))
+    total = len(examples)
+    if strict:
+        _check_remarks(examples)
+    size = examples_at_a_time(model) if model.task.per_example else 1
+    if strict and not model.task.per_example:
+        size = total  # the task reads them all before it writes the first one
+    failed: list[Answer] | None = []  # those before the first answer; None: there was one
+    for start in range(0, total, size):
+        indices = range(start, min(start + size, total))
+        for answer in _answer_part(model, examples.part(indices), top=top, folder=folder, strict=strict):
+            if failed is not None and answer.error is not None:
+                failed.append(answer)
+                continue
+            yield from chain(failed or (), (answer,))
+            failed = None
+        if progress is not None:
+            progress(indices.stop, total)
+    if failed:
+        more = f" (none of {total:,} examples can be read)" if total > 1 else ""
+        raise InputError(f"{failed[0].file}: {failed[0].error}{more}")
 
 
-def answer_inputs(model: Perceiver, examples: OpenedFiles, index: int) -> dict[str, Tensor]:
-    """What the model reads of one example when it answers, on the CPU: a text with its [MASK] hidden, another signal
-    with the parts hidden that an evaluation hides."""
-    batch = examples.batch([index])
-    return {name: tensor.cpu() for name, tensor in model.task.answer_inputs(model.to_device(batch)).items()}
+def _check_remarks(examples: OpenedFiles) -> None:
+    """Refuse examples about which there are remarks."""
+    for index in range(len(examples)):
+        if remarks := examples.remarks(index):
+            raise InputError(f"{examples.names[index]}: {remarks[0]}; correct it, or leave out --strict")
 
 
-def _default_folder(model: Perceiver, run: str | Path) -> Path:
-    return Path(run, model.task.answers_folder)
+def _answer_part(
+    model: Perceiver, examples: OpenedFiles, *, top: int, folder: Path | None, strict: bool
+) -> list[Answer]:
+    """The answers to some examples; where one of them cannot be answered, the others without it."""
+    count = len(examples)
+    try:
+        found = model.task.answers(model.predict_view, examples, top=top, batch_size=count, folder=folder)
+    except InputError as error:
+        if strict:
+            raise
+        if count == 1:
+            name = examples.names[0]
+            return [Answer(name, None, target=examples.target, error=str(error).removeprefix(f"{name}: "))]
+        readable = [index for index in range(count) if index not in examples.problems]
+        # Those that cannot be read are known now; an example that cannot be answered is found by halves.
+        parts = [readable] if examples.problems else [readable[: count // 2], readable[count // 2 :]]
+        answered = {
+            index: answer
+            for part in filter(None, parts)
+            for index, answer in zip(
+                part, _answer_part(model, examples.part(part), top=top, folder=folder, strict=strict), strict=True
+            )
+        }
+        for index, problem in examples.problems.items():
+            answered[index] = Answer(examples.names[index], None, target=examples.target, error=problem)
+        return [answered[index] for index in range(count)]
+    return [_named(answer, examples, index) for index, answer in enumerate(found)]
 
 
-def _description(run: Path) -> DataConfig:
-    """Of the data that a run was trained on; for a folder of weights alone, the default."""
-    path = run / "config.yaml"
-    if not path.exists():
-        return DataConfig()
-    values = read_yaml(path)
-    checkpoints.check_format(values.get("format"), where=path)
-    return from_dict(DataConfig, values.get("data", {}), where=str(path))
+def _named(answer: Answer, examples: OpenedFiles, index: int) -> Answer:
+    """The answer with the target's name and the remarks on its example."""
+    answer = replace(answer, target=examples.target, remarks=examples.remarks(index))
+    if not isinstance(answer.answer, dict):
+        return answer
+    named = dict(zip(number_names(list(answer.answer), examples.target), answer.answer.values(), strict=True))
+    return replace(answer, answer=named, scores=named)

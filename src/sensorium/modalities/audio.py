@@ -26,6 +26,7 @@ from .sequences import cut, lengths, resample, uniform
 from .spectrogram import log_mels, mel_filters
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the decoding time and fills two of 64 mels
+MOST_CHANNELS = 8  # of an array of sound; with more it holds many clips
 LONGEST_SECONDS = 10  # AudioSet's clip
 SHORT_SHIFT = 0.2  # a clip shorter than the window is a whole event: it moves by only this share of `shift`
 
@@ -204,6 +205,10 @@ class Audio(Modality[AudioConfig]):
     def spectrogram(self, wave: Tensor) -> Tensor:
         """The log-mel spectrogram of batch × samples × channels: batch × spectra × mels × channels."""
         return log_mels(wave, self.filters, window=self.config.window, hop=self.config.hop)
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        """Samples, or samples × a few channels: a file of one channel may be a mean of several."""
+        return len(shape) == 1 or (len(shape) == 2 and shape[1] <= MOST_CHANNELS < shape[0])
 
     # -- from batches -------------------------------------------------------------------------------------------
 

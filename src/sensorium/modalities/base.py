@@ -95,6 +95,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         measured_on: on which examples ``measure`` is called: those of the training split, or all there are.
         has_files: whether ``save`` writes a file.
         from_labels: whether the signal is what the data's labels say, which examples may lack.
+        array_axes: the most axes that an array has which is one example.
         config: the configuration record.
         name: the key of the signal in samples and batches.
     """
@@ -110,6 +111,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     measured_on: ClassVar[Literal["train", "all"]] = "train"
     from_labels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
+    array_axes: ClassVar[int] = 2
     config: ConfigT
 
     def __init__(self, config: ConfigT, *, name: str | None = None) -> None:
@@ -182,6 +184,16 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
             InputError: unreadable, empty, NaN or infinite values, wrong channel count: what is wrong and the cure,
                 without the file's name (the caller knows it and adds it).
         """
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is one example that the model reads, rather than many."""
+        if not 0 < len(shape) <= self.array_axes:
+            return False
+        try:
+            self.load(np.broadcast_to(np.float32(0), shape))
+        except InputError:
+            return False
+        return True
 
     def remarks(self, raw: Raw) -> tuple[str, ...]:
         """What is odd about an example that can be read all the same, compared with those of training: a column that is

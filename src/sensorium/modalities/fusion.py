@@ -180,6 +180,12 @@ class Fusion(Modality[FusionConfig]):
             raise Absent(f"it has none of {', '.join(names)}; remove it")
         return sample
 
+    def remarks(self, raw: Raw) -> tuple[str, ...]:
+        """Those of each modality that the example has."""
+        line = _line(raw)
+        present = [modality for modality in self.modalities if line.get(modality.name) is not None]
+        return tuple(remark for modality in present for remark in modality.remarks(line[modality.name]))
+
     # -- from batches -------------------------------------------------------------------------------------------
 
     def view(self, batch: Batch) -> dict[str, Tensor]:

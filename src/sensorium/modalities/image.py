@@ -106,6 +106,7 @@ class Image(Pixels[ImageConfig]):
     """
 
     kind: ClassVar[str] = "image"
+    array_axes: ClassVar[int] = 3
     drawn_square: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = (
         ".jpg",
@@ -195,6 +196,9 @@ class Image(Pixels[ImageConfig]):
             return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
         pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
         return {self.name: pixels}
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
 
     # -- from batches
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, nan
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ..codecs.raw import Raw
 from ..config import record
-from ..errors import InputError, did_you_mean
+from ..errors import InputError
 from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions
@@ -22,6 +23,7 @@ from .sequences import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 SHOWN = 16  # columns in a drawing
+SHOWN_NAMES = 5  # columns in an error
 LABEL = 36  # letters that fit beside a bar
 
 
@@ -35,6 +37,7 @@ class Column:
         mean: of the numbers, for normalisation.
         std: of the numbers.
         categories: in order; a batch holds the index of a category in this list.
+        low, high: the least and the largest number in training; None: not known.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Column:
     mean: float = 0.0
     std: float = 1.0
     categories: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
 
 @record
@@ -102,6 +107,7 @@ class Table(Elementwise[TableConfig]):
     """
 
     kind: ClassVar[str] = "table"
+    array_axes: ClassVar[int] = 1
     numeric: Tensor
     mean: Tensor
     std: Tensor
@@ -148,7 +154,9 @@ class Table(Elementwise[TableConfig]):
                 continue
             numbers = np.array([_finite(name, value) for value in values] or [0.0])
             std = float(f"{numbers.std():.6g}") or 1.0
-            columns.append(Column(name=name, mean=float(f"{numbers.mean():.6g}"), std=std))
+            low, high = (float(numbers.min()), float(numbers.max())) if values else (None, None)
+            mean = float(f"{numbers.mean():.6g}")
+            columns.append(Column(name=name, mean=mean, std=std, low=low, high=high))
         return TableConfig(columns=tuple(columns))
 
     def load(self, raw: Raw) -> Sample:
@@ -156,21 +164,24 @@ class Table(Elementwise[TableConfig]):
 
         Args:
             raw: values in the order of the columns, or by name. Names that are missing are gaps, and so are None, NaN,
-                empty texts and categories that ``measure`` has not seen.
+                empty texts and categories that ``measure`` has not seen; other names are left out.
 
         Returns:
             float32, (columns,).
 
         Raises:
-            InputError: another number of values, an unknown name, an infinite value, or text in a column of numbers.
+            InputError: another number of values, no name that is known, an infinite value, or text in a column of
+                numbers.
         """
         line = _line(raw)
         columns = self.config.columns
         if isinstance(raw, Mapping):
             names = [column.name for column in columns]
-            for name in line:
-                if name not in names:
-                    raise InputError(f"no column is called {name!r}; {did_you_mean(name, names)}")
+            if not any(name in names for name in line):
+                close = difflib.get_close_matches(next(iter(line), ""), names, n=1)
+                wanted = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
+                cure = f"did you mean {close[0]!r}?" if close else "rename them"
+                raise InputError(f"none of its columns is one that the model reads ({wanted}); {cure}")
             cells = [line.get(name) for name in names]
         elif len(line) != len(columns):
             raise InputError(f"{len(line)} values, the model reads {len(columns)} columns; give as many")
@@ -178,6 +189,30 @@ class Table(Elementwise[TableConfig]):
             cells = list(line.values())
         pairs = zip(columns, cells, strict=True)
         return {self.name: np.array([_encode(column, cell) for column, cell in pairs], dtype=np.float32)}
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        return shape == (len(self.config.columns),)
+
+    def remarks(self, raw: Raw) -> tuple[str, ...]:
+        """Columns that are missing, categories that never occurred in training, and numbers further outside the
+        training's range than it is wide.
+
+        >>> table = Table(TableConfig(columns=(Column(name="age", low=20.0, high=60.0),), channels=8))
+        >>> table.remarks({"Age": 31}), table.remarks({"age": 90})
+        (("column 'age' is missing and was taken as a gap; there is 'Age'",), ())
+        >>> table.remarks({"age": 310})
+        ("column 'age': 310 is far outside of 20 to 60, the range in training",)
+        """
+        columns = self.config.columns
+        if not isinstance(raw, Mapping):
+            return tuple(filter(None, map(_remark, columns, _line(raw).values())))
+        line = _line(raw)
+        extra = set(line) - {column.name for column in columns}
+        found = [
+            _remark(column, line[column.name]) if column.name in line else _missing(column.name, extra)
+            for column in columns
+        ]
+        return tuple(filter(None, found))
 
     # -- from batches -------------------------------------------------------------------------------------------
 
@@ -287,6 +322,34 @@ def _finite(name: str, value: Any) -> float:
     if number is None or not isfinite(np.float32(number)):
         raise InputError(f"{name} = {value!r} is not a finite number; correct it, or leave it empty")
     return number
+
+
+def _missing(name: str, extra: Iterable[str]) -> str:
+    """The remark on a column that is missing, with the one that may be meant."""
+    alike = {other.casefold(): other for other in extra}
+    close = difflib.get_close_matches(name.casefold(), alike, n=1)
+    return f"column {name!r} is missing and was taken as a gap" + (f"; there is {alike[close[0]]!r}" if close else "")
+
+
+def _remark(column: Column, value: Any) -> str:
+    """The remark on a value unlike those of training; empty: there is none."""
+    if _is_gap(value):
+        return ""
+    if column.kind == "category":
+        text = str(value).strip()
+        if text in column.categories:
+            return ""
+        return f"column {column.name!r}: {text!r} did not occur in training and was taken as a gap"
+    number = _number(value)
+    if number is None or column.low is None or column.high is None:
+        return ""
+    width = column.high - column.low
+    if column.low - width <= number <= column.high + width:
+        return ""
+    return (
+        f"column {column.name!r}: {number:.6g} is far outside of {column.low:.6g} to {column.high:.6g}, "
+        "the range in training"
+    )
 
 
 def _encode(column: Column, value: Any) -> float:

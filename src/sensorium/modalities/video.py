@@ -119,6 +119,7 @@ class Video(Pixels[VideoConfig]):
     """
 
     kind: ClassVar[str] = "video"
+    array_axes: ClassVar[int] = 4
     suffixes: ClassVar[tuple[str, ...]] = (
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"),
         *(".mpg", ".mpeg", ".3gp", ".wmv", ".flv", ".ogv"),
@@ -199,6 +200,10 @@ class Video(Pixels[VideoConfig]):
         return {
             self.name: film.decode(raw, rate=config.rate, size=self.stored, channels=config.channels, most=self.kept)
         }
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        """Frames × height × width × channels; without channels it may be frames, or pictures."""
+        return 0 not in shape and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)))
 
     # -- from batches -------------------------------------------------------------------------------------------
 

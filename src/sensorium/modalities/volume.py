@@ -131,9 +131,10 @@ class Volume(Modality[VolumeConfig]):
     def measure(cls, raws: Sequence[Raw]) -> VolumeConfig:
         """Sizes and statistics of these volumes.
 
-        Volumes have the proportions of the median extent in space, and at most 64 voxels along an axis, or as many as
-        the median volume has. Patches are as small as leaves at most 2,048 rows. The ranges are those of 16 volumes;
-        where the volumes themselves differ in theirs by more than half, as magnetic resonance does, each has its own.
+        Volumes have the proportions of the median extent in space, at most 64 voxels along an axis, and no more than
+        the median volume has: a few thick slices stay few. Patches are as small as leaves at most 2,048 rows. The
+        ranges are those of 16 volumes; where the volumes themselves differ in theirs by more than half, as magnetic
+        resonance does, each has its own.
 
         Raises:
             InputError: a volume cannot be decoded, or volumes differ in their channels.
@@ -144,7 +145,8 @@ class Volume(Modality[VolumeConfig]):
             raise InputError(f"volumes have {' and '.join(map(str, sorted(counts)))} channels; give all the same")
         voxels = np.median([header.shape for header in headers], axis=0)
         extent = np.median([np.multiply(header.shape, header.spacing) for header in headers], axis=0)
-        sides = np.minimum(extent * (min(LARGEST_SIDE, voxels[extent.argmax()]) / extent.max()), voxels)
+        apart = max((extent / voxels).min(), *(extent / LARGEST_SIDE)[voxels > LARGEST_SIDE], 0)  # neighbours, in mm
+        sides = np.minimum(extent / apart, voxels)
         size = [max(1, round(float(side))) for side in sides]
         edge = next(n for n in range(1, max(size) + 1) if prod(max(1, side // n) for side in size) <= MOST_ROWS)
         deep, down, across = (min(edge, side) for side in size)

@@ -176,8 +176,10 @@ def _photograph(figure: Figure, dpi: int) -> str:
 
 
 def _uri(figure: Figure, file_format: str, **options: Any) -> str:
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "sensorium"}):  # the same names in it each time
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font lacks is an empty box
         figure.savefig(buffer, format=file_format, bbox_inches="tight", pad_inches=0.03, **options)
     media_type = "svg+xml" if file_format == "svg" else file_format

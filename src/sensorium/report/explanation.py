@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..files import replace_file
 from ..inference.attention_maps import attention_maps, attention_shares, select
 from ..inference.environment import versions
-from ..inference.predict import OpenedFiles, answer_inputs, answers, open_run
+from ..inference.opened import OpenedFiles, answer_inputs, open_run
+from ..inference.predict import answers
 from ..modalities import Batch, Signal
 from ..models.perceiver import Perceiver
 from ..tasks import Answer, Prepared

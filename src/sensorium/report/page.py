@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..data import Assumption, Samples
+from ..data import EVERYTHING, Assumption, Samples
 from ..errors import InputError
 from ..files import replace_file
 from ..inference.baselines import Beside
@@ -128,7 +128,7 @@ def _cards(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]
         note += f"; 95 % interval {low} to {high}"
     return [
         (format_metric(report["metrics"][name], model.task, name), note),
-        (f"{report['samples']:,}", f"examples, {report['split']} split"),
+        (f"{report['samples']:,}", _examples_note(report)),
         (f"{_num_outputs(report, model):,}", model.task.outputs_noun),
         (format_count(report["parameters"]), "parameters"),
         (format_duration(report["train_seconds"]), f"of training, seed {report['seed']}"),
@@ -149,6 +149,13 @@ def _compared(report: Mapping[str, Any], model: Perceiver) -> list[ComparedLine]
             note += f"; scored on {simple['scored_on']:,} of the {report['samples']:,} examples, evenly chosen"
         lines.append((simple["name"], simple["metrics"][name], note if simple is not report["majority"] else ""))
     return [ComparedLine(line, format_metric(value, model.task, name), value, note) for line, value, note in lines]
+
+
+def _examples_note(report: Mapping[str, Any]) -> str:
+    """What the examples are, and how many of them the model knows from training."""
+    seen = report["seen_in_training"]
+    which = "examples, all splits" if report["split"] == EVERYTHING else f"examples, {report['split']} split"
+    return f"{which}; {seen:,} seen in training, so the figure is too good" if seen else which
 
 
 def _model_steps(report: Mapping[str, Any], model: Perceiver) -> list[tuple[str, str]]:

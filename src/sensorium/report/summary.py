@@ -39,6 +39,7 @@ def collect(
         "task": model.task.config.kind,
         "split": evaluation.split,
         "samples": evaluation.samples,
+        "seen_in_training": evaluation.seen_in_training,
         "primary_metric": model.task.primary_metric,
         "metrics": evaluation.metrics,
         "parameters": model.parameter_count(),

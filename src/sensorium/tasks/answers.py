@@ -19,20 +19,26 @@ class Answer:
     Attributes:
         file: the file, and the row in it where it holds several examples.
         answer: the likeliest class, the tags above one half, the targets by name, the text with its [MASK] bytes filled
-            in, or the paths of the files that were written.
+            in, or the paths of the files that were written; None: the example cannot be read.
         scores: by name: of the likeliest classes, of the tags, or of the targets; of optical flow, its mean and its
             error in pixels.
         holes: of each [MASK] byte, in order, the likeliest bytes with their probabilities.
         label: of a signal whose label was reconstructed, the likeliest classes with their probabilities.
         shares: of each cross-attend, in order, the share of its attention that each modality got.
+        target: what the answer is called: the name of the column or key that the model learned; None: it has none.
+        remarks: what is odd about the example, compared with those of training; a line for each.
+        error: why the example cannot be read or answered.
     """
 
     file: str
-    answer: str | list[str] | dict[str, float]
+    answer: str | list[str] | dict[str, float] | None
     scores: dict[str, float] = field(default_factory=dict)
     holes: list[dict[str, float]] | None = None
     label: dict[str, float] | None = None
     shares: list[dict[str, float]] | None = None
+    target: str | None = None
+    remarks: tuple[str, ...] = ()
+    error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same for JSON, without what this answer does not have.
@@ -40,7 +46,8 @@ class Answer:
         >>> Answer("a.png", "cat", {"cat": 0.9}).to_dict()
         {'file': 'a.png', 'answer': 'cat', 'scores': {'cat': 0.9}}
         """
-        values = {name: getattr(self, name) for name in ("file", "answer", "holes", "scores", "label", "shares")}
+        names = ("file", "target", "answer", "holes", "scores", "label", "shares", "remarks", "error")
+        values = {name: getattr(self, name) for name in names} | {"remarks": list(self.remarks) or None}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -53,10 +60,12 @@ class OpenedExamples(Protocol):
     Attributes:
         names: of the examples: their files, and the row where a file holds several.
         raws: by modality, what each example is read from: a path, or the content of a table's cell.
+        numbers: of the examples, from 1 on; the names of files that are written begin with them.
     """
 
     names: Sequence[str]
     raws: Mapping[str, Sequence[Any]]
+    numbers: Sequence[int]
 
     def __len__(self) -> int: ...
 

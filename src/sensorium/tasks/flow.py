@@ -267,7 +267,7 @@ class Flow(Task[FlowConfig, FlowPrediction]):
                 raise InputError(f"{name}: {error}") from None
         folder.mkdir(parents=True, exist_ok=True)
         answers = []
-        for number, (raw, name) in enumerate(files, start=1):
+        for number, (raw, name) in zip(examples.numbers, files, strict=True):
             frames, true_flow = self.inputs.whole(raw)
             flow = self.whole_flow(predict, torch.from_numpy(frames)).numpy()
             stem = f"{number:04}-{Path(name.partition(' + ')[0]).stem}"

@@ -341,6 +341,8 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             return super().answers(predict, examples)
         folder.mkdir(parents=True, exist_ok=True)
         answers = []
+        for index in range(len(examples)) if len(examples) > 1 else ():
+            examples.batch([index])  # all are read before the first one is written
         for index, file in enumerate(examples.names):
             inputs = self.answer_inputs(examples.batch([index]))
             prediction = predict(inputs)
@@ -349,7 +351,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             output = {name: rows[0] for name, rows in prediction.output.items()}
             several = len(self.inputs.modalities) > 1
             only = self.inputs.name
-            stem = folder / f"{index + 1:04}-{Path(file).stem}"
+            stem = folder / f"{examples.numbers[index]:04}-{Path(file).stem}"
             paths = self.inputs.save(signals if several else signals[only], stem)
             label = self.inputs.label_scores(output if several else output[only], top)
             answers.append(Answer(file, [str(path) for path in paths], label=label or None))

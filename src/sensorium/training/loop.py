@@ -75,8 +75,7 @@ def fit(
     """
     batches = EpochBatches(train.drawn_from, config.recipe.batch_size, seed=config.seed)
     drawn = Drawn(train)
-    last = folder / LAST
-    recipe = config.recipe
+    last, recipe = folder / LAST, config.recipe
     if recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
         recipe = replace(recipe, precision=faster_precision(model, train.drawn(next(iter(batches)))))

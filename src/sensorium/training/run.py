@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 import torch
 
 from .. import report
 from ..config import to_dict, to_yaml
 from ..data import (
+    EVERYTHING,
     Assumption,
     Corrections,
-    DataConfig,
     Examples,
+    Known,
     Samples,
     Source,
-    TargetConfig,
+    count_seen,
     find_description,
+    fingerprints,
     load_samples,
-    open_source,
+    open_for,
     read_description,
 )
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.evaluate import evaluate_model
+from ..inference.remarks import count_remarks
 from ..models import checkpoints
+from ..models.auto import parts_of
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..tasks import TASKS
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
-from .run_folder import CONFIG, REPORT, interrupted_folder, new_folder, read_history
-
-ALL = "all"  # the name of all splits together
+from .run_folder import (
+    CONFIG,
+    EVALUATIONS,
+    REPORT,
+    interrupted_folder,
+    new_folder,
+    read_examples,
+    read_history,
+    write_examples,
+)
 
 
 def train(
@@ -117,7 +129,8 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
     from .loop import fit  # takes a second, and nothing else needs the engine
 
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
-    split = next(name for name in ("test", "val", "train") if name in samples)
+    write_examples(folder, {split: fingerprints(examples) for split, examples in source.splits.items()})
+    split = _scored_split(source)
     model = checkpoints.load(folder)
     listener.stage("fitting a baseline")
     beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
@@ -131,6 +144,7 @@ def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dic
         warnings=[*source.warnings, *beside.problems],
         assumptions=source.assumptions,
         beside=beside,
+        set_aside=[line for name, part in samples.items() if name != split for line in part.set_aside],
         listener=listener,
     )
 
@@ -139,84 +153,150 @@ def evaluate(
     run: str | Path,
     data: str | Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     without: Sequence[str] = (),
     dataset: str | Path | None = None,
     fold: str | int | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Score a finished run on a split of some data and write its report anew; returns what ``report.json`` holds.
+    """Score a finished run on a split of some data and write a report; returns what ``report.json`` holds.
+
+    The figure of the run's own test split goes into the run's report, any other into a folder of its own in
+    ``evaluations``.
 
     Args:
         run: a run folder, or imported weights. The classes of the data may have other names than those of imported
             weights, as folders of ImageNet have, if their number is the same.
-        split: ``train``, ``val`` or ``test``; or ``all``: every example, for data that the model was not trained on.
-        without: names of signals to mask in every example, which shows what the model makes of the others; the report
-            then goes into the folder ``without-NAME`` in the run's.
+        data: what the run was trained on, or other data of its kind, whatever their layout: the model's inputs and
+            classes are looked for in them.
+        split: ``train``, ``val`` or ``test``; or ``all``: every example. None: the test split, or, in other data
+            without one, every example.
+        without: names of signals to mask in every example, which shows what the model makes of the others.
         data, dataset, fold, listener: as for :func:`train`.
 
     Raises:
-        InputError: no model in ``run``, no such split or signal, or other classes than the model has.
+        InputError: no model in ``run``, no such split or signal, no labels, or a class that the model does not know.
     """
     listener, folder, data = listener or Quiet(), Path(run), Path(data)
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     # Imported weights were trained elsewhere, by a recipe that is not known here.
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    listener.stage("opening the data")
-    source = open_source(
-        data,
-        description=_description(data, config, dataset=dataset, imported=imported),
-        fold=config.fold if fold is None else fold,
-        seed=config.seed,
-    )
-    warnings = [*source.warnings, *(f"evaluated without {name}" for name in without)]
-    if source.classes != model.task.classes:
-        if not imported or len(source.classes) != len(model.task.classes):
-            raise InputError(f"{data}: its classes are not those the model was trained on")
-        warnings.append("the data's classes have other names than the model's; they are taken in order")
-    samples = _load(_split(source, split).without(without), model, split, listener)
     previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
+    seen = read_examples(folder)
+    listener.stage("opening the data")
+    own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
+    if own is None:
+        source = open_for(_known(data, model, config, dataset=dataset, imported=imported), data)
+        chosen = split or ("test" if "test" in source.splits else EVERYTHING)
+    else:
+        source, chosen = own, split or _scored_split(own)
+    examples = _split(source, chosen)
+    prints = fingerprints(examples)
+    is_own = own is not None and not without and chosen == "test" and seen is not None and _same(prints, seen["test"])
+    samples = _load(examples.without(without), model, chosen, listener)
     return _report(
-        folder / "-".join(["without", *without]) if without else folder,
+        folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
         model,
         samples,
-        split,
+        chosen,
         config=config,
         seconds=previous.get("train_seconds", 0.0),
-        warnings=warnings,
+        warnings=[
+            *source.warnings,
+            *(f"evaluated without {name}" for name in without),
+            *count_remarks(examples, model.inputs),
+        ],
         assumptions=source.assumptions,
-        beside=stored_baselines(previous, split=split, samples=len(samples)),
+        beside=stored_baselines(previous, split=chosen, samples=len(samples)) if is_own else None,
+        set_aside=[line for line in previous.get("set_aside", ()) if is_own and line not in samples.set_aside],
+        seen=_count_seen(prints, seen),
         listener=listener,
         history_of=folder,
     )
 
 
-def _description(data: Path, config: RunConfig, *, dataset: str | Path | None, imported: bool) -> DataConfig:
-    """How the data to be evaluated are described: as the run's were, where they may be laid out alike."""
+def _own(
+    data: Path,
+    model: Perceiver,
+    config: RunConfig,
+    seen: Mapping[str, np.ndarray] | None,
+    previous: Mapping[str, Any],
+    fold: str | int | None,
+) -> Source | None:
+    """The data as a run's, with the run's splits; None: they are others.
+
+    Args:
+        seen: the fingerprints of the run's examples; None: they are not known. Then data with as many scored examples
+            as the ``previous`` report are taken as the run's.
+        fold: the fold to test on instead of the run's.
+    """
+    try:
+        source = reopen(data, config if fold is None else replace(config, fold=str(fold)))
+    except InputError:
+        return None
+    if source.classes != model.task.classes:
+        return None
+    if fold is not None:
+        return source
+    examples = source.splits[_scored_split(source)]
+    if seen is None:
+        return source if len(examples) == previous.get("samples") else None
+    return source if _same(fingerprints(examples), seen["test"]) else None
+
+
+def _known(data: Path, model: Perceiver, config: RunConfig, *, dataset: str | Path | None, imported: bool) -> Known:
+    """What is known of a model, and how the data are described: as the run's were, where they may be laid out alike."""
     task = TASKS[config.model.task.kind]
     # Targets that are neither labels nor the signal lie in the data: a model of flow that was trained on single
     # pictures may be evaluated on pairs of frames.
     own_layout = task.label_type is None and not task.self_supervised
     if dataset is not None:
         description = read_description(Path(dataset))
-    elif imported or own_layout:
-        description = find_description(data)
     else:
-        description = config.data
-    if own_layout:
-        return replace(description, target=TargetConfig(task=config.model.task.kind))
-    if task.self_supervised:
-        return replace(description, target=replace(description.target, task="none"))
-    return description
+        description = find_description(data) if imported or own_layout else config.data
+    return Known(
+        reads={name: part.kind for name, part in parts_of(config.model.inputs).items()},
+        task="none" if task.self_supervised else config.model.task.kind,
+        classes=model.task.classes,
+        description=description,
+        by_number=imported,
+    )
+
+
+def _scored_split(source: Source) -> str:
+    """The split that a run is scored on."""
+    return next(name for name in ("test", "val", "train") if name in source.splits)
 
 
 def _split(source: Source, split: str) -> Examples:
     """The examples of a split, or of all of them."""
-    parts = {**source.splits, ALL: Examples.joined(list(source.splits.values()))}
+    parts = {EVERYTHING: Examples.joined(list(source.splits.values())), **source.splits}
     if split not in parts:
         raise InputError(f"--split {split}: there is none; {did_you_mean(split, parts)}")
     return parts[split]
+
+
+def _same(prints: np.ndarray, known: np.ndarray) -> bool:
+    """Whether two sets of examples have the same fingerprints, in any order."""
+    return np.array_equal(np.sort(prints), np.sort(known))
+
+
+def _count_seen(prints: np.ndarray, seen: Mapping[str, np.ndarray] | None) -> int | None:
+    """How many examples were seen in training or chose the checkpoint. The run's own test examples were not, even where
+    others are like them."""
+    if seen is None:
+        return None
+    return 0 if _same(prints, seen["test"]) else count_seen(prints, np.concatenate([seen["train"], seen["val"]]))
+
+
+def _name(data: Path) -> str:
+    """What a folder for a report on some data is called."""
+    return data.resolve().name if data.is_dir() else data.resolve().stem
+
+
+def _parts(word: str, names: Sequence[str]) -> list[str]:
+    return [word, *names] if names else []
 
 
 def _load(examples: Examples, model: Perceiver, split: str, listener: Listener) -> Samples:
@@ -237,7 +317,9 @@ def _report(
     warnings: Sequence[str],
     assumptions: Sequence[Assumption],
     beside: Beside | None,
+    set_aside: Sequence[str],
     listener: Listener,
+    seen: int | None = 0,
     history_of: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model and write its report.
@@ -246,6 +328,8 @@ def _report(
         folder: where the report goes.
         assumptions: what was guessed of the data.
         beside: what stands beside the score; None: the most frequent class of these examples.
+        set_aside: lines on unreadable examples of other splits.
+        seen: how many of the examples were seen in training; None: it is not known.
         history_of: the run folder whose history it shows; None: ``folder``.
     """
     listener.stage(f"evaluating on {split}")
@@ -261,8 +345,8 @@ def _report(
     result = report.write_report(
         folder,
         model=model,
-        samples=samples,
-        evaluation=evaluation,
+        samples=samples.readable(set_aside),
+        evaluation=replace(evaluation, seen_in_training=seen),
         config=to_dict(config),
         train_seconds=seconds,
         seed=config.seed,

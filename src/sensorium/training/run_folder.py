@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
@@ -12,6 +15,9 @@ from ..files import replace_file
 CONFIG = "config.yaml"
 REPORT = "report.json"
 HISTORY = "metrics.csv"
+SPLITS = ("train", "val", "test")
+EXAMPLES = "examples.npz"  # the fingerprints of the examples of each split
+EVALUATIONS = "evaluations"  # the folder for reports on other splits and other data
 LAST = Path("checkpoints", "last.ckpt")  # what a resumed run goes on with
 
 
@@ -89,3 +95,31 @@ def append_history(folder: Path, row: Mapping[str, float]) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow(row)
+
+
+def write_examples(folder: Path, fingerprints: Mapping[str, np.ndarray]) -> None:
+    """Keep the fingerprints (uint64) of a run's examples, by split."""
+
+    train, val, test = (fingerprints.get(split, np.empty(0, np.uint64)) for split in SPLITS)
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, train=train, val=val, test=test)
+
+    replace_file(folder / EXAMPLES, write)
+
+
+def read_examples(folder: Path) -> dict[str, np.ndarray] | None:
+    """The fingerprints of a run's examples, by split; None where the run is older than they are.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / EXAMPLES
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {split: arrays[split] for split in SPLITS}
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove it") from None

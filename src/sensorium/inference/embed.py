@@ -1,0 +1,49 @@
+"""Embeddings: what a trained model makes of examples before it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.perceiver import Perceiver, evaluating
+from .evaluate import examples_at_a_time
+from .opened import OpenedFiles, open_run
+from .predict import Progress
+
+
+def embed(run: str | Path | Perceiver, anything: Any, *, progress: Progress | None = None) -> np.ndarray:
+    """One vector for each example, in order: the mean of the model's latents after the encoder. Where a modality has
+    several views of an example (the clips of a long film), it is the mean over them, too. Nothing is hidden from a
+    model that learned to fill in what is hidden.
+
+    Args:
+        run, anything: as for :func:`sensorium.predict`.
+        progress: called with the number of finished examples and of all.
+
+    Returns:
+        float32, examples × latent channels.
+
+    Raises:
+        InputError: as :func:`sensorium.predict`; also if any of the examples cannot be read, because an array has no
+            gaps.
+    """
+    model, examples = open_run(run, anything)
+    size, total = examples_at_a_time(model), len(examples)
+    vectors = []
+    for start in range(0, total, size):
+        indices = range(start, min(start + size, total))
+        vectors.append(_embed_batch(model, examples, indices).cpu())
+        if progress is not None:
+            progress(indices.stop, total)
+    return torch.cat(vectors).numpy()
+
+
+def _embed_batch(model: Perceiver, examples: OpenedFiles, indices: range) -> Tensor:
+    with evaluating(model):
+        batch = model.to_device(examples.batch(indices))
+        views = [model.encode(model.task.unmasked(view)).float().mean(1) for view in model.inputs.views(batch)]
+        return torch.stack(views).mean(0)

@@ -1,0 +1,127 @@
+"""The examples in anything, opened for a trained model: laid out as the data that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..config import from_dict, read_yaml
+from ..data import DataConfig, Examples, Unreadable, collate, open_values
+from ..errors import InputError
+from ..modalities.base import Sample
+from ..models import checkpoints
+from ..models.perceiver import Perceiver
+
+
+class OpenedFiles:
+    """Examples for a trained model; each is decoded when it is needed.
+
+    Attributes:
+        names: of the examples: their files, and the row where a file holds several.
+        raws: by modality, what each example is read from.
+        numbers: of the examples, from 1 on.
+        notes: what people should know of them, such as files that were left out.
+        target: what the model's answers are called; None: the data that it was trained on has no name for them.
+        problems: why an example cannot be decoded, by its index; filled as batches are asked for.
+    """
+
+    def __init__(
+        self,
+        model: Perceiver,
+        examples: Examples,
+        *,
+        notes: Sequence[str] = (),
+        target: str | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
+        self.names: Sequence[str] = examples.names
+        self.raws: Mapping[str, Sequence[Any]] = examples.raws
+        self.numbers = numbers or range(1, len(examples) + 1)
+        self.notes = tuple(notes)
+        self.target = target
+        self.problems: dict[int, str] = {}
+        self._model = model
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, indices: Sequence[int]) -> OpenedFiles:
+        """The examples at ``indices``."""
+        numbers = [self.numbers[index] for index in indices]
+        return OpenedFiles(self._model, self._examples.select(indices), target=self.target, numbers=numbers)
+
+    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
+        """The examples at ``indices``, decoded, as a batch.
+
+        Raises:
+            InputError: an example that cannot be read: the first of those that are now in ``problems``.
+        """
+        with ThreadPoolExecutor(min(len(indices), cpu_count() or 1)) as pool:
+            samples = list(pool.map(self._load, indices))
+        problems = {index: sample for index, sample in zip(indices, samples, strict=True) if isinstance(sample, str)}
+        if problems:
+            self.problems |= problems
+            first = min(problems)
+            raise InputError(f"{self.names[first]}: {problems[first]}")
+        ragged = [modality.name for modality in self._model.inputs.modalities if modality.ragged]
+        return collate([sample for sample in samples if not isinstance(sample, str)], ragged=ragged)
+
+    def remarks(self, index: int) -> tuple[str, ...]:
+        """What is odd about an example that can be read."""
+        raw = self.raws[self._model.inputs.name][index]
+        return () if raw is None or isinstance(raw, Unreadable) else self._model.inputs.remarks(raw)
+
+    def _load(self, index: int) -> Sample | str:
+        raw = self.raws[self._model.inputs.name][index]
+        if isinstance(raw, Unreadable):
+            return raw.reason
+        try:
+            if raw is None:
+                raise InputError("it is empty; fill it in or remove the row")
+            return self._model.inputs.load(raw)
+        except (InputError, OSError) as error:
+            return str(error)
+
+
+def open_run(run: str | Path | Perceiver, anything: Any) -> tuple[Perceiver, OpenedFiles]:
+    """A run's model, and the examples in anything, laid out as the data that it was trained on.
+
+    Args:
+        run, anything: as for :func:`predict`.
+
+    Raises:
+        InputError: there is no model, or no such file, or a file of another kind.
+    """
+    if isinstance(run, Perceiver):
+        model, description = run, DataConfig()
+    else:
+        model, description = checkpoints.load(run), _description(Path(run))
+    column = description.target.column
+    if isinstance(anything, tuple) and all(isinstance(value, str | Path) for value in anything):
+        anything = list(anything)  # of paths, as the command line has them; any other tuple may be one example
+    found = open_values(anything, model.inputs, description=description)
+    target = column if isinstance(column, str) else None
+    return model, OpenedFiles(model, found.examples, notes=found.notes, target=target)
+
+
+def answer_inputs(model: Perceiver, examples: OpenedFiles, index: int) -> dict[str, Tensor]:
+    """What the model reads of one example when it answers, on the CPU: a text with its [MASK] hidden, another signal
+    with the parts hidden that an evaluation hides."""
+    batch = examples.batch([index])
+    return {name: tensor.cpu() for name, tensor in model.task.answer_inputs(model.to_device(batch)).items()}
+
+
+def _description(run: Path) -> DataConfig:
+    """Of the data that a run was trained on; for a folder of weights alone, the default."""
+    path = run / "config.yaml"
+    if not path.exists():
+        return DataConfig()
+    values = read_yaml(path)
+    checkpoints.check_format(values.get("format"), where=path)
+    return from_dict(DataConfig, values.get("data", {}), where=str(path))
