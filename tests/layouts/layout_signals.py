@@ -88,7 +88,7 @@ def steps_of(
     lines = [separator.join([*([time] if time else []), *columns])]
     for step in range(steps):
         cells = [f"{step / 100:.2f}"] if time else []
-        cells += [f"{(named[name] if name in named else noise)[step]:.4f}" for name in columns]
+        cells += [f"{named.get(name, noise)[step]:.4f}" for name in columns]
         lines.append(separator.join(cells))
     return "\n".join(lines) + "\n"
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..codecs import series
 from ..codecs.raw import file_bytes
 from ..errors import InputError
@@ -28,10 +26,8 @@ def remarks_on_headers(raws: Sequence[Any], names: Sequence[str]) -> Iterator[st
         names: what to call each.
     """
     files = [index for index, raw in enumerate(raws) if isinstance(raw, Path) and ending(raw) == ".csv"]
-    chosen = [
-        files[index] for index in np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_READ), dtype=int))
-    ]
-    channels = {index: found for index in chosen if (found := _channels(raws[index])) is not None}
+    files = files[:: max(1, len(files) // _MOST_READ)]
+    channels = {index: found for index in files if (found := _channels(raws[index])) is not None}
     named = [set(found) for found in channels.values() if found]
     counts = Counter(name for found in named for name in found)
     usual = {name for name, count in counts.items() if 2 * count > len(named)}
