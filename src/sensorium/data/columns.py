@@ -98,7 +98,7 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if is_list(column.type):
         return _kind_of_lists(name, values)
     if is_number(column.type):
-        return None if _counts_rows(name, column) or _is_clock(name, column) else VALUES
+        return None if counts_rows(name, column) or _is_clock(name, column) else VALUES
     if not is_text(column.type):
         return None
     if are_paths(values):
@@ -131,7 +131,7 @@ def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str
     return kind
 
 
-def _counts_rows(name: str, column: pa.ChunkedArray) -> bool:
+def counts_rows(name: str, column: pa.ChunkedArray) -> bool:
     """Whether numbers only identify rows: 0, 1, 2, …, or mostly different and called an id."""
     if not pa.types.is_integer(column.type) or column.null_count or len(column) < 3:
         return False

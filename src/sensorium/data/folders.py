@@ -275,7 +275,7 @@ def _of_one_kind(root: Path, paths: list[Path], described: InputConfig) -> tuple
             )
             raise InputError(
                 f"{root}: the class folders mix kinds of files: {examples}; "
-                "say which to use in dataset.yaml, as in `inputs: {image: {kind: image, files: '*.png'}}`"
+                "say which with --kind KIND, or in dataset.yaml, as in `inputs: {image: {kind: image, files: '*.png'}}`"
             )
         kind, known = next(iter(kinds.values()), None), set(kinds)
     if kind is None or not known:

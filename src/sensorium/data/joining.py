@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,11 @@ class JoinedTable:
         """The file of each row, without its ending."""
         return np.repeat([part.path.stem for part in self.parts], [part.rows for part in self.parts])
 
-    def splits(self, description: DataConfig) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
-        """What each split is called here, and the split of each row."""
+    def splits(self, root: Path, description: DataConfig) -> tuple[dict[SplitName, str] | None, np.ndarray | None]:
+        """What each split is called here, below the folder ``root``, and the split of each row."""
         if description.split is None:
             split_names = np.repeat([part.split for part in self.parts], [part.rows for part in self.parts])
-            splits = description.splits or in_split_order({part.split: part.path.name for part in self.parts})
+            splits = description.splits or self._patterns(root)
             if (
                 not (split_names != "").any()
                 and (of_paths := splits_of_paths(self.table, self.parts[0].path.parent)) is not None
@@ -66,6 +67,19 @@ class JoinedTable:
         splits = description.splits or in_split_order(known)
         words = {word: split for split, word in (splits or {}).items()}
         return splits, np.array([words.get(value, "") for value in values])
+
+    def _patterns(self, root: Path) -> dict[SplitName, str] | None:
+        """The files of each split as one pattern below ``root``; None: a split has files that no pattern tells from
+        others."""
+        patterns: dict[str, str] = {}
+        for split in {part.split for part in self.parts}:
+            paths = [part.path for part in self.parts if part.split == split]
+            names = [relative(root, path) for path in paths]
+            common = os.path.commonprefix(names)  # noqa: RUF071, letters are meant
+            patterns[split] = names[0] if len(names) == 1 else f"{common}*{paths[0].suffix}"
+            if sorted(root.glob(patterns[split])) != sorted(paths):
+                return None
+        return in_split_order(patterns)
 
 
 def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> JoinedTable:

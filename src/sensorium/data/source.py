@@ -30,18 +30,16 @@ from .examples import Examples, Listing
 from .folders import has_class_folders, list_folders
 from .leaks import find_leaks
 from .pairs import has_pairs, list_pairs
-from .readable import cure
 from .recognise import (
     VALUES,
     check_task,
     class_names,
     has_one_class,
-    kind_of_suffix,
     needs_labels,
     read_names,
     visible_files,
-    visible_folders,
 )
+from .refusals import check_holds_signals, no_data_set
 from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
@@ -229,14 +227,8 @@ def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutNam
     if present:
         return present[0]
     if path.is_file():
-        if kind_of_suffix(ending(path)) is not None:
-            raise InputError(f"{path}: cannot be read as a data set: it is one example; give a folder of them")
-        raise InputError(f"{path}: cannot be read as a data set; {cure([ending(path)])}")
-    if not any(path.iterdir()):
-        raise InputError(f"{path}: the folder is empty")
-    found = {ending(file) for file in files}
-    if found and not any(map(kind_of_suffix, found)) and not visible_folders(path):
-        raise InputError(f"{path}: it holds nothing that can be read (found {', '.join(sorted(found))}); {cure(found)}")
+        raise no_data_set(path)
+    check_holds_signals(path, labelled=needs_labels(description.target.task))
     return "folders"
 
 
@@ -254,8 +246,9 @@ def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, 
     names = listing.split_names
     if description.splits is not None or names is None or set(names.tolist()) - {""} != {"train", "val"}:
         return listing, ()
-    splits = dict(listing.description.splits or {})
-    splits["test"] = splits.pop("val")
+    splits = listing.description.splits
+    if splits is not None:
+        splits = {"test" if split == "val" else split: where for split, where in splits.items()}
     renamed = replace(
         listing,
         split_names=np.where(names == "val", "test", names),

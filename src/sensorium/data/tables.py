@@ -45,7 +45,7 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     joined = join_tables(parts, description.target)
     table, first = joined.table, joined.parts[0].path
     described = replace(description, split=split_column(table, first, description.split))
-    splits, split_names = joined.splits(described)
+    splits, split_names = joined.splits(root, described)
     found = find_long_format(table, described, len(joined.parts))
     if found is not None:
         listing = list_recordings(table, found, first, joined.files(), split_names, described)

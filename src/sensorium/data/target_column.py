@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
 from .assumptions import Assumption
-from .columns import counts_up, is_list, is_number, is_text
+from .columns import counts_rows, is_list, is_number, is_text
 from .description import DataConfig, TargetConfig
 from .groups import is_group_name
 from .recognise import TARGET_WORDS, needs_labels
@@ -60,7 +60,7 @@ def find_target(
         return replace(target, column=columns), (Assumption("target", f"{called}: {reason}", _FLAG),)
     if not needs_labels(target.task):
         return target, ()
-    candidates = ", ".join(_candidates(table, free)) or ", ".join(table.column_names)
+    candidates = ", ".join(_candidates(table, free, beside_signal=bool(beside_signal))) or ", ".join(table.column_names)
     raise InputError(f"{path}: which column is to be predicted? say --target COLUMN; candidates: {candidates}")
 
 
@@ -96,8 +96,8 @@ def _by_evidence(
 
 
 def _prefix(name: str) -> bool:
-    """Whether a name begins like those of one-hot columns: ``label_dog``, ``is_cat``."""
-    return re.match(r"(label|class|target|tag|is|has)[_ .:-]", name.casefold()) is not None
+    """Whether a name begins like those of one-hot columns: ``label_dog``, ``tag: cat``."""
+    return re.match(r"(label|class|target|tag)[_ .:-]", name.casefold()) is not None
 
 
 def _one_hot(table: pa.Table, names: Sequence[str]) -> tuple[str, ...]:
@@ -127,8 +127,9 @@ def _is_metadata(name: str) -> bool:
     return any(_METADATA.fullmatch(word) for word in re.split(r"[^a-z0-9]+", name.casefold()))
 
 
-def _candidates(table: pa.Table, free: Sequence[str]) -> list[str]:
-    """Columns that may be meant, those of classes first, with what they hold."""
+def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) -> list[str]:
+    """Columns that may be meant, those of classes first, with what they hold. Beside a signal, numbers that are called
+    like metadata are none; in a table of numbers alone, a width is as good as any."""
     classes, numbers = [], []
     for name in free:
         column = table[name]
@@ -137,6 +138,8 @@ def _candidates(table: pa.Table, free: Sequence[str]) -> list[str]:
         count = pc.count_distinct(column).as_py()
         if 1 < count <= min(_MOST_CLASSES, max(2, len(column) / 2)):
             classes.append(f"{name} ({count} values)")
-        elif is_number(column.type) and count > 1 and not _is_metadata(name) and not counts_up(column):
+            continue
+        says_nothing = counts_rows(name, column) or (beside_signal and _is_metadata(name))
+        if is_number(column.type) and count > 1 and not says_nothing:
             numbers.append(f"{name} (numbers)")
     return (classes + numbers)[:_MOST_CANDIDATES]

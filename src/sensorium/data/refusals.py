@@ -1,0 +1,49 @@
+"""What to say of files and folders that hold no data set that is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import ending
+from .description import FILE_NAME
+from .folders import walk
+from .readable import cure
+from .recognise import kind_of_suffix, visible_folders
+
+_MOST_NAMED = 3  # unknown endings in a line
+
+
+def no_data_set(file: Path) -> InputError:
+    """A file that is no data set."""
+    if kind_of_suffix(ending(file)) is not None:
+        return InputError(f"{file}: cannot be read as a data set: it is one example; give a folder of them")
+    return InputError(f"{file}: cannot be read as a data set; {cure([ending(file)])}")
+
+
+def check_holds_signals(folder: Path, *, labelled: bool) -> None:
+    """Refuse a folder without a file that can be read, and files without labels.
+
+    Args:
+        labelled: whether there must be labels.
+
+    Raises:
+        InputError: the folder is empty, holds unknown files or archives only, or files that lie loose in it.
+    """
+    if not any(folder.iterdir()):
+        raise InputError(f"{folder}: the folder is empty; give the folder that holds the data")
+    files = [path for path in walk(folder) if path.name != FILE_NAME]
+    if not any(kind_of_suffix(ending(path)) is not None for path in files):
+        raise _unknown(folder, files)
+    if labelled and not visible_folders(folder):
+        raise InputError(
+            f"{folder}: there are no class folders; make one folder per class, list the files in a table with a column "
+            "of labels, or learn without labels: sensorium pretrain"
+        )
+
+
+def _unknown(folder: Path, files: Sequence[Path]) -> InputError:
+    found = sorted({ending(path) or path.name for path in files})
+    named = ", ".join(found[:_MOST_NAMED]) + (", …" if len(found) > _MOST_NAMED else "") or "no files"
+    return InputError(f"{folder}: it holds nothing that can be read (found {named}); {cure(found)}")
