@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
@@ -354,6 +355,29 @@ def test_bids_without_what_is_needed(tmp_path: Path) -> None:
     (tmp_path / "b" / "participants.tsv").write_text("participant_id\tgroup\nsub-01\tx\n")
     with pytest.raises(InputError, match=r"end in \.set, which is not read; give \.edf"):
         open_source(tmp_path / "b")
+
+
+def test_guesses_about_a_table_are_said(tmp_path: Path) -> None:
+    """Letters that are not UTF-8, decimal commas, and the sheet that is read; nothing where nothing is guessed."""
+    rows = "größe;label\n" + "".join(f"{n * 7 % 5},5;{NAMES[n % 2]}\n" for n in range(20))
+    for name, encoding, words in (
+        ("old", "latin-1", ("cp1252", "decimal commas")),
+        ("new", "utf-8", ("decimal commas",)),
+        ("plain", "utf-8", ()),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.csv").write_bytes((rows if words else rows.replace(",", ".")).encode(encoding))
+        said = [line for line in open_source(tmp_path / name).warnings if line.startswith("a.csv: its")]
+        assert len(said) == bool(words)
+        assert all(word in said[0] for word in words)
+    book = openpyxl.Workbook()
+    for row in [("x", "label"), *((n * 7 % 5, NAMES[n % 2]) for n in range(20))]:
+        book.active.append(row)
+    book.create_sheet("notes").append(["made", "today"])
+    book.save(tmp_path / "a.xlsx")
+    assert any(
+        "its first sheet, 'Sheet', is read, not notes" in line for line in open_source(tmp_path / "a.xlsx").warnings
+    )
 
 
 # -- what is not read -----------------------------------------------------------------------------------------------

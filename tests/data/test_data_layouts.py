@@ -254,7 +254,7 @@ def test_roles_in_a_description(tmp_path: Path) -> None:
     )
     description = described(target={"column": "weight"}, group="patient")
     source = open_source(tmp_path, description=description)
-    assert (source.task, source.classes) == ("regress", ("value 1",))
+    assert (source.task, source.classes) == ("regress", ("weight",))
     patients = [{(int(name.split()[-1]) - 1) // 4 for name in part.names} for part in source.splits.values()]
     assert not patients[0] & patients[1]
     assert_description_says_the_same(source)

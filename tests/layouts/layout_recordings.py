@@ -166,7 +166,7 @@ CASES = (
         channels=AXES,
         splits=SIXTY,
         drawn=True,
-        warned=("1 of 60 files have more columns than the others, not used: temp; for example walk/6.csv",),
+        warned=("column 'temp' is in 1 of 60 files only and is not read, as in walk/6.csv",),
     ),
     Case(
         name="recordings-some-without-names",
@@ -176,7 +176,7 @@ CASES = (
         channels=AXES,
         splits=SIXTY,
         drawn=True,
-        warned=("1 of 60 files do not name their columns, which are taken in order; for example walk/6.csv",),
+        warned=("1 of 60 files do not name their columns, which are taken in order, as in walk/6.csv",),
     ),
     Case(
         name="recordings-without-names",

@@ -127,7 +127,7 @@ def test_what_was_seen_in_training_is_said_in_the_figure(
     assert (found["samples"], found["seen_in_training"]) == (36, 24)
     assert Path(found["folder"]) == run / "evaluations" / "data-all"
     print_result(found)
-    assert capsys.readouterr().out.startswith("all (36 examples, 24 seen in training): loss")
+    assert capsys.readouterr().out.startswith("all (36 examples, 24 seen in training): accuracy")
     assert "24 seen in training" in (run / "evaluations" / "data-all" / "report.html").read_text()
     assert sm.evaluate(run, data, split="train")["seen_in_training"] == 24
     shutil.copytree(data / "train" / "owl", tmp_path / "birds" / "owl")  # one class, another place
@@ -164,7 +164,7 @@ def test_data_that_do_not_fit_are_refused_in_a_line(animals: tuple[Path, Path, d
     (tmp_path / "unlabelled" / "list.csv").write_text("file,width\n1.png,6\n1.png,7\n")
     for name, message in (
         ("wolves", r"wolf/1\.png: 'wolf' is not a class that the model knows"),
-        ("loose", "no label; use sensorium predict"),
+        ("loose", "no class folders.*without labels, use sensorium pretrain or predict"),
         ("texts", "hold nothing that can be read|holds text|hold no"),
         ("unlabelled", "no labels to compare answers with; use sensorium predict"),
         ("nowhere", "there is no such file"),

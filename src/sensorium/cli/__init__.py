@@ -6,86 +6,42 @@ import json as json_module
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
+from .options import PlanOptions, TrainOptions, Words
 
 app = App(
     name="sensorium",
     help="General perception with iterative attention: one model, the Perceiver, for any signal.\n\n"
     "Every command takes --debug: a traceback instead of one line.",
+    help_epilogue="First: sensorium inspect DATA, sensorium train DATA, sensorium predict RUN FILE",
     result_action="return_value",
-    help_format="plaintext",
+    help_format="markdown",
     default_parameter=Parameter(negative=()),
 )
-
-Settings = Annotated[
-    tuple[str, ...], Parameter(name="--set", help="Change one value of the run, as in recipe.batch_size=8; repeatable.")
-]
+app.register_install_completion_command(help="Complete commands and options in this shell (bash, zsh, fish).")
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """The options of every command that plans a run; their names are the arguments of ``plan``.
+def command(
+    order: int, *examples: str, name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command of the program.
 
-    Attributes:
-        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
-        dataset: A dataset.yaml that describes the data; by default the one beside the data, if there is one.
-        fold: The fold to test on, where the data has folds.
-        minutes: Stop training after this many minutes.
-        epochs: Stop training after this many passes over the training examples.
-        target: The column or key to predict; several with commas between them.
-        ignore: A column or key that is not used; repeatable.
-        group: The column whose values stay together in a split, such as the person or the recording.
-        kind: The kind of the signal, such as points or series; or NAME=KIND, repeatable: a column or key that is an
-            input, and its kind.
-        axes: What the axes of an array are, such as time,channels; of one of several signals, NAME=AXES.
-        window: Cut long recordings into windows of this many steps; 0 leaves them whole.
-        hop: Steps from the beginning of a window to the next; by default half a window.
-        val: The share of the training examples that is set aside for validation.
-        class_weights: "balanced": rare classes count as much in training as frequent ones.
+    Args:
+        order: its place in the list of commands, which is the order of the work.
+        examples: lines at the end of its help.
+        name: of the command, where it is not that of the function.
     """
-
-    preset: str = "auto"
-    dataset: Path | None = None
-    fold: str | None = None
-    minutes: float | None = None
-    epochs: float | None = None
-    target: str | None = None
-    ignore: tuple[str, ...] = ()
-    group: str | None = None
-    kind: tuple[str, ...] = ()
-    axes: str | None = None
-    window: int | None = None
-    hop: int | None = None
-    val: float | None = None
-    class_weights: Literal["balanced"] | None = None
-    settings: Settings = ()
+    epilogue = "Examples:\n\n" + "\n\n".join(examples)
+    return app.command(name=name, sort_key=order, help_epilogue=epilogue)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions(PlanOptions):
-    """The options of every command that trains; their names are the arguments of ``train``.
-
-    Attributes:
-        out: The run folder; runs/NAME by default.
-        seed: The seed of everything random; the same seed gives the same weights.
-        resume: Go on with the interrupted run in OUT, with its own options.
-    """
-
-    out: Path | None = None
-    seed: int = 0
-    resume: bool = False
-
-
-@app.command
+@command(1, "sensorium inspect data/birds", "sensorium inspect sales.csv --target price --ignore id")
 def inspect(data: Path, *, task: str | None = None, options: PlanOptions = PlanOptions()) -> None:
     """Show what the data holds, what would be trained on it, and for how long.
 
@@ -99,7 +55,13 @@ def inspect(data: Path, *, task: str | None = None, options: PlanOptions = PlanO
     print_plan(data, plan(data, task=task, **vars(options)))
 
 
-@app.command
+@command(
+    2,
+    "sensorium train data/birds --minutes 20",
+    "sensorium train people.csv --target income --group family --class-weights balanced",
+    "sensorium train accelerometer.npz --axes time,channels",
+    "sensorium train data/birds --resume --out runs/birds",
+)
 def train(
     data: Path,
     *,
@@ -118,7 +80,7 @@ def train(
     _train(data, task=task, start=start, options=options)
 
 
-@app.command
+@command(3, "sensorium pretrain data/unlabelled --minutes 60", "sensorium train data/labelled --from runs/unlabelled")
 def pretrain(data: Path, *, task: str = "reconstruct", options: TrainOptions = TrainOptions()) -> None:
     """Train a model on data without labels and write a run folder with a report. The model learns to predict the parts
     of each signal that are masked. Continue with "sensorium train DATA --from OUT".
@@ -139,13 +101,18 @@ def _train(data: Path, *, task: str | None, options: TrainOptions, start: Path |
     print_result(result)
 
 
-@app.command
+@command(
+    4,
+    "sensorium evaluate runs/birds data/birds",
+    "sensorium evaluate runs/birds data/other-birds",
+    "sensorium evaluate runs/films data/films --without audio",
+)
 def evaluate(
     run: Path,
     data: Path,
     *,
     split: str | None = None,
-    without: tuple[str, ...] = (),
+    without: Words = (),
     dataset: Path | None = None,
     fold: str | None = None,
 ) -> None:
@@ -168,7 +135,12 @@ def evaluate(
     print_result(result)
 
 
-@app.command
+@command(
+    5,
+    "sensorium predict runs/birds photo.jpg",
+    "sensorium predict runs/birds photos/ -o answers.csv",
+    "sensorium predict runs/income people.csv --json --strict",
+)
 def predict(
     run: Path,
     files: tuple[Path, ...],
@@ -181,11 +153,7 @@ def predict(
 ) -> None:
     """Say what a trained run makes of files: a table, or a JSON object a line.
 
-    What cannot be read is named and set aside; with --strict, or where nothing can be read, it is an error. Examples:
-
-    sensorium predict runs/motors recordings/ -o answers.csv
-
-    sensorium predict runs/iris flowers.csv --strict
+    What cannot be read is named and set aside; with --strict, or where nothing can be read, it is an error.
 
     Args:
         run: Run folder.
@@ -202,7 +170,7 @@ def predict(
     show_predictions(run, list(files), out=out, strict=strict, json=json, top=top)
 
 
-@app.command
+@command(6, "sensorium explain runs/birds photo.jpg")
 def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
     """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
 
@@ -237,7 +205,7 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
     print(f"explanation: {explanation.page}")
 
 
-@app.command(name="import")
+@command(7, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -258,7 +226,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@app.command
+@command(8, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -277,7 +245,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@app.command
+@command(10, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -298,7 +266,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@app.command
+@command(9, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -340,7 +308,7 @@ def bench(
     print_measurements(results, benchmark.ratios(results))
 
 
-@app.command
+@command(11, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

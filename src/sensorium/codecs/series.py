@@ -20,6 +20,7 @@ from .raw import Raw, file_bytes
 _TIMES = re.compile(
     "times?|timestamps?|datetime|date|t|ts|seconds|secs?|ms|millis|elapsed|zeit|zeitstempel|datum|temps|tiempo|tempo"
 )
+_HEAD = 1 << 16  # bytes that hold the first line
 _COUNTS = frozenset(("", "index", "unnamed: 0", "step", "sample", "row", "frame", "n"))
 _LABELS = frozenset(("label", "labels", "target", "targets", "class", "classes", "activity"))
 
@@ -106,11 +107,33 @@ def _decode_file(raw: str | bytes | Path) -> Recording | np.ndarray:
         ) from None
 
 
+def channel_names(path: Path) -> tuple[str, ...]:
+    """What the first line of a text file names, times and counts left out; empty: it names nothing.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    cells, has_names = _first_line(content := file_bytes(path), tables.sniff(content[:_HEAD]))
+    names = cells if has_names else []
+    return tuple(
+        name for name in names if not _TIMES.fullmatch(_first_word(name)) and name.casefold() not in _LABELS | _COUNTS
+    )
+
+
+def _first_line(content: bytes, dialect: tables.Dialect) -> tuple[list[str], bool]:
+    """The cells of the first line of a text, and whether they are names."""
+    head = content[:_HEAD].decode(dialect.encoding, errors="ignore").lstrip().split("\n", 1)[0]
+    cells = [cell.strip().strip('"') for cell in head.split(dialect.separator)]
+    return cells, not all(_is_number(cell.replace(dialect.decimal, ".")) for cell in cells)
+
+
+def _first_word(name: str) -> str:
+    return next((word for word in re.split(r"[^a-z]+", name.casefold()) if word), "")
+
+
 def _decode_text(content: bytes) -> Recording:
     dialect = tables.sniff(content)
-    head = content[: 1 << 16].decode(dialect.encoding, errors="ignore").lstrip().split("\n", 1)[0]
-    cells = [cell.strip().strip('"') for cell in head.split(dialect.separator)]
-    has_names = not all(_is_number(cell.replace(dialect.decimal, ".")) for cell in cells)
+    cells, has_names = _first_line(content, dialect)
     if not has_names:
         names = dialect.separator.join(f"channel {number}" for number in range(len(cells)))
         content = names.encode(dialect.encoding) + "\n".encode(dialect.encoding) + content.lstrip()
@@ -145,8 +168,7 @@ def is_time(name: str, column: pa.ChunkedArray) -> bool:
     >>> is_time("Time [s]", pa.chunked_array([[0.0, 0.5]])), is_time("t", pa.chunked_array([[20.5, 19.0]]))
     (True, False)
     """
-    words = [word for word in re.split(r"[^a-z]+", name.casefold()) if word]
-    if not words or not _TIMES.fullmatch(words[0]):
+    if not _TIMES.fullmatch(_first_word(name)):
         return False
     if pa.types.is_temporal(column.type):
         return True

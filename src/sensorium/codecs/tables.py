@@ -31,6 +31,7 @@ _NUMBER = r"[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?"
 _WITH_COMMA, _WITH_POINT = re.compile(_NUMBER.format(mark=",")), re.compile(_NUMBER.format(mark=r"\."))
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER_OR_GAP = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan|", re.IGNORECASE)
+_REMARK = b"remark"  # the key of the metadata that says what was guessed
 _EXCEL_ERRORS = {"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"}
 
 
@@ -87,10 +88,12 @@ def decode_text(content: bytes) -> pa.Table:
         InputError: it cannot be read; a line with more or fewer cells than the first is named by its number.
     """
     dialect = sniff(content)
+    remarks = [] if dialect.encoding.startswith("utf") else [f"its letters are taken for {dialect.encoding}"]
+    remarks += [] if dialect.decimal == "." else ["its numbers have decimal commas"]
     if dialect.encoding not in ("utf-8", "utf-8-sig"):
         content = content.decode(dialect.encoding).encode()
     try:
-        return pa.csv.read_csv(
+        table = pa.csv.read_csv(
             pa.BufferReader(content),
             # One block, so that a column's type is decided by all of its values; one thread, so that errors name the
             # row.
@@ -100,6 +103,13 @@ def decode_text(content: bytes) -> pa.Table:
         )
     except pa.ArrowException as error:
         raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+    return table.replace_schema_metadata({_REMARK: "; ".join(remarks)}) if remarks else table
+
+
+def remark_on(table: pa.Table) -> str | None:
+    """What was guessed when a table of :func:`decode` was read and could be otherwise; None: nothing."""
+    remark = (table.schema.metadata or {}).get(_REMARK)
+    return None if remark is None else remark.decode()
 
 
 def sniff(content: bytes) -> Dialect:
@@ -142,9 +152,9 @@ def _of_two_bytes(content: bytes) -> str:
 
 
 def _of_one_byte(content: bytes) -> str:
-    """Western text has single letters outside of ASCII; where they come in runs, their statistics must tell."""
+    """Western text has one or two letters outside of ASCII in a row; of more, statistics must tell."""
     runs = re.findall(rb"[\x80-\xff]+", content[: 1 << 20])
-    if sum(map(len, runs)) > 1.5 * len(runs):
+    if sum(map(len, runs)) > 2 * len(runs):
         from charset_normalizer import from_bytes
 
         best = from_bytes(content[: 1 << 20]).best()
@@ -224,8 +234,10 @@ def _decode_excel(content: bytes) -> pa.Table:
 
     try:
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        sheets = ([list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets)
-        rows = next((filled for sheet in sheets if (filled := [row for row in sheet if any(map(_is_filled, row))])), [])
+        sheets = {sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
+        kept = {title: [row for row in sheet if any(map(_is_filled, row))] for title, sheet in sheets.items()}
+        names_of_sheets = [title for title, rows in kept.items() if rows]
+        rows = kept[names_of_sheets[0]] if names_of_sheets else []
     except (BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
         raise InputError(f"the table cannot be read ({_first_line(error)})") from None
     if not rows:
@@ -233,7 +245,9 @@ def _decode_excel(content: bytes) -> pa.Table:
     used = [index for index, cell in enumerate(rows[0]) if _is_filled(cell)]
     names = [str(rows[0][index]).strip() for index in used]
     columns = [_excel_column([row[index] if index < len(row) else None for row in rows[1:]]) for index in used]
-    return pa.Table.from_arrays(columns, names=names)
+    others = ", ".join(names_of_sheets[1:])
+    remark = {_REMARK: f"its first sheet, {names_of_sheets[0]!r}, is read, not {others}"} if others else None
+    return pa.Table.from_arrays(columns, names=names, metadata=remark)
 
 
 def _is_filled(cell: Any) -> bool:

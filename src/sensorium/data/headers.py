@@ -1,4 +1,4 @@
-"""What people should know of the first lines of files that hold a recording each: names of columns that differ."""
+"""What people should know of the first lines of files that hold a recording each: columns that some of them lack."""
 
 from __future__ import annotations
 
@@ -8,49 +8,41 @@ from pathlib import Path
 from typing import Any
 
 from ..codecs import series
-from ..codecs.raw import file_bytes
 from ..errors import InputError
 from ..files import ending
-from .assumptions import listed
 
-_MOST_READ = 500  # files whose beginning is read
-_BEGINNING = 1 << 14  # bytes of it
+_MOST_READ = 2000  # files whose first lines are compared
 
 
 def remarks_on_headers(raws: Sequence[Any], names: Sequence[str]) -> Iterator[str]:
-    """A line for the columns that some recordings have and most others lack, for those that some lack, and for files
-    without names of columns among files with them.
+    """A line for each column that few recordings have, for each that few lack, and for those that name no column.
 
     Args:
-        raws: of a signal; only those that are paths of text are looked into.
+        raws: of a signal; only paths of text are looked into.
         names: what to call each.
     """
     files = [index for index, raw in enumerate(raws) if isinstance(raw, Path) and ending(raw) == ".csv"]
     files = files[:: max(1, len(files) // _MOST_READ)]
-    channels = {index: found for index in files if (found := _channels(raws[index])) is not None}
-    named = [set(found) for found in channels.values() if found]
-    counts = Counter(name for found in named for name in found)
-    usual = {name for name, count in counts.items() if 2 * count > len(named)}
-    for differ, what in (
-        ({index: set(found) - usual for index, found in channels.items()}, "more columns than the others, not used"),
-        ({index: usual - set(found) for index, found in channels.items() if found}, "fewer columns than the others"),
-    ):
-        if odd := {index: found for index, found in differ.items() if found}:
-            columns = listed(sorted(set().union(*odd.values())))
-            yield f"{len(odd)} of {len(channels)} files have {what}: {columns}; for example {names[next(iter(odd))]}"
-    if unnamed := [index for index, found in channels.items() if usual and not found]:
+    headers = {index: found for index in files if (found := _header(raws[index])) is not None}
+    named = {index: found for index, found in headers.items() if found}
+    counts = Counter(column for found in named.values() for column in found)
+    for column, count in sorted(counts.items()):
+        if count == len(named):
+            continue
+        is_read = 2 * count > len(named)  # as for a model of series
+        example = next(index for index, found in named.items() if (column in found) != is_read)
+        end = f"{names[example]} lacks it" if is_read else f"is not read, as in {names[example]}"
+        yield f"column {column!r} is in {count:,} of {len(named):,} files only and {end}"
+    if named and (unnamed := [index for index in headers if index not in named]):
         yield (
-            f"{len(unnamed)} of {len(channels)} files do not name their columns, which are taken in order; for example "
+            f"{len(unnamed):,} of {len(headers):,} files do not name their columns, which are taken in order, as in "
             f"{names[unnamed[0]]}"
         )
 
 
-def _channels(path: Path) -> tuple[str, ...] | None:
-    """The names of the channels of a recording, by its first lines; None: they cannot be read, which is said when the
-    file is decoded."""
+def _header(path: Path) -> set[str] | None:
+    """The columns that the first line of a text names; None: it cannot be read, which is said when it is decoded."""
     try:
-        content = file_bytes(path)
-        lines = content[:_BEGINNING].rpartition(b"\n")[0] if len(content) > _BEGINNING else content
-        return series.decode(lines).channels
+        return set(series.channel_names(path))
     except InputError:
         return None

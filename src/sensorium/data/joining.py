@@ -105,6 +105,8 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
         tables = [part for part in tables if part[0]]
     for split, path, table in tables:
         missing = [name for name in first.column_names if name not in table.column_names]
+        if (remark := table_codec.remark_on(table)) is not None:
+            warnings.append(f"{path.name}: {remark}")
         if not missing:
             extra = [name for name in table.column_names if name not in first.column_names]
             if extra:

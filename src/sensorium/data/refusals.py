@@ -44,7 +44,7 @@ def check_holds_signals(folder: Path, *, labelled: bool) -> None:
     if not folders:
         raise InputError(
             f"{folder}: there are no class folders; make one folder per class, list the files in a table with a column "
-            "of labels, or learn without labels: sensorium pretrain"
+            "of labels, or, without labels, use sensorium pretrain or predict"
         )
     deeper = [name for name in folders if has_class_folders(folder / name)]
     if len(deeper) == 1:

@@ -265,7 +265,9 @@ def _targets(root: Path, listing: Listing, target: TargetConfig) -> tuple[TaskNa
         return task, (), None
     if pairs:
         raise InputError(f"frames and flow have nothing to {task}; leave the task out")
-    return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target))
+    column = listing.description.target.column
+    columns = (column,) if isinstance(column, str) else column or ()
+    return encode(listing.labels, listing.names, task=task, classes=_classes(root, listing, target), columns=columns)
 
 
 def read_as(listing: Listing, task: TaskName) -> Listing:

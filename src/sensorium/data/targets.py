@@ -28,6 +28,7 @@ def encode(
     *,
     task: TaskName | None = None,
     classes: tuple[str, ...] | None = None,
+    columns: tuple[str, ...] = (),
 ) -> tuple[TaskName, tuple[str, ...], np.ndarray]:
     """The task, the class names and the targets.
 
@@ -36,6 +37,7 @@ def encode(
         names: of the examples, for errors.
         task: what to learn; None: numbers with many different values are regressed, lists are tags, the rest classes.
         classes: the class names in order; None: those that occur, in order.
+        columns: the columns that the labels are from, by which numbers are called.
 
     Returns:
         targets: classify: int64, n; tag and regress: float32, n × k.
@@ -51,7 +53,9 @@ def encode(
     label_type = TASKS[task].label_type
     if label_type == "numbers":
         numbers = _numbers(labels, names)
-        return task, classes or tuple(f"value {column}" for column in range(1, numbers.shape[1] + 1)), numbers
+        count = numbers.shape[1]
+        called = columns if len(columns) == count else tuple(f"value {column}" for column in range(1, count + 1))
+        return task, classes or called, numbers
     if label_type == "tags":
         return task, *_tags(labels, names, classes)
     if labels.ndim == 2:

@@ -198,7 +198,8 @@ class Image(Pixels[ImageConfig]):
         return {self.name: pixels}
 
     def is_example(self, shape: tuple[int, ...]) -> bool:
-        return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
+        channels = (1, 3, 4, self.config.channels)
+        return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in channels))
 
     # -- from batches
 

@@ -179,12 +179,18 @@ class Series(Modality[SeriesConfig]):
 
     def remarks(self, raw: Raw) -> tuple[str, ...]:
         """Columns that the model does not read, and channels that are far outside of what it was trained on."""
-        recording = decode(raw)
+        try:
+            recording = decode(raw)
+            series = _by_name(recording, self.config.channel_names)
+        except InputError:  # which is said when it is loaded
+            return ()
         names = self.config.channel_names
         found = []
         if names and (extra := [name for name in recording.channels if name not in names]):
             found.append(f"columns {', '.join(map(repr, extra))} are not read: the model was not trained on them")
-        values = (_by_name(recording, names) - np.array(self.config.mean)) / np.array(self.config.std)
+        if series.shape[1] != self.config.channels:
+            return tuple(found)
+        values = (series - np.array(self.config.mean)) / np.array(self.config.std)
         measured = ~np.isnan(values).all(0)
         for channel in np.flatnonzero(measured).tolist():
             if np.nanmedian(np.abs(values[:, channel])) > FAR:

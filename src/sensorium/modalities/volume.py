@@ -108,6 +108,7 @@ class Volume(Modality[VolumeConfig]):
 
     kind: ClassVar[str] = "volume"
     drawn_square: ClassVar[bool] = True
+    array_axes: ClassVar[int] = 4
     suffixes: ClassVar[tuple[str, ...]] = (".nii",)
     also_reads: ClassVar[tuple[str, ...]] = (".dcm", ".tif", ".tiff")
     mean: Tensor
@@ -179,6 +180,10 @@ class Volume(Modality[VolumeConfig]):
         if len(values) != self.config.channels:
             raise InputError(f"{len(values)} channels, the model reads {self.config.channels}; give as many")
         return {self.name: scaled(values, self.config.ranges).astype(np.float16)}
+
+    def is_example(self, shape: tuple[int, ...]) -> bool:
+        """Depth × height × width, and channels where the model reads several."""
+        return 0 not in shape and len(shape) == 3 + (self.config.channels > 1)
 
     # -- from batches
 

@@ -1,0 +1,78 @@
+"""The options that several commands have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+Words: TypeAlias = Annotated[tuple[str, ...], Parameter(show_default=False)]  # an option that may be repeated
+Settings: TypeAlias = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set", show_default=False, help="Change one value of the run, as in recipe.batch_size=8; repeatable."
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The options of every command that plans a run; their names are the arguments of ``plan``.
+
+    Attributes:
+        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
+        dataset: A dataset.yaml that describes the data; by default the one beside the data, if there is one.
+        fold: The fold to test on, where the data has folds; by default the last one.
+        minutes: Stop training after this many minutes; by default as the preset says, with auto 20.
+        epochs: Stop training after this many passes over the training examples; by default as the preset says.
+        target: The column or key to predict; several with commas between them. By default the one that is called label,
+            target, class or the like.
+        ignore: A column or key that is not used; repeatable.
+        group: The column whose values stay together in a split, such as the person or the recording; by default the one
+            that is called so. "none": there is none.
+        kind: The kind of the signal, such as points or series; or NAME=KIND, repeatable: a column or key that is an
+            input, and its kind. By default judged by names, endings and content.
+        axes: What the axes of an array are, such as time,channels; of one of several signals, NAME=AXES. By default
+            judged by how smooth the array is along each.
+        window: Cut long recordings into windows of this many steps; 0 leaves them whole. By default those of tables are
+            cut whose labels change, or that are longer than 4,096 steps.
+        hop: Steps from the beginning of a window to the next; by default half a window.
+        val: The share of the training examples that is set aside for validation, where the data has no such split; by
+            default 0.1 of 500 examples or more, otherwise 0.
+        class_weights: "balanced": rare classes count as much in training as frequent ones.
+    """
+
+    preset: str = "auto"
+    dataset: Path | None = None
+    fold: str | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    target: str | None = None
+    ignore: Words = ()
+    group: str | None = None
+    kind: Words = ()
+    axes: str | None = None
+    window: int | None = None
+    hop: int | None = None
+    val: float | None = None
+    class_weights: Literal["balanced"] | None = None
+    settings: Settings = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(PlanOptions):
+    """The options of every command that trains; their names are the arguments of ``train``.
+
+    Attributes:
+        out: The run folder; runs/NAME by default.
+        seed: The seed of everything random; the same seed gives the same weights.
+        resume: Go on with the interrupted run in OUT, with its own options.
+    """
+
+    out: Path | None = None
+    seed: int = 0
+    resume: Annotated[bool, Parameter(show_default=False)] = False
