@@ -39,6 +39,11 @@ def sound_in_splits(root: Path) -> None:
         write(root / split / ("low", "high")[number % 2] / f"{number}.flac", tone(number, "flac"))
 
 
+def set_folders(root: Path) -> None:
+    for split, number in split_numbers(training_set=20, test_set=8):
+        write(root / split / PETS[number % 2] / f"{number}.png", picture(number))
+
+
 def only_val(root: Path) -> None:
     for split, number in split_numbers(train=20, val=8):
         write(root / split / PETS[number % 2] / f"{number}.png", picture(number))
@@ -196,6 +201,14 @@ CASES = (
         kinds=IMAGE,
         splits=SPLITS,
         said=("as on disk: 20 train, 6 val, 8 test",),
+    ),
+    Case(
+        name="training-set-and-test-set",
+        what="training_set/cat/, test_set/cat/",
+        make=set_folders,
+        kinds=IMAGE,
+        splits={"train": 20, "test": 8},
+        said=("as on disk: 20 train, 8 test",),
     ),
     Case(
         name="no-test-split",

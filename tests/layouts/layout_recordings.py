@@ -60,6 +60,12 @@ def long_format(root: Path) -> None:
     csv(root / "motion.csv", long_rows(30))
 
 
+def counted_steps(root: Path) -> None:
+    columns = long_rows(30)
+    del columns["time"]
+    csv(root / "motion.csv", {"step": list(range(20)) * 30, **columns})
+
+
 def long_with_subjects(root: Path) -> None:
     columns = long_rows(30)
     columns["subject"] = [f"s{number // 3}" for number in range(30) for _ in range(20)]
@@ -204,6 +210,16 @@ CASES = (
         splits={"train": 24, "test": 6},
         drawn=True,
         said=("a row is a step at 'time', each 'recording' a recording (30 of them)",),
+    ),
+    Case(
+        name="long-format-with-counted-steps",
+        what="the same with a column `step`, which counts the steps of each recording, instead of times",
+        make=counted_steps,
+        kinds=SERIES,
+        channels=AXES,
+        splits={"train": 24, "test": 6},
+        drawn=True,
+        said=("a row is a step at 'step', each 'recording' a recording (30 of them)",),
     ),
     Case(
         name="long-format-with-subjects",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..codecs.series import is_time, seconds
+from ..codecs.series import counts_steps, is_time, seconds
 from ..errors import InputError, did_you_mean
 from .assumptions import Assumption
 from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
@@ -59,7 +59,9 @@ def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -
             raise InputError(f"no column is called {column!r}; {did_you_mean(str(column), table.column_names)}")
     if any(is_bytes(column.type) or is_list(column.type) for column in table.columns):
         return None
-    time = description.time or next((name for name in table.column_names if is_time(name, table[name])), None)
+    names = [name for name in table.column_names if name not in description.ignore]
+    time = description.time or next((name for name in names if is_time(name, table[name])), None)
+    time = time or next((name for name in names if counts_steps(name, table[name])), None)
     if time is None:
         if is_described and description.window:
             raise InputError(
