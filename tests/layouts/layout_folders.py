@@ -128,7 +128,7 @@ def nothing(root: Path) -> None:
 
 
 def unknown(root: Path) -> None:
-    class_folders(root, 10, PETS, str, ".xyzzy")
+    class_folders(root, 10, PETS, str, ".quux")
 
 
 def zipped(root: Path) -> Path:
@@ -259,6 +259,7 @@ CASES = (
         kinds={"audio": "audio", "video": "video"},
         splits={"train": 8, "test": 2},
         drawn=True,
+        said=("audio and video of one name are one example", "--kind KIND"),
     ),
     Case(
         name="films-with-metadata",
@@ -317,25 +318,25 @@ CASES = (
         name="unknown-files",
         what="class folders of files that nothing is known about",
         make=unknown,
-        refused=("nothing that can be read (found .xyzzy)", "did you mean"),
+        refused=("nothing that can be read (found .quux)", "what is read: image (.jpg"),
     ),
     Case(
         name="zip-file",
         what="a zip file",
         make=zipped,
-        refused=("pets.zip", "unpack it"),
+        refused=("pets.zip", "unpack it first"),
     ),
     Case(
         name="folder-of-a-zip-file",
         what="a folder with nothing but a zip file in it",
         make=folder_of_a_zip,
-        refused=("found .zip", "unpack it"),
+        refused=("found .zip", "unpack it first"),
     ),
     Case(
         name="one-picture",
         what="a single picture",
         make=one_picture,
-        refused=("cat.png", "give a folder"),
+        refused=("cat.png", "it is one example; give a folder of them"),
     ),
     Case(
         name="loose-pictures",
@@ -348,6 +349,12 @@ CASES = (
         what="pictures and sounds of different names in the same class folders",
         make=mixed,
         refused=("the class folders mix kinds of files", "(audio)", "(image)", "--kind KIND"),
+    ),
+    Case(
+        name="one-folder-deeper",
+        what="class folders in a folder of the folder",
+        make=lambda root: pictures(root / "pets"),
+        refused=("the class folders are one folder deeper; give", "one-folder-deeper/pets"),
     ),
     Case(
         name="one-class",

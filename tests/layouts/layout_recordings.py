@@ -31,6 +31,11 @@ def one_column_missing(root: Path) -> None:
     write(root / PLACES[0] / "6.csv", steps_of(6, columns=("ax", "ay")))
 
 
+def one_without_names(root: Path) -> None:
+    in_class_folders(root)
+    write(root / PLACES[0] / "6.csv", steps_of(6).split("\n", 1)[1])
+
+
 def one_column_extra(root: Path) -> None:
     in_class_folders(root)
     write(root / PLACES[0] / "6.csv", steps_of(6, columns=("temp", *AXES)))
@@ -119,7 +124,6 @@ CASES = (
         splits=SIXTY,
         drawn=True,
         said=("the names of the folders",),
-        warned=(),
     ),
     Case(
         name="recordings-with-times",
@@ -162,7 +166,17 @@ CASES = (
         channels=AXES,
         splits=SIXTY,
         drawn=True,
-        warned=("column 'temp' is in 1 of 60 files only",),
+        warned=("column 'temp' is in 1 of 60 files only and is not read, as in walk/6.csv",),
+    ),
+    Case(
+        name="recordings-some-without-names",
+        what="the same where one file has no line of names",
+        make=one_without_names,
+        kinds=SERIES,
+        channels=AXES,
+        splits=SIXTY,
+        drawn=True,
+        warned=("1 of 60 files do not name their columns, which are taken in order, as in walk/6.csv",),
     ),
     Case(
         name="recordings-without-names",

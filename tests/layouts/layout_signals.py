@@ -132,3 +132,16 @@ def split_numbers(**counts: int) -> Iterator[tuple[str, int]]:
         for _ in range(count):
             yield split, number
             number += 1
+
+
+# A model that trains in a second.
+SMALL = (
+    "model.encoder.num_latents=4",
+    "model.encoder.latent_channels=8",
+    "model.encoder.num_self_attention_heads=2",
+    "model.encoder.num_layers=1",
+    "model.encoder.cross_attention=[0,1]",
+    "model.encoder.latent_transformer=[0,1]",
+    "recipe.precision=float32",
+    "recipe.batch_size=8",
+)

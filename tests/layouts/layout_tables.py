@@ -206,6 +206,23 @@ def paths_in_splits(root: Path) -> None:
     csv(root / "clips.csv", {"path": names, "label": [("low", "high")[n % 2] for n in range(28)]})
 
 
+def pixels(root: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (40, 64))
+    columns = {f"pixel{column}": values[:, column].tolist() for column in range(64)}
+    csv(root / "digits.csv", {"label": [n % 2 for n in range(40)], **columns})
+
+
+def without_names(root: Path) -> None:
+    iris(root)
+    text = (root / "iris.csv").read_text()
+    write(root / "iris.csv", text.split("\n", 1)[1])
+
+
+def names_elsewhere(root: Path) -> None:
+    names = [Path(name).name for name in sounds(root)]
+    csv(root / "labels.csv", {"file": names, "label": [n % 2 for n in range(40)]})
+
+
 def missing_path(root: Path) -> None:
     names = [*sounds(root)[:-1], "clips/lost.wav"]
     csv(root / "clips.csv", {"file": names, "label": [n % 2 for n in range(40)]})
@@ -476,6 +493,27 @@ CASES = (
         what="a CSV of measurements with is_tall and has_dog, of which none is said to be the target",
         make=flags,
         refused=("which column is to be predicted? say --target COLUMN; candidates: is_tall (2 values), has_dog",),
+    ),
+    Case(
+        name="pixels",
+        what="a CSV with label, pixel0, … pixel63",
+        make=pixels,
+        kinds=TABLE,
+        splits={"train": 32, "test": 8},
+        drawn=True,
+        said=("64 columns: pixel0, pixel1,", "…, pixel63"),
+    ),
+    Case(
+        name="table-without-names",
+        what="a CSV without a line of names",
+        make=without_names,
+        refused=("the first line holds numbers", "put a line of names before it"),
+    ),
+    Case(
+        name="names-of-files-elsewhere",
+        what="a list of names of files, which lie in another folder",
+        make=names_elsewhere,
+        refused=("column 'file' names files that are not there, such as 00.wav", "relative to the table's folder"),
     ),
     Case(
         name="path-that-leads-nowhere",

@@ -17,7 +17,9 @@ from . import recordings, tables
 from .raw import Raw, file_bytes
 
 # What columns are called that hold the time of a step, or only count the steps, or hold what is to be predicted.
-_TIMES = re.compile("times?|timestamps?|datetime|date|t|ts|seconds|secs?|ms|millis|elapsed|zeit|zeitstempel|tiempo")
+_TIMES = re.compile(
+    "times?|timestamps?|datetime|date|t|ts|seconds|secs?|ms|millis|elapsed|zeit|zeitstempel|datum|temps|tiempo|tempo"
+)
 _HEAD = 1 << 16  # bytes that hold the first line
 _COUNTS = frozenset(("", "index", "unnamed: 0", "step", "sample", "row", "frame", "n"))
 _LABELS = frozenset(("label", "labels", "target", "targets", "class", "classes", "activity"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_MOST_LISTED = 10  # names in a line
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,13 @@ class Assumption:
     topic: str
     text: str
     flag: str = ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names with commas between them, and the last one where there are many.
+
+    >>> listed(["a", "b"]), listed([f"pixel{number}" for number in range(784)])[-27:]
+    ('a, b', 'pixel7, pixel8, …, pixel783')
+    """
+    names = list(names)
+    return ", ".join(names if len(names) <= _MOST_LISTED else [*names[: _MOST_LISTED - 1], "…", names[-1]])

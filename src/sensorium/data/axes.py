@@ -17,6 +17,7 @@ from ..errors import InputError
 from .recognise import CLOUDS, PICTURES, SERIES, VALUES, VOLUME
 
 SMOOTH = 0.3  # autocorrelation from which an axis counts as smooth
+_SURELY_SMOOTH, _FEWEST_STEPS = 0.5, 32  # from which a row of numbers is a series rather than columns of a table
 _CLEAR = 0.2  # difference between two axes' smoothness that tells which of them is time
 _MEASURED = 64  # examples that smoothness is measured on
 COORDINATES = (3, 4, 6)  # numbers of a point: x, y, z; and an intensity, or a colour or a normal
@@ -127,6 +128,9 @@ def read_array(
         case 1:
             if named == SERIES:
                 return Reading(SERIES, ("time",), f"{shape[0]:,} steps of one channel, by its name")
+            along = smoothness(_sample(array), 1) if shape[0] >= _FEWEST_STEPS else 0.0
+            if named is None and along >= _SURELY_SMOOTH:
+                return Reading(SERIES, ("time",), f"neighbours correlate {along:.2f} along {shape[0]:,}")
             return Reading(VALUES, ("columns",), f"{shape[0]:,} numbers", sure=kind is not None)
         case 2:
             return _read_matrix(array, named, _because(key, kind, named))

@@ -19,7 +19,6 @@ from .description import InputConfig, kind_of_axes
 from .recognise import CLOUDS, SERIES
 
 AMBIGUOUS = (".npy", ".csv")
-_HEADERS = 2000  # text files whose first lines are compared
 _PROBED = 16  # files that are looked into
 _COORDINATE_NAMES = frozenset(
     ("x", "y", "z", "i", "intensity", "r", "g", "b", "red", "green", "blue", "nx", "ny", "nz")
@@ -90,30 +89,6 @@ def assumed_files(name: str, reading: Reading | None) -> tuple[Assumption, ...]:
         return ()
     text = f"{reading.kind}, a file has the axes {' × '.join(reading.axes)} ({reading.reason})"
     return (Assumption(name, text, "--kind KIND, --axes AXES"),)
-
-
-def uneven_columns(root: Path, paths: Sequence[Path]) -> tuple[str, ...]:
-    """A warning for each column that few of the text files have, by their first lines: it is not read."""
-    probed = [path for path in paths[:: max(1, len(paths) // _HEADERS)] if ending(path) == ".csv"]
-    headers = {path: names for path in probed if (names := _header(path))}
-    counts = Counter(name for names in headers.values() for name in names)
-    rare = {name: count for name, count in counts.items() if 2 * count <= len(headers)}
-    warnings = []
-    for name, count in rare.items():
-        example = next(path for path, names in headers.items() if name in names).relative_to(root)
-        warnings.append(
-            f"column {name!r} is in {count} of {len(headers):,} files only and is not read, as in {example}"
-        )
-    return tuple(warnings)
-
-
-def _header(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a text file; empty: it has none, or cannot be read."""
-    try:
-        names = series_codec.channel_names(path)
-    except (InputError, OSError):
-        return ()
-    return names
 
 
 def _read_file(path: Path, name: str, kind: str | None) -> Reading | None:

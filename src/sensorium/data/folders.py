@@ -14,15 +14,15 @@ import numpy as np
 from ..errors import InputError
 from ..files import ending, without_ending
 from ..modalities import KINDS
+from .assumptions import Assumption
 from .axes import AXES
 from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .dicom_folders import join_slices
 from .examples import Listing
-from .file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files, uneven_columns
+from .file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files
 from .readable import cure
 from .recognise import (
     HOLDS,
-    SERIES,
     SPLIT_WORDS,
     VOLUME,
     any_sound,
@@ -77,7 +77,6 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         paths = [path for _, _, path in found if ending(path) in kept]
         reading = read_files(paths, described, root.name)
         kind = kind if reading is None else reading.kind
-        warnings = (*warnings, *(uneven_columns(root, paths) if kind == SERIES else ()))
         inputs = {name or kind: replace(described, kind=kind, axes=other_axes(reading))}
         examples = {
             path: {name or kind: path}
@@ -100,8 +99,14 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
         warnings=warnings,
-        assumptions=(*joined, *(() if several else assumed_files(next(iter(inputs)), reading))),
+        assumptions=(*joined, *(_assumed_together(inputs) if several else assumed_files(next(iter(inputs)), reading))),
     )
+
+
+def _assumed_together(inputs: Mapping[str, InputConfig]) -> tuple[Assumption, ...]:
+    """That an example has several signals."""
+    text = f"{' and '.join(inputs)} of one name are one example, or a film and its sound"
+    return (Assumption("signals", text, "--kind KIND"),)
 
 
 def _from_labels(config: InputConfig) -> bool:

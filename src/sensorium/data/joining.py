@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ..codecs import tables as table_codec
 from ..errors import InputError, did_you_mean
+from .assumptions import listed
 from .description import DataConfig, SplitName, TargetConfig, in_split_order
 from .folders import relative
 from .recognise import SPLIT_WORDS
@@ -75,8 +76,7 @@ class JoinedTable:
         for split in {part.split for part in self.parts}:
             paths = [part.path for part in self.parts if part.split == split]
             names = [relative(root, path) for path in paths]
-            common = os.path.commonprefix(names)  # noqa: RUF071, letters are meant
-            patterns[split] = names[0] if len(names) == 1 else f"{common}*{paths[0].suffix}"
+            patterns[split] = names[0] if len(names) == 1 else re.sub(r"\d+", "*", names[0])
             if sorted(root.glob(patterns[split])) != sorted(paths):
                 return None
         return in_split_order(patterns)
@@ -108,6 +108,9 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
         if (remark := table_codec.remark_on(table)) is not None:
             warnings.append(f"{path.name}: {remark}")
         if not missing:
+            extra = [name for name in table.column_names if name not in first.column_names]
+            if extra:
+                warnings.append(f"{path.name}: {listed(extra)} left out, which {first_path.name} has not")
             part = with_paths_from(table.select(first.column_names), path.parent, first_path.parent)
             kept.append((split, path, part))
         elif split == "test" and len(missing) == 1 and target.column in (None, missing[0]):

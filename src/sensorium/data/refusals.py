@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import ending
 from .description import FILE_NAME
-from .folders import walk
+from .folders import has_class_folders, walk
 from .readable import cure
 from .recognise import kind_of_suffix, visible_folders
 
@@ -16,7 +15,7 @@ _MOST_NAMED = 3  # unknown endings in a line
 
 
 def no_data_set(file: Path) -> InputError:
-    """A file that is no data set."""
+    """A file that is no data set: one example, or nothing that is read."""
     if kind_of_suffix(ending(file)) is not None:
         return InputError(f"{file}: cannot be read as a data set: it is one example; give a folder of them")
     return InputError(f"{file}: cannot be read as a data set; {cure([ending(file)])}")
@@ -29,21 +28,24 @@ def check_holds_signals(folder: Path, *, labelled: bool) -> None:
         labelled: whether there must be labels.
 
     Raises:
-        InputError: the folder is empty, holds unknown files or archives only, or files that lie loose in it.
+        InputError: the folder is empty, holds unknown files only, or files that lie loose in it or one folder deeper.
     """
     if not any(folder.iterdir()):
         raise InputError(f"{folder}: the folder is empty; give the folder that holds the data")
     files = [path for path in walk(folder) if path.name != FILE_NAME]
-    if not any(kind_of_suffix(ending(path)) is not None for path in files):
-        raise _unknown(folder, files)
-    if labelled and not visible_folders(folder):
+    endings = {ending(path) for path in files}
+    if not any(map(kind_of_suffix, endings)):
+        found = sorted(filter(None, endings))
+        named = ", ".join(found[:_MOST_NAMED]) + ", …" * (len(found) > _MOST_NAMED) or "no files"
+        raise InputError(f"{folder}: it holds nothing that can be read (found {named}); {cure(endings)}")
+    if not labelled:
+        return
+    folders = visible_folders(folder)
+    if not folders:
         raise InputError(
             f"{folder}: there are no class folders; make one folder per class, list the files in a table with a column "
             "of labels, or, without labels, use sensorium pretrain or predict"
         )
-
-
-def _unknown(folder: Path, files: Sequence[Path]) -> InputError:
-    found = sorted({ending(path) or path.name for path in files})
-    named = ", ".join(found[:_MOST_NAMED]) + (", …" if len(found) > _MOST_NAMED else "") or "no files"
-    return InputError(f"{folder}: it holds nothing that can be read (found {named}); {cure(found)}")
+    deeper = [name for name in folders if has_class_folders(folder / name)]
+    if len(deeper) == 1:
+        raise InputError(f"{folder}: the class folders are one folder deeper; give {folder / deeper[0]}")

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from .description import TaskName
 from .examples import Listing, Records, Selection
+from .headers import remarks_on_headers
 from .recognise import PICTURES, SERIES, VALUES, has_one_class
 
 IMBALANCE = 10  # examples of the largest class for each of the smallest one, from which it is said
@@ -45,6 +46,8 @@ def remarks_on(
     for name, kind in listing.kinds.items():
         raws = listing.raws[name]
         remarks += _of_columns(name, raws) if isinstance(raws, Records) else _of_arrays(name, kind, _arrays(raws))
+        if kind == SERIES:
+            remarks += remarks_on_headers(raws, listing.names)
     return tuple(remarks)
 
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from ..errors import InputError, did_you_mean
 from ..tasks import TASKS
-from .assumptions import Assumption
-from .columns import bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column, to_numpy
+from .assumptions import Assumption, listed
+from .columns import are_paths, bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column, to_numpy
 from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
 from .groups import NO_GROUP, is_group_name, keeps_groups
 from .recognise import HOLDS, SPLIT_WORDS, VALUES, any_sound, check_kind, check_task, input_names
@@ -125,6 +125,7 @@ def _inputs(
     echoes = [name for name in plain if _echoes(table, name, target)]
     values = tuple(name for name in plain if name in chosen or not (signals or name in echoes))
     if not signals and not values:
+        _check_paths(table, folder, path)
         raise InputError(
             f"{path}: no column looks like an input (columns: {', '.join(table.column_names)}); "
             "name one in dataset.yaml, as in `inputs: {text: {kind: text, column: review}}`"
@@ -144,15 +145,26 @@ def _inputs(
         reasons = [f"{', '.join(echoes)} the same as the target {target.column!r}"] if echoes else []
         reasons += ["plain columns beside a signal are metadata"] if signals and set(plain) - {*echoes, *values} else []
         because = f" ({'; '.join(reasons)})" if reasons else ""
-        assumptions.append(Assumption("left out", f"{', '.join(left_out)}{because}", "--kind COLUMN=KIND"))
+        assumptions.append(Assumption("left out", f"{listed(left_out)}{because}", "--kind COLUMN=KIND"))
     return inputs, tuple(assumptions)
+
+
+def _check_paths(table: pa.Table, folder: Path, path: Path) -> None:
+    """Refuse a table with a column of files of which none is there."""
+    for name in table.column_names:
+        values = first_values(table[name]) if is_text(table[name].type) else []
+        if are_paths(values) and not any((folder / value).is_file() for value in values):
+            raise InputError(
+                f"{path}: column {name!r} names files that are not there, such as {values[0]}; paths are relative to "
+                "the table's folder: write them so, or move the table"
+            )
 
 
 def _assumed(name: str, config: InputConfig) -> Assumption:
     """What an input was taken for."""
     columns = (config.column,) if isinstance(config.column, str) else config.column or ()
     what = (
-        f"{len(columns):,} columns: {', '.join(columns)}"
+        f"{len(columns):,} columns: {listed(columns)}"
         if config.kind == VALUES
         else f"{config.kind}, column {columns[0]!r}"
     )

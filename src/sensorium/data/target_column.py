@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..codecs.series import is_time
 from ..errors import InputError, did_you_mean
-from .assumptions import Assumption
+from .assumptions import Assumption, listed
 from .columns import counts_rows, is_list, is_number, is_text
 from .description import DataConfig, TargetConfig
 from .groups import is_group_name
@@ -56,10 +57,15 @@ def find_target(
     found = _by_evidence(table, free, absent, [name for name in beside_signal if name in free])
     if found is not None:
         columns, reason = found
-        called = repr(columns) if isinstance(columns, str) else f"{len(columns)} columns, {', '.join(columns)}"
+        called = repr(columns) if isinstance(columns, str) else f"{len(columns)} columns, {listed(columns)}"
         return replace(target, column=columns), (Assumption("target", f"{called}: {reason}", _FLAG),)
     if not needs_labels(target.task):
         return target, ()
+    if 2 * sum(map(_is_number, table.column_names)) >= len(table.column_names):
+        raise InputError(
+            f"{path}: the first line holds numbers ({listed(table.column_names)}), not the names of the columns; put a "
+            "line of names before it"
+        )
     candidates = ", ".join(_candidates(table, free, beside_signal=bool(beside_signal))) or ", ".join(table.column_names)
     raise InputError(f"{path}: which column is to be predicted? say --target COLUMN; candidates: {candidates}")
 
@@ -123,6 +129,10 @@ def _holds_classes(table: pa.Table, name: str) -> bool:
     return 1 < count <= min(_MOST_CLASSES, max(2, len(column) / 2))
 
 
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?", name.strip()) is not None
+
+
 def _is_metadata(name: str) -> bool:
     return any(_METADATA.fullmatch(word) for word in re.split(r"[^a-z0-9]+", name.casefold()))
 
@@ -133,7 +143,7 @@ def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) ->
     classes, numbers = [], []
     for name in free:
         column = table[name]
-        if not (is_text(column.type) or is_number(column.type)):
+        if not (is_text(column.type) or is_number(column.type)) or is_time(name, column):
             continue
         count = pc.count_distinct(column).as_py()
         if 1 < count <= min(_MOST_CLASSES, max(2, len(column) / 2)):

@@ -110,7 +110,7 @@ def _label_type(labels: np.ndarray) -> LabelType:
     """What the labels look like: numbers with many different values, lists of tags (or tags with a separator between
     them), or classes."""
     if labels.ndim == 2:
-        if labels.dtype.kind not in "biu" or not np.isin(labels, (0, 1)).all():
+        if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
             return "numbers"
         return "class" if (labels.sum(axis=1) == 1).all() else "tags"
     if labels.dtype.kind in "OUS":
