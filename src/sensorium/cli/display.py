@@ -27,7 +27,7 @@ class Display:
     """A live bar with the time left and the latest figures; a line every few seconds where there is no terminal."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
         self.text, self.began, self.printed = "", time.monotonic(), 0.0
 
     def __enter__(self) -> Display:

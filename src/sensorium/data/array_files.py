@@ -169,7 +169,7 @@ def _assumptions(
         found.append(Assumption("group", f"{group!r}: examples of one stay in one split", "--group NAME or none"))
     left_out = [key for key in arrays if key not in roles and key not in {chosen.key for chosen in inputs.values()}]
     if left_out:
-        found.append(Assumption("left out", f"arrays {', '.join(sorted(left_out))}", "inputs in dataset.yaml"))
+        found.append(Assumption("left out", f"arrays {', '.join(sorted(left_out))}", "--kind NAME=KIND"))
     return tuple(found)
 
 

@@ -72,11 +72,15 @@ def read_files(paths: Sequence[Path], config: InputConfig, name: str) -> Reading
 
 def raws_of_files(paths: Sequence[Path | None], reading: Reading | None) -> Sequence[Any]:
     """The files as raws: their paths, where the kind's own codec reads them, else arrays with their axes in order."""
-    if reading is None or (
-        reading.kind in (SERIES, CLOUDS) and reading.axes == AXES[reading.kind][: len(reading.axes)]
-    ):
+    if reading is None or (reading.kind in (SERIES, CLOUDS) and other_axes(reading) is None):
         return paths
     return ArrayFiles(paths, order_of(reading.kind, reading.axes))
+
+
+def other_axes(reading: Reading | None) -> tuple[str, ...] | None:
+    """The axes of arrays in files, where they are not in the order that their kind has."""
+    usual = () if reading is None else AXES.get(reading.kind, reading.axes)
+    return None if reading is None or reading.axes == usual[: len(reading.axes)] else reading.axes
 
 
 def assumed_files(name: str, reading: Reading | None) -> tuple[Assumption, ...]:

@@ -19,7 +19,7 @@ from .axes import AXES
 from .description import DataConfig, InputConfig, TaskName, in_split_order
 from .dicom_folders import join_slices
 from .examples import Listing
-from .file_kinds import AMBIGUOUS, assumed_files, raws_of_files, read_files
+from .file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files
 from .readable import cure
 from .recognise import (
     HOLDS,
@@ -77,7 +77,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         paths = [path for _, _, path in found if ending(path) in kept]
         reading = read_files(paths, described, root.name)
         kind = kind if reading is None else reading.kind
-        inputs = {name or kind: replace(described, kind=kind, axes=None if reading is None else reading.axes)}
+        inputs = {name or kind: replace(described, kind=kind, axes=other_axes(reading))}
         examples = {
             path: {name or kind: path}
             for _, _, path in found

@@ -165,11 +165,11 @@ def _assumed_task(
     task: TaskName, classes: tuple[str, ...], described: DataConfig, found: DataConfig
 ) -> tuple[Assumption, ...]:
     """The task, where nobody says it."""
-    if described.target.task is not None or task == NO_LABELS:
+    if described.target.task is not None or not classes:
         return ()
     named = f", {', '.join(classes[:_MOST_NAMED])}{', …' if len(classes) > _MOST_NAMED else ''}"
     where = " (the names of the folders)" if found.layout == "folders" else ""
-    text = f"{task}: {len(classes):,} {TASKS[task].outputs_noun}{named}{where}" if classes else task
+    text = f"{task}: {len(classes):,} {TASKS[task].outputs_noun}{named}{where}"
     return (Assumption("task", text, "--task classify, tag or regress"),)
 
 
