@@ -77,6 +77,8 @@ def find_roles(
         return replace(described, inputs=inputs, kinds=None), (*assumptions, *assumed_group)
     targets = {target.column} if isinstance(target.column, str) else set(target.column or ())
     kinds = {name: kind for name, kind in kinds.items() if name not in targets | {group}}
+    recurring = [name for name in kinds if name not in chosen and _recurs(table, name, split_names)]
+    kinds = {name: None if name in recurring else kind for name, kind in kinds.items()}
     inputs, assumed_inputs = _inputs(table, folder, path, kinds, target, chosen)
     return replace(described, inputs=inputs, kinds=None), (*assumed_inputs, *assumptions, *assumed_group)
 
@@ -119,6 +121,14 @@ def _group(
             text = f"{name!r} ({pc.count_distinct(column).as_py():,} values): its examples stay in one split"
             return name, (Assumption("group", f"{text}, and it is no input", "--group COLUMN or none"),)
     return None, ()
+
+
+def _recurs(table: pa.Table, name: str, split_names: np.ndarray | None) -> bool:
+    """Whether a column is called like groups that recur across the given splits: it is neither a group nor an input."""
+    if split_names is None or not is_group_name(name) or is_list(table[name].type) or is_bytes(table[name].type):
+        return False
+    values = to_numpy(table[name])
+    return keeps_groups(values, None) and not keeps_groups(values, split_names)
 
 
 def _inputs(
