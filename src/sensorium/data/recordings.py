@@ -111,22 +111,17 @@ def list_recordings(
         InputError: no labels or channels, a time that is missing, or recordings whose times fall all the time.
     """
     target, assumptions = find_target(table, path, description)
-    recording, times = files, seconds(table[found.time])
-    if found.recording != FILE:
-        recording = _of_each_file(to_numpy(table[found.recording]).astype(str), files, times)
+    times = seconds(table[found.time])
+    recording = files if found.recording == FILE else _of_each_file(_column(table, found.recording), files, times)
     group = _group_column(table, description, found, recording)
-    roles = {found.time, found.recording, group, description.split, description.fold, *description.ignore}
-    roles |= {target.column} if isinstance(target.column, str) else set(target.column or ())
-    channels = _channels(table, description, roles, path)
-    labels = _labels(table, target.column)
+    targets = (target.column,) if isinstance(target.column, str) else target.column or ()
+    roles = {found.time, found.recording, group, description.split, description.fold, *description.ignore, *targets}
+    channels, labels = _channels(table, description, roles, path), _labels(table, target.column)
     varies = needs_labels(target.task) and _varies(labels, recording)
     breaks = [recording, *([] if split_names is None else [split_names]), *([labels.astype(str)] if varies else [])]
     cut = _cut(breaks, times, description, varies=varies)
     if len(cut.starts) > 1 and cut.steps < _FEWEST_STEPS / 2:
-        raise InputError(
-            f"{path}: {found.time!r} falls, or {target.column!r} changes, every few rows; sort the rows by recording "
-            f"and time, or say --ignore {found.time} to take each row as an example"
-        )
+        raise _no_recordings(path, found, target)
     firsts = cut.order[cut.starts]
     names = [f"{recording[row]} row {row + 1}" for row in firsts.tolist()] if cut.window else recording[firsts].tolist()
     name, config = next(iter((description.inputs or {}).items()), (SERIES, InputConfig()))
@@ -179,6 +174,13 @@ def unlabelled_recordings(table: pa.Table, path: Path, description: DataConfig) 
     found = LongFormat(str(description.time), recording or FILE)
     listing = list_recordings(table, found, path, np.full(len(table), path.stem), None, described)
     return next(iter(listing.raws.values())), listing.names
+
+
+def _no_recordings(path: Path, found: LongFormat, target: TargetConfig) -> InputError:
+    return InputError(
+        f"{path}: {found.time!r} falls, or {target.column!r} changes, every few rows; sort the rows by recording "
+        f"and time, or say --ignore {found.time} to take each row as an example"
+    )
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ def _assumed_rest(
 def _of_each_file(recording: np.ndarray, files: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The recording of each row; with the name of its file, where files call recordings of their own by the same names:
     their times overlap."""
+    recording = recording.astype(str)
     both = np.char.add(np.char.add(files.astype(str), " "), recording)
     _, names = np.unique(recording, return_inverse=True)
     keys, firsts, numbers = np.unique(both, return_index=True, return_inverse=True)
