@@ -23,21 +23,22 @@ What is understood of {understood} small data folders, and why {refused} others 
 cases in `tests/layouts` by `python docs/make_layouts.py`; each line is a test. What is guessed is printed by `inspect`
 and `train` with the option that says otherwise; `inspect` also prints a `dataset.yaml` that says the same.
 """
-UNDERSTOOD = "| what people have | signals | task | splits | said |\n|---|---|---|---|---|\n"
-REFUSED = "| what people have | the one line says |\n|---|---|\n"
+TABLE = "| what people have | signals | task | splits | said |\n|---|---|---|---|---|\n"
 
 
 def page(chapters: Mapping[str, Sequence[Case]]) -> str:
     """The text of the page."""
     cases = [case for chapter in chapters.values() for case in chapter]
-    refused = [case for case in cases if case.refused]
-    text = [HEAD.format(understood=len(cases) - len(refused), refused=len(refused))]
+    refused = sum(bool(case.refused) for case in cases)
+    text = [HEAD.format(understood=len(cases) - refused, refused=refused)]
     for title, chapter in chapters.items():
-        text.append(f"\n## {title}\n\n{UNDERSTOOD}")
-        text += [_row(_understood(case)) for case in chapter if not case.refused]
-    text.append(f"\n## Refused\n\n{REFUSED}")
-    text += [_row([_what(case), " … ".join(case.refused)]) for case in refused]
+        text.append(f"\n## {title}\n\n{TABLE}")
+        text += [_row(_refused(case) if case.refused else _understood(case)) for case in chapter]
     return "".join(text)
+
+
+def _refused(case: Case) -> list[str]:
+    return [_what(case), "**refused**", "", "", " … ".join(case.refused)]
 
 
 def _understood(case: Case) -> list[str]:
@@ -59,7 +60,7 @@ def _understood(case: Case) -> list[str]:
 
 def _what(case: Case) -> str:
     not_yet = f" (not yet: {case.broken})" if case.broken else ""
-    return f"{case.what[0].upper()}{case.what[1:]}{not_yet}"
+    return f"{case.what}{not_yet}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 from layout_case import Case
-from layout_signals import PLACES, class_folders, cloud, motion, motions, write
+from layout_signals import PLACES, class_folders, cloud, csv, motion, motions, write
 from scipy.io import savemat
 
 SHAPES = ("ball", "box")
@@ -69,6 +71,28 @@ def clouds_in_folders(root: Path) -> None:
 
 def clouds_in_folders_described(root: Path) -> None:
     clouds_in_folders(root)
+    write(root / "dataset.yaml", "inputs: {points: {kind: points}}\n")
+
+
+def cloud_paths(root: Path) -> None:
+    names = [f"clouds/{number}.npy" for number in range(40)]
+    for number, name in enumerate(names):
+        write(root / name, npy(cloud(number)))
+    csv(root / "clouds.csv", {"file": names, "label": [SHAPES[number % 2] for number in range(40)]})
+
+
+def cloud_paths_described(root: Path) -> None:
+    cloud_paths(root)
+    write(root / "dataset.yaml", "inputs: {points: {kind: points}}\n")
+
+
+def lists(root: Path, signals: np.ndarray) -> None:
+    cells = pa.array(signals.tolist())
+    parquet.write_table(pa.table({"signal": cells, "label": labels(len(signals)).tolist()}), root / "data.parquet")
+
+
+def lists_described(root: Path) -> None:
+    lists(root, motions(40))
     write(root / "dataset.yaml", "inputs: {points: {kind: points}}\n")
 
 
@@ -247,6 +271,44 @@ CASES = (
         make=clouds_in_folders,
         options={"kind": ("points",)},
         kinds=POINTS,
+        splits={"train": 32, "test": 8},
+        drawn=True,
+    ),
+    Case(
+        name="cloud-paths",
+        what="a list of 1024 × 3 .npy files",
+        make=cloud_paths,
+        kinds=POINTS,
+        axes=("points", "xyz"),
+        splits={"train": 32, "test": 8},
+        drawn=True,
+        said=("points without an order", "--axes"),
+    ),
+    Case(
+        name="cloud-paths-described",
+        what="the same with `inputs: {points: {kind: points}}` in dataset.yaml",
+        make=cloud_paths_described,
+        kinds=POINTS,
+        axes=("points", "xyz"),
+        splits={"train": 32, "test": 8},
+        drawn=True,
+    ),
+    Case(
+        name="lists-channels-first",
+        what="a Parquet column of lists, 3 × 100: 100 steps of 3 channels",
+        make=lambda root: lists(root, motions(40).swapaxes(1, 2)),
+        kinds=SERIES,
+        axes=TIME_LAST,
+        splits={"train": 32, "test": 8},
+        drawn=True,
+        said=("neighbours correlate", "--axes"),
+    ),
+    Case(
+        name="lists-described",
+        what="a Parquet column of lists and `inputs: {points: {kind: points}}` in dataset.yaml",
+        make=lists_described,
+        kinds=POINTS,
+        axes=("points", "xyz"),
         splits={"train": 32, "test": 8},
         drawn=True,
     ),

@@ -12,7 +12,7 @@ import numpy as np
 from layout_case import Case
 from layout_signals import class_folders, cloud, csv, picture, sentence, split_numbers, tone, write
 
-from builders import film
+from builders import dicom_slice, film
 
 IMAGE, AUDIO, TEXT, POINTS = {"image": "image"}, {"audio": "audio"}, {"text": "text"}, {"points": "points"}
 PETS, FORTY = ("cat", "dog"), {"train": 32, "test": 8}
@@ -37,6 +37,17 @@ def in_splits(pattern: str) -> Callable[[Path], None]:
 def sound_in_splits(root: Path) -> None:
     for split, number in split_numbers(train=20, test=8):
         write(root / split / ("low", "high")[number % 2] / f"{number}.flac", tone(number, "flac"))
+
+
+def set_folders(root: Path) -> None:
+    for split, number in split_numbers(training_set=20, test_set=8):
+        write(root / split / PETS[number % 2] / f"{number}.png", picture(number))
+
+
+def unlabelled_test(root: Path) -> None:
+    pictures(root / "train")
+    for number in range(40, 50):
+        write(root / "test" / f"{number}.png", picture(number))
 
 
 def only_val(root: Path) -> None:
@@ -123,6 +134,16 @@ def nifti(root: Path) -> None:
         nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
+def dicom(root: Path) -> None:
+    for number in range(10):
+        folder = root / ("ill", "well")[number % 2] / f"patient {number}"
+        folder.mkdir(parents=True)
+        grid = np.random.default_rng(number).integers(0, 900, (4, 6, 5)).astype(np.uint16)
+        for index, slice_ in enumerate(grid):
+            content = dicom_slice(slice_, series=f"1.2.{number}", position=[0.0, 0.0, 2.5 * index])
+            write(folder / f"{index}.dcm", content)
+
+
 def nothing(root: Path) -> None:
     """An empty folder."""
 
@@ -196,6 +217,23 @@ CASES = (
         kinds=IMAGE,
         splits=SPLITS,
         said=("as on disk: 20 train, 6 val, 8 test",),
+    ),
+    Case(
+        name="training-set-and-test-set",
+        what="training_set/cat/, test_set/cat/",
+        make=set_folders,
+        kinds=IMAGE,
+        splits={"train": 20, "test": 8},
+        said=("as on disk: 20 train, 8 test",),
+    ),
+    Case(
+        name="test-pictures-without-labels",
+        what="train/cat/, train/dog/, and test/ with pictures alone, as competitions have them",
+        make=unlabelled_test,
+        kinds=IMAGE,
+        splits={"train": 32, "test": 8},
+        drawn=True,
+        warned=("test has no class folders and was left out; `sensorium predict` answers for its files",),
     ),
     Case(
         name="no-test-split",
@@ -296,6 +334,14 @@ CASES = (
         make=nifti,
         kinds={"volume": "volume"},
         splits={"train": 16, "test": 4},
+        drawn=True,
+    ),
+    Case(
+        name="dicom-series",
+        what="a folder of .dcm slices for each scan, in class folders",
+        make=dicom,
+        kinds={"volume": "volume"},
+        splits={"train": 8, "test": 2},
         drawn=True,
     ),
     Case(

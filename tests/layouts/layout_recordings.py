@@ -60,10 +60,29 @@ def long_format(root: Path) -> None:
     csv(root / "motion.csv", long_rows(30))
 
 
+def counted_steps(root: Path) -> None:
+    columns = long_rows(30)
+    del columns["time"]
+    csv(root / "motion.csv", {"step": list(range(20)) * 30, **columns})
+
+
+def files_with_the_same_recordings(root: Path) -> None:
+    """The recordings of each file are called r00, r01, …"""
+    columns = long_rows(18)
+    for split, first, count in (("train", 0, 12), ("test", 12, 6)):
+        rows = slice(20 * first, 20 * (first + count))
+        names = [f"r{number:02}" for number in range(count) for _ in range(20)]
+        csv(root / f"{split}.csv", {**{name: values[rows] for name, values in columns.items()}, "recording": names})
+
+
 def long_with_subjects(root: Path) -> None:
     columns = long_rows(30)
     columns["subject"] = [f"s{number // 3}" for number in range(30) for _ in range(20)]
     csv(root / "motion.csv", columns)
+
+
+def one_subject(root: Path) -> None:
+    csv(root / "motion.csv", {**long_rows(30), "subject": ["s1"] * 600})
 
 
 def labels_that_change(root: Path) -> None:
@@ -204,6 +223,35 @@ CASES = (
         splits={"train": 24, "test": 6},
         drawn=True,
         said=("a row is a step at 'time', each 'recording' a recording (30 of them)",),
+    ),
+    Case(
+        name="long-format-with-counted-steps",
+        what="the same with a column `step`, which counts the steps of each recording, instead of times",
+        make=counted_steps,
+        kinds=SERIES,
+        channels=AXES,
+        splits={"train": 24, "test": 6},
+        drawn=True,
+        said=("a row is a step at 'step', each 'recording' a recording (30 of them)",),
+    ),
+    Case(
+        name="long-format-in-splits",
+        what="train.csv and test.csv in long format, in both of which recordings are called r00, r01, …",
+        make=files_with_the_same_recordings,
+        kinds=SERIES,
+        channels=AXES,
+        splits={"train": 12, "test": 6},
+        said=("each 'recording' a recording (18 of them)",),
+    ),
+    Case(
+        name="long-format-with-one-subject",
+        what="long format with a column `subject` of one value",
+        make=one_subject,
+        kinds=SERIES,
+        channels=AXES,
+        splits={"train": 24, "test": 6},
+        drawn=True,
+        left_out=("subject",),
     ),
     Case(
         name="long-format-with-subjects",

@@ -91,6 +91,12 @@ def patients(root: Path) -> None:
     csv(root / "visits.csv", {**columns, "diagnosis": [("ill", "well")[number % 2] for number in range(60)]})
 
 
+def patients_in_both(root: Path) -> None:
+    splits = [("train", "train", "test")[number % 3] for number in range(60)]
+    columns = {**numbers(), "patient": [number // 6 for number in range(60)], "split": splits}
+    csv(root / "visits.csv", {**columns, "diagnosis": [("ill", "well")[number % 2] for number in range(60)]})
+
+
 def reviews(root: Path) -> None:
     columns = {"review": [sentence(n) for n in range(60)], "sentiment": [("bad", "good")[n % 2] for n in range(60)]}
     csv(root / "reviews.csv", columns)
@@ -339,6 +345,14 @@ CASES = (
         drawn=True,
         group="patient_id",
         said=("it is no input", "--group COLUMN or none"),
+    ),
+    Case(
+        name="patients-in-both-splits",
+        what="a CSV with columns `split` and `patient`, whose patients are in train and in test",
+        make=patients_in_both,
+        kinds=TABLE,
+        splits={"train": 40, "test": 20},
+        left_out=("patient",),
     ),
     Case(
         name="rare-classes",

@@ -177,6 +177,19 @@ def is_time(name: str, column: pa.ChunkedArray) -> bool:
     return bool(8 * (np.diff(column.to_numpy()) < 0).sum() <= len(column))
 
 
+def counts_steps(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column counts the steps of one recording after another: it is called so, goes up by one, and begins
+    anew at times.
+
+    >>> counts_steps("step", pa.chunked_array([list(range(9)) * 2])), counts_steps("step", pa.chunked_array([range(9)]))
+    (True, False)
+    """
+    if _first_word(name) not in _COUNTS or not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    steps = np.diff(column.to_numpy())
+    return bool((steps == 1).sum() * 8 >= 7 * len(steps) and (steps < 0).any() and ((steps == 1) | (steps < 0)).all())
+
+
 def seconds(column: pa.ChunkedArray) -> np.ndarray:
     """A column of times as float64, (steps,): numbers as they are, dates and clock times in seconds.
 

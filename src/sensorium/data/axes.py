@@ -159,7 +159,7 @@ def _read_matrix(array: np.ndarray, named: str | None, because: str) -> Reading:
     rows, columns = array.shape[1:]
     along_rows, along_columns = (smoothness(_sample(array), axis) for axis in (1, 2))
     measured = f"neighbours correlate {along_rows:.2f} along {rows:,} and {along_columns:.2f} along {columns:,}"
-    because = because or measured
+    because = f"{because}; {measured}" if because else measured
     coordinates_last = columns in COORDINATES and (rows not in COORDINATES or along_columns <= along_rows)
     if named is None:
         has_order = (along_rows if coordinates_last else along_columns) >= SMOOTH

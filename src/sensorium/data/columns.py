@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from ..codecs.series import is_time
 from ..errors import InputError
 from ..files import ending
-from .axes import read_array
+from .axes import AXES, Reading, read_array
+from .description import InputConfig, kind_of_axes
+from .file_kinds import read_files
 from .recognise import SERIES, TEXT, VALUES, kind_of_bytes, kind_of_suffix
 
 _SAMPLED = 200  # values that the kind of a column is judged by
@@ -22,17 +24,24 @@ _LONG_TEXT = 30  # letters on average: a sentence rather than a name
 
 
 class Cells(Sequence[Any]):
-    """The cells of a column as Python values, each made when it is needed. Lists of numbers become arrays."""
+    """The cells of a column as Python values, each made when it is needed. Lists of numbers become arrays.
 
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self.column = column
+    Args:
+        order: the permutation of the axes of these arrays; None: as they are.
+    """
+
+    def __init__(self, column: pa.ChunkedArray, order: tuple[int, ...] | None = None) -> None:
+        self.column, self.order = column, order
 
     def __len__(self) -> int:
         return len(self.column)
 
     def __getitem__(self, position: Any) -> Any:
         value = self.column[position].as_py()
-        return np.asarray(value, dtype=np.float32) if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        array = np.asarray(value, dtype=np.float32)
+        return array if self.order is None else array.transpose(self.order)
 
 
 def first_values(column: pa.ChunkedArray) -> list[Any]:
@@ -95,8 +104,9 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
         return None
     if is_bytes(column.type):
         return _kind_of_files(name, column, values)
-    if is_list(column.type):
-        return _kind_of_lists(name, values)
+    reading = reading_of_column(name, column, folder, InputConfig())
+    if reading is not None or is_list(column.type):
+        return None if reading is None else reading.kind
     if is_number(column.type):
         return None if counts_rows(name, column) or _is_clock(name, column) else VALUES
     if not is_text(column.type):
@@ -109,12 +119,29 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
 
 
-def _kind_of_lists(name: str, values: list[Any]) -> str | None:
-    """The kind of signal in nested lists of numbers, by the first ones that are of one shape."""
+def reading_of_column(name: str, column: pa.ChunkedArray, folder: Path, config: InputConfig) -> Reading | None:
+    """What arrays in a column are taken for: nested lists of numbers, by the first ones that are of one shape, or paths
+    of files whose ending does not say what they hold. None: the column holds something else.
+
+    Args:
+        folder: what paths are relative to.
+        config: what the description says: its kind and axes are not guessed.
+    """
+    values = first_values(column)
+    if not values or (config.kind is not None and config.kind not in AXES):
+        return None
+    if is_text(column.type) and are_paths(values):
+        return read_files([path for value in values if (path := folder / value).is_file()], config, name)
+    if not is_list(column.type):
+        return None
+    if config.axes is not None:
+        return Reading(config.kind or kind_of_axes(config.axes) or SERIES, config.axes, "as you say", sure=True)
     arrays = [np.asarray(value) for value in values[:_MEASURED_LISTS]]
     alike = np.stack([array for array in arrays if array.shape == arrays[0].shape])
-    reading = read_array(name, alike)
-    return None if reading is None else SERIES if reading.kind == VALUES else reading.kind
+    reading = read_array(name, alike, kind=config.kind)
+    if reading is not None and reading.kind == VALUES:
+        return Reading(SERIES, ("time",), reading.reason, sure=reading.sure)
+    return reading
 
 
 def _kind_of_files(name: str, column: pa.ChunkedArray, values: list[Any]) -> str | None:

@@ -16,7 +16,7 @@ from ..files import ending, without_ending
 from ..modalities import KINDS
 from .assumptions import Assumption
 from .axes import AXES
-from .description import DataConfig, InputConfig, TaskName, in_split_order
+from .description import DataConfig, InputConfig, SplitName, TaskName, in_split_order
 from .dicom_folders import join_slices
 from .examples import Listing
 from .file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files
@@ -53,7 +53,7 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         InputError: no class folders, or files of several kinds in them that do not belong together.
     """
     check_no_columns(root, description, "class folders")
-    splits = description.splits or in_split_order(split_folders(root))
+    splits, unlabelled = _splits(root, description)
     folders = {str(split): folder for split, folder in splits.items()} if splits else {"": "."}
     found = [
         (split, label, path)
@@ -98,9 +98,23 @@ def list_folders(root: Path, description: DataConfig) -> Listing:
         labels=np.array([labelled[key][1] for key in examples], dtype=object),
         split_names=split_of_each if split_of_each.any() else None,
         description=replace(description, layout="folders", inputs=inputs, splits=splits),
-        warnings=warnings,
+        warnings=(*unlabelled, *warnings),
         assumptions=(*joined, *(_assumed_together(inputs) if several else assumed_files(next(iter(inputs)), reading))),
     )
+
+
+def _splits(root: Path, description: DataConfig) -> tuple[dict[SplitName, str] | None, tuple[str, ...]]:
+    """The folder of each split; and, unless they are described, a warning for each without class folders, left out."""
+    splits = description.splits or in_split_order(split_folders(root))
+    if splits is None or description.splits is not None or not needs_labels(description.target.task):
+        return splits, ()
+    kept = {name: folder for name, folder in splits.items() if name == "train" or visible_folders(root / folder)}
+    warnings = [
+        f"{folder} has no class folders and was left out; `sensorium predict` answers for its files"
+        for name, folder in splits.items()
+        if name not in kept
+    ]
+    return kept, tuple(warnings)
 
 
 def _assumed_together(inputs: Mapping[str, InputConfig]) -> tuple[Assumption, ...]:

@@ -13,7 +13,7 @@ from ..modalities import KINDS
 from ..tasks import TASKS
 from .description import NO_LABELS, DataConfig, TaskName
 
-SPLIT_WORDS = {
+_SPLITS = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -23,6 +23,12 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
     "t10k": "test",
+}
+# What folders, columns and keys call a split -> the split: ``training_set`` too.
+SPLIT_WORDS = {
+    f"{word}{end}": split
+    for word, split in _SPLITS.items()
+    for end in ("", *(f"{mark}{what}" for mark in ("", "_", "-", " ") for what in ("set", "data", "images", "split")))
 }
 
 # The kinds of signal that are recognised by more than the ending of a file.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..codecs.series import is_time, seconds
+from ..codecs.series import counts_steps, is_time, seconds
 from ..errors import InputError, did_you_mean
 from .assumptions import Assumption
 from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
@@ -59,7 +59,9 @@ def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -
             raise InputError(f"no column is called {column!r}; {did_you_mean(str(column), table.column_names)}")
     if any(is_bytes(column.type) or is_list(column.type) for column in table.columns):
         return None
-    time = description.time or next((name for name in table.column_names if is_time(name, table[name])), None)
+    names = [name for name in table.column_names if name not in description.ignore]
+    time = description.time or next((name for name in names if is_time(name, table[name])), None)
+    time = time or next((name for name in names if counts_steps(name, table[name])), None)
     if time is None:
         if is_described and description.window:
             raise InputError(
@@ -109,7 +111,9 @@ def list_recordings(
         InputError: no labels or channels, a time that is missing, or recordings whose times fall all the time.
     """
     target, assumptions = find_target(table, path, description)
-    recording = files if found.recording == FILE else to_numpy(table[found.recording]).astype(str)
+    recording, times = files, seconds(table[found.time])
+    if found.recording != FILE:
+        recording = _of_each_file(to_numpy(table[found.recording]).astype(str), files, times)
     group = _group_column(table, description, found, recording)
     roles = {found.time, found.recording, group, description.split, description.fold, *description.ignore}
     roles |= {target.column} if isinstance(target.column, str) else set(target.column or ())
@@ -117,7 +121,7 @@ def list_recordings(
     labels = _labels(table, target.column)
     varies = needs_labels(target.task) and _varies(labels, recording)
     breaks = [recording, *([] if split_names is None else [split_names]), *([labels.astype(str)] if varies else [])]
-    cut = _cut(breaks, seconds(table[found.time]), description, varies=varies)
+    cut = _cut(breaks, times, description, varies=varies)
     if len(cut.starts) > 1 and cut.steps < _FEWEST_STEPS / 2:
         raise InputError(
             f"{path}: {found.time!r} falls, or {target.column!r} changes, every few rows; sort the rows by recording "
@@ -242,13 +246,28 @@ def _assumed_rest(
     return found
 
 
+def _of_each_file(recording: np.ndarray, files: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The recording of each row; with the name of its file, where files call recordings of their own by the same names:
+    their times overlap."""
+    both = np.char.add(np.char.add(files.astype(str), " "), recording)
+    _, names = np.unique(recording, return_inverse=True)
+    keys, firsts, numbers = np.unique(both, return_index=True, return_inverse=True)
+    begins, ends = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+    np.minimum.at(begins, numbers, times)
+    np.maximum.at(ends, numbers, times)
+    order = np.lexsort((begins, names[firsts]))
+    of_name = names[firsts][order]
+    overlap = (of_name[1:] == of_name[:-1]) & (begins[order][1:] <= ends[order][:-1])
+    return both if overlap.any() else recording
+
+
 def _group_column(table: pa.Table, description: DataConfig, found: LongFormat, recording: np.ndarray) -> str | None:
     """The column of groups: as described; else one that is called so and does not change within a recording."""
     if description.group is not None:
         return None if description.group == NO_GROUP else description.group
     for name in table.column_names:
         is_free = name not in (description.target.column, found.recording) and is_group_name(name)
-        if is_free and not _varies(_column(table, name), recording):
+        if is_free and len(table[name].unique()) > 1 and not _varies(_column(table, name), recording):
             return name
     return None
 

@@ -28,7 +28,7 @@ def check_holds_signals(folder: Path, *, labelled: bool) -> None:
         labelled: whether there must be labels.
 
     Raises:
-        InputError: the folder is empty, holds unknown files only, or files that lie loose in it or one folder deeper.
+        InputError: the folder is empty, holds unknown files only, or files that lie loose in it.
     """
     if not any(folder.iterdir()):
         raise InputError(f"{folder}: the folder is empty; give the folder that holds the data")
@@ -38,14 +38,19 @@ def check_holds_signals(folder: Path, *, labelled: bool) -> None:
         found = sorted(filter(None, endings))
         named = ", ".join(found[:_MOST_NAMED]) + ", …" * (len(found) > _MOST_NAMED) or "no files"
         raise InputError(f"{folder}: it holds nothing that can be read (found {named}); {cure(endings)}")
-    if not labelled:
-        return
-    folders = visible_folders(folder)
-    if not folders:
+    if labelled and not visible_folders(folder):
         raise InputError(
             f"{folder}: there are no class folders; make one folder per class, list the files in a table with a column "
             "of labels, or, without labels, use sensorium pretrain or predict"
         )
-    deeper = [name for name in folders if has_class_folders(folder / name)]
-    if len(deeper) == 1:
-        raise InputError(f"{folder}: the class folders are one folder deeper; give {folder / deeper[0]}")
+
+
+def check_depth(folder: Path) -> None:
+    """Refuse class folders that lie in the only folder of the one that is given.
+
+    Raises:
+        InputError: they do.
+    """
+    folders = [folder / name for name in visible_folders(folder)]
+    if len(folders) == 1 and not has_class_folders(folder) and has_class_folders(folders[0]):
+        raise InputError(f"{folder}: the class folders are one folder deeper; give {folders[0]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,19 @@ import pyarrow.compute as pc
 from ..errors import InputError, did_you_mean
 from ..tasks import TASKS
 from .assumptions import Assumption, listed
-from .columns import are_paths, bytes_of, first_values, is_bytes, is_list, is_number, is_text, kind_of_column, to_numpy
+from .axes import Reading
+from .columns import (
+    are_paths,
+    bytes_of,
+    first_values,
+    is_bytes,
+    is_list,
+    is_number,
+    is_text,
+    kind_of_column,
+    reading_of_column,
+    to_numpy,
+)
 from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
 from .groups import NO_GROUP, is_group_name, keeps_groups
 from .recognise import HOLDS, SPLIT_WORDS, VALUES, any_sound, check_kind, check_task, input_names
@@ -56,10 +68,17 @@ def find_roles(
     group, assumed_group = _group(table, described, split_names)
     described = replace(described, group=group)
     if description.inputs is not None:
-        inputs = {name: _completed(table, folder, path, name, config) for name, config in description.inputs.items()}
+        taken |= {target.column, group} if isinstance(target.column, str) else {*(target.column or ()), group}
+        signals = [name for name, kind in kinds.items() if kind not in (None, VALUES) and name not in taken]
+        inputs = {
+            name: _completed(table, folder, path, name, config, signals) for name, config in description.inputs.items()
+        }
+        inputs, _ = _with_axes(table, folder, inputs, table.column_names)
         return replace(described, inputs=inputs, kinds=None), (*assumptions, *assumed_group)
     targets = {target.column} if isinstance(target.column, str) else set(target.column or ())
     kinds = {name: kind for name, kind in kinds.items() if name not in targets | {group}}
+    recurring = [name for name in kinds if name not in chosen and _recurs(table, name, split_names)]
+    kinds = {name: None if name in recurring else kind for name, kind in kinds.items()}
     inputs, assumed_inputs = _inputs(table, folder, path, kinds, target, chosen)
     return replace(described, inputs=inputs, kinds=None), (*assumed_inputs, *assumptions, *assumed_group)
 
@@ -104,6 +123,14 @@ def _group(
     return None, ()
 
 
+def _recurs(table: pa.Table, name: str, split_names: np.ndarray | None) -> bool:
+    """Whether a column is called like groups that recur across the given splits: it is neither a group nor an input."""
+    if split_names is None or not is_group_name(name) or is_list(table[name].type) or is_bytes(table[name].type):
+        return False
+    values = to_numpy(table[name])
+    return keeps_groups(values, None) and not keeps_groups(values, split_names)
+
+
 def _inputs(
     table: pa.Table,
     folder: Path,
@@ -140,7 +167,7 @@ def _inputs(
         sound = HOLDS.get(kind)
         if sound is not None and sound not in found.values() and _sounds(table[name], folder):
             inputs[f"{named[name]}_{sound}" if sound in inputs else sound] = InputConfig(kind=sound, column=name)
-    assumptions = [_assumed(name, config) for name, config in inputs.items()]
+    inputs, assumptions = _with_axes(table, folder, inputs, chosen)
     if left_out := [name for name in kinds if name not in (*signals, *values)]:
         reasons = [f"{', '.join(echoes)} the same as the target {target.column!r}"] if echoes else []
         reasons += ["plain columns beside a signal are metadata"] if signals and set(plain) - {*echoes, *values} else []
@@ -160,17 +187,37 @@ def _check_paths(table: pa.Table, folder: Path, path: Path) -> None:
             )
 
 
-def _assumed(name: str, config: InputConfig) -> Assumption:
+def _with_axes(
+    table: pa.Table, folder: Path, inputs: Mapping[str, InputConfig], chosen: Collection[str]
+) -> tuple[dict[str, InputConfig], list[Assumption]]:
+    """The inputs with the axes of those that are arrays, and what each was taken for.
+
+    Args:
+        chosen: columns whose kind was not guessed.
+    """
+    found, assumptions = {}, []
+    for name, config in inputs.items():
+        reading = None
+        if isinstance(config.column, str) and config.kind != VALUES:
+            said = config if config.column in chosen else InputConfig()
+            reading = reading_of_column(config.column, table[config.column], folder, said)
+        found[name] = config if reading is None else replace(config, kind=reading.kind, axes=reading.axes)
+        assumptions.append(_assumed(name, found[name], reading))
+    return found, assumptions
+
+
+def _assumed(name: str, config: InputConfig, reading: Reading | None) -> Assumption:
     """What an input was taken for."""
+    if reading is not None and not reading.sure:
+        text = f"{reading.kind}, column {config.column!r}, axes {' × '.join(reading.axes)} ({reading.reason})"
+        return Assumption(name, text, "--kind COLUMN=KIND, --axes AXES")
     columns = (config.column,) if isinstance(config.column, str) else config.column or ()
     what = (
         f"{len(columns):,} columns: {listed(columns)}"
         if config.kind == VALUES
         else f"{config.kind}, column {columns[0]!r}"
     )
-    return Assumption(
-        name, what, "--ignore COLUMN" if config.kind == VALUES else f"--ignore COLUMN, --kind {name}=KIND"
-    )
+    return Assumption(name, what, "--ignore COLUMN" if config.kind == VALUES else "--ignore COLUMN, --kind COLUMN=KIND")
 
 
 def _sounds(column: pa.ChunkedArray, folder: Path) -> bool:
@@ -212,9 +259,12 @@ def _in_words(table: pa.Table, folder: Path, target: TargetConfig) -> str | None
     return next((name for name in echoes if kind_of_column(name, table[name], folder) == VALUES), None)
 
 
-def _completed(table: pa.Table, folder: Path, path: Path, name: str, config: InputConfig) -> InputConfig:
-    """An input of the description with its column and kind filled in."""
-    column = config.column or name
+def _completed(
+    table: pa.Table, folder: Path, path: Path, name: str, config: InputConfig, signals: Sequence[str]
+) -> InputConfig:
+    """An input of the description with its column and kind filled in. One that names no column is the only signal."""
+    is_only = config.column is None and name not in table.column_names and len(signals) == 1
+    column = signals[0] if is_only else config.column or name
     for name_of_column in (column,) if isinstance(column, str) else column:
         _check(table, path, name_of_column)
     if config.kind is not None:

@@ -39,7 +39,7 @@ from .recognise import (
     read_names,
     visible_files,
 )
-from .refusals import check_holds_signals, no_data_set
+from .refusals import check_depth, check_holds_signals, no_data_set
 from .remarks import remarks_on
 from .roles import has_named_target
 from .splits import assign
@@ -188,6 +188,8 @@ def list_path(path: Path, description: DataConfig) -> Listing:
     elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
     if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
+    if description.layout is None and layout == "folders" and needs_labels(description.target.task):
+        check_depth(root)
     return cut_into_windows(_LAYOUTS[layout](root, files, description))
 
 

@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 from ..codecs import tables as table_codec
 from ..errors import InputError
 from ..files import ending
+from .axes import Reading, order_of
 from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
 from .description import DataConfig, InputConfig, TargetConfig
 from .examples import Listing, Records
+from .file_kinds import raws_of_files
 from .groups import NO_GROUP
 from .joining import join_tables
 from .recognise import VALUES, check_kind, files_by_split
@@ -98,13 +100,14 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         else:
             return Cells(bytes_of(column))
     holds_values = _HOLDS_VALUES.get(str(config.kind), lambda column: False)
+    order = order_of(str(config.kind), config.axes) if config.axes else None
     if holds_values(column) or not is_text(column.type):
-        return Cells(column)
+        return Cells(column, order)
     paths = [None if value is None else folder / value.replace("\\", "/") for value in column.to_pylist()]
     for name, path in zip(names, paths, strict=True):
         if path is not None and not path.is_file():
             raise InputError(f"{name}: {path} does not exist; paths are relative to the table's folder")
-    return paths
+    return raws_of_files(paths, Reading(str(config.kind), config.axes, "") if config.axes else None)
 
 
 def _labels(table: pa.Table, target: TargetConfig) -> np.ndarray:
