@@ -138,18 +138,20 @@ def _is_metadata(name: str) -> bool:
 
 
 def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) -> list[str]:
-    """Columns that may be meant, those of classes first, with what they hold. Beside a signal, numbers that are called
-    like metadata are none; in a table of numbers alone, a width is as good as any."""
-    classes, numbers = [], []
+    """Columns that may be meant, with what they hold: those of classes first, words before numbers, few before many.
+    Beside a signal, numbers that are called like metadata are none; in a table of numbers alone, a width is as good as
+    any."""
+    classes: list[tuple[bool, int, str]] = []
+    numbers: list[str] = []
     for name in free:
         column = table[name]
         if not (is_text(column.type) or is_number(column.type)) or is_time(name, column):
             continue
         count = pc.count_distinct(column).as_py()
         if 1 < count <= min(_MOST_CLASSES, max(2, len(column) / 2)):
-            classes.append(f"{name} ({count} values)")
+            classes.append((not is_text(column.type), count, f"{name} ({count} values)"))
             continue
         says_nothing = counts_rows(name, column) or (beside_signal and _is_metadata(name))
         if is_number(column.type) and count > 1 and not says_nothing:
             numbers.append(f"{name} (numbers)")
-    return (classes + numbers)[:_MOST_CANDIDATES]
+    return [*(text for _, _, text in sorted(classes)), *numbers][:_MOST_CANDIDATES]
