@@ -161,9 +161,12 @@ def recording(table: pa.Table, *, has_names: bool = True) -> Recording:
     return Recording(values, times, tuple(numbers) if has_names else ())
 
 
-def is_time(name: str, column: pa.ChunkedArray) -> bool:
+def is_time(name: str, column: pa.ChunkedArray, *, falls: bool = False) -> bool:
     """Whether a column holds the time of each step: it is called so, and hardly ever falls, as it may where another
     recording begins. A column that is called ``t`` and falls may be a temperature.
+
+    Args:
+        falls: whether a column with an unmistakable name may fall, because its rows can be put in order.
 
     >>> is_time("Time [s]", pa.chunked_array([[0.0, 0.5]])), is_time("t", pa.chunked_array([[20.5, 19.0]]))
     (True, False)
@@ -174,6 +177,8 @@ def is_time(name: str, column: pa.ChunkedArray) -> bool:
         return True
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
         return False
+    if falls and len(_first_word(name)) > 3:
+        return True
     return bool(8 * (np.diff(column.to_numpy()) < 0).sum() <= len(column))
 
 

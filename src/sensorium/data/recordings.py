@@ -60,7 +60,9 @@ def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -
     if any(is_bytes(column.type) or is_list(column.type) for column in table.columns):
         return None
     names = [name for name in table.column_names if name not in description.ignore]
-    time = description.time or next((name for name in names if is_time(name, table[name])), None)
+    recording = description.recording or _recording_column(table, description)
+    in_any_order = recording is not None  # rows of a recording can be put in order by time
+    time = description.time or next((name for name in names if is_time(name, table[name], falls=in_any_order)), None)
     time = time or next((name for name in names if counts_steps(name, table[name])), None)
     if time is None:
         if is_described and description.window:
@@ -68,17 +70,27 @@ def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -
                 "there is no column of times to cut windows along; call it time, or say which in dataset.yaml"
             )
         return None
-    recording = description.recording or _recording_column(table, description)
     if recording is None and num_files > 1:
         recording = FILE
     if recording is None:
         return LongFormat(time, FILE) if is_described else None
     if is_described:
         return LongFormat(time, recording)
+    return LongFormat(time, recording) if _has_steps(table, time, recording, description, num_files) else None
+
+
+def _has_steps(table: pa.Table, time: str, recording: str, description: DataConfig, num_files: int) -> bool:
+    """Whether rows, put in order of their recording and time, are steps: neither the recording nor the label changes
+    within eight of them on average."""
     target = description.target.column or named_target(table.column_names)
-    changing = [name for name in (recording, target) if isinstance(name, str) and name != FILE]
-    changes = sum(int((column[1:] != column[:-1]).sum()) for column in (_column(table, name) for name in changing))
-    return LongFormat(time, recording) if len(table) >= _FEWEST_STEPS * (changes + num_files) else None
+    changing = [_column(table, name) for name in (recording, target) if isinstance(name, str) and name != FILE]
+    times = seconds(table[time])
+    order = np.arange(len(times)) if recording == FILE else _order(changing[0].astype(str), times)
+    is_new = np.zeros(len(times) - 1, dtype=bool)
+    for column in changing:
+        ordered = column.astype(str)[order]
+        is_new |= ordered[1:] != ordered[:-1]
+    return len(table) >= _FEWEST_STEPS * (num_files + int(is_new.sum()))
 
 
 def _kinds(description: DataConfig) -> set[str | None]:

@@ -154,4 +154,5 @@ def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) ->
         says_nothing = counts_rows(name, column) or (beside_signal and _is_metadata(name))
         if is_number(column.type) and count > 1 and not says_nothing:
             numbers.append(f"{name} (numbers)")
-    return [*(text for _, _, text in sorted(classes)), *numbers][:_MOST_CANDIDATES]
+    classes.sort(key=lambda found: found[:2])
+    return [*(text for _, _, text in classes), *numbers][:_MOST_CANDIDATES]
