@@ -506,7 +506,7 @@ CASES = (
         name="table-of-flags",
         what="a CSV of measurements with is_tall and has_dog, of which none is said to be the target",
         make=flags,
-        refused=("which column is to be predicted? say --target COLUMN; candidates: has_dog (2 values), is_tall",),
+        refused=("which column is to be predicted? say --target COLUMN; candidates: is_tall (2 values), has_dog",),
     ),
     Case(
         name="pixels",
