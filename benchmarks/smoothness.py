@@ -1,6 +1,6 @@
 """The smoothness along each axis of real data: what decision 12 judges arrays by.
 
-    python benchmarks/smoothness.py [DATA]     # DATA: the folder of the real data sets, ../shared/data by default
+python benchmarks/smoothness.py [DATA]     # DATA: the folder of the real data sets, ../shared/data by default
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from sensorium.codecs import arrays
 from sensorium.codecs.series import decode_ts
-from sensorium.data.axes import smoothness
+from sensorium.data.recognition.axes import smoothness
 
 
 def show(name: str, examples: np.ndarray) -> None:

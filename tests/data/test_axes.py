@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data.axes import AXES, order_of, read_array, smoothness
+from sensorium.data.recognition.axes import AXES, order_of, read_array, smoothness
 from sensorium.errors import InputError
 
 

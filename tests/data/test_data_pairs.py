@@ -14,7 +14,7 @@ from PIL import Image
 from test_data_layouts import assert_description_says_the_same, described, sizes, write
 
 from sensorium.data import Source, open_source
-from sensorium.data.pairs import open_pairs
+from sensorium.data.layouts.pairs import open_pairs
 from sensorium.errors import InputError
 
 

@@ -14,9 +14,9 @@ from .examples import Examples
 from .fingerprints import count_seen, fingerprints
 from .matching import EVERYTHING, Known, open_for
 from .samples import Samples, collate, load_samples
-from .single_files import Unlabelled, Unreadable, open_files
 from .source import Source, open_source
-from .values import open_values
+from .unlabelled.single_files import Unlabelled, Unreadable, open_files
+from .unlabelled.values import open_values
 
 __all__ = [
     "EVERYTHING",

@@ -11,12 +11,13 @@ import numpy as np
 from ..errors import InputError, did_you_mean
 from .description import NO_LABELS, DataConfig, InputConfig, SplitName, TargetConfig, TaskName, in_split_order
 from .examples import Examples, Listing
-from .folders import list_folders, relative
-from .recognise import SPLIT_WORDS, VALUES, has_one_class, needs_labels, visible_folders
-from .source import Source, layout_of, list_path, read_as
-from .target_column import named_target
+from .layouts.find import layout_of, list_path
+from .layouts.folders import list_folders, relative
+from .layouts.windows import cut_into_windows
+from .recognition.recognise import SPLIT_WORDS, VALUES, has_one_class, needs_labels, visible_folders
+from .recognition.target_column import named_target
+from .source import Source, read_as
 from .targets import encode
-from .windows import cut_into_windows
 
 EVERYTHING = "all"  # the name of all splits together
 

@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import InputError
 from .description import TaskName
 from .examples import Listing, Records, Selection
-from .headers import remarks_on_headers
-from .recognise import PICTURES, SERIES, VALUES, has_one_class
+from .recognition.headers import remarks_on_headers
+from .recognition.recognise import PICTURES, SERIES, VALUES, has_one_class
 
 IMBALANCE = 10  # examples of the largest class for each of the smallest one, from which it is said
 _WITHOUT_GAPS = (PICTURES, "video", "volume")

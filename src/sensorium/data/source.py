@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import ending
 from ..tasks import TASKS
-from . import array_files, tables
-from .array_files import list_arrays
 from .assumptions import Assumption
-from .audioset import is_segments, list_audioset
-from .bids import is_bids, list_bids
-from .description import (
-    FILE_NAME,
-    NO_LABELS,
-    DataConfig,
-    InputConfig,
-    LayoutName,
-    TargetConfig,
-    TaskName,
-    find_description,
-)
+from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName, find_description
 from .examples import Examples, Listing
-from .folders import has_class_folders, list_folders
+from .layouts.find import list_path
 from .leaks import find_leaks
-from .pairs import has_pairs, list_pairs
-from .recognise import (
-    VALUES,
-    check_task,
-    class_names,
-    has_one_class,
-    needs_labels,
-    read_names,
-    visible_files,
-)
-from .refusals import check_depth, check_holds_signals, no_data_set
+from .recognition.recognise import VALUES, check_task, class_names, has_one_class, needs_labels, read_names
 from .remarks import remarks_on
-from .roles import has_named_target
 from .splits import assign
-from .table_folders import find_tables
-from .tables import list_table, read_table
 from .targets import encode
-from .ts_files import list_ts
-from .windows import cut_into_windows
 
 _MOST_NAMED = 5  # classes in a summary
-_SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
-    "ts": (".ts",),
-    "arrays": array_files.SUFFIXES,
-    "table": tables.SUFFIXES,
-}
 LABEL = "label"  # the kind and the name of the signal that labels become
 TASK_OF_PAIRS = "flow"  # where the data are frames and flow
 
@@ -143,21 +109,16 @@ def open_source(
         raise InputError(f"{path}: {error}") from None
     leaks = find_leaks(_parts(listing, targets, splits.indices)) if set(listing.kinds.values()) != {VALUES} else ()
     listing = _with_labels(listing) if labels_as_signal else listing
-    parts = _parts(listing, targets, splits.indices)
-    target = replace(listing.description.target, task=task, classes=classes or None)
+    found = listing.description
     return Source(
         path=path,
         kinds=listing.kinds,
         task=task,
         classes=classes,
-        splits=parts,
-        description=replace(listing.description, target=target),
+        splits=_parts(listing, targets, splits.indices),
+        description=replace(found, target=replace(found.target, task=task, classes=classes or None)),
         warnings=(*listing.warnings, *renamed, *splits.warnings, *remarks, *leaks),
-        assumptions=(
-            *listing.assumptions,
-            *_assumed_task(task, classes, description, listing.description),
-            *splits.assumptions,
-        ),
+        assumptions=(*listing.assumptions, *_assumed_task(task, classes, description, found), *splits.assumptions),
     )
 
 
@@ -177,70 +138,6 @@ def _parts(listing: Listing, targets: np.ndarray | None, indices: dict[str, np.n
     """The examples of each split."""
     everything = Examples(listing.raws, targets, listing.names)
     return {split: everything.select(chosen) for split, chosen in indices.items()}
-
-
-def list_path(path: Path, description: DataConfig) -> Listing:
-    """What a folder or file holds, before targets are encoded and splits are drawn."""
-    root, files = _files_of(path)
-    files, description = find_tables(path, files, description)
-    layout = description.layout or _layout(path, files, description)
-    suffixes = _SUFFIXES.get(layout, ())
-    elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
-    if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
-        raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
-    if description.layout is None and layout == "folders" and needs_labels(description.target.task):
-        check_depth(root)
-    return cut_into_windows(_LAYOUTS[layout](root, files, description))
-
-
-def layout_of(path: Path, description: DataConfig) -> LayoutName:
-    """Which layout a folder or file has."""
-    return description.layout or _layout(path, _files_of(path)[1], description)
-
-
-def _files_of(path: Path) -> tuple[Path, list[Path]]:
-    """The folder of some data, and the files that lie directly in it."""
-    if path.is_file():
-        return path.parent, [path]
-    files = [file for file in visible_files(path) if file.name != FILE_NAME]
-    return path, files + (visible_files(path / "data") if (path / "data").is_dir() else [])
-
-
-def _layout(path: Path, files: list[Path], description: DataConfig) -> LayoutName:
-    """Which layout this is. Flow comes before anything else, and class folders come before loose files, unless a table
-    beside them knows the labels."""
-    if any(map(is_segments, files)):
-        return "audioset"
-    if is_bids(path):
-        return "bids"
-    present = [layout for layout, suffixes in _SUFFIXES.items() if any(ending(file) in suffixes for file in files)]
-    inputs = (description.inputs or {}).values()
-    roles = (description.target.column, description.split, description.fold, description.group)
-    speaks_of_columns = any(roles) or any(config.column for config in inputs)
-    if any(config.files for config in inputs):
-        return "folders"
-    task = description.target.task
-    may_be_pairs = task is None or (task != NO_LABELS and not needs_labels(task))
-    if not speaks_of_columns and may_be_pairs and path.is_dir() and has_pairs(path):
-        return "pairs"
-    if not speaks_of_columns and path.is_dir() and has_class_folders(path):
-        knows = "table" in present and _knows_labels(files)
-        return "table" if knows else "folders"
-    if present:
-        return present[0]
-    if path.is_file():
-        raise no_data_set(path)
-    check_holds_signals(path, labelled=needs_labels(description.target.task))
-    return "folders"
-
-
-def _knows_labels(files: list[Path]) -> bool:
-    """Whether a table names files and their labels: then the folders the files lie in mean nothing."""
-    for path in files:
-        if ending(path) in tables.SUFFIXES:
-            table = read_table(path)
-            return has_named_target(table) and tables.has_paths(table, path.parent)
-    return False
 
 
 def _test_from_val(listing: Listing, description: DataConfig) -> tuple[Listing, tuple[str, ...]]:
@@ -315,14 +212,3 @@ def _classes(root: Path, listing: Listing, target: TargetConfig) -> tuple[str, .
     numbers = listing.labels.ndim == 1 and listing.labels.dtype.kind in "iu"
     names = class_names(root) if numbers else None
     return names if names and int(listing.labels.max()) <= len(names) else None
-
-
-_LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = {
-    "folders": lambda root, _, description: list_folders(root, description),
-    "table": list_table,
-    "arrays": list_arrays,
-    "ts": list_ts,
-    "audioset": list_audioset,
-    "bids": lambda root, _, description: list_bids(root, description),
-    "pairs": lambda root, _, description: list_pairs(root, description),
-}

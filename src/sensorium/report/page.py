@@ -91,7 +91,22 @@ def write_report(
     )
     # The numbers first: a failure to draw must not lose them.
     replace_file(folder / "report.json", lambda path: path.write_text(to_json(report), encoding="utf-8"))
-    text = render(
+    text = _page(folder, report, model=model, samples=samples, evaluation=evaluation, history=history)
+    replace_file(folder / "report.html", lambda path: path.write_text(text, encoding="utf-8"))
+    return report
+
+
+def _page(
+    folder: Path,
+    report: Mapping[str, Any],
+    *,
+    model: Perceiver,
+    samples: Samples,
+    evaluation: Evaluation,
+    history: Sequence[dict[str, float]],
+) -> str:
+    """The page of a report; arguments are those of :func:`write_report`."""
+    return render(
         "report.html",
         name=folder.resolve().name,
         versions=report["versions"],
@@ -111,8 +126,6 @@ def write_report(
         square=model.inputs.drawn_square,
         config_yaml=yaml.safe_dump(report["config"], sort_keys=False, allow_unicode=True, width=110),
     )
-    replace_file(folder / "report.html", lambda path: path.write_text(text, encoding="utf-8"))
-    return report
 
 
 def _num_outputs(report: Mapping[str, Any], model: Perceiver) -> int:

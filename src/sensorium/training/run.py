@@ -161,8 +161,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a finished run on a split of some data and write a report; returns what ``report.json`` holds.
 
-    The figure of the run's own test split goes into the run's report, any other into a folder of its own in
-    ``evaluations``.
+    The figure of the run's own test split goes into the run's report, any other into a folder in ``evaluations``.
 
     Args:
         run: a run folder, or imported weights. The classes of the data may have other names than those of imported
@@ -172,7 +171,7 @@ def evaluate(
         split: ``train``, ``val`` or ``test``; or ``all``: every example. None: the test split, or, in other data
             without one, every example.
         without: names of signals to mask in every example, which shows what the model makes of the others.
-        data, dataset, fold, listener: as for :func:`train`.
+        dataset, fold, listener: as for :func:`train`.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, no labels, or a class that the model does not know.
@@ -180,7 +179,6 @@ def evaluate(
     listener, folder, data = listener or Quiet(), Path(run), Path(data)
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
-    # Imported weights were trained elsewhere, by a recipe that is not known here.
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
     previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
     seen = read_examples(folder)
@@ -194,6 +192,7 @@ def evaluate(
     examples = _split(source, chosen)
     prints = fingerprints(examples)
     is_own = own is not None and not without and chosen == "test" and seen is not None and _same(prints, seen["test"])
+    said = [f"evaluated without {name}" for name in without]
     samples = _load(examples.without(without), model, chosen, listener)
     return _report(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
@@ -202,11 +201,7 @@ def evaluate(
         chosen,
         config=config,
         seconds=previous.get("train_seconds", 0.0),
-        warnings=[
-            *source.warnings,
-            *(f"evaluated without {name}" for name in without),
-            *count_remarks(examples, model.inputs),
-        ],
+        warnings=[*source.warnings, *said, *count_remarks(examples, model.inputs)],
         assumptions=source.assumptions,
         beside=stored_baselines(previous, split=chosen, samples=len(samples)) if is_own else None,
         set_aside=[line for line in previous.get("set_aside", ()) if is_own and line not in samples.set_aside],

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..codecs import arrays as array_codec
-from ..errors import InputError, did_you_mean
-from ..files import ending
-from ..modalities.base import Modality
-from .description import DataConfig, InputConfig
-from .examples import Records
-from .recognise import PICTURES, SERIES, SPLIT_WORDS, TARGET_WORDS, VALUES
+from ...codecs import arrays as array_codec
+from ...errors import InputError, did_you_mean
+from ...files import ending
+from ...modalities.base import Modality
+from ..description import DataConfig, InputConfig
+from ..examples import Records
+from ..recognition.recognise import PICTURES, SERIES, SPLIT_WORDS, TARGET_WORDS, VALUES
 
 _NAMES = ("classes", "class_names", "label_names", "target_names", "shape_names")
 _CHANNEL_NAMES = ("channels", "channel_names")

@@ -11,17 +11,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import ending, without_ending
-from ..modalities import KINDS
-from .assumptions import Assumption
-from .axes import AXES
-from .description import DataConfig, InputConfig, SplitName, TaskName, in_split_order
-from .dicom_folders import join_slices
-from .examples import Listing
-from .file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files
-from .readable import cure
-from .recognise import (
+from ...errors import InputError
+from ...files import ending, without_ending
+from ...modalities import KINDS
+from ..assumptions import Assumption
+from ..description import DataConfig, InputConfig, SplitName, TaskName, in_split_order
+from ..examples import Listing
+from ..recognition.axes import AXES
+from ..recognition.file_kinds import AMBIGUOUS, assumed_files, other_axes, raws_of_files, read_files
+from ..recognition.readable import cure
+from ..recognition.recognise import (
     HOLDS,
     SPLIT_WORDS,
     VOLUME,
@@ -33,6 +32,7 @@ from .recognise import (
     needs_labels,
     visible_folders,
 )
+from .dicom_folders import join_slices
 
 
 def has_class_folders(root: Path) -> bool:

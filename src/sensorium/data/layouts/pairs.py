@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import ending, without_ending
-from .description import DataConfig, InputConfig, in_split_order
-from .examples import Examples, Listing
+from ...errors import InputError
+from ...files import ending, without_ending
+from ..description import DataConfig, InputConfig, in_split_order
+from ..examples import Examples, Listing
+from ..recognition.recognise import PICTURES, kind_of_suffix, visible_files
 from .folders import check_no_columns, existing, relative, split_folders, walk
-from .recognise import PICTURES, kind_of_suffix, visible_files
 
 INPUTS = {"pair": InputConfig(kind="pair")}
 

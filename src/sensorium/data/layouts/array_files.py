@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..codecs import arrays as array_codec
-from ..errors import InputError, did_you_mean
-from ..files import ending
-from .assumptions import Assumption
-from .axes import Reading, kind_of_name, read_array
-from .description import DataConfig, InputConfig, in_split_order, kind_of_axes
-from .examples import Listing, Selection
-from .groups import NO_GROUP, is_group_name, keeps_groups
-from .recognise import (
+from ...codecs import arrays as array_codec
+from ...errors import InputError, did_you_mean
+from ...files import ending
+from ..assumptions import Assumption
+from ..description import DataConfig, InputConfig, in_split_order, kind_of_axes
+from ..examples import Listing, Selection
+from ..recognition.axes import Reading, kind_of_name, read_array
+from ..recognition.groups import NO_GROUP, is_group_name, keeps_groups
+from ..recognition.recognise import (
     SERIES,
     SPLIT_WORDS,
     TARGET_WORDS,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import ending
-from .description import DataConfig, InputConfig
-from .examples import Listing
+from ...errors import InputError
+from ...files import ending
+from ..description import DataConfig, InputConfig
+from ..examples import Listing
+from ..recognition.recognise import HOLDS, any_sound, check_kind, kind_of_suffix, split_of
 from .folders import suits, walk
-from .recognise import HOLDS, any_sound, check_kind, kind_of_suffix, split_of
 
 NAMES = "class_labels_indices.csv"  # index, label, name for people
 _FIRST = "# Segments csv"

@@ -11,14 +11,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..codecs.tables import SUFFIXES, decode
-from ..errors import InputError
-from ..files import ending, without_ending
-from .columns import are_paths, first_values, is_text
-from .description import DataConfig, SplitName, in_split_order
+from ...codecs.tables import SUFFIXES, decode
+from ...errors import InputError
+from ...files import ending, without_ending
+from ..description import DataConfig, SplitName, in_split_order
+from ..recognition.columns import are_paths, first_values, is_text
+from ..recognition.recognise import SPLIT_WORDS, visible_files, visible_folders
+from ..recognition.roles import has_named_target
 from .folders import has_class_folders
-from .recognise import SPLIT_WORDS, visible_files, visible_folders
-from .roles import has_named_target
 
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"  # what `save_to_disk` of Hugging Face's datasets writes
 _METADATA = "metadata"  # the table of an imagefolder or audiofolder

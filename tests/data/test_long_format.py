@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.data import DataConfig, corrected, open_source
-from sensorium.data.groups import keeps_groups
-from sensorium.data.windows import windows_of
+from sensorium.data.layouts.windows import windows_of
+from sensorium.data.recognition.groups import keeps_groups
 from sensorium.errors import InputError
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from ..codecs.pictures import is_picture
-from ..codecs.tables import plain
-from ..errors import InputError
-from ..modalities.base import Modality
+from ...codecs.pictures import is_picture
+from ...codecs.tables import plain
+from ...errors import InputError
+from ...modalities.base import Modality
+from ..description import DataConfig, InputConfig
+from ..examples import Examples, Selection
+from ..recognition.recognise import SERIES, TEXT, VALUES
 from .array_examples import examples_of, together
-from .description import DataConfig, InputConfig
-from .examples import Examples, Selection
-from .recognise import SERIES, TEXT, VALUES
 from .single_files import Unlabelled, Unreadable, inputs_of, open_files
 from .table_examples import rows_of
 

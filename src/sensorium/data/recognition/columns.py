@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..codecs.series import is_time
-from ..errors import InputError
-from ..files import ending
+from ...codecs.series import is_time
+from ...errors import InputError
+from ...files import ending
+from ..description import InputConfig, kind_of_axes
 from .axes import AXES, Reading, read_array
-from .description import InputConfig, kind_of_axes
 from .file_kinds import read_files
 from .recognise import SERIES, TEXT, VALUES, kind_of_bytes, kind_of_suffix
 

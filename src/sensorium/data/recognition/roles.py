@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import InputError, did_you_mean
-from ..tasks import TASKS
-from .assumptions import Assumption, listed
+from ...errors import InputError, did_you_mean
+from ...tasks import TASKS
+from ..assumptions import Assumption, listed
+from ..description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
 from .axes import Reading
 from .columns import (
     are_paths,
@@ -26,7 +27,6 @@ from .columns import (
     reading_of_column,
     to_numpy,
 )
-from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig, TaskName
 from .groups import NO_GROUP, is_group_name, keeps_groups
 from .recognise import HOLDS, SPLIT_WORDS, VALUES, any_sound, check_kind, check_task, input_names
 from .target_column import find_target, named_target

@@ -9,18 +9,18 @@ from typing import Any, TypeAlias
 
 from natsort import natsorted
 
-from ..codecs.series import decode_ts
-from ..errors import InputError
-from ..files import ending
-from ..modalities.base import Modality
-from . import array_files, tables
+from ...codecs.series import decode_ts
+from ...errors import InputError
+from ...files import ending
+from ...modalities.base import Modality
+from ..description import DataConfig, InputConfig
+from ..examples import Examples, Selection
+from ..layouts import array_files, tables
+from ..layouts.folders import by_stem, suits, walk
+from ..layouts.pairs import open_pairs
+from ..layouts.recordings import unlabelled_recordings
+from ..recognition.recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
 from .array_examples import open_array_file
-from .description import DataConfig, InputConfig
-from .examples import Examples, Selection
-from .folders import by_stem, suits, walk
-from .pairs import open_pairs
-from .recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
-from .recordings import unlabelled_recordings
 from .table_examples import reads_rows, rows_of
 
 # The raws of a file, their names, and notes.

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..codecs import arrays
-from ..codecs import series as series_codec
-from ..errors import InputError
-from ..files import ending
-from .assumptions import Assumption
+from ...codecs import arrays
+from ...codecs import series as series_codec
+from ...errors import InputError
+from ...files import ending
+from ..assumptions import Assumption
+from ..description import InputConfig, kind_of_axes
 from .axes import AXES, COORDINATES, SMOOTH, Reading, order_of, read_array, smoothness
-from .description import InputConfig, kind_of_axes
 from .recognise import CLOUDS, SERIES
 
 AMBIGUOUS = (".npy", ".csv")

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..codecs import tables as table_codec
-from ..errors import InputError, did_you_mean
-from .assumptions import listed
-from .description import DataConfig, SplitName, TargetConfig, in_split_order
+from ...codecs import tables as table_codec
+from ...errors import InputError, did_you_mean
+from ..assumptions import listed
+from ..description import DataConfig, SplitName, TargetConfig, in_split_order
+from ..recognition.recognise import SPLIT_WORDS
 from .folders import relative
-from .recognise import SPLIT_WORDS
 from .table_folders import splits_of_paths, with_paths_from
 
 

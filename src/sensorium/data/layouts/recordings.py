@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..codecs.series import counts_steps, is_time, seconds
-from ..errors import InputError, did_you_mean
-from .assumptions import Assumption
-from .columns import counts_up, is_bytes, is_list, is_number, to_numpy
-from .description import NO_LABELS, DataConfig, InputConfig, TargetConfig
-from .examples import Listing
-from .groups import NO_GROUP, is_group_name
-from .recognise import SERIES, needs_labels
-from .target_column import find_target, named_target
+from ...codecs.series import counts_steps, is_time, seconds
+from ...errors import InputError, did_you_mean
+from ..assumptions import Assumption
+from ..description import NO_LABELS, DataConfig, InputConfig, TargetConfig
+from ..examples import Listing
+from ..recognition.columns import counts_up, is_bytes, is_list, is_number, to_numpy
+from ..recognition.groups import NO_GROUP, is_group_name
+from ..recognition.recognise import SERIES, needs_labels
+from ..recognition.target_column import find_target, named_target
 from .windows import Windows, assumed_windows, window_of, windows_of
 
 FILE = "(file)"  # as a description's ``recording``: each file is one

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from .recognise import CLOUDS, PICTURES, SERIES, VALUES, VOLUME
 
 SMOOTH = 0.3  # autocorrelation from which an axis counts as smooth

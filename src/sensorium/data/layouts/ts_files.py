@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codecs.series import decode_ts
-from ..errors import InputError
-from ..files import ending
-from .description import DataConfig, InputConfig, in_split_order
-from .examples import Listing
-from .recognise import SERIES, check_kind, files_by_split
+from ...codecs.series import decode_ts
+from ...errors import InputError
+from ...files import ending
+from ..description import DataConfig, InputConfig, in_split_order
+from ..examples import Listing
+from ..recognition.recognise import SERIES, check_kind, files_by_split
 
 
 def list_ts(root: Path, files: Iterable[Path], description: DataConfig) -> Listing:

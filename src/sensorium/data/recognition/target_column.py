@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..codecs.series import is_time
-from ..errors import InputError, did_you_mean
-from .assumptions import Assumption, listed
+from ...codecs.series import is_time
+from ...errors import InputError, did_you_mean
+from ..assumptions import Assumption, listed
+from ..description import DataConfig, TargetConfig
 from .columns import counts_rows, is_list, is_number, is_text
-from .description import DataConfig, TargetConfig
 from .groups import is_group_name
 from .recognise import TARGET_WORDS, needs_labels
 

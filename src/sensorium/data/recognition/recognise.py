@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..codecs.containers import has_sound
-from ..errors import InputError, did_you_mean
-from ..modalities import KINDS
-from ..tasks import TASKS
-from .description import NO_LABELS, DataConfig, TaskName
+from ...codecs.containers import has_sound
+from ...errors import InputError, did_you_mean
+from ...modalities import KINDS
+from ...tasks import TASKS
+from ..description import NO_LABELS, DataConfig, TaskName
 
 _SPLITS = {
     "train": "train",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..codecs import series
-from ..errors import InputError
-from ..files import ending
+from ...codecs import series
+from ...errors import InputError
+from ...files import ending
 
 _MOST_READ = 2000  # files whose first lines are compared
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import InputError, did_you_mean
-from ..modalities.base import Modality
-from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_list, is_text
-from .description import InputConfig
-from .examples import Records
-from .recognise import VALUES
+from ...errors import InputError, did_you_mean
+from ...modalities.base import Modality
+from ..description import InputConfig
+from ..examples import Records
+from ..recognition.columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_list, is_text
+from ..recognition.recognise import VALUES
 
 _IN_WORDS = ("text", "label")  # kinds whose strings may be the signal itself
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..codecs.tables import decode
-from ..errors import InputError
-from ..files import ending, without_ending
-from .assumptions import Assumption
-from .columns import to_numpy
-from .description import DataConfig
-from .examples import Listing
+from ...codecs.tables import decode
+from ...errors import InputError
+from ...files import ending, without_ending
+from ..assumptions import Assumption
+from ..description import DataConfig
+from ..examples import Listing
+from ..recognition.columns import to_numpy
+from ..recognition.groups import NO_GROUP
+from ..recognition.recognise import can_be, check_kind, kind_of_suffix, visible_folders
+from ..recognition.roles import find_roles
 from .folders import relative, walk
-from .groups import NO_GROUP
-from .recognise import can_be, check_kind, kind_of_suffix, visible_folders
-from .roles import find_roles
 
 _PARTICIPANTS, _ID, _FILE = "participants.tsv", "participant_id", "file"
 _PREFIX = "sub-"

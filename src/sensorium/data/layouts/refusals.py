@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import InputError
-from ..files import ending
-from .description import FILE_NAME
+from ...errors import InputError
+from ...files import ending
+from ..description import FILE_NAME
+from ..recognition.readable import cure
+from ..recognition.recognise import kind_of_suffix, visible_folders
 from .folders import has_class_folders, walk
-from .readable import cure
-from .recognise import kind_of_suffix, visible_folders
 
 _MOST_NAMED = 3  # unknown endings in a line
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..codecs.series import Recording, decode
-from ..errors import InputError
-from .assumptions import Assumption
-from .description import DataConfig
-from .examples import Listing
-from .recognise import SERIES
+from ...codecs.series import Recording, decode
+from ...errors import InputError
+from ..assumptions import Assumption
+from ..description import DataConfig
+from ..examples import Listing
+from ..recognition.recognise import SERIES
 
 LONG = 4096  # steps from which a recording is cut into windows
 WINDOW = 1024  # steps of these windows

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..codecs import dicom
-from ..errors import InputError
-from ..files import ending
-from .assumptions import Assumption
-from .recognise import PICTURES, VOLUME
+from ...codecs import dicom
+from ...errors import InputError
+from ...files import ending
+from ..assumptions import Assumption
+from ..recognition.recognise import PICTURES, VOLUME
 
 Found = tuple[str, str, Path]  # split, label and path of an example
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..codecs import arrays, tables
-from ..errors import did_you_mean
-from ..modalities import KINDS
+from ...codecs import arrays, tables
+from ...errors import did_you_mean
+from ...modalities import KINDS
 
 # Endings that are not read -> what to make of them.
 _CONVERT: dict[str, str] = {

@@ -12,19 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..codecs import tables as table_codec
-from ..errors import InputError
-from ..files import ending
-from .axes import Reading, order_of
-from .columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
-from .description import DataConfig, InputConfig, TargetConfig
-from .examples import Listing, Records
-from .file_kinds import raws_of_files
-from .groups import NO_GROUP
+from ...codecs import tables as table_codec
+from ...errors import InputError
+from ...files import ending
+from ..description import DataConfig, InputConfig, TargetConfig
+from ..examples import Listing, Records
+from ..recognition.axes import Reading, order_of
+from ..recognition.columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_text, to_numpy
+from ..recognition.file_kinds import raws_of_files
+from ..recognition.groups import NO_GROUP
+from ..recognition.recognise import VALUES, check_kind, files_by_split
+from ..recognition.roles import find_roles, split_column
 from .joining import join_tables
-from .recognise import VALUES, check_kind, files_by_split
 from .recordings import find_long_format, list_recordings
-from .roles import find_roles, split_column
 from .table_folders import holds_paths
 
 SUFFIXES = table_codec.SUFFIXES

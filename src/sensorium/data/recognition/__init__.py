@@ -1,0 +1,1 @@
+"""What names, endings, types and numbers say about data, and what is refused."""
