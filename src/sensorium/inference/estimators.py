@@ -16,8 +16,9 @@ TREES = 200  # of a forest
 BOOSTED = 100  # rounds of boosting, at most
 MOST_TREES = 2000  # of boosting in all: a round has a tree for each class
 MOST_CATEGORIES = 255  # of a column, that boosting takes as categories
-MOST_WORDS = 100_000  # columns of TF-IDF of each sort
-MOST_LETTERS = 1000  # of a text that are counted in groups of two to four
+MOST_WORDS = 200_000  # columns of TF-IDF
+LETTERS_SEEN = 200  # of a text, to see whether it has spaces
+LONG_WORD = 12  # letters of a word on average, from which a script has no spaces
 
 
 class Estimator(ABC):
@@ -182,26 +183,28 @@ class Boosting(Estimator):
 
 
 class Words(Estimator):
-    """TF-IDF of words, of pairs of words, and of the characters of a text's beginning; and a linear model: logistic
+    """TF-IDF of words and pairs of words, or of letters where a script has no spaces; and a linear model: logistic
     regression of classes and tags, ridge regression of numbers."""
 
     title = ("logistic regression on TF-IDF", "ridge regression on TF-IDF")
 
     def _build(self) -> Any:
+        return self._pipeline(analyzer="word", ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+
+    def _pipeline(self, **options: Any) -> Any:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.multiclass import OneVsRestClassifier
-        from sklearn.pipeline import make_pipeline, make_union
+        from sklearn.pipeline import make_pipeline
 
-        common = {"sublinear_tf": True, "max_features": MOST_WORDS, "dtype": np.float32}
-        words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)
-        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), preprocessor=_beginning, **common)
-        logistic = OneVsRestClassifier(
-            LogisticRegression(C=30.0, solver="liblinear", dual=True, random_state=self.seed)
-        )
-        return make_pipeline(make_union(words, letters), Ridge(1.0) if self.label_type == "numbers" else logistic)
+        tfidf = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS, dtype=np.float32, **options)
+        logistic = LogisticRegression(C=30.0, solver="liblinear", dual=True, random_state=self.seed)
+        return make_pipeline(tfidf, Ridge(1.0) if self.label_type == "numbers" else OneVsRestClassifier(logistic))
 
     def fit(self, inputs: Sequence[str], targets: np.ndarray) -> None:
+        words = " ".join(text[:LETTERS_SEEN] for text in inputs).split()
+        if sum(map(len, words)) > LONG_WORD * len(words):
+            self.model = self._pipeline(analyzer="char", ngram_range=(1, 3))
         self.constant = self.label_type == "class" and targets.min() == targets.max()
         self.constant_class = targets[:1]
         if not self.constant:
@@ -246,11 +249,6 @@ def _filled() -> Any:
     from sklearn.impute import SimpleImputer
 
     return SimpleImputer(keep_empty_features=True, add_indicator=True)
-
-
-def _beginning(text: str) -> str:
-    """The part of a text whose characters are counted one by one, which takes longest."""
-    return text[:MOST_LETTERS].lower()
 
 
 def _of_all_classes(model: Any, inputs: Any, outputs: int) -> np.ndarray:
