@@ -54,6 +54,26 @@ def noise(root: Path) -> None:
     npz(root / "data.npz", x=random.normal(size=(60, 100, 3)), y=labels(60))
 
 
+def noise_with_attributes(root: Path) -> None:
+    """HDF5 whose attributes say what the axes are."""
+    random = np.random.default_rng(0)
+    with h5py.File(root / "data.h5", "w") as file:
+        file["x"] = random.normal(size=(60, 3, 100))
+        file["x"].attrs["axes"] = ["examples", "channels", "time"]
+        file["x"].attrs["channels"] = "ax, ay, az"
+        file["y"] = labels(60).astype("S")
+
+
+def noise_with_a_sidecar(root: Path) -> None:
+    noise(root)
+    write(root / "data.json", '{"x": {"kind": "series", "axes": ["time", "channels"]}}')
+
+
+def broken_sidecar(root: Path) -> None:
+    noise(root)
+    write(root / "data.json", '{"x": ')
+
+
 def noise_described(root: Path) -> None:
     noise(root)
     write(root / "dataset.yaml", "inputs:\n  motion: {kind: series, axes: [time, channels]}\n")
@@ -170,6 +190,31 @@ SERIES, POINTS, IMAGE = {"series": "series"}, {"points": "points"}, {"image": "i
 TIME_FIRST, TIME_LAST = ("time", "channels"), ("channels", "time")
 
 CASES = (
+    Case(
+        name="array-with-attributes",
+        what="numbers without any order in HDF5, whose attributes say the axes and the channels",
+        make=noise_with_attributes,
+        kinds=SERIES,
+        axes=("channels", "time"),
+        channels=("ax", "ay", "az"),
+        splits=SIXTY,
+        drawn=True,
+    ),
+    Case(
+        name="array-with-a-sidecar",
+        what="the same in .npz, with the kind and the axes in a .json of its name",
+        make=noise_with_a_sidecar,
+        kinds=SERIES,
+        axes=TIME_FIRST,
+        splits=SIXTY,
+        drawn=True,
+    ),
+    Case(
+        name="array-with-a-broken-sidecar",
+        what="the same with a .json that is broken off",
+        make=broken_sidecar,
+        refused=("data.json: cannot be read", "correct or remove it"),
+    ),
     Case(
         name="accelerometer-array",
         what="60 × 100 × 3 floats and labels in one .npz: steps correlate, so it is a series",

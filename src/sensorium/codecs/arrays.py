@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,54 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         if "Object arrays" in str(error):
             raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain arrays") from None
         raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def attributes(path: Path) -> dict[str, dict[str, Any]]:
+    """What is written about each array of a file: the attributes of HDF5 data sets, their dimension labels as ``axes``,
+    and the content of a JSON file of the same name beside the file: under the name of an array, or for all of them.
+
+    Raises:
+        InputError: the JSON file cannot be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if ending(path) in (".h5", ".hdf5"):
+        plain = plain_file(path)
+        found = _h5_attributes(io.BytesIO(plain) if isinstance(plain, bytes) else plain)
+    beside = without_ending(path).with_suffix(".json")
+    if not beside.is_file():
+        return found
+    try:
+        written = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{beside}: cannot be read ({error}); correct or remove it") from None
+    if not isinstance(written, dict):
+        return found
+    found = found or {key: {} for key in decode(path)}
+    of_each = {key: written[key] if isinstance(written.get(key), dict) else written for key in found}
+    return {key: {**values, **of_each[key]} for key, values in found.items()}
+
+
+def _h5_attributes(source: Any) -> dict[str, dict[str, Any]]:
+    import h5py
+
+    found: dict[str, dict[str, Any]] = {}
+
+    def collect(key: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            labels = [dimension.label for dimension in item.dims]
+            values = {name: _plain(value) for name, value in item.attrs.items()}
+            found[key] = values | ({"axes": labels} if all(labels) and "axes" not in values else {})
+
+    with h5py.File(source, "r") as file:
+        file.visititems(collect)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """An attribute of HDF5 as Python has it."""
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
 
 
 def encode_file(arrays: Mapping[str, np.ndarray], path: Path) -> None:

@@ -28,6 +28,7 @@ from ..recognition.recognise import (
     needs_labels,
     split_of,
 )
+from .array_notes import ArrayNotes, read_notes
 from .windows import NamedChannels
 
 SUFFIXES = array_codec.SUFFIXES
@@ -49,9 +50,12 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     target = _target(example, description, files[0])
     fold = _choose(example, description.fold, ("fold", "folds"), "fold", files[0])
     group = _group(parts, description, files[0])
+    notes = {_strip(key, SPLIT_WORDS)[0]: said for path in files for key, said in read_notes(path).items()}
     channels = next((shared[key] for key in _CHANNEL_KEYS if key in shared), None)
+    if channels is None:
+        channels = next((np.array(said.channels) for said in notes.values() if said.channels), None)
     roles = {target, fold, group, *description.ignore}
-    readings = _inputs(example, description, roles, channels, _length(example, target), files[0])
+    readings = _inputs(example, description, roles, notes, channels, _length(example, target), files[0])
     raws: dict[str, list[Any]] = {name: [] for name in readings}
     labels, split_names, folds, groups, names = [], [], [], [], []
     for split, arrays in parts.items():
@@ -231,18 +235,24 @@ def _inputs(
     arrays: dict[str, np.ndarray],
     description: DataConfig,
     roles: set[str | None],
+    notes: Mapping[str, ArrayNotes],
     channels: np.ndarray | None,
     count: int,
     where: Path,
 ) -> dict[str, _Input]:
     """The arrays that are inputs, by the name of the input: those of the description, or all that can be."""
+
+    def said(key: str, config: InputConfig) -> InputConfig:
+        return notes[key].completed(config) if key in notes else config
+
     free = {key: array for key, array in arrays.items() if key not in roles and array.ndim}
     free = {key: array for key, array in free.items() if len(array) == count} or free
     if description.inputs is None:
         described: dict[str, InputConfig] = {}
         chosen = description.kinds or {}
         readings = {
-            key: _reading(key, array, InputConfig(kind=chosen.get(key)), channels, where) for key, array in free.items()
+            key: _reading(key, array, said(key, InputConfig(kind=chosen.get(key))), channels, where)
+            for key, array in free.items()
         }
         if any(found is not None and found.kind != VALUES for found in readings.values()):
             # Beside a signal, one number for each example is metadata; it is an input only if it is described.
@@ -260,7 +270,7 @@ def _inputs(
         key = config.column if isinstance(config.column, str) else name if name in free else _only(free, config, where)
         if key not in arrays:
             raise InputError(f"{where}: no array is called {key!r} (input); {did_you_mean(str(key), arrays)}")
-        reading = _reading(key, arrays[key], config, channels, where)
+        reading = _reading(key, arrays[key], said(key, config), channels, where)
         if reading is None:
             raise InputError(
                 f"{where}: {key} {arrays[key].shape} is no kind of signal; say --axes, or --kind NAME=KIND"
