@@ -237,7 +237,40 @@ def missing_path(root: Path) -> None:
 CLIPS = {"train": 32, "test": 8}
 METADATA = "plain columns beside a signal are metadata"
 
+
+def passengers(root: Path) -> None:
+    """As the list of the Titanic: names, tickets and flags beside numbers and categories."""
+    random = np.random.default_rng(0)
+    lines = ["PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Ticket,Fare,Embarked"]
+    for number in range(60):
+        survived, siblings = number % 2, random.integers(0, 2)
+        name = f'"Passenger{number:03}, Mr. William Number {number}"'
+        fare, sex = random.uniform(5, 80), ["male", "female"][random.integers(0, 2)]
+        lines.append(
+            f"{number + 1},{survived},{number % 3 + 1},{name},{sex},{20 + number % 40},{siblings},A{number},"
+            f"{fare:.2f},{'SCQ'[number % 3]}"
+        )
+    write(root / "train.csv", "\n".join(lines))
+
+
 CASES = (
+    Case(
+        name="list-of-passengers",
+        what="a CSV with names and ticket numbers beside numbers and categories, with `--target Survived`",
+        make=passengers,
+        options={"target": "Survived"},
+        kinds={"table": "table"},
+        splits={"train": 48, "test": 12},
+        drawn=True,
+        left_out=("PassengerId", "Name", "Ticket"),
+        said=("6 columns: Pclass, Sex, Age, SibSp, Fare, Embarked",),
+    ),
+    Case(
+        name="list-of-passengers-without-target",
+        what="the same, of which nobody says the target",
+        make=passengers,
+        refused=("say --target COLUMN", "candidates: Survived (2 values), Sex (2 values)"),
+    ),
     Case(
         name="table",
         what="a CSV of measurements with a column `species`",

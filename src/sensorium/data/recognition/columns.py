@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from .recognise import SERIES, TEXT, VALUES, kind_of_bytes, kind_of_suffix
 _SAMPLED = 200  # values that the kind of a column is judged by
 _MEASURED_LISTS = 32  # nested lists that the kind of a column is judged by
 _LONG_TEXT = 30  # letters on average: a sentence rather than a name
+_PROSE_LENGTH = 60  # letters on average from which a text is no name, whatever it is called
+_PROSE = re.compile(
+    "(.*[^a-z])?(text|sentence|review|comment|body|content|message|document|question|abstract|title|description|tweet|"
+    "post|utterance|transcript|lyrics|caption|headline|summary|prompt|phrase|note)s?([^a-z].*)?"
+)
 
 
 class Cells(Sequence[Any]):
@@ -114,9 +120,22 @@ def kind_of_column(name: str, column: pa.ChunkedArray, folder: Path) -> str | No
     if are_paths(values):
         exist = any((folder / value).is_file() for value in values)
         return kind_of_suffix(ending(values[0])) if exist else None
-    if name.casefold() == "text" or sum(map(len, values)) / len(values) >= _LONG_TEXT:
+    if name.casefold() == "text" or _mean_length(values) >= _LONG_TEXT:
         return TEXT
     return None if pc.count_distinct(column).as_py() > len(column) / 2 else VALUES
+
+
+def _mean_length(values: list[str]) -> float:
+    return sum(map(len, values)) / len(values)
+
+
+def is_prose(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether a column of text holds what people read, rather than names: it is called so, or its texts are long.
+
+    >>> is_prose("name", pa.chunked_array([["Mr. Owen Harris of Southampton, 1st"]]))
+    False
+    """
+    return _PROSE.fullmatch(name.casefold()) is not None or _mean_length(first_values(column)) >= _PROSE_LENGTH
 
 
 def reading_of_column(name: str, column: pa.ChunkedArray, folder: Path, config: InputConfig) -> Reading | None:

@@ -22,13 +22,14 @@ from .columns import (
     is_bytes,
     is_list,
     is_number,
+    is_prose,
     is_text,
     kind_of_column,
     reading_of_column,
     to_numpy,
 )
 from .groups import NO_GROUP, is_group_name, keeps_groups
-from .recognise import HOLDS, SPLIT_WORDS, VALUES, any_sound, check_kind, check_task, input_names
+from .recognise import HOLDS, SPLIT_WORDS, TEXT, VALUES, any_sound, check_kind, check_task, input_names
 from .target_column import find_target, named_target
 
 
@@ -57,6 +58,7 @@ def find_roles(
     free = [name for name in table.column_names if name not in taken]
     chosen = {_check(table, path, name): check_kind(kind) for name, kind in (description.kinds or {}).items()}
     kinds = {name: chosen.get(name) or kind_of_column(name, table[name], folder) for name in free}
+    kinds |= dict.fromkeys(set(_names_in_words(table, kinds)) - chosen.keys())
     has_signals = any(kind not in (None, VALUES) for name, kind in kinds.items() if name != described.target.column)
     beside = [name for name, kind in kinds.items() if kind in (None, VALUES)] if has_signals else []
     target, assumptions = find_target(table, path, described, absent=absent, beside_signal=beside)
@@ -81,6 +83,16 @@ def find_roles(
     kinds = {name: None if name in recurring else kind for name, kind in kinds.items()}
     inputs, assumed_inputs = _inputs(table, folder, path, kinds, target, chosen)
     return replace(described, inputs=inputs, kinds=None), (*assumed_inputs, *assumptions, *assumed_group)
+
+
+def _names_in_words(table: pa.Table, kinds: Mapping[str, str | None]) -> list[str]:
+    """Columns of text that say no more than a name does, beside two or more plain columns and no other signal: the
+    plain columns are the data then."""
+    signals = {name for name, kind in kinds.items() if kind not in (None, VALUES)}
+    plain = [name for name, kind in kinds.items() if kind == VALUES]
+    if len(plain) < 2 or any(kinds[name] != TEXT for name in signals):
+        return []
+    return [name for name in signals if not is_prose(name, table[name])]
 
 
 def split_column(table: pa.Table, path: Path, wanted: str | None) -> str | None:

@@ -19,6 +19,8 @@ from .groups import is_group_name
 from .recognise import TARGET_WORDS, needs_labels
 
 _FLAG = "--target COLUMN"
+# The last word of a name that speaks of a target, as in ``airline_sentiment``.
+_TARGET_ENDINGS = ("label", "target", "class", "sentiment", "emotion", "diagnosis", "outcome", "species")
 _MOST_CANDIDATES = 6
 _MOST_CLASSES = 50  # different values that a column of classes has
 # What columns beside a signal are called that describe its file rather than what is in it.
@@ -80,7 +82,7 @@ def named_target(names: Iterable[str]) -> str | None:
     if "z" in names:  # beside x and z, y is a coordinate
         names = [name for name in names if name != "y"]
     exact = (name for word in TARGET_WORDS for name in names if name.casefold() == word)
-    endings = (name for name in names if re.split(r"[^a-z]+", name.casefold())[-1] in ("label", "target", "class"))
+    endings = (name for name in names if re.split(r"[^a-z]+", name.casefold())[-1] in _TARGET_ENDINGS)
     return next(exact, None) or next(endings, None)
 
 
@@ -107,15 +109,17 @@ def _prefix(name: str) -> bool:
 
 
 def _one_hot(table: pa.Table, names: Sequence[str]) -> tuple[str, ...]:
-    """The columns among these that hold nothing but 0 and 1, where there are two or more."""
-    found = []
+    """The columns among these that hold 0 and 1 and nothing else, where there are two or more, and not more others that
+    hold classes."""
+    found, others = [], 0
     for name in names:
         column = table[name]
-        if is_number(column.type) and not column.null_count and not _is_metadata(name):
-            values = set(pc.unique(column).to_pylist())
-            if values <= {0, 1}:
-                found.append(name)
-    return tuple(found) if len(found) > 1 else ()
+        is_plain = is_number(column.type) and not column.null_count and not _is_metadata(name)
+        if is_plain and set(pc.unique(column).to_pylist()) == {0, 1}:
+            found.append(name)
+        else:
+            others += _holds_classes(table, name)
+    return tuple(found) if len(found) > max(1, others) else ()
 
 
 def _holds_classes(table: pa.Table, name: str) -> bool:
@@ -138,10 +142,10 @@ def _is_metadata(name: str) -> bool:
 
 
 def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) -> list[str]:
-    """Columns that may be meant, with what they hold: those of classes first, words before numbers, few before many.
+    """Columns that may be meant, with what they hold: those of classes first, few before many.
     Beside a signal, numbers that are called like metadata are none; in a table of numbers alone, a width is as good as
     any."""
-    classes: list[tuple[bool, int, str]] = []
+    classes: list[tuple[int, str]] = []
     numbers: list[str] = []
     for name in free:
         column = table[name]
@@ -149,10 +153,10 @@ def _candidates(table: pa.Table, free: Sequence[str], *, beside_signal: bool) ->
             continue
         count = pc.count_distinct(column).as_py()
         if 1 < count <= min(_MOST_CLASSES, max(2, len(column) / 2)):
-            classes.append((not is_text(column.type), count, f"{name} ({count} values)"))
+            classes.append((count, f"{name} ({count} values)"))
             continue
         says_nothing = counts_rows(name, column) or (beside_signal and _is_metadata(name))
         if is_number(column.type) and count > 1 and not says_nothing:
             numbers.append(f"{name} (numbers)")
-    classes.sort(key=lambda found: found[:2])
-    return [*(text for _, _, text in classes), *numbers][:_MOST_CANDIDATES]
+    classes.sort(key=lambda found: found[0])
+    return [*(text for _, text in classes), *numbers][:_MOST_CANDIDATES]
