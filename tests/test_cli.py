@@ -347,3 +347,39 @@ assert not heavy, heavy
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "recipe.batch_size" in result.stdout
+
+
+COMMANDS = "inspect train pretrain evaluate predict explain import presets bench doctor demo".split()  # noqa: SIM905
+
+
+def test_help_lists_commands_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    listed = [
+        line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("│ ") and line[2] != " "
+    ]
+    assert [name for name in listed if not name.startswith("-")] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_ends_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, "--help"])
+    _, _, examples = capsys.readouterr().out.partition("Examples:")
+    assert f"sensorium {command}" in examples
+
+
+def test_help_shows_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those with a value as such, the others in words."""
+    main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "[default: auto]" in said
+    assert "[default: 0]" in said
+    for words in ("with auto 20", "by default the last one", "by default 0.1 of 500 examples or more"):
+        assert words in said
+    assert "[default: ()]" not in said
+
+
+def test_completion_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    main(["--install-completion", "--shell", "bash"])
+    (script,) = (tmp_path / ".local/share/bash-completion/completions").iterdir()
+    assert "class-weights" in script.read_text()
