@@ -11,6 +11,7 @@ import numpy as np
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
+    Assumption,
     Corrections,
     DataConfig,
     Examples,
@@ -35,6 +36,7 @@ from .run_folder import CONFIG
 
 ClassWeights: TypeAlias = Literal["balanced"]
 
+SIZES = ("size", "frames", "seconds", "length", "samples", "rate", "points", "patch")  # fields of kinds of signal
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
@@ -121,7 +123,30 @@ def plan(
     )
     if settings:
         config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
-    return Plan(source, config)
+    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
+
+
+def _sizes(inputs: ModalityConfig) -> tuple[Assumption, ...]:
+    """How large the signals are that the model sees: longer or larger ones are cut or resized."""
+    parts = parts_of(inputs)
+    assumptions = []
+    for name, part in parts.items():
+        sizes = {field: getattr(part, field) for field in SIZES if getattr(part, field, None) is not None}
+        if sizes:
+            text = ", ".join(f"{field} {_in_words(size)}" for field, size in sizes.items())
+            where = f"modalities.{name}." if len(parts) > 1 else ""
+            flag = f"--set model.inputs.{where}{next(iter(sizes))}=VALUE"
+            assumptions.append(Assumption(name, f"the model sees {text}; what is larger is cut or resized", flag))
+    return tuple(assumptions)
+
+
+def _in_words(size: float | Sequence[int]) -> str:
+    """A number, or several with crosses between them.
+
+    >>> _in_words((224, 224)), _in_words(16000)
+    ('224 × 224', '16,000')
+    """
+    return " × ".join(f"{side:,}" for side in size) if isinstance(size, Sequence) else f"{size:,}"
 
 
 def recognise(
