@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data import DataConfig, corrected, open_source
+from sensorium.data import DataConfig, corrected, open_source, open_values
 from sensorium.data.layouts.windows import windows_of
 from sensorium.data.recognition.groups import keeps_groups
 from sensorium.errors import InputError
+from sensorium.modalities import SeriesConfig
+from sensorium.modalities.series import Series
 
 
 def lines(recordings: int = 10, steps: int = 12, *, subject: bool = False, changing: bool = False) -> list[str]:
@@ -110,3 +112,15 @@ def test_groups() -> None:
     assert not keeps_groups(groups, np.array(["train", "test", "train", "test"]))
     assert not keeps_groups(np.array(["a", "b", "c", "d"]), None)
     assert not keeps_groups(np.array(["a"] * 4), None)
+
+
+def test_a_trained_model_is_asked_window_by_window(tmp_path: Path) -> None:
+    """As it was trained; what cannot be read stays one example, and what is named twice is answered twice."""
+    series = Series(SeriesConfig(channels=2, length=8, mean=(0.0, 0.0), std=(1.0, 1.0)))
+    np.savetxt(tmp_path / "long.csv", np.arange(40).reshape(20, 2), delimiter=",", header="a,b", comments="")
+    (tmp_path / "bad.csv").write_text("no numbers")
+    files = [tmp_path / "long.csv", tmp_path / "bad.csv", tmp_path / "long.csv"]
+    found = open_values(files, series, description=DataConfig(window=8, hop=6)).examples
+    ends = [f"{files[0]} steps {start}–{start + 7}" for start in (1, 7, 13)]
+    assert list(found.names) == [*ends, str(files[1]), *ends]
+    assert found.raws["series"][1].values[0].tolist() == [12.0, 13.0]

@@ -92,6 +92,30 @@ def assumed_windows(window: int, hop: int, reason: str) -> tuple[Assumption, ...
     return (Assumption("windows", text, "--window N, --hop N"),)
 
 
+def hop_of(description: DataConfig) -> int:
+    """The steps from one window to the next: half a window, where nobody says."""
+    return description.hop or max(1, (description.window or 0) // 2)
+
+
+def pieces_of(raw: Any, name: str, window: int, hop: int) -> dict[str, Recording]:
+    """The windows of one recording, by their names; a short recording is one, of its own name.
+
+    Raises:
+        InputError: it cannot be read.
+
+    >>> list(pieces_of(np.zeros((5, 2)), "a", window=4, hop=1))
+    ['a steps 1–4', 'a steps 2–5']
+    """
+    recording = decode(raw)
+    starts, ends = windows_of(np.array([0]), np.array([len(recording)]), window, hop)
+    pieces = {}
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        times = None if recording.times is None else recording.times[start:end]
+        called = f"{name} steps {start + 1}–{end}" if len(starts) > 1 else name
+        pieces[called] = Recording(recording.values[start:end], times, recording.channels)
+    return pieces
+
+
 def cut_into_windows(listing: Listing) -> Listing:
     """The windows of each recording, where the description asks for them and recordings are not cut yet. Windows of one
     recording are a group, unless the data have groups.
@@ -107,21 +131,18 @@ def cut_into_windows(listing: Listing) -> Listing:
             f"--window: the data hold {', '.join(listing.kinds.values())}; only series are cut into windows"
         )
     ((name, raws),) = listing.raws.items()
-    window, hop = description.window, description.hop or max(1, description.window // 2)
+    window, hop = description.window, hop_of(description)
     pieces: list[Recording] = []
     whose: list[int] = []
     names: list[str] = []
     for number, raw in enumerate(raws):
         try:
-            recording = decode(raw)
+            found = pieces_of(raw, listing.names[number], window, hop)
         except InputError as error:
             raise InputError(f"{listing.names[number]}: {error}") from None
-        starts, ends = windows_of(np.array([0]), np.array([len(recording)]), window, hop)
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            times = None if recording.times is None else recording.times[start:end]
-            pieces.append(Recording(recording.values[start:end], times, recording.channels))
-            whose.append(number)
-            names.append(f"{listing.names[number]} steps {start + 1}–{end}")
+        pieces += found.values()
+        names += found
+        whose += [number] * len(found)
 
     def repeated(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else values[whose]

@@ -18,6 +18,7 @@ from ...errors import InputError
 from ...modalities.base import Modality
 from ..description import DataConfig, InputConfig
 from ..examples import Examples, Selection
+from ..layouts.windows import hop_of, pieces_of
 from ..recognition.recognise import SERIES, TEXT, VALUES
 from .array_examples import examples_of, together
 from .single_files import Unlabelled, Unreadable, inputs_of, open_files
@@ -49,7 +50,24 @@ def open_values(anything: Any, modality: Modality, *, description: DataConfig | 
         first = len(names) + 1
         names += part.names or [f"{part.called} {number}" for number in range(first, first + len(part.raws))]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
+    if modality.kind == SERIES and description is not None and description.window:
+        raws, names = _windows(raws, names, description.window, hop_of(description))
     return Unlabelled(Examples({modality.name: raws}, None, names), tuple(notes))
+
+
+def _windows(raws: Sequence[Any], names: Sequence[str], window: int, hop: int) -> tuple[Selection, list[str]]:
+    """The windows of recordings, as a model was trained on; what cannot be read stays, and is named when it is
+    decoded."""
+    pieces: list[Any] = []
+    called: list[str] = []
+    for raw, name in zip(raws, names, strict=True):
+        try:
+            found: dict[str, Any] = dict(pieces_of(raw, name, window, hop))
+        except (InputError, OSError):
+            found = {name: raw}
+        pieces += found.values()
+        called += found
+    return Selection([pieces]), called
 
 
 class _Part:
