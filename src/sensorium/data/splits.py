@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,5 +162,7 @@ def _grouped(strata: np.ndarray, fraction: float, groups: np.ndarray, seed: int)
         raise InputError("there is only one group, so none can be set aside; name another column as `group`")
     folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     taken = np.zeros(len(groups), dtype=bool)
-    taken[next(folds.split(groups, strata, groups))[1]] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about small classes, which the remarks on the data name
+        taken[next(folds.split(groups, strata, groups))[1]] = True
     return taken

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, Unpack
 
@@ -179,7 +181,13 @@ def recognise(
             labels_as_signal = any(KINDS[kind].from_labels for kind in (reads or {}).values())
         else:
             description = replace(description, target=replace(description.target, task=task))
-    source = open_source(data, description=description, fold=fold, seed=seed, labels_as_signal=labels_as_signal)
+    opened = partial(open_source, data, fold=fold, seed=seed, labels_as_signal=labels_as_signal)
+    source = opened(description=description)
+    wanted = {*(reads or {}).values()}
+    if len(wanted) == 1 and description.inputs is None and not wanted & {*source.kinds.values()}:
+        # A preset that reads one kind of signal says what an array is that could be several.
+        with suppress(InputError):
+            source = opened(description=corrected(description, kind=tuple(wanted)))
     if source.task == "none" and task is None:
         raise InputError(f"{data}: there are no labels to train on; use sensorium pretrain")
     return source.only(presets.select_signals(reads, source.kinds))
