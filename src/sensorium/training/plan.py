@@ -24,6 +24,7 @@ from ..data import (
     open_source,
     read_description,
 )
+from ..data.recognition.axes import LOOK_ALIKE
 from ..errors import InputError, did_you_mean
 from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
@@ -184,8 +185,9 @@ def recognise(
     opened = partial(open_source, data, fold=fold, seed=seed, labels_as_signal=labels_as_signal)
     source = opened(description=description)
     wanted = {*(reads or {}).values()}
-    if len(wanted) == 1 and description.inputs is None and not wanted & {*source.kinds.values()}:
-        # A preset that reads one kind of signal says what an array is that could be several.
+    found = {*source.kinds.values()}
+    if len(wanted) == len(found) == 1 and wanted != found and wanted | found == LOOK_ALIKE and not description.inputs:
+        # A preset that reads points says that an array is one of points, although it looks like a series.
         with suppress(InputError):
             source = opened(description=corrected(description, kind=tuple(wanted)))
     if source.task == "none" and task is None:
