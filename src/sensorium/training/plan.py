@@ -24,7 +24,7 @@ from ..data import (
     open_source,
     read_description,
 )
-from ..data.recognition.axes import LOOK_ALIKE
+from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
 from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
@@ -186,7 +186,7 @@ def recognise(
     source = opened(description=description)
     wanted = {*(reads or {}).values()}
     found = {*source.kinds.values()}
-    if len(wanted) == len(found) == 1 and wanted != found and wanted | found == LOOK_ALIKE and not description.inputs:
+    if len(wanted) == len(found) == 1 and wanted != found and wanted | found == CONFUSABLE and not description.inputs:
         # A preset that reads points says that an array is one of points, although it looks like a series.
         with suppress(InputError):
             source = opened(description=corrected(description, kind=tuple(wanted)))

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from .recognise import CLOUDS, PICTURES, SERIES, VALUES, VOLUME
 
-LOOK_ALIKE = {SERIES, CLOUDS}  # kinds that arrays of the same shape may be
+CONFUSABLE = {SERIES, CLOUDS}  # kinds that arrays of the same shape may be
 SMOOTH = 0.3  # autocorrelation from which an axis counts as smooth
 _SURELY_SMOOTH, _FEWEST_STEPS = 0.5, 32  # from which a row of numbers is a series rather than columns of a table
 _CLEAR = 0.2  # difference between two axes' smoothness that tells which of them is time
