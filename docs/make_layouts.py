@@ -38,7 +38,7 @@ def page(chapters: Mapping[str, Sequence[Case]]) -> str:
 
 
 def _refused(case: Case) -> list[str]:
-    return [_what(case), "**refused**", "", "", " … ".join(case.refused)]
+    return [case.what, "**refused**", "", "", " … ".join(case.refused)]
 
 
 def _understood(case: Case) -> list[str]:
@@ -50,17 +50,12 @@ def _understood(case: Case) -> list[str]:
     said = [*case.said, *(f"left out: {', '.join(case.left_out)}",) * bool(case.left_out)]
     said += [f"warning: {line}" for line in case.warned]
     return [
-        _what(case),
+        case.what,
         "; ".join([kinds, *details]),
         f"{case.task}, {case.classes}" if case.classes else case.task,
         f"{splits} ({', '.join(how)})" if how else splits,
         "; ".join(said),
     ]
-
-
-def _what(case: Case) -> str:
-    not_yet = f" (not yet: {case.broken})" if case.broken else ""
-    return f"{case.what}{not_yet}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -37,7 +37,14 @@ TIMED = "time,ax,ay\n10.0,1,2\n10.5,3,4\n11.0,5,6\n"
         "index,t,ax,ay\n0,10,1,2\n1,10.5,3,4\n2,11,5,6\n",
         "time;ax;ay\n10,0;1;2\n10,5;3;4\n11,0;5;6\n",
     ],
-    ids=["named otherwise", "another order", "dates and a label", "a column that counts", "decimal commas"],
+    ids=[
+        "named otherwise",
+        "another order",
+        "dates and a label",
+        "a column that counts",
+        "clock times",
+        "decimal commas",
+    ],
 )
 def test_a_column_of_times_is_no_channel(text: str) -> None:
     """However the file is written, its channels and its times are the same."""
@@ -47,6 +54,12 @@ def test_a_column_of_times_is_no_channel(text: str) -> None:
     order = [series.channels.index(name) for name in ("ax", "ay")]
     assert set(series.channels) == set(plain.channels) == {"ax", "ay"}
     np.testing.assert_array_equal(series.values[:, order], plain.values)
+
+
+def test_clock_times_are_seconds() -> None:
+    series = decode(b"time,a\n12:59:58,1\n12:59:59,2\n13:00:01,3\n")
+    assert series.times is not None
+    assert (series.times - series.times[0]).tolist() == [0.0, 1.0, 3.0]
 
 
 def test_a_t_that_falls_is_a_channel() -> None:

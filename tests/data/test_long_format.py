@@ -124,3 +124,25 @@ def test_a_trained_model_is_asked_window_by_window(tmp_path: Path) -> None:
     ends = [f"{files[0]} steps {start}–{start + 7}" for start in (1, 7, 13)]
     assert list(found.names) == [*ends, str(files[1]), *ends]
     assert found.raws["series"][1].values[0].tolist() == [12.0, 13.0]
+
+
+def test_rows_that_name_files_are_no_steps(tmp_path: Path) -> None:
+    """Even where they have times and windows are asked for: the windows are those of the files."""
+    rows = ["file,session,time,label"]
+    for number in range(10):
+        np.savetxt(tmp_path / f"{number}.csv", np.arange(24).reshape(12, 2), delimiter=",", header="a,b", comments="")
+        rows.append(f"{number}.csv,s{number // 5},{number},{'ab'[number % 2]}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    source = open_source(tmp_path / "list.csv", description=corrected(DataConfig(), window=6, hop=6, group="none"))
+    assert source.kinds == {"series": "series"}
+    assert sum(map(len, source.splits.values())) == 20
+
+
+def test_a_missing_date_makes_no_recordings(tmp_path: Path) -> None:
+    rows = [
+        "shop,date,size,label",
+        *(f"s{row // 10},2026-01-{row % 10 + 1:02},{row},{'ab'[row % 2]}" for row in range(40)),
+    ]
+    rows[3] = "s0,,2,a"
+    (tmp_path / "sales.csv").write_text("\n".join(rows))
+    assert open_source(tmp_path / "sales.csv").kinds == {"table": "table"}

@@ -29,7 +29,6 @@ class Case:
         said: parts of the assumptions.
         warned: parts of the warnings.
         refused: parts of the one line that says why not; empty: the data are understood.
-        broken: why the program does not do this yet; empty: it does.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Case:
     said: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    broken: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.refused) == bool(self.splits):

@@ -174,7 +174,7 @@ def is_time(name: str, column: pa.ChunkedArray, *, falls: bool = False) -> bool:
     if not _TIMES.fullmatch(_first_word(name)):
         return False
     if pa.types.is_temporal(column.type):
-        return True
+        return not column.null_count
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
         return False
     if falls and len(_first_word(name)) > 3:
@@ -203,6 +203,8 @@ def seconds(column: pa.ChunkedArray) -> np.ndarray:
     """
     if column.null_count:
         raise InputError("a step has no time; fill it in or remove the step")
+    if pa.types.is_time(column.type):
+        return column.cast(pa.time64("us")).cast(pa.int64()).to_numpy().astype(np.float64) / 1e6
     if pa.types.is_temporal(column.type):
         unit = column.type if pa.types.is_timestamp(column.type) else None
         stamps = column.cast(pa.timestamp("us", tz=unit.tz if unit is not None else None))

@@ -16,7 +16,7 @@ from ...errors import InputError, did_you_mean
 from ..assumptions import Assumption
 from ..description import NO_LABELS, DataConfig, InputConfig, TargetConfig
 from ..examples import Listing
-from ..recognition.columns import counts_up, is_bytes, is_list, is_number, to_numpy
+from ..recognition.columns import are_paths, counts_up, first_values, is_bytes, is_list, is_number, is_text, to_numpy
 from ..recognition.groups import NO_GROUP, is_group_name
 from ..recognition.recognise import SERIES, needs_labels
 from ..recognition.target_column import find_target, named_target
@@ -57,7 +57,7 @@ def find_long_format(table: pa.Table, description: DataConfig, num_files: int) -
     for column in (description.time, description.recording):
         if column not in (None, FILE, *table.column_names):
             raise InputError(f"no column is called {column!r}; {did_you_mean(str(column), table.column_names)}")
-    if any(is_bytes(column.type) or is_list(column.type) for column in table.columns):
+    if any(is_bytes(column.type) or is_list(column.type) or _holds_paths(column) for column in table.columns):
         return None
     names = [name for name in table.column_names if name not in description.ignore]
     recording = description.recording or _recording_column(table, description)
@@ -91,6 +91,11 @@ def _has_steps(table: pa.Table, time: str, recording: str, description: DataConf
         ordered = column.astype(str)[order]
         is_new |= ordered[1:] != ordered[:-1]
     return len(table) >= _FEWEST_STEPS * (num_files + int(is_new.sum()))
+
+
+def _holds_paths(column: pa.ChunkedArray) -> bool:
+    """Whether cells are paths: then a row is a file, and no step."""
+    return is_text(column.type) and are_paths(first_values(column))
 
 
 def _kinds(description: DataConfig) -> set[str | None]:
