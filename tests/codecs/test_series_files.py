@@ -42,7 +42,6 @@ TIMED = "time,ax,ay\n10.0,1,2\n10.5,3,4\n11.0,5,6\n"
         "another order",
         "dates and a label",
         "a column that counts",
-        "clock times",
         "decimal commas",
     ],
 )

@@ -458,3 +458,15 @@ def test_baselines_of_the_same_examples_are_kept() -> None:
     assert undefined is not None
     assert undefined.majority is not None
     assert np.isnan(undefined.majority.metrics["accuracy"])
+
+
+def test_a_script_without_spaces_is_told_apart_by_its_letters() -> None:
+    """Whole texts would be words that never recur."""
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    texts = [
+        "".join(random.choice(list("好美爱乐" if label else "坏丑恨悲") + list("的是在有"), 30)) for label in labels
+    ]
+    words = estimators.Words("class", 2)
+    words.fit(texts[:40], labels[:40])
+    assert (words.scores(texts[40:]).argmax(1) == labels[40:]).all()
