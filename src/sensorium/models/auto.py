@@ -3,7 +3,10 @@
 The rules, all of them:
 
 ============= ================================================================================================
-rows          a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048 of a clip
+stems         a small convolutional network before the rows of every signal on a grid (models/stems.py), where the task
+              has one answer for each example: it would show a masked row to its neighbours
+rows          without a stem, a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048
+              of a clip
 volume        at most 64 voxels and 2,048 patches, as measured; training varies brightness and contrast by a tenth
 video         at most 64 pixels a side: what a small machine can show the model often enough
 bands         half the rows along an axis (their Nyquist frequency), at most 32
@@ -53,6 +56,7 @@ from ..modalities import (
 from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
+from . import stems
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
@@ -80,12 +84,14 @@ class Facts:
         task: its name in ``TASKS``.
         examples: the number of training examples.
         minutes, epochs: the limits given; None: not given.
+        stems: whether signals have stems; False: the plain Perceiver, whose rows are patches.
     """
 
     task: str
     examples: int
     minutes: float | None = None
     epochs: float | None = None
+    stems: bool = True
 
     @property
     def per_example(self) -> bool:
@@ -145,7 +151,10 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
         largest = max(parts, key=lambda name: parts[name].num_rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
-    return rules[measured.kind](measured) if measured.kind in rules else measured
+    chosen = rules[measured.kind](measured) if measured.kind in rules else measured
+    if measured.kind not in STEMS or not facts.stems or not facts.per_example:
+        return chosen
+    return replace(chosen, stem=STEMS[measured.kind](chosen))
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
@@ -211,26 +220,32 @@ def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:
 
 def _image(measured: ImageConfig) -> ImageConfig:
     side = measured.size[0]
-    patch = max(1, ceil(side / PICTURE_ROWS**0.5))
-    count = max(1, side // patch)
+    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS)
+    patch = _patch(side, PICTURE_ROWS**0.5)
     return replace(
         measured,
-        size=(patch * count, patch * count),
+        size=(side, side),
         patch=(patch, patch),
-        bands=max(1, min(MOST_BANDS, count // 2)),
+        bands=max(1, min(MOST_BANDS, side // patch // 2)),
         crop=CROP,
         flip=0.0 if measured.channels == 1 else 0.5,
     )
 
 
+def _patch(side: int, rows: float) -> int:
+    """The smallest patch that divides ``side`` into at most ``rows``."""
+    return next(patch for patch in range(1, side + 1) if side % patch == 0 and side / patch <= rows)
+
+
 def _video(measured: VideoConfig) -> VideoConfig:
     side = min(FRAME_SIDE, measured.size[0])
-    patch = max(1, ceil(side / FRAME_ROWS**0.5))
-    count = max(1, side // patch)
+    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS // 2)
+    patch = _patch(side, FRAME_ROWS**0.5)
+    count = side // patch
     frames = ceil(measured.frames / (CLIP_ROWS // count**2))
     return replace(
         measured,
-        size=(patch * count, patch * count),
+        size=(side, side),
         patch=(frames, patch, patch),
         bands=max(1, min(MOST_BANDS, max(ceil(measured.frames / frames), count) // 2)),
         crop=CROP,
@@ -301,6 +316,13 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "points": _points,
     "video": _video,
     "volume": _volume,
+}
+STEMS: dict[str, Callable[[Any], Any]] = {
+    "audio": stems.audio_stem,
+    "image": lambda inputs: stems.picture_stem(inputs.size[0]),
+    "series": stems.series_stem,
+    "video": stems.video_stem,
+    "volume": stems.volume_stem,
 }
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
