@@ -229,7 +229,6 @@ class Apart:
         self.children: set[subprocess.Popen[str]] = set()
 
     def __enter__(self) -> Apart:
-        self.scratch.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -263,8 +262,10 @@ def run(options: argparse.Namespace) -> list[str]:
     results, problems = results_path(options), []
     finished = {row["key"] for row in read_rows(results)}
     waiting = [job for job in jobs(options) if job.key not in finished]
+    options.out.mkdir(parents=True, exist_ok=True)
     with (
-        Apart(options.data, options.out / "scratch") as apart,
+        tempfile.TemporaryDirectory(dir=options.out) as scratch,
+        Apart(options.data, Path(scratch)) as apart,
         ThreadPoolExecutor(options.parallel) as pool,
     ):
         started = {pool.submit(apart.train, job): job for job in waiting}

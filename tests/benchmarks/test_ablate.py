@@ -222,6 +222,7 @@ def test_a_run_has_a_validation_score_and_never_decodes_the_test_split(
     options = parsed(ablate, tmp_path, "--sets", "pictures", "--epochs", "2", "--seeds", "0", "--threads", "1")
     job = next(ablate.jobs(options))
     train: Callable[[], Row | str] = lambda: ablate.train(job, tmp_path, tmp_path / "scratch")  # noqa: E731
+    (tmp_path / "scratch").mkdir()
     if apart:
         with ablate.Apart(tmp_path, tmp_path / "scratch") as processes:
             found = processes.train(job)
@@ -240,7 +241,7 @@ def test_a_run_has_a_validation_score_and_never_decodes_the_test_split(
 def test_a_problem_is_one_line(ablate: ModuleType, tmp_path: Path) -> None:
     pictures(tmp_path / "pictures", count=5)
     options = parsed(ablate, tmp_path, "--sets", "pictures", "--a", "recipe.no=1", "--threads", "1")
-    with ablate.Apart(tmp_path, tmp_path / "scratch") as processes:
+    with ablate.Apart(tmp_path, tmp_path) as processes:
         found = processes.train(next(ablate.jobs(options)))
     assert isinstance(found, str)
     assert "recipe.no" in found
