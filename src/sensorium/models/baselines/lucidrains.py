@@ -69,6 +69,12 @@ class Lucidrains(nn.Module):
             weight_tie_layers=True,
             final_classifier_head=False,
         )
+        # The package lists a shared block once for each time that it is used. Here each is listed once, so that weights
+        # are saved once; the package gets the same modules in an order, which registers nothing.
+        order = tuple(self.perceiver.layers)
+        self.blocks = nn.ModuleList(dict.fromkeys(order))
+        del self.perceiver.layers
+        self.perceiver.layers = order
 
     @property
     def num_latents(self) -> int:
