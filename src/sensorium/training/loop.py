@@ -46,7 +46,14 @@ APART = 7  # training examples between two passes for each validated one: with a
 ALIGNED_ON = 8  # examples that the aligned initialisation measures
 WORKERS = 4  # processes that decode batches ahead
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")  # of advertisements
-STATE = ("steps", "seconds", "validations", "validated_at", "best_score", "best_metric")  # of the module, in a checkpoint
+STATE = (
+    "steps",
+    "seconds",
+    "validations",
+    "validated_at",
+    "best_score",
+    "best_metric",
+)  # of the module, in a checkpoint
 
 
 def fit(
