@@ -19,7 +19,7 @@ from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, PointPositions, Segment
 from ..nn.positions import Spacing, fourier_channels, fourier_points
-from ..nn.stems.neighbours import NeighbourStem, NeighbourStemConfig
+from ..nn.stems import NeighbourStem, NeighbourStemConfig
 from .base import Batch, Elementwise, Sample
 
 MOST_POINTS = 4096  # kept of a cloud; views take fewer

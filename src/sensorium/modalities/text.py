@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..config import record
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
-from ..nn.stems.ngrams import NGramStem, NGramStemConfig
+from ..nn.stems import NGramStem, NGramStemConfig
 from .base import Batch, Elementwise, Sample
 from .sequences import cut, lengths, uniform
 
@@ -38,6 +38,7 @@ class TextConfig:
             concatenated to it.
         bands: number of Fourier frequencies.
         stem: what is added to the embedding of a byte, from the bytes before it; None: nothing, as in the paper.
+        passages: evaluation averages the predictions of this many passages of a text longer than ``length``.
         blank: training masks this share of the bytes.
     """
 
@@ -47,6 +48,7 @@ class TextConfig:
     positions: Literal["learned", "fourier"] = "learned"
     bands: int = 64
     stem: NGramStemConfig | None = None
+    passages: int = 1
     blank: float = 0.05
 
     @property
@@ -131,6 +133,16 @@ class Text(Elementwise[TextConfig]):
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """The beginning of longer texts."""
         return cut(batch, self.name, torch.zeros_like(lengths(batch, self.name)), self.config.length)
+
+    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """``passages`` of each text, evenly spread from its beginning to its end; ``view`` alone where no text of the
+        batch is longer than one."""
+        spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
+        if self.config.passages == 1 or not bool(spare.any()):
+            yield self.view(batch)
+            return
+        for share in torch.linspace(0, 1, self.config.passages, dtype=torch.float64).tolist():
+            yield cut(batch, self.name, (share * spare).long(), self.config.length)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random passage of longer texts, with a share of its bytes masked."""
