@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import KINDS, Modality
+from sensorium.models.auto import STEMS, Facts, choose_inputs
 
 matplotlib.use("Agg")
 
@@ -61,12 +63,21 @@ def collate(modality: Modality, samples: list[dict[str, np.ndarray]]) -> dict[st
     return batch
 
 
-@pytest.fixture(params=sorted(KINDS))
+WITH_STEM = " with a stem"
+
+
+@pytest.fixture(params=[*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(STEMS))])
 def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor], list[Any]]:
-    """A modality measured on its raws, the batch of them, and the raws."""
-    raws = RAWS[request.param]()
-    kind = KINDS[request.param]
-    modality = kind(kind.measure(raws), name="it").eval()
+    """A modality measured on its raws, as it is and with the stem that ``auto`` gives it; the batch, and the raws."""
+    name = request.param.removesuffix(WITH_STEM)
+    raws = RAWS[name]()
+    kind = KINDS[name]
+    config = kind.measure(raws)
+    if request.param != name:
+        config = choose_inputs(config, Facts(task="classify", examples=100))
+        assert config.stem is not None
+    torch.manual_seed(0)
+    modality = kind(config, name="it").eval()
     return modality, collate(modality, [modality.load(raw) for raw in raws]), raws
 
 
@@ -108,7 +119,7 @@ def test_config_survives_yaml(signal: Any) -> None:
 
 def test_loading_and_measuring_are_deterministic(signal: Any) -> None:
     modality, _, raws = signal
-    assert type(modality).measure(raws) == modality.config
+    assert type(modality).measure(raws) == type(modality).measure(raws)
     for raw in raws:
         one, other = modality.load(raw), modality.load(raw)
         assert one.keys() == other.keys()
@@ -144,7 +155,12 @@ def test_sizes_of_the_configuration_are_those_of_the_arrays(signal: Any) -> None
     )
     weights = torch.rand(4, segment.num_rows)
     heat = modality.attention_map(weights, view)[0]
-    assert (segment.num_rows - 1) * config.elements_per_row < heat.numel() <= segment.num_rows * config.elements_per_row
+    together = prod(config.grid[1:]) if isinstance(getattr(config, "grid", None), tuple) else 1  # rows of one moment
+    assert (
+        (segment.num_rows - together) * config.elements_per_row
+        < heat.numel()
+        <= segment.num_rows * config.elements_per_row
+    )
     for name in ("num_rows", "position_channels", "value_channels", "elements_per_row"):
         assert getattr(modality, name) == getattr(config, name)
     assert modality.channels == config.row_channels

@@ -190,13 +190,13 @@ def _convolved(
     name: str,
 ) -> np.ndarray:
     weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    kernel = weight.reshape(len(bias), -1, *kernel)
+    taps = weight.reshape(len(bias), *kernel, -1)
     result = np.zeros(signal.shape) + bias
     for place in np.ndindex(mask.shape):
         for tap in product(*map(range, kernel)):
             at = tuple(i + dilation * (t - w // 2) for i, t, w in zip(place, tap, kernel, strict=True))
             if all(0 <= i < size for i, size in zip(at, mask.shape, strict=True)) and mask[at]:
-                result[place] += kernel[(slice(None), slice(None), *tap)] @ signal[at]
+                result[place] += taps[(slice(None), *tap)] @ signal[at]
     return result
 
 

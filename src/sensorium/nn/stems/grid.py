@@ -165,8 +165,8 @@ class _Convolution(nn.Module):
         if single := signal.ndim == 3:
             signal = signal.unsqueeze(1)
         convolution = F.conv3d if len(self.kernel) == 3 else F.conv2d
-        weight = self.weight.unflatten(1, (-1, *self.kernel))
-        # The channels stay last in memory: to move their axis copies nothing.
+        # In memory the channels come last, of signals and of weights: to move their axis copies nothing.
+        weight = self.weight.unflatten(1, (*self.kernel, -1)).movedim(-1, 1)
         result = convolution(
             signal.movedim(-1, 1), weight, self.bias, padding=self.padding, dilation=self.dilation
         ).movedim(1, -1)
