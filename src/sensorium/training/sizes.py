@@ -23,8 +23,8 @@ from .step_costs import StepCost, measure_apart, write_batch
 PASSES = 30  # over the training data, that a contender's size must allow
 RULE = (
     f"The paper's networks are offered at {', '.join(str(Fraction(share)) for share in reversed(SHARES))} of their "
-    f"width. The widest is taken whose measured training step allows {PASSES} passes over the training data in the time "
-    "given (or as many as the recipe asks for, if they are fewer); where none does, the narrowest."
+    f"width. The widest is taken whose measured training step allows {PASSES} passes over the training data in the "
+    "time given (or as many as the recipe asks for, if they are fewer); where none does, the narrowest."
 )
 
 
