@@ -1,8 +1,9 @@
-# Two commands: make demo, make test. Both set up .venv first, once, and again when the requirements change.
+# make demo, make test; make results takes hours and needs the data sets. All set up .venv first, once, and again when
+# the requirements change.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow setup
+.PHONY: demo test slow results setup
 
 demo: setup
 	$(BIN)/sensorium demo
@@ -15,6 +16,10 @@ test: setup
 
 slow: setup
 	$(BIN)/pytest -m slow
+
+# RESULTS: options of benchmarks/results.py, as in make results RESULTS='--only cifar10 --plain'.
+results: setup
+	$(BIN)/python benchmarks/results.py $(RESULTS)
 
 setup: .venv/ready
 

@@ -5,7 +5,8 @@
 PICTURES is a folder of pictures, of which ``sensorium train --task flow`` makes pairs whose motion is known; PAIRS has
 folders of ``frame1.png``, ``frame2.png`` and ``flow.flo``. An existing RUN is tested instead of a new one. The test
 split's made pairs have the size that the model reads; larger made pairs, with more motion, are predicted as real ones
-are: whole, tile by tile and from coarse to fine.
+are: whole, tile by tile and from coarse to fine. The figures are written to ``figures.json`` in the run folder, and a
+drawing of each real pair.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from sensorium.codecs.flow import decode as decode_flow
 from sensorium.modalities.pixels import floats
 from sensorium.models import checkpoints
 from sensorium.tasks.warps import MadePairs, WarpConfig, make_pairs
-from sensorium.training import runs
 from sensorium.training.plan import plan
+from sensorium.training.run import train
 from telling import Tell
 
 SIDE, SCENE = 128, 224  # pixels of the larger made frames, and of the pictures that they are made from
@@ -47,9 +48,11 @@ def frames_in(folder: Path) -> torch.Tensor:
     return torch.from_numpy(np.stack(both)).permute(0, 3, 1, 2)
 
 
-def row(name: str, error: float, still: float) -> str:
-    """A line of the table."""
-    return f"| {name} | {still:.2f} | **{error:.2f}** | {error / still:.2f} |"
+def tell(figures: dict[str, float | str]) -> dict[str, float | str]:
+    """Print a line of the table."""
+    name, error, still = figures["name"], float(figures["error"]), float(figures["still"])
+    print(f"| {name} | {still:.2f} | **{error:.2f}** | {error / still:.2f} |", flush=True)
+    return figures
 
 
 def main() -> None:
@@ -63,26 +66,28 @@ def main() -> None:
     options = parser.parse_args()
     run = options.run or options.out
     if options.run is None:
-        runs.train(options.pictures, out=run, task="flow", minutes=options.minutes, listener=Tell())
+        train(options.pictures, out=run, task="flow", minutes=options.minutes, listener=Tell())
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     model, figures = checkpoints.load(run).eval(), report["metrics"]
     print(f"\n{model.parameter_count():,} parameters, {report['train_seconds'] / 60:.1f} minutes of training\n")
     print("| pairs | error of no motion (pixels) | end-point error | share |")
     print("|---|---:|---:|---:|")
-    print(row(f"made of {report['samples']} pictures that were not trained on", figures["epe"], figures["still"]))
+    made_name = f"made of {report['samples']} pictures that were not trained on"
+    pairs = [tell({"name": made_name, "error": figures["epe"], "still": figures["still"]})]
     made = made_of(plan(options.pictures, task="flow").source.splits["test"].raws["pair"], model.config.task.warps)
     found = torch.stack([model.task.whole_flow(model.predict_view, frames) for frames in made.frames])
     error, still = (float(torch.linalg.vector_norm(off, dim=1).mean()) for off in (found - made.flow, made.flow))
-    print(row(f"whole frames of {SIDE} × {SIDE} made of {len(found)} of them", error, still), flush=True)
+    frames_name = f"whole frames of {SIDE} × {SIDE} made of {len(found)} of them"
+    pairs.append(tell({"name": frames_name, "error": error, "still": still}))
     for folder in sorted(options.pairs.iterdir()) if options.pairs else []:
         frames, true = frames_in(folder), decode_flow(folder / "flow.flo")
         predicted = model.task.whole_flow(model.predict_view, frames).numpy()
         error, still = (float(np.nanmean(np.hypot(*off))) for off in (true - predicted, true))
-        print(row(folder.name, error, still), flush=True)
+        pairs.append(tell({"name": folder.name, "error": error, "still": still}))
         largest = float(np.nanquantile(np.hypot(*true), 0.95))
         beside = [frames[0].permute(1, 2, 0).numpy(), *(colours(flow, largest=largest) for flow in (predicted, true))]
-        options.out.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.concatenate(beside, axis=1)).save(options.out / f"{folder.name}.png")
+        Image.fromarray(np.concatenate(beside, axis=1)).save(run / f"{folder.name}.png")
+    (run / "figures.json").write_text(json.dumps({"pairs": pairs}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@
 
 The model and its recipe are ``auto``'s. Files are text; of a Parquet file it is the column ``text``. The 5-gram counts
 the same training bytes and predicts from left to right: once it knows all hidden bytes before the one that it predicts
-(which the model does not), and once it uses its own predictions of them.
+(which the model does not), and once it uses its own predictions of them. The figures are written to ``figures.json``
+in the run folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from math import log2
@@ -138,12 +140,23 @@ def main() -> None:
     print("| what | accuracy of hidden bytes | bits a hidden byte |")
     print("|---|---:|---:|")
     print(f"| the model | **{result.metrics['accuracy']:.1%}** | {result.metrics['bits_per_byte']:.2f} |")
+    grams = []
     for knows_hidden, name in (
         (True, "which knows the hidden bytes before"),
         (False, "which predicts them itself"),
     ):
         right, bits, count = baseline(gram, batch, knows_hidden=knows_hidden)
+        grams.append({"name": f"a {ORDER}-gram, {name}", "accuracy": right / count, "bits": bits / count})
         print(f"| a {ORDER}-gram, {name} | {right / count:.1%} | {bits / count:.2f} |")
+    figures = {
+        "parameters": model.parameter_count(),
+        "seconds": seconds,
+        "passages": len(test),
+        "accuracy": result.metrics["accuracy"],
+        "bits": result.metrics["bits_per_byte"],
+        "grams": grams,
+    }
+    (options.out / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

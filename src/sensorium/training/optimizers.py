@@ -34,7 +34,8 @@ def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optim
 
 
 def _is_block_matrix(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim == 2 and name.endswith("weight") and name.startswith(("encoder.", "decoder.cross_attention."))
+    inside = name.startswith(("encoder.", "decoder.cross_attention.")) or ".stem." in name
+    return parameter.ndim == 2 and name.endswith("weight") and inside
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list[dict[str, Any]]:

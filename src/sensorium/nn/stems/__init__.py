@@ -6,6 +6,8 @@ structured attention applies. Masked rows change no other row.
 """
 
 from .grid import GridStem, GridStemConfig, Stage
+from .neighbours import NeighbourStem, NeighbourStemConfig
+from .ngrams import NGramStem, NGramStemConfig
 from .published import Convolution, ConvolutionConfig, Pointwise, PointwiseConfig
 
 __all__ = [
@@ -13,6 +15,10 @@ __all__ = [
     "ConvolutionConfig",
     "GridStem",
     "GridStemConfig",
+    "NGramStem",
+    "NGramStemConfig",
+    "NeighbourStem",
+    "NeighbourStemConfig",
     "Pointwise",
     "PointwiseConfig",
     "Stage",

@@ -26,13 +26,13 @@ class Stage:
     Attributes:
         channels: of its output.
         stride: the extent of a patch along each axis.
-        width: of the kernels, along each axis.
+        kernel: the size of the convolutions, along each axis.
         dilations: one for each residual block of two convolutions; empty: there are no blocks.
     """
 
     channels: int
     stride: tuple[int, ...]
-    width: tuple[int, ...]
+    kernel: tuple[int, ...]
     dilations: tuple[int, ...] = ()
 
 
@@ -64,7 +64,7 @@ class GridStem(nn.Module):
     Every norm is over the channels of one place, so that a row depends neither on the other examples of a batch nor on
     how far an example is padded. What is masked is zero before every convolution, like the zeros beyond the edge.
 
-    >>> config = GridStemConfig(stages=(Stage(channels=8, stride=(2, 2), width=(3, 3), dilations=(1,)),))
+    >>> config = GridStemConfig(stages=(Stage(channels=8, stride=(2, 2), kernel=(3, 3), dilations=(1,)),))
     >>> rows, mask = GridStem(config, channels=3)(torch.rand(5, 6, 4, 3))
     >>> rows.shape, mask
     (torch.Size([5, 6, 8]), None)
@@ -74,17 +74,17 @@ class GridStem(nn.Module):
         channels: of an element of the grid.
 
     Raises:
-        InputError: stages of different numbers of axes, or kernels of an even width.
+        InputError: stages of different numbers of axes, or kernels of an even size.
     """
 
     def __init__(self, config: GridStemConfig, *, channels: int) -> None:
         super().__init__()
-        axes = {len(sizes) for stage in config.stages for sizes in (stage.stride, stage.width)}
+        axes = {len(sizes) for stage in config.stages for sizes in (stage.stride, stage.kernel)}
         if len(axes) != 1 or not axes <= {1, 2, 3}:
-            raise InputError(f"stem: stages have {sorted(axes)} axes; give each a stride and a width along all axes")
-        even = [stage.width for stage in config.stages if any(width % 2 == 0 for width in stage.width)]
+            raise InputError(f"stem: stages have {sorted(axes)} axes; give each a stride and a kernel along all axes")
+        even = [stage.kernel for stage in config.stages if any(kernel % 2 == 0 for kernel in stage.kernel)]
         if even:
-            raise InputError(f"stem: kernels of {even[0]} have no middle; give odd widths")
+            raise InputError(f"stem: kernels of {even[0]} have no middle; give odd sizes")
         self.config = config
         sizes = [channels, *(stage.channels for stage in config.stages)]
         self.stages = nn.ModuleList(map(_Stage, config.stages, sizes))
@@ -119,7 +119,7 @@ class _Stage(nn.Module):
         self.stride = config.stride
         self.projection = lecun(nn.Linear(channels * prod(config.stride), config.channels))
         self.blocks = nn.ModuleList(
-            _Block(config.channels, width=config.width, dilation=dilation) for dilation in config.dilations
+            _Block(config.channels, kernel=config.kernel, dilation=dilation) for dilation in config.dilations
         )
 
     def forward(self, signal: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -134,12 +134,12 @@ class _Stage(nn.Module):
 class _Block(nn.Module):
     """Two convolutions around which the signal goes on unchanged; the second starts at zero."""
 
-    def __init__(self, channels: int, *, width: tuple[int, ...], dilation: int) -> None:
+    def __init__(self, channels: int, *, kernel: tuple[int, ...], dilation: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.expand = _Convolution(channels, width=width, dilation=dilation)
+        self.expand = _Convolution(channels, kernel=kernel, dilation=dilation)
         self.inner_norm = nn.LayerNorm(channels)
-        self.project = _Convolution(channels, width=width, dilation=dilation)
+        self.project = _Convolution(channels, kernel=kernel, dilation=dilation)
         nn.init.zeros_(self.project.weight)
 
     def forward(self, signal: Tensor, mask: Tensor | None) -> Tensor:
@@ -152,20 +152,20 @@ class _Convolution(nn.Module):
     """A convolution of batch × axes × channels that keeps the axes' sizes. Its weight is a matrix, as that of a linear
     layer is, so that the same optimizer takes it."""
 
-    def __init__(self, channels: int, *, width: tuple[int, ...], dilation: int) -> None:
+    def __init__(self, channels: int, *, kernel: tuple[int, ...], dilation: int) -> None:
         super().__init__()
         # A single axis becomes the second of two, for which torch has fast kernels.
-        self.width = width if len(width) > 1 else (1, *width)
-        self.dilation = tuple(dilation if size > 1 else 1 for size in self.width)
-        self.padding = tuple(step * (size // 2) for size, step in zip(self.width, self.dilation, strict=True))
-        linear = lecun(nn.Linear(channels * prod(width), channels))
+        self.kernel = kernel if len(kernel) > 1 else (1, *kernel)
+        self.dilation = tuple(dilation if size > 1 else 1 for size in self.kernel)
+        self.padding = tuple(step * (size // 2) for size, step in zip(self.kernel, self.dilation, strict=True))
+        linear = lecun(nn.Linear(channels * prod(kernel), channels))
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, signal: Tensor) -> Tensor:
         if single := signal.ndim == 3:
             signal = signal.unsqueeze(1)
-        convolution = F.conv3d if len(self.width) == 3 else F.conv2d
-        weight = self.weight.unflatten(1, (-1, *self.width))
+        convolution = F.conv3d if len(self.kernel) == 3 else F.conv2d
+        weight = self.weight.unflatten(1, (-1, *self.kernel))
         # The channels stay last in memory: to move their axis copies nothing.
         result = convolution(
             signal.movedim(-1, 1), weight, self.bias, padding=self.padding, dilation=self.dilation
