@@ -28,13 +28,13 @@ from ..report.comparison import RECORD, Entry, restore_entry, write_comparison
 from ..report.summary import plain, to_json
 from ..tasks.base import Task
 from . import run
-from .contenders import CONTENDERS, Batch, Contender
-from .plan import Plan, plan, read_run_config
+from .contenders import CONTENDERS, Batch, Candidate, Contender, Offer, without_stems
+from .entries import simple_entries, with_run
+from .plan import PLAIN, Plan, RunConfig, plan, read_run_config
 from .progress import Interrupted, Listener, Quiet
-from .run_folder import CONFIG, HISTORY, LAST, REPORT, check_writable, read_history
+from .run_folder import CONFIG, HISTORY, LAST, REPORT, check_writable
 from .sizes import RULE, Budget, Size, choose_size
 
-CLASSICAL = "classical"
 LONGEST = 200  # letters of a failure's message in the table
 
 RULES = (
@@ -147,14 +147,13 @@ class _Comparison:
         self.data, self.folder, self.seeds, self.options, self.listener = data, folder, seeds, options, listener
         self.entries: dict[str, Entry] = {}
         self.title = ""
-        self.plans: dict[int, Plan] = {}
+        self.plans: dict[tuple[int, bool], Plan] = {}
         self.facts: dict[str, Any] = {}
         listener.stage("opening the data")
         self.planned = self.plan_of(seeds[0])
         listener.planned(self.planned)
         with torch.device("meta"):
             self.task: Task[Any, Any] = Perceiver(self.planned.config.model).task
-        self.batch = self._batch()
         self._begin()
 
     def title_of(self, contender: Contender, number: int, total: int) -> str:
@@ -163,18 +162,30 @@ class _Comparison:
         left = "" if minutes is None else f", at most {(total - number) * len(self.seeds) * minutes:g} min after it"
         return f"{contender.name} ({number} of {total}{left if number < total else ''})"
 
-    def plan_of(self, seed: int) -> Plan:
-        """The data and the configuration of one seed."""
-        if seed not in self.plans:
-            self.plans[seed] = plan(self.data, seed=seed, **self.options)
-        return self.plans[seed]
+    def plan_of(self, seed: int, *, stems: bool = True) -> Plan:
+        """The data and the configuration of one seed.
 
-    def _batch(self) -> Batch:
-        """A batch of training examples, to measure steps with."""
-        config, train = self.planned.config, self.planned.source.splits["train"]
-        modality = build_modality(config.model.inputs)
+        Args:
+            seed: of the run.
+            stems: False: the plain Perceiver, as it would be planned.
+        """
+        if (seed, stems) not in self.plans:
+            options = dict(self.options)
+            if not stems and options.get("preset", "auto") == "auto":
+                settings = [text for text in options.get("settings", ()) if ".stem" not in text.partition("=")[0]]
+                options["settings"] = [*settings, PLAIN]
+            self.plans[seed, stems] = plan(self.data, seed=seed, **options)
+        return self.plans[seed, stems]
+
+    def candidates(self, contender: Contender, seed: int) -> list[Candidate]:
+        """The sizes of a contender with one seed."""
+        plain = without_stems(self.plan_of(seed, stems=False).config)
+        return contender.candidates(Offer(self.plan_of(seed).config, plain, self.batch_of(plain)))
+
+    def batch_of(self, config: RunConfig) -> Batch:
+        """A batch of training examples as a run reads them, to measure steps with."""
+        train, modality = self.planned.source.splits["train"], build_modality(config.model.inputs)
         count = min(config.recipe.batch_size, len(train))
-        self.listener.stage("decoding a batch")
         samples = load_samples(train.select(range(count)).for_modality(modality), [modality])
         return samples.batch(range(len(samples)))
 
@@ -220,7 +231,8 @@ class _Comparison:
 
     def _size(self, contender: Contender) -> Size:
         """The size that a contender's run has already, or that the rule gives it."""
-        candidates = contender.candidates(self.planned.config, self.batch)
+        candidates = self.candidates(contender, self.seeds[0])
+        batch = self.batch_of(candidates[0].config)
         budget = Budget.of(self.planned.config, examples=len(self.planned.source.splits["train"]))
         self.listener.stage(f"{self.title}: measuring training steps")
         folder = self.folder / contender.name
@@ -228,31 +240,17 @@ class _Comparison:
             encoder = read_run_config(folder).model.encoder
             for number, candidate in enumerate(candidates):
                 if candidate.config.model.encoder == encoder:
-                    return replace(choose_size([candidate], self.batch, budget), index=number)
-        return choose_size(candidates, self.batch, budget)
+                    return replace(choose_size([candidate], batch, budget), index=number)
+        return choose_size(candidates, batch, budget)
 
     def _with_run(self, entry: Entry, contender: Contender, index: int, seed: int) -> Entry:
         """An entry with the run of another seed, which is trained or was trained before."""
         name = contender.name if seed == self.seeds[0] else f"{contender.name}-seed-{seed}"
         folder = self.folder / name
         if not (folder / REPORT).exists():
-            planned = self.plan_of(seed)
-            config = contender.candidates(planned.config, self.batch)[index].config
-            self._train(folder, replace(planned, config=config), seed)
-        report = json.loads((folder / REPORT).read_text("utf-8"))
-        history = read_history(folder)
-        scores = (*entry.scores, report["metrics"][report["primary_metric"]])
-        count = len(entry.scores)
-        return replace(
-            entry,
-            scores=scores,
-            interval=(min(scores), max(scores)) if count else _interval(report),
-            seconds=((entry.seconds or 0.0) * count + report["train_seconds"]) / (count + 1),
-            epochs=((entry.epochs or 0.0) * count + (history[-1]["epoch"] if history else 0.0)) / (count + 1),
-            parameters=report["parameters"],
-            curves=(*entry.curves, _curve(history, self._curve_key())),
-            folders=(*entry.folders, name),
-        )
+            config = self.candidates(contender, seed)[index].config
+            self._train(folder, replace(self.plan_of(seed), config=config), seed)
+        return with_run(entry, folder, curve=self._curve_key())
 
     def _train(self, folder: Path, planned: Plan, seed: int) -> None:
         """Train a run, or go on with one that was interrupted."""
@@ -275,41 +273,16 @@ class _Comparison:
     def write(self) -> dict[str, Any]:
         """Write the table and the picture of what is known so far; returns the record."""
         entries = [self.entries[name] for name in CONTENDERS if name in self.entries]
+        trained = [folder for entry in entries for folder in entry.folders]
+        simple = simple_entries(self.folder / trained[0]) if trained else []
         return write_comparison(
             self.folder,
-            entries=[*entries, *self._classical(entries)],
+            entries=[*entries, *simple],
             task=self.task,
             facts=self.facts,
             rules=RULES,
             on_validation=self._curve_key() != "loss",
         )
-
-    def _classical(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The simple models that stand beside the first contender that was trained."""
-        folders = [self.folder / entry.folders[0] for entry in entries if entry.folders]
-        if not folders:
-            return []
-        report = json.loads((folders[0] / REPORT).read_text("utf-8"))
-        simple = [(CLASSICAL, baseline) for baseline in report.get("baselines", ())]
-        simple += [("majority", report["majority"])] if "majority" in report else []
-        return [
-            Entry(name, baseline["name"], scores=(score,), seconds=baseline["seconds"] or None)
-            for name, baseline in simple
-            if (score := baseline["metrics"].get(report["primary_metric"])) is not None
-        ]
-
-
-def _interval(report: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The interval of a report's primary metric, where it has one."""
-    if "accuracy_interval" not in report or report["primary_metric"] != "accuracy":
-        return None
-    low, high = report["accuracy_interval"]
-    return low, high
-
-
-def _curve(history: Sequence[Mapping[str, float]], key: str) -> tuple[tuple[float, float], ...]:
-    """The (seconds, value) pairs of a run's history."""
-    return tuple((row["seconds"], row[key]) for row in history if key in row)
 
 
 class _Named:

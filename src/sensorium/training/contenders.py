@@ -1,15 +1,15 @@
 """Who takes part in a comparison, and in which sizes.
 
 All contenders have the same examples, seeds, minutes and recipe (that of ``auto``, or of the preset that is named).
-Each is the planned run with another encoder, and with inputs that this encoder reads:
+Each is the planned run, or that of the plain Perceiver, with another encoder and with inputs that this encoder reads:
 
 ============ =====================================================================================================
 sensorium    the run as it is planned
-perceiver    the same without stems: the plain Perceiver, ``--set model.inputs.stem=null``
+perceiver    the run that is planned without stems, ``--set inputs.stem=null``: the plain Perceiver
 resnet       ResNet-50 on the grid of elements (pixels, samples, voxels) and their Fourier features
 vit          ViT-B on patches of the same grid, as many as leaves at most 196 of them
 transformer  self-attention over the rows that ``perceiver`` reads, with the sizes of ViT-B
-lucidrains   perceiver-pytorch's Perceiver on the rows that ``perceiver`` reads, with the planned encoder's sizes
+lucidrains   perceiver-pytorch's Perceiver on the rows that ``perceiver`` reads, with the sizes of its encoder
 ============ =====================================================================================================
 
 A ResNet keeps ImageNet's strided first layers where an axis of the grid has more than 64 elements; smaller grids get
@@ -49,6 +49,21 @@ Batch = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What contenders are made of.
+
+    Attributes:
+        planned: the run as it is planned.
+        plain: the run that is planned without stems.
+        batch: of training examples, for the shapes of signals.
+    """
+
+    planned: RunConfig
+    plain: RunConfig
+    batch: Batch
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A contender in one size.
 
@@ -68,46 +83,43 @@ class Contender:
     Attributes:
         name: as ``--only`` takes it, and of the run folder.
         title: in words, for tables.
-        candidates: the planned run and a batch of training examples to its sizes, the smallest first. Raises an
-            InputError that says why this contender cannot take part.
+        candidates: its sizes, the smallest first. Raises an InputError that says why it cannot take part.
     """
 
     name: str
     title: str
-    candidates: Callable[[RunConfig, Batch], list[Candidate]]
+    candidates: Callable[[Offer], list[Candidate]]
 
 
-def _sensorium(config: RunConfig, batch: Batch) -> list[Candidate]:
-    return [Candidate(config)]
+def _sensorium(offer: Offer) -> list[Candidate]:
+    return [Candidate(offer.planned)]
 
 
-def _perceiver(config: RunConfig, batch: Batch) -> list[Candidate]:
-    plain = _plain_inputs(config.model.inputs)
-    if plain == config.model.inputs:
+def _perceiver(offer: Offer) -> list[Candidate]:
+    if offer.plain.model == offer.planned.model:
         raise InputError("no signal has a stem here, so it would be sensorium itself")
-    return [Candidate(replace(config, model=replace(config.model, inputs=plain)))]
+    return [Candidate(offer.plain)]
 
 
-def _resnet(config: RunConfig, batch: Batch) -> list[Candidate]:
-    inputs, shape = _grid_inputs(config, batch)
+def _resnet(offer: Offer) -> list[Candidate]:
+    inputs, shape = _grid_inputs(offer)
     full = ResNetConfig(axes=len(shape), stem="strided" if max(shape) > SMALL_GRID else "plain")
-    return list(_scaled(config, inputs, lambda share: replace(full, width=round(full.width * share))))
+    return list(_scaled(offer, inputs, lambda share: replace(full, width=round(full.width * share))))
 
 
-def _vit(config: RunConfig, batch: Batch) -> list[Candidate]:
-    inputs, shape = _grid_inputs(config, batch)
+def _vit(offer: Offer) -> list[Candidate]:
+    inputs, shape = _grid_inputs(offer)
     patch = next(extent for extent in range(1, max(shape) + 1) if _num_patches(shape, extent) <= MOST_PATCHES)
     full = ViTConfig(patch=(patch,) * len(shape))
-    return list(_scaled(config, inputs, lambda share: _narrowed(full, share)))
+    return list(_scaled(offer, inputs, lambda share: _narrowed(full, share)))
 
 
-def _transformer(config: RunConfig, batch: Batch) -> list[Candidate]:
-    inputs = _plain_inputs(config.model.inputs)
-    return list(_scaled(config, inputs, lambda share: _narrowed(TransformerConfig(), share)))
+def _transformer(offer: Offer) -> list[Candidate]:
+    return list(_scaled(offer, offer.plain.model.inputs, lambda share: _narrowed(TransformerConfig(), share)))
 
 
-def _lucidrains(config: RunConfig, batch: Batch) -> list[Candidate]:
-    encoder = config.model.encoder
+def _lucidrains(offer: Offer) -> list[Candidate]:
+    encoder = offer.plain.model.encoder
     if not isinstance(encoder, EncoderConfig):
         raise InputError("it takes the sizes of a Perceiver's encoder, and the planned run has none")
     same = LucidrainsConfig(
@@ -117,7 +129,7 @@ def _lucidrains(config: RunConfig, batch: Batch) -> list[Candidate]:
         num_layers=encoder.num_layers,
         num_heads=encoder.num_self_attention_heads,
     )
-    return [Candidate(_with_encoder(config, _plain_inputs(config.model.inputs), same))]
+    return [Candidate(_with_encoder(offer.plain, offer.plain.model.inputs, same))]
 
 
 CONTENDERS = {
@@ -148,10 +160,10 @@ def _with_encoder(config: RunConfig, inputs: ModalityConfig, encoder: Any) -> Ru
     return replace(config, model=model, recipe=replace(config.recipe, attention_init="default"))
 
 
-def _scaled(config: RunConfig, inputs: ModalityConfig, encoder: Callable[[float], Any]) -> Iterator[Candidate]:
-    """The run with an encoder in every share of the paper's width."""
+def _scaled(offer: Offer, inputs: ModalityConfig, encoder: Callable[[float], Any]) -> Iterator[Candidate]:
+    """The run without stems, with an encoder in every share of the paper's width."""
     for share in SHARES:
-        yield Candidate(_with_encoder(config, inputs, encoder(share)), share)
+        yield Candidate(_with_encoder(offer.plain, inputs, encoder(share)), share)
 
 
 def _narrowed(full: Any, share: float) -> Any:
@@ -163,32 +175,36 @@ def _num_patches(shape: tuple[int, ...], extent: int) -> int:
     return prod(ceil(side / extent) for side in shape)
 
 
-def _plain_inputs(inputs: Any) -> Any:
-    """The inputs without stems."""
+def without_stems(config: RunConfig) -> RunConfig:
+    """The run with the same signals without stems."""
+    return replace(config, model=replace(config.model, inputs=_plain(config.model.inputs)))
+
+
+def _plain(inputs: Any) -> Any:
     if isinstance(inputs, FusionConfig):
-        return replace(inputs, modalities={name: _plain_inputs(part) for name, part in inputs.modalities.items()})
+        return replace(inputs, modalities={name: _plain(part) for name, part in inputs.modalities.items()})
     return inputs if getattr(inputs, "stem", None) is None else replace(inputs, stem=None)
 
 
-def _grid_inputs(config: RunConfig, batch: Batch) -> tuple[SingleConfig, tuple[int, ...]]:
+def _grid_inputs(offer: Offer) -> tuple[SingleConfig, tuple[int, ...]]:
     """The inputs as a grid of elements, or of rows where that is too large, and the size of each of its axes.
 
     Raises:
         InputError: the data are several signals, or their rows do not lie on a grid.
     """
+    config = offer.plain
     parts = parts_of(config.model.inputs)
     if len(parts) > 1:
         raise InputError(f"it reads one grid, the data have {len(parts)} signals")
     ((name, part),) = parts.items()
     if part.kind in UNORDERED:
         raise InputError(f"it reads grids, and the rows of a {part.kind} have no order")
-    plain = _plain_inputs(part)
-    elements = build_modality(plain).elementwise()
+    elements = build_modality(part).elementwise()
     size = 4 * elements.num_rows * elements.channels * config.recipe.batch_size
-    inputs = elements.config if size <= MOST_BYTES else plain
+    inputs = elements.config if size <= MOST_BYTES else part
     modality = build_modality(inputs)
     with torch.no_grad():
-        shape = grid_shape(modality.embed(modality.view({key: tensor[:1] for key, tensor in batch.items()})))
+        shape = grid_shape(modality.embed(modality.view({key: tensor[:1] for key, tensor in offer.batch.items()})))
     if shape is None:
         raise InputError(f"it reads grids, and the rows of {name} lie on none")
     return inputs, shape

@@ -110,4 +110,4 @@ def size_note(candidate: Candidate, cost: StepCost, budget: Budget) -> str:
     if cost.seconds <= budget.enough:
         return note
     possible = budget.passes * budget.enough / cost.seconds
-    return f"{note}, too much for the time: about {possible:.1f} passes instead of {budget.passes:g}"
+    return f"{note}; time for about {possible:.1f} passes instead of {budget.passes:g}"
