@@ -91,12 +91,15 @@ def main(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) -> 
     runs = [] if options.write else chosen_runs(options, sets)
     folders = Folders(options.data, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
+    print(f"{len(runs)} runs, {sum(run.minutes for run in runs):g} minutes of training at most", flush=True)
     for number, run in enumerate(runs, start=1):
         if options.again:
             remove(run, folders)
         print(f"[{number} of {len(runs)}] {time.strftime('%H:%M')} {run.name}, {run.minutes:g} minutes", flush=True)
         try:
             figures = measure(run, folders)
+        except KeyboardInterrupt:
+            sys.exit("stopped; the same command goes on here")
         except Failed as error:
             print(f"    failed: {error}", flush=True)
             failed += 1
