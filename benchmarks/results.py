@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) -> 
     runs = [] if options.write else chosen_runs(options, sets)
     folders = Folders(options.data, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"{len(runs)} runs, {sum(run.minutes for run in runs):g} minutes of training at most", flush=True)
+    if runs:
+        print(f"{len(runs)} runs, {sum(run.minutes for run in runs):g} minutes of training at most", flush=True)
     for number, run in enumerate(runs, start=1):
         if options.again:
             remove(run, folders)
