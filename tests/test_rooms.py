@@ -69,6 +69,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "jinja2": ("report",),
     "rich": ("cli",),
     "cyclopts": ("cli",),
+    "perceiver_pytorch": ("models.baselines.lucidrains",),
 }
 
 FILES = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
     from .report.explanation import explain_files
     from .tasks.answers import Answer
+    from .training.compare import compare
     from .training.plan import plan
     from .training.run import evaluate, train
 
@@ -33,6 +34,7 @@ _MODULES = {
     "PointPositions": "nn.byte_array",
     "Segment": "nn.byte_array",
     "build": "models.presets",
+    "compare": "training.compare",
     "embed": "inference.embed",
     "evaluate": "training.run",
     "explain_files": "report.explanation",
@@ -54,6 +56,7 @@ __all__ = [
     "PointPositions",
     "Segment",
     "build",
+    "compare",
     "embed",
     "evaluate",
     "explain_files",

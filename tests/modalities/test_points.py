@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities.points import Points, PointsConfig
+from sensorium.nn.stems.neighbours import NeighbourStemConfig
 
 
 def clouds(count: int = 4, points: int = 32, columns: int = 3) -> torch.Tensor:
@@ -110,3 +114,86 @@ def test_what_cannot_be_used_is_said(raw: object, word: str) -> None:
     """Each with its cure."""
     with pytest.raises(InputError, match=word):
         Points(PointsConfig()).load(raw)  # type: ignore[arg-type]
+
+
+def _stemmed(stride: int, **changes: Any) -> Points:
+    torch.manual_seed(0)
+    stem = NeighbourStemConfig(stride=stride, neighbours=(4, 3), channels=(6, 10))
+    sizes = {"points": 18, **changes}
+    config = PointsConfig(features=2, bands=2, resolution=20.0, mean=(1.0, 2.0), std=(2.0, 3.0), stem=stem, **sizes)
+    return Points(config).eval()
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_rows_of_a_stem_are_groups_of_points(stride: int) -> None:
+    """The sizes are those that the configuration states; what is predicted are the features of the points."""
+    points = _stemmed(stride)
+    assert from_dict(PointsConfig, yaml.safe_load(to_yaml(points.config))) == points.config
+    batch = {"points": torch.rand(3, 18, 5) * 2 - 1, "points.mask": torch.arange(18) < torch.tensor([[18], [10], [1]])}
+    view = points.view(batch)
+    (segment,) = points.embed(view).segments
+    rows = -(-18 // stride)
+    assert segment.dense().shape == (3, rows, points.config.row_channels) == (3, points.num_rows, 10 + 15)
+    targets = points.targets(view)
+    assert targets.shape == (3, rows, stride * 2) == (3, rows, points.value_channels)
+    assert segment.mask is not None
+    assert torch.equal(segment.mask.sum(1), torch.tensor([rows, -(-10 // stride), 1]))
+    query = points.query_segment(view)
+    assert segment.positions is not None
+    assert query.positions is not None
+    assert query.positions.dense().equal(segment.positions.dense())
+    assert query.mask is not None
+    assert query.mask.equal(segment.mask)
+    present = view["points.mask"]
+    assert torch.allclose(points.restore(targets.nan_to_num(), view)[present], view["points"][present], atol=1e-6)
+    assert torch.equal(points.distance(targets.nan_to_num(), targets), torch.zeros(3, rows))
+    assert points.patchify(view["points"]).shape == (3, rows, stride * 5)
+    assert torch.equal(points.unpatchify(points.patchify(view["points"]), view), view["points"])
+    weights = torch.rand(3, rows)
+    heat = points.attention_map(weights, view)
+    assert torch.equal(heat[..., 0], weights.repeat_interleave(stride, dim=1)[:, :18])
+    assert points.elementwise().config.stem is None
+    assert torch.equal(
+        points.elementwise().embed(view).dense()[..., 2:], points.elementwise().query_segment(view).dense()
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_stem_sees_neither_padding_nor_hidden_points_nor_other_clouds(stride: int) -> None:
+    points = _stemmed(stride)
+    cloud, mask = torch.rand(3, 18, 5) * 2 - 1, torch.arange(18) < torch.tensor([[18], [10], [2]])
+    view = points.view({"points": cloud, "points.mask": mask})
+    hidden = torch.rand(3, points.num_rows) < 0.3
+    hidden[2, 0] = False
+    view["points.hidden"] = hidden
+    row_mask = points.embed(view).mask
+    assert row_mask is not None
+    kept = row_mask & ~hidden
+    unseen = ~view["points.mask"] | hidden.repeat_interleave(stride, dim=1)[:, :18]
+    other = {**view, "points": view["points"].masked_fill(unseen[..., None], 0.3)}
+    assert torch.equal(points.embed(view).dense()[kept], points.embed(other).dense()[kept])
+    for example, size in enumerate((18, 10, 2)):
+        alone = points.embed(points.view({"points": cloud[example, None, :size]}))
+        del view["points.hidden"]
+        together = points.embed(view).dense()[example, : alone.num_rows]
+        view["points.hidden"] = hidden
+        assert torch.allclose(alone.dense()[0], together, atol=1e-5)
+
+
+def test_points_of_a_row_are_close() -> None:
+    """Where several points are a row, they are along a curve through space, absent ones after it; the same cloud."""
+    points = _stemmed(4, points=200, rotation=180.0, jitter=0.01)
+    cloud = torch.rand(2, 300, 5, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = {"points": cloud, "points.mask": torch.arange(300) < torch.tensor([[300], [11]])}
+    for view in (points.view(batch), points.augment(batch, torch.Generator().manual_seed(0))):
+        assert view["points"].shape == (2, 200, 5)
+        assert torch.equal(view["points.mask"].sum(1), torch.tensor([200, 11]))
+        assert view["points.mask"][:, :11].all()
+        of_row = view["points"][0, :, :3].unflatten(0, (50, 4))
+        inside = (of_row[:, :, None] - of_row[:, None]).norm(dim=-1).mean()
+        across = (of_row[:, None, :] - of_row[None]).norm(dim=-1).mean()
+        assert inside < 0.5 * across
+    view = points.view(batch)
+    assert sorted(view["points"][1, :11].tolist()) == sorted(cloud[1, :11].tolist())
+    again = points.view(view)
+    assert torch.equal(again["points"], view["points"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities.text import MASK, VOCABULARY, Text, TextConfig, text_of
+from sensorium.nn.stems.ngrams import NGramStemConfig
 
 
 def test_bytes_are_lossless(tmp_path: Path) -> None:
@@ -71,3 +76,50 @@ def test_measure() -> None:
 def test_bad_input(raw: object, told: str) -> None:
     with pytest.raises(InputError, match=told):
         Text(TextConfig(length=4, channels=4)).load(raw)  # type: ignore[arg-type]
+
+
+STEM = NGramStemConfig(buckets=300, channels=8, layers=1)
+
+
+def test_a_stem_adds_to_the_embedding_and_to_nothing_else() -> None:
+    """Sizes, positions, targets and queries are those of the bytes; without what a stem adds, so are the rows."""
+    torch.manual_seed(0)
+    plain = Text(TextConfig(length=20, channels=8, positions="fourier", bands=3))
+    text = Text(replace(plain.config, stem=STEM))
+    assert from_dict(TextConfig, yaml.safe_load(to_yaml(text.config))) == text.config
+    plain.load_state_dict({name: value for name, value in text.state_dict().items() if not name.startswith("stem.")})
+    batch = text.view({"text": torch.randint(6, 262, (2, 20))})
+    one, other = (modality.embed(batch).segments[0] for modality in (plain, text))
+    assert (text.config.row_channels, text.value_channels) == (plain.config.row_channels, VOCABULARY)
+    assert one.positions is not None
+    assert other.positions is not None
+    assert torch.equal(one.positions.dense(), other.positions.dense())
+    assert not torch.allclose(one.values, other.values)
+    assert torch.equal(text.targets(batch), batch["text"])
+    assert torch.equal(text.query_segment(batch).dense(), plain.query_segment(batch).dense())
+    assert text.stem is not None
+    torch.nn.init.zeros_(text.stem.projection.weight)
+    for parameter in text.stem.convolutions.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert torch.equal(text.embed(batch).dense(), plain.embed(batch).dense())
+
+
+@pytest.mark.parametrize("positions", ["learned", "fourier"])
+def test_a_stem_sees_neither_padding_nor_masked_nor_hidden_bytes(positions: Any) -> None:
+    torch.manual_seed(0)
+    text = Text(TextConfig(length=20, channels=8, positions=positions, stem=STEM))
+    numbers = torch.randint(6, 262, (3, 20))
+    mask, hidden = torch.arange(20) < torch.tensor([[20], [15], [1]]), torch.rand(3, 20) < 0.2
+    batch = {"text": numbers, "text.mask": mask, "text.hidden": hidden}
+    changed = {**batch, "text": numbers.masked_fill(~mask | hidden, 99)}
+    seen = mask & ~hidden
+    assert torch.equal(text.embed(batch).dense()[seen], text.embed(changed).dense()[seen])
+    for example, length in enumerate((20, 15, 1)):
+        alone = text.embed({"text": numbers[example, None, :length], "text.hidden": hidden[example, None, :length]})
+        kept = seen[example, :length]
+        together = text.embed(batch).dense()[example, :length]
+        assert torch.allclose(alone.dense()[0, kept], together[kept], atol=1e-6)
+    blanked = {"text": numbers.masked_fill(hidden, MASK)}
+    assert torch.equal(
+        text.embed({"text": numbers, "text.hidden": hidden}).dense()[~hidden], text.embed(blanked).dense()[~hidden]
+    )

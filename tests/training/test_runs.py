@@ -21,7 +21,7 @@ from PIL import Image
 import sensorium as sm
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig
-from sensorium.modalities.stems import ConvolutionConfig
+from sensorium.nn.stems.published import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import EncoderConfig
 from sensorium.tasks import ClassifyConfig

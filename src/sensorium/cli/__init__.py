@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
-from .options import PlanOptions, TrainOptions, Words
+from .options import CompareOptions, PlanOptions, TrainOptions, Words
 
 app = App(
     name="sensorium",
@@ -205,7 +205,30 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
     print(f"explanation: {explanation.page}")
 
 
-@command(7, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
+@command(
+    7,
+    "sensorium compare data/birds --minutes 20",
+    "sensorium compare data/birds --only sensorium --only resnet --seeds 3",
+)
+def compare(data: Path, *, task: str | None = None, options: CompareOptions = CompareOptions()) -> None:
+    """Train other models on the same data with the same seeds and minutes, one after the other, and write a table and
+    the learning curves: the Perceiver without stems, ResNet-50, ViT and Transformer as in the paper, perceiver-pytorch,
+    and the classical model of every report.
+
+    Args:
+        data: A folder or a file.
+        task: classify, tag or regress, where the data does not say which.
+    """
+    from ..training.compare import compare
+    from .display import Display
+    from .tables import print_comparison
+
+    with Display() as listener:
+        result = compare(data, task=task, **vars(options), listener=listener)
+    print_comparison(result)
+
+
+@command(8, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -226,7 +249,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@command(8, "sensorium presets")
+@command(9, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -245,7 +268,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@command(10, "sensorium doctor")
+@command(11, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -266,7 +289,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@command(9, "sensorium bench --sizes 224 --rounds 2")
+@command(10, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -308,7 +331,7 @@ def bench(
     print_measurements(results, benchmark.ratios(results))
 
 
-@command(11, "sensorium demo")
+@command(12, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

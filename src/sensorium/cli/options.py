@@ -76,3 +76,24 @@ class TrainOptions(PlanOptions):
     out: Path | None = None
     seed: int = 0
     resume: Annotated[bool, Parameter(show_default=False)] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(PlanOptions):
+    """The options of ``sensorium compare``; their names are the arguments of ``compare``.
+
+    Attributes:
+        out: The folder of the comparison, with a run folder for each model; comparisons/NAME by default.
+        only: The name of a model that takes part; repeatable. By default all do: sensorium, perceiver (without stems),
+            resnet, vit, transformer and lucidrains.
+        seed: The first seed.
+        seeds: How many seeds each model is trained with.
+        resume: Go on with the comparison in OUT, with its own options; what is finished is not trained again.
+    """
+
+    out: Path | None = None
+    only: Words = ()
+    seed: int = 0
+    seeds: int = 1
+    resume: Annotated[bool, Parameter(show_default=False)] = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from ..inference.bench import Result
 from ..inference.environment import Fact
+from ..report.comparison import HEADINGS, PAGE, ranked, restore_entry
 
 
 def print_presets(rows: Sequence[dict[str, Any]]) -> None:
@@ -59,3 +61,23 @@ def print_measurements(results: Sequence[Result], ratios: Sequence[float | None]
     for result in results:
         if result.measured is None:
             print(f"{result.job.title}, {result.job.contender}: not run, {result.reason}")
+
+
+def print_comparison(result: Mapping[str, Any]) -> None:
+    """A table of the contenders, the best first, and where the page is.
+
+    Args:
+        result: what ``comparison.json`` holds, and the ``folder``.
+    """
+    table = Table(box=None, pad_edge=False)
+    metric, interval = result["primary_metric"], "95 % interval" if len(result["seeds"]) == 1 else "least to largest"
+    for heading in ("model", metric, interval, *HEADINGS, ""):
+        table.add_column(heading, justify="left" if heading in ("model", "") else "right", no_wrap=bool(heading))
+    for entry in ranked([restore_entry(values) for values in result["contenders"]]):
+        score = "–" if entry.score is None else f"{entry.score:.3f}"
+        bounds = "" if entry.interval is None else "{:.3f} to {:.3f}".format(*entry.interval)
+        table.add_row(*map(Text, (entry.title, score, bounds, *entry.cells(), entry.note)))
+    print(f"{result['split']} ({result['samples']:,} examples)")
+    width = None if sys.stdout.isatty() else 180  # in a file, too, every figure is whole
+    Console(highlight=False, width=width).print(table)
+    print(f"comparison: {Path(result['folder']) / PAGE}")

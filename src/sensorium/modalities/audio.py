@@ -21,6 +21,7 @@ from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels, fourier_grid
+from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample, Soundtrack, at_least_float32, of_present
 from .sequences import cut, lengths, resample, uniform
 from .spectrogram import log_mels, mel_filters
@@ -42,6 +43,7 @@ class AudioConfig:
         representation: the samples themselves (``raw``), or the logarithm of their mel spectrogram (``mel``).
         patch: how much a row covers: (steps of time, mels). The paper uses (1, 1) for spectrograms, and (128, 1) for
             raw sound, which makes 480 rows of 61,440 samples.
+        stem: convolutions that turn sound into rows, instead of patches; None: patches.
         mels: bands of the spectrogram, from 0 to half the rate.
         window: samples of one spectrum.
         hop: samples from one spectrum to the next.
@@ -63,6 +65,7 @@ class AudioConfig:
     channels: int = 1
     representation: Literal["raw", "mel"] = "mel"
     patch: tuple[int, int] = (2, 64)
+    stem: GridStemConfig | None = None
     mels: int = 64
     window: int = 400
     hop: int = 160
@@ -87,9 +90,15 @@ class AudioConfig:
         return 1 + self.samples // self.hop if self.representation == "mel" else self.samples
 
     @property
+    def area(self) -> tuple[int, int]:
+        """The steps of time and the mels that a row covers."""
+        steps, mels = self.patch if self.stem is None else (*self.stem.patch, 1)[:2]
+        return steps, mels
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows along time and along the mels."""
-        return ceil(self.steps / self.patch[0]), self.height // self.patch[1]
+        return ceil(self.steps / self.area[0]), self.height // self.area[1]
 
     @property
     def num_rows(self) -> int:
@@ -97,7 +106,7 @@ class AudioConfig:
 
     @property
     def elements_per_row(self) -> int:
-        return prod(self.patch)
+        return prod(self.area)
 
     @property
     def position_channels(self) -> int:
@@ -109,7 +118,7 @@ class AudioConfig:
 
     @property
     def row_channels(self) -> int:
-        return self.value_channels + self.position_channels
+        return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
 class Audio(Modality[AudioConfig]):
@@ -140,12 +149,13 @@ class Audio(Modality[AudioConfig]):
 
     def __init__(self, config: AudioConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        if config.height % config.patch[1]:
-            raise InputError(f"{self.name}: {config.height} mels are not whole patches of {config.patch[1]}")
+        if config.height % config.area[1]:
+            raise InputError(f"{self.name}: {config.height} mels are not whole patches of {config.area[1]}")
         self.flat = config.representation == "raw"
         shape = config.grid[:1] if self.flat else config.grid
         for axis, table in enumerate(fourier_grid(shape, bands=config.bands, resolution=config.resolution).tables):
             self.register_buffer(f"positions{axis}", table, persistent=False)
+        self.stem = None if config.stem is None else GridStem(config.stem, channels=config.channels)
         self.filters = mel_filters(config.rate, 2 ** (config.window - 1).bit_length(), config.mels)
 
     # -- from files ---------------------------------------------------------------------------------------------
@@ -262,12 +272,20 @@ class Audio(Modality[AudioConfig]):
 
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, then of mels. Rows that are wholly padding are masked."""
+        signal, mask = self._normalised(batch), batch.get(f"{self.name}.mask")
+        if self.stem is None:
+            values = self.patchify(signal)
+        else:
+            present = None if mask is None or self.flat else mask[..., None].expand(signal.shape[:-1])
+            values, _ = self.stem(signal, mask if self.flat else present)
+        return ByteArray((replace(self.query_segment(batch), values=values),))
+
+    def _normalised(self, batch: Batch) -> Tensor:
+        """Spectra of mean 0 and variance 1, or samples; zeros in padding."""
         signal, mask = at_least_float32(batch[self.name]), batch.get(f"{self.name}.mask")
         if not self.flat:
             signal = (signal - self.config.mean) / self.config.std
-        if mask is not None:
-            signal = signal * mask.view(*mask.shape, *[1] * (signal.ndim - 2))
-        return ByteArray((replace(self.query_segment(batch), values=self.patchify(signal)),))
+        return signal if mask is None else signal * mask.view(*mask.shape, *[1] * (signal.ndim - 2))
 
     def _start(self, batch: Batch, start: Tensor) -> Tensor:
         """The step at which each window starts: ``audio.start``, or else ``start`` (batch,)."""
@@ -293,7 +311,7 @@ class Audio(Modality[AudioConfig]):
         """batch × steps [× mels] × k as batch × rows × (elements · k), silence after the last step."""
         if self.flat:
             signal = signal[:, :, None]
-        steps, mels = self.config.patch
+        steps, mels = self.config.area
         signal = F.pad(signal, (0, 0, 0, 0, 0, -signal.shape[1] % steps))
         return rearrange(
             signal, "batch (time steps) (up mels) k -> batch (time up) (steps mels k)", steps=steps, mels=mels
@@ -301,7 +319,7 @@ class Audio(Modality[AudioConfig]):
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × k."""
-        (steps, mels), up = self.config.patch, self.config.grid[1]
+        (steps, mels), up = self.config.area, self.config.grid[1]
         signal = rearrange(
             rows, "batch (time up) (steps mels k) -> batch (time steps) (up mels) k", up=up, steps=steps, mels=mels
         )
@@ -316,17 +334,21 @@ class Audio(Modality[AudioConfig]):
         return 2.0 if self.flat else None
 
     def elementwise(self) -> Audio:
-        return Audio(replace(self.config, patch=(1, 1)), name=self.name)
+        return Audio(replace(self.config, stem=None, patch=(1, 1)), name=self.name)
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         signal, mask = batch[self.name], batch.get(f"{self.name}.mask")
         if mask is not None:
-            mask = F.pad(mask, (0, -mask.shape[1] % self.config.patch[0])).unflatten(1, (-1, self.config.patch[0]))
+            mask = F.pad(mask, (0, -mask.shape[1] % self.config.area[0])).unflatten(1, (-1, self.config.area[0]))
             mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
         first, *others = self._positions(spacing).tables
-        positions = GridPositions((first[: ceil(signal.shape[1] / self.config.patch[0])], *others))
+        positions = GridPositions((first[: ceil(signal.shape[1] / self.config.area[0])], *others))
         no_values = self.positions0.new_zeros(len(signal), prod(positions.shape), 0)
         return Segment(self.name, no_values, positions, mask=mask)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The normalised patches, whatever a stem makes of them."""
+        return self.patchify(self._normalised(batch))
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × channels: samples in [-1, 1], or the logarithm of mels."""

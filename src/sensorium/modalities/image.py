@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
+import pydantic
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -19,14 +20,25 @@ from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels
+from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.stems import (
+    Convolution,
+    ConvolutionConfig,
+    GridStem,
+    GridStemConfig,
+    Pointwise,
+    PointwiseConfig,
+)
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats, grid_positions, random_crop
+from .pixels import Pixels, centre, fitted, floats, random_crop
 from .ranges import Ranges, ranges_of, scaled, unscaled
-from .stems import Convolution, ConvolutionConfig, Pointwise, StemConfig
 
 LARGEST_SIDE = 224
+
+StemConfig: TypeAlias = Annotated[
+    GridStemConfig | PointwiseConfig | ConvolutionConfig, pydantic.Field(discriminator="kind")
+]
 
 
 @record
@@ -65,14 +77,21 @@ class ImageConfig:
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows down and across of a picture of ``size``."""
-        if self.stem is not None:
+        if isinstance(self.stem, PointwiseConfig | ConvolutionConfig):
             return self.stem.grid(size)
-        return size[0] // self.patch[0], size[1] // self.patch[1]
+        down, across = self.area
+        return size[0] // down, size[1] // across
 
     @property
     def area(self) -> tuple[int, int]:
         """The pixels that a row covers, down and across."""
-        return self.patch if self.stem is None else self.stem.patch
+        down, across = self.patch if self.stem is None else self.stem.patch
+        return down, across
+
+    @property
+    def multiple_of(self) -> tuple[int, int]:
+        """What the height and the width of every picture are multiples of."""
+        return (1, 1) if isinstance(self.stem, PointwiseConfig | ConvolutionConfig) else self.area
 
     @property
     def num_rows(self) -> int:
@@ -85,7 +104,9 @@ class ImageConfig:
 
     @property
     def position_channels(self) -> int:
-        return fourier_channels(2, self.bands) if self.stem is None else self.stem.position_channels(self.bands)
+        if isinstance(self.stem, PointwiseConfig | ConvolutionConfig):
+            return self.stem.position_channels(self.bands)
+        return fourier_channels(2, self.bands)
 
     @property
     def value_channels(self) -> int:
@@ -123,8 +144,6 @@ class Image(Pixels[ImageConfig]):
 
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        if config.stem is not None and config.patch != (1, 1):
-            raise InputError("image: a stem takes pixels, not patches; leave out one of them")
         if config.ranges is None and config.channels not in (1, 3):
             raise InputError(
                 f"{self.name}: pictures of 8 bits have 1 or 3 channels, not {config.channels}; give ranges"
@@ -133,8 +152,10 @@ class Image(Pixels[ImageConfig]):
             raise InputError(f"{self.name}: ranges need {config.channels} pairs of values")
         if config.randaugment[0] and config.channels not in (1, 3):
             raise InputError(f"{self.name}: randaugment changes pictures of 1 or 3 channels; set it to (0, 0)")
-        self.stem: Pointwise | Convolution | None = None
-        if isinstance(config.stem, ConvolutionConfig):
+        self.stem: GridStem | Pointwise | Convolution | None = None
+        if isinstance(config.stem, GridStemConfig):
+            self.stem = GridStem(config.stem, channels=config.channels)
+        elif isinstance(config.stem, ConvolutionConfig):
             self.stem = Convolution(
                 config.stem,
                 pixels=config.channels,
@@ -224,8 +245,14 @@ class Image(Pixels[ImageConfig]):
         images = floats(batch[self.name])
         self._check(images, "batch")
         images = (images - self.mean) / self.std
-        values = self.patchify(images) if self.stem is None else self.stem(images)
-        return ByteArray((Segment(self.name, values, self._positions(images)),))
+        return ByteArray((Segment(self.name, self._values(images), self._positions(images)),))
+
+    def _values(self, images: Tensor) -> Tensor:
+        if self.stem is None:
+            return self.patchify(images)
+        if isinstance(self.stem, GridStem):
+            return self.stem(images.movedim(1, -1))[0]
+        return self.stem(images)
 
     # -- rows and signal
 
@@ -291,9 +318,9 @@ class Image(Pixels[ImageConfig]):
         return self.config.grid((images.shape[-2], images.shape[-1]))
 
     def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions:
-        if self.stem is not None:
+        if isinstance(self.stem, Pointwise | Convolution):
             return self.stem.positions(images)
-        down, across = self.config.patch
+        down, across = self.config.area
         own = (self.config.size[0] / down, self.config.size[1] / across)
         return grid_positions(
             self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing

@@ -21,10 +21,10 @@ from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import lecun
-from ..nn.positions import Spacing, fourier_channels
+from ..nn.positions import Spacing, fourier_channels, grid_positions
 from .base import Batch, Modality, Sample
 from .drawing import draw_pixels
-from .pixels import centre, floats, grid_positions, recolour, stored_size
+from .pixels import centre, floats, recolour, stored_size
 from .sequences import uniform
 
 # What `measure` settles for.

@@ -3,7 +3,6 @@ positions of their grid."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import log
 from typing import Protocol, TypeVar
 
@@ -12,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from ..nn.byte_array import GridPositions
-from ..nn.positions import Spacing, fourier_grid
 from .base import Batch, Modality, SignalConfig
 from .sequences import uniform
 
@@ -33,8 +30,8 @@ class PixelsConfig(SignalConfig, Protocol):
         """Of a pixel."""
 
     @property
-    def patch(self) -> tuple[int, ...]:
-        """The extent of a row; its height and width come last."""
+    def multiple_of(self) -> tuple[int, int]:
+        """What the height and the width of every picture are multiples of."""
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -60,10 +57,12 @@ class Pixels(Modality[PixelsConfigT]):
 
     def __init__(self, config: PixelsConfigT, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        if min(*config.size, *config.patch) < 1:
+        if min(*config.size, *config.multiple_of) < 1:
             raise InputError(f"{self.name}: size and patch must be positive")
-        if any(side % patch for side, patch in zip(config.size, config.patch[-2:], strict=True)):
-            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.patch[-2:]}")
+        if any(side % patch for side, patch in zip(config.size, config.multiple_of, strict=True)):
+            raise InputError(
+                f"{self.name}: a size of {config.size} is not a multiple of the patch {config.multiple_of}"
+            )
         if len(config.mean) != config.channels or len(config.std) != config.channels:
             raise InputError(f"{self.name}: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
@@ -88,7 +87,7 @@ class Pixels(Modality[PixelsConfigT]):
             raise InputError(
                 f"{self.name}: expected {axes} × {self.config.channels} × height × width, got {tuple(pictures.shape)}"
             )
-        size, patch = tuple(pictures.shape[-2:]), self.config.patch[-2:]
+        size, patch = tuple(pictures.shape[-2:]), self.config.multiple_of
         if any(side % extent for side, extent in zip(size, patch, strict=True)):
             raise InputError(f"{self.name}: {size} pixels are not whole patches of {patch}")
 
@@ -213,16 +212,3 @@ def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     pictures = pictures[..., :height, :width]
     missing = (0, width - pictures.shape[-1], 0, height - pictures.shape[-2])
     return F.pad(pictures, missing, mode="replicate") if any(missing) else pictures
-
-
-@lru_cache(maxsize=16)
-def grid_positions(
-    grid: tuple[int, ...],
-    bands: int,
-    resolution: tuple[float, ...],
-    device: torch.device,
-    spacing: Spacing = "linspace",
-) -> GridPositions:
-    """Fourier features of a grid of rows; they do not depend on the batch and are computed once for each shape."""
-    positions = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
-    return GridPositions(tuple(table.to(device) for table in positions.tables))

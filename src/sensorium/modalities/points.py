@@ -1,24 +1,30 @@
-"""Point clouds: a row for each point, with Fourier features of its coordinates; further measurements are its values."""
+"""Point clouds: a row for each point, with Fourier features of its coordinates; further measurements are its values, or
+what a stem sees around it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import radians
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..codecs.points import decode
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
-from ..nn.byte_array import ByteArray, Segment
-from ..nn.positions import fourier_channels, fourier_points
+from ..nn.byte_array import ByteArray, PointPositions, Segment
+from ..nn.positions import Spacing, fourier_channels, fourier_points
+from ..nn.stems import NeighbourStem, NeighbourStemConfig
 from .base import Batch, Elementwise, Sample
 
 MOST_POINTS = 4096  # kept of a cloud; views take fewer
+CELLS = 1024  # along an axis of the grid in whose order points become rows
+MORTON = CELLS**3
 
 
 @record
@@ -30,6 +36,8 @@ class PointsConfig:
         features: measurements of a point beyond x, y and z (intensity, velocity, colour, normals, …).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency; 2240 in the paper (10 × ImageNet's highest frequency).
+        stem: what the points around a point become as its values; it may make one row of several points that are close
+            to each other. None: the values are the point's features, as in the paper.
         mean: of each feature, for normalisation.
         std: of each feature.
         scale: training multiplies or divides each axis of a cloud by up to this factor.
@@ -44,6 +52,7 @@ class PointsConfig:
     features: int = 0
     bands: int = 64
     resolution: float = 2240.0
+    stem: NeighbourStemConfig | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     scale: float = 1.0
@@ -54,11 +63,12 @@ class PointsConfig:
 
     @property
     def num_rows(self) -> int:
-        return self.points
+        return -(-self.points // self.elements_per_row)
 
     @property
     def elements_per_row(self) -> int:
-        return 1
+        """The points of a row, which has the position of the first of them."""
+        return 1 if self.stem is None else self.stem.stride
 
     @property
     def position_channels(self) -> int:
@@ -66,11 +76,12 @@ class PointsConfig:
 
     @property
     def value_channels(self) -> int:
-        return self.features
+        """The features of the points of a row, whatever a stem makes of them."""
+        return self.elements_per_row * self.features
 
     @property
     def row_channels(self) -> int:
-        return self.value_channels + self.position_channels
+        return (self.features if self.stem is None else self.stem.row_channels) + self.position_channels
 
 
 class Points(Elementwise[PointsConfig]):
@@ -95,6 +106,7 @@ class Points(Elementwise[PointsConfig]):
         super().__init__(config, name=name)
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
+        self.stem = None if config.stem is None else NeighbourStem(config.stem, features=config.features)
 
     # -- from files
 
@@ -144,18 +156,20 @@ class Points(Elementwise[PointsConfig]):
     # -- from batches
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """``config.points`` of the points of each cloud, evenly spaced in their order."""
+        """``config.points`` of the points of each cloud, evenly spaced in their order; then, where several points are
+        a row, in an order in which points that follow each other are close."""
         cloud = batch[self.name]
         count = self._counts(batch)
         if int(count.max()) <= self.config.points:
-            return dict(batch)
+            return self._ordered(dict(batch))
         order = torch.arange(self.config.points, device=cloud.device)[None]
         thinned = (order * count[:, None]).div(self.config.points, rounding_mode="floor")
         index = torch.where(count[:, None] > self.config.points, thinned, order).clamp(max=cloud.shape[1] - 1)
-        return self._taken(batch, index, order < count[:, None])
+        return self._ordered(self._taken(batch, index, order < count[:, None]))
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random points of each cloud, turned, stretched, jittered and moved; then scaled into [-1, 1] again."""
+        """Random points of each cloud, turned, stretched, jittered and moved; then scaled into [-1, 1] again, and in
+        the order of ``view``."""
         cloud = batch[self.name]
         random = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device)
         present = torch.arange(cloud.shape[1], device=cloud.device) < self._counts(batch)[:, None]
@@ -164,7 +178,7 @@ class Points(Elementwise[PointsConfig]):
         cloud = taken[self.name]
         varied = _normalise(self._vary(cloud[..., :3], generator), taken.get(f"{self.name}.mask"))
         taken[self.name] = torch.cat([varied, cloud[..., 3:]], dim=-1)
-        return taken
+        return self._ordered(taken)
 
     def embed(self, batch: Batch) -> ByteArray:
         cloud = batch[self.name]
@@ -172,15 +186,44 @@ class Points(Elementwise[PointsConfig]):
             raise InputError(
                 f"{self.name}: expected batch × points × {3 + self.config.features}, got {tuple(cloud.shape)}"
             )
-        values = (cloud[..., 3:] - self.mean) / self.std
-        positions = fourier_points(cloud[..., :3], bands=self.config.bands, resolution=(self.config.resolution,) * 3)
-        return ByteArray((Segment(self.name, values.float(), positions, mask=batch.get(f"{self.name}.mask")),))
+        values = ((cloud[..., 3:] - self.mean) / self.std).float()
+        if self.stem is not None:
+            values = self.stem(cloud[..., :3].float(), values, self._seen(batch))
+        return ByteArray((Segment(self.name, values, self._positions(batch), mask=self._row_mask(batch)),))
+
+    def patchify(self, signal: Tensor) -> Tensor:
+        """batch × points [× k] as batch × rows × (elements · k)."""
+        signal = signal if signal.ndim == 3 else signal[..., None]
+        elements = self.elements_per_row
+        return F.pad(signal, (0, 0, 0, -signal.shape[1] % elements)).unflatten(1, (-1, elements)).flatten(2)
+
+    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
+        """batch × points × k."""
+        return rows.unflatten(2, (self.elements_per_row, -1)).flatten(1, 2)[:, : batch[self.name].shape[1]]
 
     # -- predicted
 
+    def elementwise(self) -> Points:
+        return Points(replace(self.config, stem=None), name=self.name)
+
+    def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
+        positions = self._positions(batch)
+        no_values = positions.table.new_zeros(*positions.table.shape[:2], 0)
+        return Segment(self.name, no_values, positions, mask=self._row_mask(batch))
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The normalised features, whatever a stem makes of them; NaN where a row's last points are absent."""
+        values = ((batch[self.name][..., 3:] - self.mean) / self.std).float()
+        if self.elements_per_row > 1:
+            present = torch.arange(values.shape[1], device=values.device) < self._counts(batch)[:, None]
+            padding = (0, 0, 0, -values.shape[1] % self.elements_per_row)
+            values = F.pad(values.masked_fill(~present[..., None], torch.nan), padding, value=torch.nan)
+        return self.patchify(values)
+
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × points × (3 + features): the points of the batch with the predicted features."""
-        return torch.cat([batch[self.name][..., :3], rows * self.std + self.mean], dim=-1)
+        features = self.unpatchify(rows, batch)
+        return torch.cat([batch[self.name][..., :3], features * self.std + self.mean], dim=-1)
 
     # -- for people
 
@@ -202,6 +245,31 @@ class Points(Elementwise[PointsConfig]):
             axes.scatter(across, up, c=attended, s=size, cmap="Reds", vmin=-0.5, vmax=1, alpha=attended)
         axes.set_aspect("equal")
         axes.set_axis_off()
+
+    def _positions(self, batch: Batch) -> PointPositions:
+        first = batch[self.name][:, :: self.elements_per_row, :3]
+        return fourier_points(first, bands=self.config.bands, resolution=(self.config.resolution,) * 3)
+
+    def _row_mask(self, batch: Batch) -> Tensor | None:
+        mask = batch.get(f"{self.name}.mask")
+        return None if mask is None else mask[:, :: self.elements_per_row]
+
+    def _seen(self, batch: Batch) -> Tensor | None:
+        """The points that are present and that the task does not hide."""
+        mask, hidden = batch.get(f"{self.name}.mask"), batch.get(f"{self.name}.hidden")
+        if hidden is None:
+            return mask
+        seen = ~hidden.repeat_interleave(self.elements_per_row, dim=1)[:, : batch[self.name].shape[1]]
+        return seen if mask is None else seen & mask
+
+    def _ordered(self, view: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The points along a curve that stays in one part of the cloud before it goes on, absent ones at the end."""
+        if self.elements_per_row == 1:
+            return view
+        keys, mask = _morton(view[self.name][..., :3]), view.get(f"{self.name}.mask")
+        order = (keys if mask is None else keys.masked_fill(~mask, MORTON)).argsort(dim=1, stable=True)
+        present = torch.ones_like(order, dtype=torch.bool) if mask is None else mask.gather(1, order)
+        return self._taken(view, order, present)
 
     def _counts(self, batch: Batch) -> Tensor:
         mask = batch.get(f"{self.name}.mask")
@@ -238,3 +306,16 @@ def _normalise(points: Tensor, mask: Tensor | None) -> Tensor:
     """Scales each cloud so that its largest coordinate is 1; a cloud that was moved stays off the centre."""
     size = points.abs() if mask is None else points.abs() * mask[..., None]
     return points / size.amax((1, 2), keepdim=True).clamp_min(1e-9)
+
+
+def _morton(points: Tensor) -> Tensor:
+    """The number of each point (… × 3, in [-1, 1]) along a Z-order curve (Morton 1966) through a grid of 1,024 cells an
+    axis: int64, below ``MORTON``.
+
+    >>> _morton(torch.tensor([[-1.0, -1, -1], [1, -1, -1], [1, 1, 1]])).tolist()
+    [0, 153391689, 1073741823]
+    """
+    cells = ((points.clamp(-1, 1) + 1) * (CELLS / 2)).long().clamp(max=CELLS - 1)
+    bits = torch.arange(CELLS.bit_length() - 1, device=points.device)
+    apart = ((cells[..., None] >> bits & 1) << 3 * bits).sum(-1)
+    return (apart << torch.arange(3, device=points.device)).sum(-1)

@@ -19,6 +19,7 @@ from ..config import record
 from ..errors import InputError, did_you_mean
 from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from ..nn.positions import fourier_channels, fourier_grid, fourier_points
+from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample
 from .sequences import cut, lengths, resample, uniform
 
@@ -38,6 +39,7 @@ class SeriesConfig:
         std: of each channel.
         channel_names: of the channels, by which the columns of a file are found; empty: they go by their order.
         patch: the number of steps that a row covers.
+        stem: convolutions that turn series into rows, instead of patches; None: patches.
         span: the time from the first to the last step, in the unit of the steps' times; None: steps carry no times.
         bands: number of Fourier frequencies.
         resolution: twice the highest Fourier frequency; None: the number of rows.
@@ -54,6 +56,7 @@ class SeriesConfig:
     std: tuple[float, ...]
     channel_names: tuple[str, ...] = ()
     patch: int = 1
+    stem: GridStemConfig | None = None
     span: float | None = None
     bands: int = 32
     resolution: float | None = None
@@ -63,12 +66,17 @@ class SeriesConfig:
     blank: float = 0.15
 
     @property
+    def area(self) -> int:
+        """The number of steps that a row covers."""
+        return self.patch if self.stem is None else self.stem.patch[0]
+
+    @property
     def num_rows(self) -> int:
-        return ceil(self.length / self.patch)
+        return ceil(self.length / self.area)
 
     @property
     def elements_per_row(self) -> int:
-        return self.patch
+        return self.area
 
     @property
     def position_channels(self) -> int:
@@ -76,11 +84,11 @@ class SeriesConfig:
 
     @property
     def value_channels(self) -> int:
-        return self.patch * self.channels
+        return self.area * self.channels
 
     @property
     def row_channels(self) -> int:
-        return self.value_channels + self.position_channels
+        return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
 class Series(Modality[SeriesConfig]):
@@ -113,6 +121,10 @@ class Series(Modality[SeriesConfig]):
         self.resolution = (config.resolution or float(self.num_rows),)
         positions = fourier_grid((self.num_rows,), bands=config.bands, resolution=self.resolution)
         self.register_buffer("positions", positions.tables[0], persistent=False)
+        self.stem: GridStem | None = None
+        if config.stem is not None:
+            # Where steps are not even, the time since the step before is one more channel.
+            self.stem = GridStem(config.stem, channels=config.channels + (config.span is not None))
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -236,8 +248,8 @@ class Series(Modality[SeriesConfig]):
         gaps, mask = signal.isnan(), batch.get(f"{self.name}.mask")
         if mask is not None:
             gaps = gaps | ~mask[..., None]
-        values = self.patchify(signal.masked_fill(gaps, 0.0))
         present = ~gaps.all(-1, keepdim=True)  # batch × steps × 1
+        values = self._values(signal.masked_fill(gaps, 0.0), present, batch)
         positions: GridPositions | PointPositions = GridPositions((self.positions[: values.shape[1]],))
         if self.config.span is not None:
             # The time of a row is the mean of the times of its present steps.
@@ -248,21 +260,33 @@ class Series(Modality[SeriesConfig]):
         rows = self.patchify(present).any(2)
         return ByteArray((Segment(self.name, values, positions, mask=rows),))
 
+    def _values(self, signal: Tensor, present: Tensor, batch: Batch) -> Tensor:
+        """What the rows hold of a normalised signal without gaps."""
+        if self.stem is None:
+            return self.patchify(signal)
+        if self.config.span is not None:
+            times = batch[f"{self.name}.times"].float()[..., None]
+            usual = max(self.config.span, 1e-9) / self.config.length
+            since = times.diff(dim=1, prepend=times[:, :1]) / usual
+            signal = torch.cat([signal, since.clamp(min=0).log1p() * present], dim=-1)
+        rows, _ = self.stem(signal, present[..., 0])
+        return rows
+
     # -- rows and signal ----------------------------------------------------------------------------------------
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × steps × k as batch × rows × (patch · k), zeros after the last step."""
-        padded = F.pad(signal, (0, 0, 0, -signal.shape[1] % self.config.patch))
-        return padded.unflatten(1, (-1, self.config.patch)).flatten(2)
+        padded = F.pad(signal, (0, 0, 0, -signal.shape[1] % self.config.area))
+        return padded.unflatten(1, (-1, self.config.area)).flatten(2)
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps × k."""
-        return rows.unflatten(2, (self.config.patch, -1)).flatten(1, 2)[:, : batch[self.name].shape[1]]
+        return rows.unflatten(2, (self.config.area, -1)).flatten(1, 2)[:, : batch[self.name].shape[1]]
 
     # -- predicted ----------------------------------------------------------------------------------------------
 
     def elementwise(self) -> Series:
-        return Series(replace(self.config, patch=1), name=self.name)
+        return Series(replace(self.config, stem=None, patch=1), name=self.name)
 
     def targets(self, batch: Batch) -> Tensor:
         """Normalised measurements; gaps are NaN."""

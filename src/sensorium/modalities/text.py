@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..config import record
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
+from ..nn.stems import NGramStem, NGramStemConfig
 from .base import Batch, Elementwise, Sample
 from .sequences import cut, lengths, uniform
 
@@ -36,6 +37,8 @@ class TextConfig:
         positions: ``learned`` positions are added to the embedding, as in the paper; ``fourier`` features are
             concatenated to it.
         bands: number of Fourier frequencies.
+        stem: what is added to the embedding of a byte, from the bytes before it; None: nothing, as in the paper.
+        passages: evaluation averages the predictions of this many passages of a text longer than ``length``.
         blank: training masks this share of the bytes.
     """
 
@@ -44,6 +47,8 @@ class TextConfig:
     channels: int = 128
     positions: Literal["learned", "fourier"] = "learned"
     bands: int = 64
+    stem: NGramStemConfig | None = None
+    passages: int = 1
     blank: float = 0.05
 
     @property
@@ -90,6 +95,7 @@ class Text(Elementwise[TextConfig]):
         super().__init__(config, name=name)
         self.byte_embedding = nn.Embedding(VOCABULARY, config.channels)
         truncated_normal(self.byte_embedding.weight, 1.0)
+        self.stem = None if config.stem is None else NGramStem(config.stem, channels=config.channels)
         if config.positions == "learned":
             self.position_embedding = LearnedPositions(config.length, config.channels)
         else:
@@ -128,6 +134,16 @@ class Text(Elementwise[TextConfig]):
         """The beginning of longer texts."""
         return cut(batch, self.name, torch.zeros_like(lengths(batch, self.name)), self.config.length)
 
+    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+        """``passages`` of each text, evenly spread from its beginning to its end; ``view`` alone where no text of the
+        batch is longer than one."""
+        spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
+        if self.config.passages == 1 or not bool(spare.any()):
+            yield self.view(batch)
+            return
+        for share in torch.linspace(0, 1, self.config.passages, dtype=torch.float64).tolist():
+            yield cut(batch, self.name, (share * spare).long(), self.config.length)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random passage of longer texts, with a share of its bytes masked."""
         text = batch[self.name]
@@ -138,13 +154,24 @@ class Text(Elementwise[TextConfig]):
         return {**result, self.name: result[self.name].masked_fill(hidden, MASK)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A row for each byte: its embedding, with its position."""
-        values = self.byte_embedding(batch[self.name].long())
-        mask = batch.get(f"{self.name}.mask")
+        """A row for each byte: its embedding, with its position. A stem adds what the bytes before it are; bytes that
+        are masked, or hidden by the task, it does not see."""
+        numbers, mask = batch[self.name].long(), batch.get(f"{self.name}.mask")
+        values = self.byte_embedding(numbers)
+        if self.stem is not None:
+            values = self.stem(values, numbers, self._known(batch))
         if self.config.positions == "learned":
             values = values + self.position_embedding(values.shape[1]).dense()
             return ByteArray((Segment(self.name, values, mask=mask),))
         return ByteArray((Segment(self.name, values, GridPositions((self.positions[: values.shape[1]],)), mask=mask),))
+
+    def _known(self, batch: Batch) -> Tensor:
+        known = batch[self.name] >= SPECIALS
+        if (mask := batch.get(f"{self.name}.mask")) is not None:
+            known = known & mask
+        if (hidden := batch.get(f"{self.name}.hidden")) is not None:
+            known = known & ~hidden
+        return known
 
     # -- predicted ----------------------------------------------------------------------------------------------
 

@@ -19,10 +19,11 @@ from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels
+from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Sample, Soundtrack, of_present
 from .drawing import contact_sheet, draw_pixels
-from .pixels import Pixels, centre, floats, grid_positions, random_crop, recolour
+from .pixels import Pixels, centre, floats, random_crop, recolour
 from .sequences import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -46,6 +47,7 @@ class VideoConfig:
         size: height and width in pixels; multiples of ``patch``.
         channels: 3 (colour) or 1 (grey).
         patch: frames, height and width of the patch that a row covers; (1, 1, 1) is a row for each pixel.
+        stem: convolutions that turn clips into rows, instead of patches; None: patches.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time, height and width; None: the number of patches
             along them.
@@ -64,6 +66,7 @@ class VideoConfig:
     size: tuple[int, int] = (224, 224)
     channels: Literal[1, 3] = 3
     patch: tuple[int, int, int] = (2, 8, 8)
+    stem: GridStemConfig | None = None
     bands: int = 16
     resolution: tuple[float, float, float] | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -74,9 +77,20 @@ class VideoConfig:
     clips: int = 16
 
     @property
+    def area(self) -> tuple[int, int, int]:
+        """The frames, height and width that a row covers."""
+        frames, down, across = self.patch if self.stem is None else self.stem.patch
+        return frames, down, across
+
+    @property
+    def multiple_of(self) -> tuple[int, int]:
+        """What the height and the width of every clip are multiples of."""
+        return self.area[1], self.area[2]
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Rows along time, height and width."""
-        (frames, down, across), (height, width) = self.patch, self.size
+        (frames, down, across), (height, width) = self.area, self.size
         return ceil(self.frames / frames), height // down, width // across
 
     @property
@@ -85,7 +99,7 @@ class VideoConfig:
 
     @property
     def elements_per_row(self) -> int:
-        return prod(self.patch)
+        return prod(self.area)
 
     @property
     def position_channels(self) -> int:
@@ -97,7 +111,7 @@ class VideoConfig:
 
     @property
     def row_channels(self) -> int:
-        return self.value_channels + self.position_channels
+        return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
 class Video(Pixels[VideoConfig]):
@@ -133,6 +147,7 @@ class Video(Pixels[VideoConfig]):
         if min(config.frames, config.clips) < 1 or not config.rate > 0:
             raise InputError(f"{self.name}: frames, clips and rate must be positive")
         self.kept = max(config.frames, round(config.seconds * config.rate))
+        self.stem = None if config.stem is None else GridStem(config.stem, channels=config.channels)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -244,7 +259,20 @@ class Video(Pixels[VideoConfig]):
             raise InputError(
                 f"{self.name}: {video.shape[1]} frames, a clip has {self.config.frames}; take a view first"
             )
-        steps = self.config.patch[0]
+        if self.stem is not None:
+            rows, _ = self.stem(((video - self.mean) / self.std).movedim(2, -1), self._of_pixels(mask, video))
+            return ByteArray((replace(self.query_segment(batch), values=rows),))
+        return ByteArray((replace(self.query_segment(batch), values=self._normalised_patches(video, mask)),))
+
+    def _of_pixels(self, mask: Tensor | None, video: Tensor) -> Tensor | None:
+        """The mask of frames as one of pixels."""
+        if mask is None:
+            return None
+        return mask[..., None, None].expand(*mask.shape, video.shape[-2], video.shape[-1])
+
+    def _normalised_patches(self, video: Tensor, mask: Tensor | None) -> Tensor:
+        """The patches of a clip, zeros in padding: as ``targets``, whatever a stem makes of them."""
+        steps = self.config.area[0]
         # Normalised after patchify, in one pass over memory: -mean/std + pixel · 1/std.
         scale = (1 / self.std).flatten().repeat(self.elements_per_row)
         values = torch.addcmul(-self.mean.flatten().repeat(self.elements_per_row) * scale, self.patchify(video), scale)
@@ -254,13 +282,13 @@ class Video(Pixels[VideoConfig]):
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
             cells = values.view(len(values), mask.shape[1], -1, steps, values.shape[2] // steps)
             cells.masked_fill_(~mask[:, :, None, :, None], 0.0)
-        return ByteArray((replace(self.query_segment(batch), values=values),))
+        return values
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × frames × k × height × width as batch × rows × (elements · k), zeros after the last frame."""
-        frames, height, width = self.config.patch
+        frames, height, width = self.config.area
         if missing := -signal.shape[1] % frames:
             signal = F.pad(signal, (0, 0, 0, 0, 0, 0, 0, missing))
         return rearrange(
@@ -274,7 +302,7 @@ class Video(Pixels[VideoConfig]):
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × frames × k × height × width."""
         video = batch[self.name]
-        (frames, height, width), (time, down, across) = self.config.patch, self._grid(video)
+        (frames, height, width), (time, down, across) = self.config.area, self._grid(video)
         signal = rearrange(
             rows,
             "batch (time down across) (frames height width k) -> batch (time frames) k (down height) (across width)",
@@ -290,12 +318,12 @@ class Video(Pixels[VideoConfig]):
     # -- predicted ----------------------------------------------------------------------------------------------
 
     def elementwise(self) -> Video:
-        return Video(replace(self.config, patch=(1, 1, 1)), name=self.name)
+        return Video(replace(self.config, stem=None, patch=(1, 1, 1)), name=self.name)
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         video, mask = batch[self.name], batch.get(f"{self.name}.mask")
         time, *space = self._grid(video)
-        steps, patches = self.config.patch[0], space[0] * space[1]
+        steps, patches = self.config.area[0], space[0] * space[1]
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
             mask = mask.any(2).repeat_interleave(patches, dim=1)
@@ -303,6 +331,10 @@ class Video(Pixels[VideoConfig]):
         times, *others = self._positions(tuple(space), video.device, spacing).tables
         no_values = self.mean.new_zeros(len(video), time * patches, 0)
         return Segment(self.name, no_values, GridPositions((times[:time], *others)), mask=mask)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """The normalised pixels, whatever a stem makes of them."""
+        return self._normalised_patches(floats(batch[self.name]), batch.get(f"{self.name}.mask"))
 
     def save(self, signal: Tensor, stem: Path) -> list[Path]:
         """Write a .mp4."""
@@ -334,7 +366,7 @@ class Video(Pixels[VideoConfig]):
         draw_pixels(axes, sheet, contact_sheet(of_frames, columns=SHOWN // 2, gap=np.nan))
 
     def _grid(self, video: Tensor) -> tuple[int, int, int]:
-        frames, height, width = self.config.patch
+        frames, height, width = self.config.area
         return ceil(video.shape[1] / frames), video.shape[-2] // height, video.shape[-1] // width
 
     def _positions(self, space: tuple[int, ...], device: torch.device, spacing: Spacing) -> GridPositions:

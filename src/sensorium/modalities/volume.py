@@ -20,10 +20,10 @@ from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels
+from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample
 from .drawing import contact_sheet, draw_pixels
-from .pixels import grid_positions
 from .ranges import UNUSUAL, Ranges, ranges_of, scaled, unscaled
 from .sequences import uniform
 
@@ -43,6 +43,7 @@ class VolumeConfig:
         size: depth, height and width in voxels; multiples of ``patch``. Every volume is resized to it as a whole.
         channels: values of a voxel.
         patch: depth, height and width of the patch that a row covers; (1, 1, 1) is a row for each voxel.
+        stem: convolutions that turn volumes into rows, instead of patches; None: patches.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along depth, height and width; None: the number of patches
             along them.
@@ -59,6 +60,7 @@ class VolumeConfig:
     size: tuple[int, int, int] = (64, 64, 64)
     channels: int = 1
     patch: tuple[int, int, int] = (8, 8, 8)
+    stem: GridStemConfig | None = None
     bands: int = 16
     resolution: tuple[float, float, float] | None = None
     ranges: Ranges | None = None
@@ -69,9 +71,15 @@ class VolumeConfig:
     contrast: float = 0.0
 
     @property
+    def area(self) -> tuple[int, int, int]:
+        """The depth, height and width that a row covers."""
+        deep, down, across = self.patch if self.stem is None else self.stem.patch
+        return deep, down, across
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Rows along depth, height and width."""
-        (deep, down, across), (depth, height, width) = self.patch, self.size
+        (deep, down, across), (depth, height, width) = self.area, self.size
         return depth // deep, height // down, width // across
 
     @property
@@ -80,7 +88,7 @@ class VolumeConfig:
 
     @property
     def elements_per_row(self) -> int:
-        return prod(self.patch)
+        return prod(self.area)
 
     @property
     def position_channels(self) -> int:
@@ -92,7 +100,7 @@ class VolumeConfig:
 
     @property
     def row_channels(self) -> int:
-        return self.value_channels + self.position_channels
+        return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
 class Volume(Modality[VolumeConfig]):
@@ -116,15 +124,16 @@ class Volume(Modality[VolumeConfig]):
 
     def __init__(self, config: VolumeConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
-        if min(*config.size, *config.patch, config.channels) < 1:
+        if min(*config.size, *config.area, config.channels) < 1:
             raise InputError(f"{self.name}: size, patch and channels must be positive")
-        if any(side % patch for side, patch in zip(config.size, config.patch, strict=True)):
-            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.patch}")
+        if any(side % patch for side, patch in zip(config.size, config.area, strict=True)):
+            raise InputError(f"{self.name}: a size of {config.size} is not a multiple of the patch {config.area}")
         counts = {len(values) for values in (config.mean, config.std, config.ranges) if values is not None}
         if counts != {config.channels}:
             raise InputError(f"{self.name}: mean, std and ranges need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1, 1), persistent=False)
+        self.stem = None if config.stem is None else GridStem(config.stem, channels=config.channels)
 
     # -- from files
 
@@ -209,15 +218,19 @@ class Volume(Modality[VolumeConfig]):
                 f"{self.name}: expected batch × {self.config.channels} × depth × height × width, "
                 f"got {tuple(volumes.shape)}"
             )
-        if any(side % patch for side, patch in zip(volumes.shape[2:], self.config.patch, strict=True)):
+        if any(side % patch for side, patch in zip(volumes.shape[2:], self.config.area, strict=True)):
             raise InputError(f"{self.name}: {tuple(volumes.shape[2:])} voxels are not whole patches")
-        return ByteArray((Segment(self.name, self.targets(batch), self._positions(volumes)),))
+        if self.stem is None:
+            values = self.targets(batch)
+        else:
+            values, _ = self.stem(((volumes - self.mean) / self.std).movedim(1, -1))
+        return ByteArray((Segment(self.name, values, self._positions(volumes)),))
 
     # -- rows and signal
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × k × depth × height × width as batch × rows × (elements · k)."""
-        depth, height, width = self.config.patch
+        depth, height, width = self.config.area
         return rearrange(
             signal,
             "batch k (deep depth) (down height) (across width) -> batch (deep down across) (depth height width k)",
@@ -228,7 +241,7 @@ class Volume(Modality[VolumeConfig]):
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × k × depth × height × width."""
-        (depth, height, width), (deep, down, across) = self.config.patch, self._grid(batch[self.name])
+        (depth, height, width), (deep, down, across) = self.config.area, self._grid(batch[self.name])
         return rearrange(
             rows,
             "batch (deep down across) (depth height width k) -> batch k (deep depth) (down height) (across width)",
@@ -247,7 +260,7 @@ class Volume(Modality[VolumeConfig]):
         return 1.0
 
     def elementwise(self) -> Volume:
-        return Volume(replace(self.config, patch=(1, 1, 1)), name=self.name)
+        return Volume(replace(self.config, stem=None, patch=(1, 1, 1)), name=self.name)
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         volumes = batch[self.name]
@@ -283,7 +296,7 @@ class Volume(Modality[VolumeConfig]):
         draw_pixels(axes, sheet, contact_sheet(of_slices, columns=SHOWN // 2, gap=np.nan))
 
     def _grid(self, volumes: Tensor) -> tuple[int, int, int]:
-        deep, down, across = (side // patch for side, patch in zip(volumes.shape[2:], self.config.patch, strict=True))
+        deep, down, across = (side // patch for side, patch in zip(volumes.shape[2:], self.config.area, strict=True))
         return deep, down, across
 
     def _positions(self, volumes: Tensor, spacing: Spacing = "linspace") -> GridPositions:

@@ -3,7 +3,10 @@
 The rules, all of them:
 
 ============= ================================================================================================
-rows          a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048 of a clip
+stems         a small convolutional network before the rows of every signal on a grid (models/stems.py), where the task
+              has one answer for each example: it would show a masked row to its neighbours
+rows          without a stem, a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048
+              of a clip
 volume        at most 64 voxels and 2,048 patches, as measured; training varies brightness and contrast by a tenth
 video         at most 64 pixels a side: what a small machine can show the model often enough
 bands         half the rows along an axis (their Nyquist frequency), at most 32
@@ -51,8 +54,10 @@ from ..modalities import (
     VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
+from ..nn.stems import NeighbourStemConfig, NGramStemConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
+from . import stems
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
@@ -62,10 +67,12 @@ FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a 
 CROP = 0.6
 COLOUR = 0.2
 CONTRAST = 0.1
-EXAMPLES_SEEN = 100_000  # by a run, where time allows
-LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples up: latents, channels, layers
+EXAMPLES_SEEN = 150_000  # by a run, where time allows
+PLAIN_LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples: latents, channels, layers
+LADDER = ((500, 32, 192, 4), (0, 32, 128, 4))  # where every signal has a stem
 MOST_BANDS = 32
 PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learned: pixels, and those around each
+PASSAGES = 4  # of a long text, over which evaluation averages
 MASKED_TEXT = 256  # bytes of a text whose words are masked
 QUERIES = 1024  # of a modality, at a time
 DROPOUT = 0.3  # of the modality with the most rows
@@ -80,12 +87,14 @@ class Facts:
         task: its name in ``TASKS``.
         examples: the number of training examples.
         minutes, epochs: the limits given; None: not given.
+        stems: whether signals have stems; False: the plain Perceiver, whose rows are patches.
     """
 
     task: str
     examples: int
     minutes: float | None = None
     epochs: float | None = None
+    stems: bool = True
 
     @property
     def per_example(self) -> bool:
@@ -145,19 +154,25 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
         largest = max(parts, key=lambda name: parts[name].num_rows)
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
-    return rules[measured.kind](measured) if measured.kind in rules else measured
+    chosen = rules[measured.kind](measured) if measured.kind in rules else measured
+    if measured.kind not in STEMS or not facts.stems or not facts.per_example:
+        return chosen
+    return replace(chosen, stem=STEMS[measured.kind](chosen))
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     """The size of the model."""
     if facts.task in ENCODERS:
         return ENCODERS[facts.task]
-    rung = next(number for number, (least, *_) in enumerate(LADDER) if facts.examples >= least)
+    parts = parts_of(inputs).values()
+    has_stems = all(getattr(part, "stem", None) is not None for part in parts)
+    ladder = LADDER if has_stems else PLAIN_LADDER
+    rung = next(number for number, (least, *_) in enumerate(ladder) if facts.examples >= least)
     minutes = MINUTES if facts.minutes is None else facts.minutes
     if facts.per_example and minutes * SHORT_RUN < facts.examples:
-        rung = min(rung + 1, len(LADDER) - 1)
-    _, latents, channels, layers = LADDER[rung]
-    blocks = max(CROSS_ATTENDS.get(part.kind, 2) for part in parts_of(inputs).values())
+        rung = min(rung + 1, len(ladder) - 1)
+    _, latents, channels, layers = ladder[rung]
+    blocks = 2 if has_stems else max(CROSS_ATTENDS.get(part.kind, 2) for part in parts)
     encoder = EncoderConfig(
         num_latents=latents,
         latent_channels=channels,
@@ -211,26 +226,32 @@ def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:
 
 def _image(measured: ImageConfig) -> ImageConfig:
     side = measured.size[0]
-    patch = max(1, ceil(side / PICTURE_ROWS**0.5))
-    count = max(1, side // patch)
+    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS)
+    patch = _patch(side, PICTURE_ROWS**0.5)
     return replace(
         measured,
-        size=(patch * count, patch * count),
+        size=(side, side),
         patch=(patch, patch),
-        bands=max(1, min(MOST_BANDS, count // 2)),
+        bands=max(1, min(MOST_BANDS, side // patch // 2)),
         crop=CROP,
         flip=0.0 if measured.channels == 1 else 0.5,
     )
 
 
+def _patch(side: int, rows: float) -> int:
+    """The smallest patch that divides ``side`` into at most ``rows``."""
+    return next(patch for patch in range(1, side + 1) if side % patch == 0 and side / patch <= rows)
+
+
 def _video(measured: VideoConfig) -> VideoConfig:
     side = min(FRAME_SIDE, measured.size[0])
-    patch = max(1, ceil(side / FRAME_ROWS**0.5))
-    count = max(1, side // patch)
+    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS // 2)
+    patch = _patch(side, FRAME_ROWS**0.5)
+    count = side // patch
     frames = ceil(measured.frames / (CLIP_ROWS // count**2))
     return replace(
         measured,
-        size=(patch * count, patch * count),
+        size=(side, side),
         patch=(frames, patch, patch),
         bands=max(1, min(MOST_BANDS, max(ceil(measured.frames / frames), count) // 2)),
         crop=CROP,
@@ -273,7 +294,15 @@ def _points(measured: PointsConfig) -> PointsConfig:
 
 def _masked_text(measured: TextConfig) -> TextConfig:
     length = min(MASKED_TEXT, measured.length)
-    return replace(measured, length=length, positions="fourier", bands=max(1, length // 4), channels=192, blank=0.0)
+    return replace(
+        measured,
+        length=length,
+        positions="fourier",
+        bands=max(1, length // 4),
+        channels=192,
+        stem=NGramStemConfig(layers=2),
+        blank=0.0,
+    )
 
 
 def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
@@ -297,15 +326,25 @@ def _flow(inputs: PairConfig) -> FlowConfig:
 # The rules that differ by kind of signal or by task. What a table lacks is treated like all others.
 INPUTS: dict[str, Callable[[Any], Any]] = {
     "image": _image,
+    "text": lambda measured: replace(measured, passages=PASSAGES),
     "pair": _pair,
     "points": _points,
     "video": _video,
     "volume": _volume,
 }
+STEMS: dict[str, Callable[[Any], Any]] = {
+    "audio": stems.audio_stem,
+    "image": lambda inputs: stems.picture_stem(inputs.size[0]),
+    "points": lambda inputs: NeighbourStemConfig(),
+    "series": stems.series_stem,
+    "text": lambda inputs: NGramStemConfig(),
+    "video": stems.video_stem,
+    "volume": stems.volume_stem,
+}
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
-DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.points > 512 else 0.0}
+DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.num_rows > 512 else 0.0}
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
 ENCODERS = {
     "flow": EncoderConfig(

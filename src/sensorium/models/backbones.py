@@ -16,6 +16,10 @@ from torch import Tensor, nn
 from ..config import OneOf
 from ..nn import Encoder
 from ..nn.byte_array import ByteArray
+from .baselines.lucidrains import Lucidrains
+from .baselines.resnet import ResNet
+from .baselines.transformer import Transformer
+from .baselines.vit import ViT
 
 
 class Backbone(Protocol):
@@ -56,7 +60,13 @@ class AttentionBackbone(Protocol):
         """The attention weights of each cross-attend, in order: batch × heads × latents × rows."""
 
 
-BACKBONES: dict[str, type[nn.Module]] = {"perceiver": Encoder}
+BACKBONES: dict[str, type[nn.Module]] = {
+    "perceiver": Encoder,
+    "resnet": ResNet,
+    "vit": ViT,
+    "transformer": Transformer,
+    "lucidrains": Lucidrains,
+}
 
 BackboneConfig = Annotated[Any, OneOf(BACKBONES, default="perceiver")]
 

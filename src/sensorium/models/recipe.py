@@ -16,7 +16,7 @@ class RecipeConfig:
         minutes: wall-clock time, after which the run ends; None: ``epochs`` is the only limit. With both, the first
             limit that is reached ends the run.
         batch_size: examples per step.
-        optimizer: ``muon`` updates the matrices of the attention blocks by Muon and everything else by AdamW.
+        optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
         weight_decay: decoupled; it applies to matrices, latents and learned positions, not to biases and norms.
         betas: decay rates of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.

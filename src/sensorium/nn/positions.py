@@ -6,6 +6,7 @@ never in fewer bits: at 224 pixels and 64 bands, bfloat16 positions are wrong by
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import torch
@@ -69,6 +70,19 @@ def fourier_grid(
         table[:, axes + (axes + axis) * bands : axes + (axes + axis + 1) * bands] = angles.cos()
         tables.append(table.float())
     return GridPositions(tuple(tables))
+
+
+@lru_cache(maxsize=16)
+def grid_positions(
+    grid: tuple[int, ...],
+    bands: int,
+    resolution: tuple[float, ...],
+    device: torch.device,
+    spacing: Spacing = "linspace",
+) -> GridPositions:
+    """Fourier features of a grid of rows; they do not depend on the batch and are computed once for each shape."""
+    positions = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
+    return GridPositions(tuple(table.to(device) for table in positions.tables))
 
 
 def fourier_points(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, ACCENT, SECOND, PALE = "#1d2430", "#2f6fde", "#e0703c", "#d9dee7"
+COLOURS = (ACCENT, SECOND, "#18865c", "#8a5bd1", "#c93f6b", "#7a7f8a", "#b08a1e")  # of several lines
 MAX_POINTS = 400  # of a curve
 MAX_DOTS = 3000  # of a scatter plot
 
@@ -83,6 +84,35 @@ def curves(history: Sequence[Mapping[str, Any]], task: Task) -> list[Picture]:
             title = "Learning rate" if key == "learning_rate" else task.metric_title(key)
             drawn.append(Picture(title, _curve(lines, clock, percent=task.is_percent(key))))
     return drawn
+
+
+def courses(lines: Mapping[str, Sequence[Sequence[tuple[float, float]]]], *, percent: bool) -> str | None:
+    """Several trainings in one picture; None: none has two points.
+
+    Args:
+        lines: for each contender, by its title, the course of every seed: (seconds, value) pairs.
+        percent: whether values are shares.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = {title: [line for line in seeds if len(line) > 1] for title, seeds in lines.items()}
+    drawn = {title: seeds for title, seeds in drawn.items() if seeds}
+    if not drawn:
+        return None
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    unit, scale = _clock_unit("seconds", max(line[-1][0] for seeds in drawn.values() for line in seeds))
+    for number, (title, seeds) in enumerate(drawn.items()):
+        for seed, line in enumerate(seeds):
+            times, values = np.array(line, np.float64).T
+            label = title if not seed else None
+            axes.plot(times / scale, values, color=COLOURS[number % len(COLOURS)], linewidth=1.6, label=label)
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    axes.set_xlabel(unit)
+    axes.legend(frameon=False, fontsize=8)
+    _tidy(axes)
+    return _uri(figure, "svg", metadata={"Date": None})
 
 
 def scatter(predicted: np.ndarray, true: np.ndarray) -> str:

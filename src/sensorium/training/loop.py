@@ -41,11 +41,19 @@ from .progress import Interrupted, Listener
 from .run_folder import LAST, append_history
 from .schedule import learning_rate
 
-VALIDATIONS = 20  # validation passes over a run
+VALIDATIONS = 20  # validation passes over a run, at most
+APART = 7  # training examples between two passes for each validated one: with a backward pass, 5 % of the time
 ALIGNED_ON = 8  # examples that the aligned initialisation measures
 WORKERS = 4  # processes that decode batches ahead
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")  # of advertisements
-STATE = ("steps", "seconds", "validations", "best_score", "best_metric")  # of the module, in a checkpoint
+STATE = (
+    "steps",
+    "seconds",
+    "validations",
+    "validated_at",
+    "best_score",
+    "best_metric",
+)  # of the module, in a checkpoint
 
 
 def fit(
@@ -169,6 +177,7 @@ class Training(LightningModule):
     Attributes:
         steps, seconds: of training so far.
         validations: validation passes so far.
+        validated_at: the step of the last one.
         best_score, best_metric: the selection score and the primary metric of the weights that are kept.
         interrupted: whether a signal asked the run to stop.
     """
@@ -192,7 +201,7 @@ class Training(LightningModule):
         self.recipe, self.steps_per_epoch, self.val, self.folder = recipe, steps_per_epoch, val, folder
         self.drawn = drawn
         self.seed, self.listener = seed, listener
-        self.steps, self.seconds, self.validations = 0, 0.0, 0
+        self.steps, self.seconds, self.validations, self.validated_at = 0, 0.0, 0, 0
         self.best_score, self.best_metric = -math.inf, math.nan
         self.sums = _Sums()
         self.interrupted = False
@@ -313,11 +322,18 @@ class Training(LightningModule):
         }
         self.listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
         done = share >= 1
-        if done or (not self.interrupted and share * VALIDATIONS >= self.validations + 1):
+        if done or (not self.interrupted and self.is_due(share)):
             self.validate(share)
         if done or self.interrupted:
             self.save()
             self.trainer.should_stop = True
+
+    def is_due(self, share: float) -> bool:
+        """Whether it is time for a validation pass. It depends on what was trained since the last one, not on seconds,
+        so that runs of some epochs repeat themselves."""
+        validated = 0 if self.val is None else len(self.val)
+        trained = (self.steps - self.validated_at) * self.recipe.batch_size
+        return share * VALIDATIONS >= self.validations + 1 and trained >= APART * validated
 
     def validate(self, share: float) -> None:
         """Evaluate the weights on the validation split, keep them if they are the best so far, and write the figures
@@ -327,6 +343,7 @@ class Training(LightningModule):
             share: of the run that is done.
         """
         self.validations = max(self.validations + 1, int(share * VALIDATIONS))
+        self.validated_at = self.steps
         row = {
             "step": self.steps,
             "epoch": round(self.steps / self.steps_per_epoch, 2),

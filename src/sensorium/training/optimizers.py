@@ -21,17 +21,21 @@ def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optim
     matrices = [(name, parameter) for name, parameter in named if _is_block_matrix(name, parameter)]
     chosen = {name for name, _ in matrices}
     others = [(name, parameter) for name, parameter in named if name not in chosen]
+    adamw = torch.optim.AdamW(_groups(others, recipe), lr=recipe.learning_rate, betas=recipe.betas)
+    if not matrices:  # of convolutions, AdamW updates everything
+        return [adamw]
     muon = torch.optim.Muon(
         [parameter for _, parameter in matrices],
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         adjust_lr_fn="match_rms_adamw",  # one learning rate for both optimizers
     )
-    return [muon, torch.optim.AdamW(_groups(others, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+    return [muon, adamw]
 
 
 def _is_block_matrix(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim == 2 and name.endswith("weight") and name.startswith(("encoder.", "decoder.cross_attention."))
+    inside = name.startswith(("encoder.", "decoder.cross_attention.")) or ".stem." in name
+    return parameter.ndim == 2 and name.endswith("weight") and inside
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ from .run_folder import CONFIG
 ClassWeights: TypeAlias = Literal["balanced"]
 
 SIZES = ("size", "frames", "seconds", "length", "samples", "rate", "points", "patch")  # fields of kinds of signal
+MODEL_FIELDS = ("inputs", "encoder", "decoder", "task")  # a setting may leave out that they are the model's
+PLAIN = "model.inputs.stem=null"  # chooses the plain Perceiver, whichever signals it reads
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
@@ -95,7 +97,8 @@ def plan(
         dataset: a ``dataset.yaml`` that describes the data; None: the one beside the data, if there is one.
         fold: the fold to test on, where the data has folds.
         minutes, epochs: limits of the training; the preset's own when both are None.
-        settings: overrides such as ``recipe.learning_rate=1e-3``.
+        settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
+            without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
@@ -104,6 +107,7 @@ def plan(
         InputError: the data, the preset or a setting cannot be used.
     """
     chooser = presets.find(preset)
+    settings = [f"model.{setting}" if setting.partition(".")[0] in MODEL_FIELDS else setting for setting in settings]
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
@@ -111,6 +115,7 @@ def plan(
         examples=len(source.splits["train"]),
         minutes=minutes,
         epochs=epochs,
+        stems=PLAIN not in settings,
     )
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     if class_weights is not None:
@@ -125,7 +130,8 @@ def plan(
         seed=seed,
     )
     if settings:
-        config = from_dict(RunConfig, override(to_dict(config), settings), where="--set")
+        others = [setting for setting in settings if setting != PLAIN or preset != "auto"]
+        config = from_dict(RunConfig, override(to_dict(config), others), where="--set")
     return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
 
 

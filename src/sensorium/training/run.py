@@ -108,14 +108,21 @@ def train(
             **corrections,
         )
         folder = new_folder(data, out)
-    return _run(planned, folder, fresh=not resume, listener=listener)
+    return run_plan(planned, folder, fresh=not resume, listener=listener)
 
 
-def _run(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dict[str, Any]:
-    """Train what was planned, and report on the best weights.
+def run_plan(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dict[str, Any]:
+    """Train what was planned, and report on the best weights; returns what ``report.json`` holds.
 
     Args:
+        planned: the examples and the configuration.
+        folder: the run folder.
         fresh: whether the run begins here, rather than going on from its checkpoint.
+        listener: receives the progress.
+
+    Raises:
+        InputError: the data cannot be read, or the loss is not finite.
+        Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     source, config = planned.source, planned.config
     torch.manual_seed(config.seed)

@@ -3,18 +3,16 @@ one that is convolutional."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-import pydantic
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import record
-from ..errors import InputError
-from ..nn.byte_array import GridPositions
-from ..nn.initialisation import lecun
-from ..nn.positions import LearnedPositions, fourier_channels
-from .pixels import grid_positions
+from ...config import record
+from ...errors import InputError
+from ..byte_array import GridPositions
+from ..initialisation import lecun
+from ..positions import LearnedPositions, fourier_channels, grid_positions
 
 
 @record
@@ -72,9 +70,6 @@ class ConvolutionConfig:
     def position_channels(self, bands: int) -> int:
         """The channels of a row's Fourier features."""
         return fourier_channels(2, bands)
-
-
-StemConfig: TypeAlias = Annotated[PointwiseConfig | ConvolutionConfig, pydantic.Field(discriminator="kind")]
 
 
 class Pointwise(nn.Module):

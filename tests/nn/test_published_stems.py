@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from sensorium.errors import InputError
 from sensorium.modalities.image import Image, ImageConfig
-from sensorium.modalities.stems import Convolution, ConvolutionConfig, PointwiseConfig
+from sensorium.nn.stems.published import Convolution, ConvolutionConfig, PointwiseConfig
 from sensorium.nn.positions import fourier_grid
 
 
@@ -86,5 +86,3 @@ def test_what_does_not_fit_is_refused() -> None:
     image = Image(ImageConfig(size=(4, 4), stem=PointwiseConfig(channels=4)))
     with pytest.raises(InputError, match=r"\(4, 5\) pixels; learned positions are of \(4, 4\) only"):
         image.embed({"image": torch.rand(1, 3, 4, 5)})
-    with pytest.raises(InputError, match="a stem takes pixels, not patches"):
-        Image(ImageConfig(size=(4, 4), patch=(2, 2), stem=PointwiseConfig()))

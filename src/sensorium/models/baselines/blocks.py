@@ -1,0 +1,69 @@
+"""The encoder blocks of a Transformer, as of ViT (Dosovitskiy et al. 2021, Eqs. 2 and 3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class Block(nn.Module):
+    """Pre-norm multi-head self-attention and a pre-norm MLP, each with a residual.
+
+    Args:
+        channels: of a row.
+        num_heads: attention heads; they must divide the channels.
+        mlp_ratio: hidden channels of the MLP, in units of ``channels``.
+    """
+
+    def __init__(self, channels: int, *, num_heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(channels)
+        self.projections = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, mlp_ratio * channels), nn.GELU(), nn.Linear(mlp_ratio * channels, channels)
+        )
+
+    def forward(self, rows: Tensor, mask: Tensor | None) -> Tensor:
+        """batch × rows × channels to the same.
+
+        Args:
+            mask: batch × 1 × 1 × rows, True = is attended to; at least one row of each example is.
+        """
+        heads = self.projections(self.attention_norm(rows)).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        rows = rows + self.out(attended.transpose(1, 2).flatten(2))
+        return rows + self.mlp(self.mlp_norm(rows))
+
+
+class Blocks(nn.Module):
+    """Blocks one after the other, and a last norm.
+
+    Args:
+        num_layers: how many.
+        channels, num_heads, mlp_ratio: as of :class:`Block`.
+    """
+
+    def __init__(self, num_layers: int, channels: int, *, num_heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(channels, num_heads=num_heads, mlp_ratio=mlp_ratio) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, rows: Tensor, mask: Tensor | None, *, checkpointing: bool) -> Tensor:
+        """batch × rows × channels to the same.
+
+        Args:
+            mask: batch × rows, True = present; examples without any row attend to all of theirs, which must be zero.
+            checkpointing: whether to keep less for the backward pass and compute it anew.
+        """
+        keys = None if mask is None else (mask | ~mask.any(1, keepdim=True))[:, None, None]
+        for block in self.blocks:
+            rows = checkpoint(block, rows, keys, use_reentrant=False) if checkpointing else block(rows, keys)
+        normed: Tensor = self.norm(rows)
+        return normed

@@ -1,0 +1,146 @@
+"""A stem for sequences of bytes: what the bytes before a byte are, as hashed n-grams.
+
+A row that is one byte says next to nothing: latents that attend to rows can count letters, not words. The sum of the
+embeddings of the n-grams that end at a byte tells the row which word or syllable it closes (n-gram hash embeddings of
+bytes: Byte Latent Transformer, Pagnoni et al. 2024, §3.2.1).
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ...config import record
+from ...errors import InputError
+from ..initialisation import lecun, truncated_normal
+
+BASE = 0x9E3779B97F4A7C15 - 2**64  # the base of the polynomial of an n-gram; odd, so that no byte is ever lost
+MIXERS = (
+    0xBF58476D1CE4E5B9 - 2**64,
+    0x94D049BB133111EB - 2**64,
+)  # of SplitMix64's output function (Steele et al. 2014)
+NONE = 0  # the bucket of an n-gram that is left out
+SPREAD = 0.1  # standard deviation of the table: n-grams that were never trained on add little noise to their row
+
+
+@record
+class NGramStemConfig:
+    """Embeddings of the n-grams that end at each byte, and convolutions over them.
+
+    Attributes:
+        shortest: bytes of the shortest n-grams.
+        longest: bytes of the longest n-grams; there is one of every length between for each byte.
+        buckets: entries of the table that n-grams of all lengths share by their hash; the first one stays unused.
+        channels: of an entry, before a linear layer.
+        layers: convolutions over neighbouring rows after that, each added to its input; 0: none.
+        kernel: rows that a convolution sees, an odd number.
+    """
+
+    kind: Literal["ngrams"] = "ngrams"
+    shortest: int = 2
+    longest: int = 6
+    buckets: int = 65536
+    channels: int = 32
+    layers: int = 0
+    kernel: int = 5
+
+
+class NGramStem(nn.Module):
+    """What is added to the embedding of each byte.
+
+    Args:
+        config: the configuration.
+        channels: of a row.
+
+    Raises:
+        InputError: lengths of n-grams below 1 or in the wrong order, an empty table, or an even kernel.
+
+    >>> stem = NGramStem(NGramStemConfig(buckets=64, channels=4), channels=8)
+    >>> stem(torch.zeros(2, 10, 8), torch.randint(256, (2, 10)), torch.ones(2, 10, dtype=torch.bool)).shape
+    torch.Size([2, 10, 8])
+    """
+
+    def __init__(self, config: NGramStemConfig, *, channels: int) -> None:
+        super().__init__()
+        if not 1 <= config.shortest <= config.longest:
+            raise InputError(
+                f"stem: n-grams of {config.shortest} to {config.longest} bytes; give 1 <= shortest <= longest"
+            )
+        if config.buckets < 2 or config.channels < 1 or config.kernel % 2 == 0:
+            raise InputError("stem: give n-grams two buckets and a channel at least, and convolutions an odd kernel")
+        self.config = config
+        self.table = nn.Parameter(truncated_normal(torch.empty(config.buckets, config.channels), SPREAD))
+        self.projection = lecun(nn.Linear(config.channels, channels, bias=False))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(config.layers))
+        self.convolutions = nn.ModuleList(
+            lecun(nn.Linear(config.kernel * channels, channels)) for _ in range(config.layers)
+        )
+
+    def forward(
+        self,
+        rows: Float[Tensor, "batch length channels"],
+        numbers: Int[Tensor, "batch length"],
+        present: Bool[Tensor, "batch length"],
+    ) -> Float[Tensor, "batch length channels"]:
+        """The rows with what their n-grams say.
+
+        Args:
+            rows: batch × length × channels, the embeddings of the bytes.
+            numbers: batch × length, int64, at least 0: which byte it is.
+            present: batch × length, True = known. An n-gram with any byte that is not is left out.
+        """
+        index = ngram_buckets(numbers, present, self.config)
+        sums = F.embedding_bag(index.flatten(0, 1), self.table, mode="sum", padding_idx=NONE)
+        scale = 1 / sqrt(self.config.longest - self.config.shortest + 1)
+        rows = rows + self.projection(scale * sums).unflatten(0, numbers.shape)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            pad = self.config.kernel // 2
+            padded = F.pad(norm(rows) * present[..., None], (0, 0, pad, pad))
+            rows = rows + F.gelu(convolution(padded.unfold(1, self.config.kernel, 1).flatten(2)))
+        return rows
+
+
+def ngram_buckets(
+    numbers: Int[Tensor, "batch length"], present: Bool[Tensor, "batch length"], config: NGramStemConfig
+) -> Int[Tensor, "batch length lengths"]:
+    """The buckets of the n-grams that end at each byte: int64, batch × length × lengths, 0 where one is left out.
+
+    The hash of an n-gram is a polynomial of its bytes modulo 2 ** 64, with its length added, through the output
+    function of SplitMix64.
+
+    >>> config = NGramStemConfig(shortest=1, longest=2, buckets=1000)
+    >>> ngram_buckets(torch.tensor([[7, 9, 7, 9]]), torch.tensor([[True, True, True, False]]), config)
+    tensor([[[388,   0],
+             [545, 161],
+             [388, 104],
+             [  0,   0]]])
+    """
+    polynomial, whole = numbers + 1, present
+    power, found = 1, []
+    for length in range(1, config.longest + 1):
+        if length > 1:
+            power = _wrapped(power * BASE)
+            before = F.pad(numbers[:, : 1 - length] + 1, (length - 1, 0))[:, : numbers.shape[1]]
+            polynomial = polynomial + power * before
+            whole = whole & F.pad(present[:, : 1 - length], (length - 1, 0))[:, : numbers.shape[1]]
+        if length >= config.shortest:
+            hashes = _mixed(polynomial + _wrapped(length * MIXERS[0])) % (config.buckets - 1)
+            found.append(torch.where(whole, hashes + 1, NONE))
+    return torch.stack(found, dim=-1)
+
+
+def _wrapped(number: int) -> int:
+    """A Python integer as int64 arithmetic would leave it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _mixed(keys: Tensor) -> Tensor:
+    """The output function of SplitMix64, on int64; the sign bit is cleared at the end."""
+    for shift, factor in zip((30, 27), MIXERS, strict=True):
+        keys = (keys ^ (keys >> shift & (1 << 64 - shift) - 1)) * factor
+    return (keys ^ (keys >> 31 & (1 << 33) - 1)) & 2**63 - 1
