@@ -125,6 +125,7 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
     for wanted, runs in _in("tables", entries, sets):
         summary, boosting = summarise(wanted, runs), mean_of(runs, "boosting")
         shown = _percent if runs[0]["metric"] == "accuracy" else "{:.3f}".format
+        reported = baseline(runs)
         spread = "" if summary.spread is None else f" ± {shown(summary.spread)}"
         rows.append(
             (
@@ -134,10 +135,20 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
                 "R²" if runs[0]["metric"] == "r2" else runs[0]["metric"],
                 f"**{shown(summary.score)}**{spread}",
                 "" if boosting is None else shown(boosting),
+                "" if reported is None else shown(reported[1]),
                 "{} of {}".format(*summary.trained),
             )
         )
-    heads = ("data", "columns", "test rows", "figure", "sensorium, mean and spread", "gradient boosting", "seeds")
+    heads = (
+        "data",
+        "columns",
+        "test rows",
+        "figure",
+        "sensorium, mean and spread",
+        "gradient boosting",
+        "in the report",
+        "seeds",
+    )
     return _table(heads, rows)
 
 

@@ -28,7 +28,7 @@ class Set:
         folds, seeds: a run for each of them; folds are tested one after the other with the first seed.
         commands: after one another in a run; the words in braces are filled in. The first one trains.
         bars_of_pairs: of single pairs of frames, the end-point error in pixels that must not be reached.
-        plain: the settings of a run without convolutions before the attention; none: there are none to take away.
+        plain: the settings of a run without a stem before the attention; none: ``auto`` has none there.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Run:
     """One training: a set with one of its folds or seeds.
 
     Attributes:
-        plain: whether it is the one without convolutions.
+        plain: whether it is the one without a stem.
         minutes: of the training.
     """
 
@@ -174,7 +174,7 @@ SETS = (
             " --set model.encoder.num_latents=128 --set recipe.batch_size=8",
             "python benchmarks/films.py {run} {data}/grid_av",
         ),
-        plain=FILMS,
+        plain=(),
     ),
     Set(
         "hidden-words",
@@ -200,6 +200,7 @@ SETS = (
             "sensorium train {data}/imagenette224 --task flow --minutes {minutes}",
             "python benchmarks/flow.py {data}/imagenette224 --run {run} --pairs {data}/optical_flow",
         ),
+        plain=(),
     ),
     _table("breast_cancer", "30 numbers"),
     _table("wine", "13 numbers"),

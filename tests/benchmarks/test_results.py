@@ -202,7 +202,7 @@ class TestPage:
         text = page.fill(template(), measured, sets)
         for line in (
             "`both`, evaluated without its audio: 30.0%.",
-            "| R² | **0.800** | 0.750 | 1 of 1 |",
+            "| R² | **0.800** | 0.750 | 0.700 | 1 of 1 |",
             "3.20 bits; bar 3.3 bits, aim 3.11 bits: bar passed.",
             "0.50 of no motion on made pairs; bar 0.35 of no motion: below the bar.",
             "`chairs`: 1.20 pixels; bar 1.3 pixels: bar passed.",
