@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from scipy.stats import binomtest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import results
-from accuracy import figures, measure, page, tables
+from accuracy import figures, measure, page, sets, tables
 from accuracy.sets import ROOT, SETS, Set, executable, runs_of
 
 FOLDS = Set("rain", "sound", 2, bar=0.7, aim=0.9, folds=("a", "b"))
@@ -53,6 +54,11 @@ def entries(*values: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def template() -> str:
     """A page with an empty place for each section."""
     return "# Page\n" + "".join(f"\n<!-- begin {name} -->\n<!-- end {name} -->\n" for name in page.WRITERS)
+
+
+@pytest.mark.parametrize("module", [figures, measure, sets])
+def test_examples_of_docstrings_run(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0 < doctest.testmod(module).attempted
 
 
 class TestArithmetic:
@@ -182,7 +188,7 @@ class TestPage:
 
     def test_figures_of_other_sections(self) -> None:
         """Films, tables, hidden words, flow and autoencoded sound, each with what is asked of it."""
-        sets = (
+        chosen = (
             Set("both", "films", 1, "films"),
             Set("wine", "3 numbers", 1, "tables"),
             Set("words", "text", 1, "text", bar=3.3, aim=3.11),
@@ -199,7 +205,7 @@ class TestPage:
             {**entry("pairs", 0.0), "figures": {"pairs": pairs}},
             {**entry("sound", 0.0), "figures": decibels},
         )
-        text = page.fill(template(), measured, sets)
+        text = page.fill(template(), measured, chosen)
         for line in (
             "`both`, evaluated without its audio: 30.0%.",
             "| R² | **0.800** | 0.750 | 0.700 | 1 of 1 |",
