@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from sensorium.config import from_dict
+from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities.table import Column, Table, TableConfig
+from sensorium.nn.stems.numbers import NumberStemConfig
 
 LINES = [
     {"age": "30", "city": "Rome", "empty": None},
@@ -23,7 +27,8 @@ def table() -> Table:
 
 def test_measure() -> None:
     age, city, empty = table().config.columns
-    assert age == Column(name="age", mean=40.0, std=10.0, low=30.0, high=50.0)
+    quantiles = tuple(30 + 1.25 * number for number in range(17))
+    assert age == Column(name="age", mean=40.0, std=10.0, low=30.0, high=50.0, quantiles=quantiles)
     assert (city.kind, city.categories) == ("category", ("Oslo", "Rome"))
     assert empty == Column(name="empty")
 
@@ -103,3 +108,32 @@ def test_a_configuration_without_ranges_has_no_remarks_on_numbers() -> None:
 @pytest.mark.parametrize(("shape", "is_example"), [((3,), True), ((2,), False), ((3, 3), False), ((1, 3), False)])
 def test_shapes_of_examples(shape: tuple[int, ...], is_example: bool) -> None:
     assert table().is_example(shape) == is_example
+
+
+def test_a_stem_adds_to_numbers_and_to_nothing_else() -> None:
+    """Categories, gaps, sizes, positions and targets are as without it; so are numbers, once its weights are zero."""
+    torch.manual_seed(0)
+    plain = table()
+    stemmed = Table(replace(plain.config, stem=NumberStemConfig(bins=4)))
+    assert from_dict(TableConfig, yaml.safe_load(to_yaml(stemmed.config))) == stemmed.config
+    assert stemmed.stem is not None
+    stemmed.load_state_dict({**plain.state_dict(), "stem.weight": stemmed.stem.weight})
+    batch = {"table": torch.tensor([[35.0, 1.0, torch.nan], [torch.nan, 0.0, 3.0], [50.0, torch.nan, torch.nan]])}
+    one, other = (modality.embed(batch).segments[0] for modality in (plain, stemmed))
+    added = other.values - one.values
+    expected = stemmed.stem.weight[0].detach()
+    assert torch.allclose(added[0, 0], expected[0], atol=1e-6), "35 is the first of three quartiles"
+    assert torch.allclose(added[2, 0], expected.sum(0), atol=1e-6), "50 is the largest"
+    assert added[1, 2].any()
+    assert not added[:, 1].any()
+    assert not added[batch["table"].isnan()].any()
+    assert one.mask is not None
+    assert other.mask is not None
+    assert torch.equal(one.mask, other.mask)
+    assert torch.equal(plain.targets(batch).nan_to_num(-7), stemmed.targets(batch).nan_to_num(-7))
+    assert (stemmed.channels, stemmed.value_channels) == (plain.channels, plain.value_channels)
+    assert torch.equal(plain.query_segment(batch).dense(), stemmed.query_segment(batch).dense())
+    alone = stemmed.embed({"table": batch["table"][:1]}).dense()
+    assert torch.allclose(alone[0], stemmed.embed(batch).dense()[0], atol=1e-6)
+    torch.nn.init.zeros_(stemmed.stem.weight)
+    assert torch.equal(stemmed.embed(batch).dense(), plain.embed(batch).dense())

@@ -18,10 +18,12 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions
+from ..nn.stems.numbers import NumberStem, NumberStemConfig
 from .base import Batch, Elementwise, Sample, at_least_float32, surprise
 from .sequences import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
+QUANTILES = 17  # of a column, the least and the largest number among them
 SHOWN = 16  # columns in a drawing
 SHOWN_NAMES = 5  # columns in an error
 LABEL = 36  # letters that fit beside a bar
@@ -38,6 +40,7 @@ class Column:
         std: of the numbers.
         categories: in order; a batch holds the index of a category in this list.
         low, high: the least and the largest number in training; None: not known.
+        quantiles: of the numbers in training, evenly spaced from the least to the largest; empty: not known.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Column:
     categories: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    quantiles: tuple[float, ...] = ()
 
 
 @record
@@ -56,6 +60,7 @@ class TableConfig:
     Attributes:
         columns: of the table, in order.
         channels: of the embedding of a value, and of the learned position of its column.
+        stem: what is added to the row of a number, by where it lies among those of training; None: nothing.
         jitter: training adds noise of this standard deviation to normalised numbers.
         blank: training turns this share of the values into gaps.
     """
@@ -63,6 +68,7 @@ class TableConfig:
     kind: Literal["table"] = "table"
     columns: tuple[Column, ...]
     channels: int = 64
+    stem: NumberStemConfig | None = None
     jitter: float = 0.05
     blank: float = 0.1
 
@@ -130,6 +136,10 @@ class Table(Elementwise[TableConfig]):
         self.categories = nn.Embedding(config.num_categories, config.channels)
         truncated_normal(self.categories.weight, 1.0)
         self.positions = LearnedPositions(len(columns), config.channels)
+        self.stem: NumberStem | None = None
+        if config.stem is not None:
+            quantiles = [[(value - column.mean) / column.std for value in column.quantiles] for column in columns]
+            self.stem = NumberStem(config.stem, quantiles=quantiles, channels=config.channels)
 
     # -- from files ---------------------------------------------------------------------------------------------
 
@@ -156,7 +166,9 @@ class Table(Elementwise[TableConfig]):
             std = float(f"{numbers.std():.6g}") or 1.0
             low, high = (float(numbers.min()), float(numbers.max())) if values else (None, None)
             mean = float(f"{numbers.mean():.6g}")
-            columns.append(Column(name=name, mean=mean, std=std, low=low, high=high))
+            quantiles = np.quantile(numbers, np.linspace(0, 1, QUANTILES)) if values else ()
+            rounded = tuple(float(f"{value:.9g}") for value in quantiles)
+            columns.append(Column(name=name, mean=mean, std=std, low=low, high=high, quantiles=rounded))
         return TableConfig(columns=tuple(columns))
 
     def load(self, raw: Raw) -> Sample:
@@ -229,7 +241,10 @@ class Table(Elementwise[TableConfig]):
         table = batch[self.name].float()
         present = ~table.isnan()
         table = table.masked_fill(~present, 0.0)
-        numbers = ((table - self.mean) / self.std)[..., None] * self.directions
+        normalised = (table - self.mean) / self.std
+        numbers = normalised[..., None] * self.directions
+        if self.stem is not None:
+            numbers = numbers + self.stem(normalised)
         categories = torch.where(self.numeric, 0, table.long() + self.first)
         values = torch.where(self.numeric[:, None], numbers, self.categories(categories))
         values = values * present[..., None]
