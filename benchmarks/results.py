@@ -33,7 +33,7 @@ def parse(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) ->
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the data sets")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of sets, or of tables of the page")
-    parser.add_argument("--plain", action="store_true", help="also without convolutions before the attention")
+    parser.add_argument("--plain", action="store_true", help="also without a stem before the attention")
     parser.add_argument("--again", action="store_true", help="measure anew what is finished")
     parser.add_argument("--minutes", type=float, help="of a run at most, for a trial")
     parser.add_argument("--out", type=Path, help="the folder of the runs: runs/results, or runs/trial with --minutes")
@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) ->
 
 
 def chosen_runs(options: argparse.Namespace, sets: Sequence[Set] = SETS) -> list[Run]:
-    """The runs in their order; those of a set without convolutions after its own."""
+    """The runs in their order; those of a set without a stem after its own."""
     return [
         run
         for wanted in sets
@@ -91,12 +91,16 @@ def main(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) -> 
     runs = [] if options.write else chosen_runs(options, sets)
     folders = Folders(options.data, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
+    if runs:
+        print(f"{len(runs)} runs, {sum(run.minutes for run in runs):g} minutes of training at most", flush=True)
     for number, run in enumerate(runs, start=1):
         if options.again:
             remove(run, folders)
         print(f"[{number} of {len(runs)}] {time.strftime('%H:%M')} {run.name}, {run.minutes:g} minutes", flush=True)
         try:
             figures = measure(run, folders)
+        except KeyboardInterrupt:
+            sys.exit("stopped; the same command goes on here")
         except Failed as error:
             print(f"    failed: {error}", flush=True)
             failed += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .figures import Summary, baseline, mean_of, summarise, verdict
@@ -124,6 +125,7 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
     for wanted, runs in _in("tables", entries, sets):
         summary, boosting = summarise(wanted, runs), mean_of(runs, "boosting")
         shown = _percent if runs[0]["metric"] == "accuracy" else "{:.3f}".format
+        reported = baseline(runs)
         spread = "" if summary.spread is None else f" ± {shown(summary.spread)}"
         rows.append(
             (
@@ -133,10 +135,20 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
                 "R²" if runs[0]["metric"] == "r2" else runs[0]["metric"],
                 f"**{shown(summary.score)}**{spread}",
                 "" if boosting is None else shown(boosting),
+                "" if reported is None else shown(reported[1]),
                 "{} of {}".format(*summary.trained),
             )
         )
-    heads = ("data", "columns", "test rows", "figure", "sensorium, mean and spread", "gradient boosting", "seeds")
+    heads = (
+        "data",
+        "columns",
+        "test rows",
+        "figure",
+        "sensorium, mean and spread",
+        "gradient boosting",
+        "in the report",
+        "seeds",
+    )
     return _table(heads, rows)
 
 
@@ -162,6 +174,11 @@ def _flow(entries: Entries, sets: Sequence[Set]) -> list[str]:
         lines += _table(("pairs", "error of no motion, pixels", "end-point error, pixels", "share"), rows)
         share = pairs[0]["error"] / pairs[0]["still"]
         lines += _remark(wanted, f"{share:.2f} of no motion on made pairs", share, "of no motion", smaller=True)
+        for pair in pairs:
+            if pair["name"] in wanted.bars_of_pairs:
+                asked = replace(wanted, bar=wanted.bars_of_pairs[pair["name"]], aim=None)
+                figure = f"`{pair['name']}`: {pair['error']:.2f} pixels"
+                lines += _remark(asked, figure, pair["error"], "pixels", smaller=True)
     return lines
 
 
@@ -205,7 +222,7 @@ def _runs(entries: Entries, sets: Sequence[Set]) -> list[str]:
 
 
 def _machine(entry: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(entry["versions"].items()))
     return f"{entry['machine']}; {versions}"
 
 
