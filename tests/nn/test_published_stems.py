@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from sensorium.errors import InputError
 from sensorium.modalities.image import Image, ImageConfig
-from sensorium.nn.stems.published import Convolution, ConvolutionConfig, PointwiseConfig
 from sensorium.nn.positions import fourier_grid
+from sensorium.nn.stems.published import Convolution, ConvolutionConfig, PointwiseConfig
 
 
 def convolved(size: tuple[int, int], geometry: str = "same") -> Image:

@@ -21,9 +21,9 @@ from PIL import Image
 import sensorium as sm
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig
-from sensorium.nn.stems.published import ConvolutionConfig
 from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import EncoderConfig
+from sensorium.nn.stems.published import ConvolutionConfig
 from sensorium.tasks import ClassifyConfig
 from sensorium.training.batches import EpochBatches
 from sensorium.training.plan import read_run_config, reopen
