@@ -43,7 +43,7 @@ RULES = (
     "optimizer, learning rate, schedule, augmentation, epochs and minutes. The time includes that of validation.",
     "ResNet and ViT read elements (pixels, samples, voxels) with Fourier features on their grid, Transformer and "
     "perceiver-pytorch the rows that the Perceiver without stem reads.",
-    "The classical models and the most frequent class are those of sensorium's own report.",
+    "The classical models and the most frequent class are those of the report of the first model that was trained.",
 )
 
 
