@@ -129,7 +129,6 @@ def _names(count: int, *, first: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(first, first + count))
 
 
-FILMS = ("model.inputs.modalities.audio.stem=null", "model.inputs.modalities.video.stem=null")
 GRID = "sensorium train {data}/grid_av --minutes {minutes}"
 AUDIO = "model.inputs.modalities.audio"
 
@@ -157,7 +156,6 @@ SETS = (
             "sensorium evaluate {run} {data}/grid_av --without video",
             "sensorium evaluate {run} {data}/grid_av --without audio",
         ),
-        plain=FILMS,
     ),
     Set("grid_av-pictures", "pictures alone", 30, "films", bar=0.25, aim=0.50, commands=(f"{GRID} --kind video",)),
     Set("grid_av-sound", "sound alone", 10, "films", commands=(f"{GRID} --kind audio",)),

@@ -347,3 +347,36 @@ def test_draw(signal: Any, warm: bool) -> None:
     assert not np.array_equal(one, drawn(0, heat[0] if warm else None))
     assert np.array_equal(one, drawn(1, None)) != warm
     assert _same(view, before)
+
+
+@pytest.mark.parametrize("signal", [f"{name}{WITH_STEM}" for name in sorted(STEMS)], indirect=True)
+def test_a_stem_does_not_show_hidden_rows_to_others(signal: Any) -> None:
+    """What a masked autoencoder has to predict changes no row that it sees."""
+    modality, batch, _ = signal
+    for parameter in modality.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    view = modality.view(batch)
+    (segment,) = modality.embed(view).segments
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.rand(segment.values.shape[:2], generator=generator) < 0.5
+    present = torch.ones_like(hidden) if segment.mask is None else segment.mask
+    inside = modality.attention_map(hidden.float(), view) > 0
+    changed = dict(view)
+    own = changed["it"]
+    inside = inside.view(*inside.shape[: own.ndim]) if inside.ndim > own.ndim else inside
+    other = own + 1 if modality.categorical else own + 0.1
+    changed["it"] = torch.where(_of_hidden(modality, inside, own), other, own)
+    with torch.no_grad():
+        before = modality.embed({**view, "it.hidden": hidden}).segments[0].values
+        after = modality.embed({**changed, "it.hidden": hidden}).segments[0].values
+        seen = modality.embed(changed).segments[0].values
+    kept = present & ~hidden
+    assert torch.allclose(before[kept], after[kept], atol=1e-5)
+    assert not torch.allclose(before[present & hidden], seen[present & hidden], atol=1e-5)
+
+
+def _of_hidden(modality: Modality, inside: Tensor, signal: Tensor) -> Tensor:
+    """Which numbers of the signal a task hides; of points all but where they are, which queries say."""
+    if modality.kind == "points":
+        return inside.expand_as(signal) & (torch.arange(signal.shape[-1]) > 2)
+    return inside.expand_as(signal)

@@ -212,6 +212,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         of a signal at a time."""
         yield self.view(batch)
 
+    @property
+    def num_views(self) -> int:
+        """How many ``views`` there are, at most."""
+        return 1
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
@@ -249,6 +254,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """One number for each row (batch × rows), repeated for every element of the row: a map in the signal's shape
         with one channel."""
         return self.unpatchify(weights[..., None].expand(-1, -1, self.elements_per_row), batch)
+
+    def visible(self, batch: Batch) -> Tensor | None:
+        """Which elements no task hides: bool, the signal's shape with one channel; None: all. A stem sees only them."""
+        hidden = batch.get(f"{self.name}.hidden")
+        return None if hidden is None else self.attention_map((~hidden).float(), batch) > 0
 
     # -- predicted ----------------------------------------------------------------------------------------------
 

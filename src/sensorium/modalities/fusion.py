@@ -199,6 +199,10 @@ class Fusion(Modality[FusionConfig]):
         for view in leader.views(batch):
             yield self._follow(view, leader, others, _view)
 
+    @property
+    def num_views(self) -> int:
+        return max(modality.num_views for modality in self.modalities)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Each modality varied by itself, in step with the one that leads. Then ``dropout`` masks modalities, but never
         all that an example has."""

@@ -269,7 +269,8 @@ class Series(Modality[SeriesConfig]):
             usual = max(self.config.span, 1e-9) / self.config.length
             since = times.diff(dim=1, prepend=times[:, :1]) / usual
             signal = torch.cat([signal, since.clamp(min=0).log1p() * present], dim=-1)
-        rows, _ = self.stem(signal, present[..., 0])
+        visible = self.visible(batch)
+        rows, _ = self.stem(signal, (present if visible is None else present & visible)[..., 0])
         return rows
 
     # -- rows and signal ----------------------------------------------------------------------------------------

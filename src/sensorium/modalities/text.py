@@ -144,6 +144,10 @@ class Text(Elementwise[TextConfig]):
         for share in torch.linspace(0, 1, self.config.passages, dtype=torch.float64).tolist():
             yield cut(batch, self.name, (share * spare).long(), self.config.length)
 
+    @property
+    def num_views(self) -> int:
+        return self.config.passages
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random passage of longer texts, with a share of its bytes masked."""
         text = batch[self.name]

@@ -236,6 +236,10 @@ class Video(Pixels[VideoConfig]):
         for share in torch.linspace(0, 1, self.config.clips, dtype=torch.float64).tolist():
             yield self._view(batch, (share * spare).round())
 
+    @property
+    def num_views(self) -> int:
+        return self.config.clips if self.kept > self.config.frames else 1
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random clip (or that at ``video.start``). All its frames are cropped (area from ``crop`` to 1, aspect from
         3/4 to 4/3) and mirrored alike, in one resampling; then brightness, contrast and saturation change."""
@@ -260,15 +264,17 @@ class Video(Pixels[VideoConfig]):
                 f"{self.name}: {video.shape[1]} frames, a clip has {self.config.frames}; take a view first"
             )
         if self.stem is not None:
-            rows, _ = self.stem(((video - self.mean) / self.std).movedim(2, -1), self._of_pixels(mask, video))
+            rows, _ = self.stem(((video - self.mean) / self.std).movedim(2, -1), self._seen(batch))
             return ByteArray((replace(self.query_segment(batch), values=rows),))
         return ByteArray((replace(self.query_segment(batch), values=self._normalised_patches(video, mask)),))
 
-    def _of_pixels(self, mask: Tensor | None, video: Tensor) -> Tensor | None:
-        """The mask of frames as one of pixels."""
+    def _seen(self, batch: Batch) -> Tensor | None:
+        """What a stem may see: batch × frames × height × width; None: everything."""
+        video, mask, visible = batch[self.name], batch.get(f"{self.name}.mask"), self.visible(batch)
         if mask is None:
-            return None
-        return mask[..., None, None].expand(*mask.shape, video.shape[-2], video.shape[-1])
+            return None if visible is None else visible[:, :, 0]
+        mask = mask[..., None, None].expand(*mask.shape, video.shape[-2], video.shape[-1])
+        return mask if visible is None else mask & visible[:, :, 0]
 
     def _normalised_patches(self, video: Tensor, mask: Tensor | None) -> Tensor:
         """The patches of a clip, zeros in padding: as ``targets``, whatever a stem makes of them."""

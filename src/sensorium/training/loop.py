@@ -328,10 +328,15 @@ class Training(LightningModule):
             self.save()
             self.trainer.should_stop = True
 
+    def _evaluated(self, val: Samples) -> dict[str, float]:
+        """The metrics of the validation split, in the precision that trains: only their order matters."""
+        with self.trainer.precision_plugin.forward_context():
+            return evaluate_model(self.kept, val, split="val").metrics
+
     def is_due(self, share: float) -> bool:
         """Whether it is time for a validation pass. It depends on what was trained since the last one, not on seconds,
         so that runs of some epochs repeat themselves."""
-        validated = 0 if self.val is None else len(self.val)
+        validated = 0 if self.val is None else len(self.val) * self.model.inputs.num_views
         trained = (self.steps - self.validated_at) * self.recipe.batch_size
         return share * VALIDATIONS >= self.validations + 1 and trained >= APART * validated
 
@@ -354,7 +359,7 @@ class Training(LightningModule):
         }
         self.sums = _Sums()
         task = self.model.task
-        metrics = {} if self.val is None else evaluate_model(self.kept, self.val, split="val").metrics
+        metrics = {} if self.val is None else self._evaluated(self.val)
         row |= {f"val_{name}": value for name, value in metrics.items()}
         score = task.selection_score(metrics) if metrics else math.inf
         if not score < self.best_score:  # of a score that is not a number none is better
