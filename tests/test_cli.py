@@ -349,7 +349,9 @@ assert not heavy, heavy
     assert "recipe.batch_size" in result.stdout
 
 
-COMMANDS = "inspect train pretrain evaluate predict explain import presets bench doctor demo".split()  # noqa: SIM905
+COMMANDS = (
+    "inspect train pretrain evaluate predict explain compare import presets bench doctor demo".split()  # noqa: SIM905
+)
 
 
 def test_help_lists_commands_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
