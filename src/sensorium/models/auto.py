@@ -335,7 +335,7 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
 STEMS: dict[str, Callable[[Any], Any]] = {
     "audio": stems.audio_stem,
     "image": lambda inputs: stems.picture_stem(inputs.size[0]),
-    "points": lambda inputs: NeighbourStemConfig(),
+    "points": lambda inputs: NeighbourStemConfig(stride=8),
     "series": stems.series_stem,
     "text": lambda inputs: NGramStemConfig(),
     "video": stems.video_stem,
