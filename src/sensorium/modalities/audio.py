@@ -92,8 +92,7 @@ class AudioConfig:
     @property
     def area(self) -> tuple[int, int]:
         """The steps of time and the mels that a row covers."""
-        steps, mels = self.patch if self.stem is None else (*self.stem.patch, 1)[:2]
-        return steps, mels
+        return self.patch if self.stem is None else (self.stem.patch[0], prod(self.stem.patch[1:]))
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -273,16 +272,10 @@ class Audio(Modality[AudioConfig]):
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, then of mels. Rows that are wholly padding are masked."""
         signal = self._normalised(batch)
-        values = self.patchify(signal) if self.stem is None else self.stem(signal, self._seen(batch))[0]
+        values = (
+            self.patchify(signal) if self.stem is None else self.stem(signal, self.seen(batch, signal.shape[:-1]))[0]
+        )
         return ByteArray((replace(self.query_segment(batch), values=values),))
-
-    def _seen(self, batch: Batch) -> Tensor | None:
-        """What a stem may see: batch × steps [× mels]; None: everything."""
-        mask, visible = batch.get(f"{self.name}.mask"), self.visible(batch)
-        if mask is None:
-            return None if visible is None else visible[..., 0]
-        mask = mask.view(*mask.shape, *[1] * (batch[self.name].ndim - 3)).expand(batch[self.name].shape[:-1])
-        return mask if visible is None else mask & visible[..., 0]
 
     def _normalised(self, batch: Batch) -> Tensor:
         """Spectra of mean 0 and variance 1, or samples; zeros in padding."""

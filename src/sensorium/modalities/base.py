@@ -255,10 +255,15 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         with one channel."""
         return self.unpatchify(weights[..., None].expand(-1, -1, self.elements_per_row), batch)
 
-    def visible(self, batch: Batch) -> Tensor | None:
-        """Which elements no task hides: bool, the signal's shape with one channel; None: all. A stem sees only them."""
-        hidden = batch.get(f"{self.name}.hidden")
-        return None if hidden is None else self.attention_map((~hidden).float(), batch) > 0
+    def seen(self, batch: Batch, shape: tuple[int, ...]) -> Tensor | None:
+        """Which elements a stem may see, those that are present and that no task hides: bool, ``shape``, which is the
+        batch and the signal's axes without its channels. None: all."""
+        mask, hidden = batch.get(f"{self.name}.mask"), batch.get(f"{self.name}.hidden")
+        seen = None if mask is None else mask.view(*mask.shape, *[1] * (len(shape) - 2)).expand(shape)
+        if hidden is None:
+            return seen
+        visible = (self.attention_map((~hidden).float(), batch) > 0).reshape(shape)
+        return visible if seen is None else seen & visible
 
     # -- predicted ----------------------------------------------------------------------------------------------
 

@@ -245,13 +245,13 @@ class Image(Pixels[ImageConfig]):
         images = floats(batch[self.name])
         self._check(images, "batch")
         images = (images - self.mean) / self.std
-        return ByteArray((Segment(self.name, self._values(images, self.visible(batch)), self._positions(images)),))
+        return ByteArray((Segment(self.name, self._values(images, batch), self._positions(images)),))
 
-    def _values(self, images: Tensor, visible: Tensor | None) -> Tensor:
+    def _values(self, images: Tensor, batch: Batch) -> Tensor:
         if self.stem is None:
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
-            return self.stem(images.movedim(1, -1), None if visible is None else visible[:, 0])[0]
+            return self.stem(images.movedim(1, -1), self.seen(batch, (len(images), *images.shape[2:])))[0]
         return self.stem(images)
 
     # -- rows and signal

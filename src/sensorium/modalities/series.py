@@ -269,8 +269,8 @@ class Series(Modality[SeriesConfig]):
             usual = max(self.config.span, 1e-9) / self.config.length
             since = times.diff(dim=1, prepend=times[:, :1]) / usual
             signal = torch.cat([signal, since.clamp(min=0).log1p() * present], dim=-1)
-        visible = self.visible(batch)
-        rows, _ = self.stem(signal, (present if visible is None else present & visible)[..., 0])
+        seen = self.seen(batch, signal.shape[:2])
+        rows, _ = self.stem(signal, present[..., 0] if seen is None else present[..., 0] & seen)
         return rows
 
     # -- rows and signal ----------------------------------------------------------------------------------------

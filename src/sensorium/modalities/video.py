@@ -264,17 +264,10 @@ class Video(Pixels[VideoConfig]):
                 f"{self.name}: {video.shape[1]} frames, a clip has {self.config.frames}; take a view first"
             )
         if self.stem is not None:
-            rows, _ = self.stem(((video - self.mean) / self.std).movedim(2, -1), self._seen(batch))
+            normalised = ((video - self.mean) / self.std).movedim(2, -1)
+            rows, _ = self.stem(normalised, self.seen(batch, normalised.shape[:-1]))
             return ByteArray((replace(self.query_segment(batch), values=rows),))
         return ByteArray((replace(self.query_segment(batch), values=self._normalised_patches(video, mask)),))
-
-    def _seen(self, batch: Batch) -> Tensor | None:
-        """What a stem may see: batch × frames × height × width; None: everything."""
-        video, mask, visible = batch[self.name], batch.get(f"{self.name}.mask"), self.visible(batch)
-        if mask is None:
-            return None if visible is None else visible[:, :, 0]
-        mask = mask[..., None, None].expand(*mask.shape, video.shape[-2], video.shape[-1])
-        return mask if visible is None else mask & visible[:, :, 0]
 
     def _normalised_patches(self, video: Tensor, mask: Tensor | None) -> Tensor:
         """The patches of a clip, zeros in padding: as ``targets``, whatever a stem makes of them."""

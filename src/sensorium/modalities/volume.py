@@ -223,9 +223,8 @@ class Volume(Modality[VolumeConfig]):
         if self.stem is None:
             values = self.targets(batch)
         else:
-            visible = self.visible(batch)
             normalised = ((volumes - self.mean) / self.std).movedim(1, -1)
-            values, _ = self.stem(normalised, None if visible is None else visible[:, 0])
+            values, _ = self.stem(normalised, self.seen(batch, normalised.shape[:-1]))
         return ByteArray((Segment(self.name, values, self._positions(volumes)),))
 
     # -- rows and signal

@@ -25,7 +25,7 @@ MIXERS = (
     0x94D049BB133111EB - 2**64,
 )  # of SplitMix64's output function (Steele et al. 2014)
 NONE = 0  # the bucket of an n-gram that is left out
-SPREAD = 0.1  # standard deviation of the table: n-grams that were never trained on add little noise to their row
+SPREAD = 1.0  # standard deviation of the table, that of the embedding of bytes: with 0.1 the first epochs learn nothing
 
 
 @record

@@ -1,0 +1,96 @@
+"""Which stems ``auto`` chooses: they fit every size of signal, and leaving them out gives the plain Perceiver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.modalities import KINDS, AudioConfig, ImageConfig, SeriesConfig, TextConfig, VideoConfig, VolumeConfig
+from sensorium.models.auto import STEMS, Auto, Facts, choose_inputs
+from sensorium.nn.stems import GridStemConfig, NGramStemConfig
+
+CLASSIFY = Facts(task="classify", examples=1000)
+
+
+def picture(side: int) -> ImageConfig:
+    return ImageConfig(size=(side, side), mean=(0.5,), std=(0.5,), channels=1)
+
+
+def series(length: int) -> SeriesConfig:
+    return SeriesConfig(channels=1, length=length, mean=(0.0,), std=(1.0,))
+
+
+@given(side=st.integers(1, 300))
+def test_pictures_of_any_size_have_a_stem_of_8_to_15_rows_a_side(side: int) -> None:
+    chosen = choose_inputs(picture(side), CLASSIFY)
+    assert chosen.size[0] <= side
+    assert min(side, 8) <= chosen.grid(chosen.size)[0] <= 15
+    plain = choose_inputs(picture(side), replace(CLASSIFY, stems=False))
+    assert plain.stem is None
+    assert plain.num_rows <= 256
+    assert plain.size == chosen.size
+
+
+@given(length=st.integers(1, 20_000))
+def test_series_of_any_length_have_at_most_256_rows(length: int) -> None:
+    chosen = choose_inputs(series(length), CLASSIFY)
+    assert 1 <= chosen.num_rows <= 256
+    assert chosen.num_rows >= min(length, 32)
+
+
+@given(sides=st.tuples(*[st.integers(1, 64)] * 3))
+def test_strides_divide_volumes_of_any_size(sides: tuple[int, int, int]) -> None:
+    stem = STEMS["volume"](VolumeConfig(size=sides))
+    assert all(side % stride == 0 for side, stride in zip(sides, stem.patch, strict=True))
+
+
+@given(frames=st.integers(1, 96), side=st.integers(1, 112))
+@settings(deadline=None)
+def test_clips_of_any_size_become_rows(frames: int, side: int) -> None:
+    chosen = choose_inputs(VideoConfig(frames=frames, size=(side, side), patch=(1, 1, 1)), CLASSIFY)
+    assert 1 <= chosen.num_rows <= 32 * 7 * 7
+    assert prod(chosen.grid) == chosen.num_rows
+
+
+@given(samples=st.integers(1, 240_000))
+def test_sound_of_any_length_has_four_rows_of_mels_or_more(samples: int) -> None:
+    chosen = choose_inputs(AudioConfig(samples=samples), CLASSIFY)
+    assert chosen.grid[1] == 4
+    assert chosen.grid[0] <= 48
+
+
+def test_raw_sound_has_no_stem() -> None:
+    assert choose_inputs(AudioConfig(representation="raw", patch=(128, 1)), CLASSIFY).stem is None
+
+
+def test_what_predicts_rows_has_no_stem_on_a_grid() -> None:
+    """It would be trained to predict what is hidden from rows of another size than those that were tuned."""
+    assert choose_inputs(picture(32), Facts(task="reconstruct", examples=1000)).stem is None
+
+
+def test_masked_words_have_n_grams_and_convolutions() -> None:
+    chosen = choose_inputs(TextConfig(), Facts(task="mlm", examples=1000))
+    assert isinstance(chosen.stem, NGramStemConfig)
+    assert chosen.stem.layers > 0
+
+
+def test_the_model_behind_a_stem_is_smaller() -> None:
+    def parameters(facts: Facts) -> Any:
+        encoder = Auto().choose(picture(32), facts).encoder
+        return encoder.num_latents * encoder.latent_channels**2 * encoder.num_layers
+
+    large = replace(CLASSIFY, examples=50_000, minutes=100.0)
+    assert parameters(large) < parameters(replace(large, stems=False))
+
+
+def test_the_chosen_stem_runs() -> None:
+    chosen = choose_inputs(series(100), CLASSIFY)
+    assert isinstance(chosen.stem, GridStemConfig)
+    rows = KINDS["series"](chosen).embed({"series": torch.from_numpy(np.zeros((2, 100, 1), np.float32))})
+    assert rows.num_rows == chosen.num_rows
