@@ -3,19 +3,22 @@
 The rules, all of them:
 
 ============= ================================================================================================
-stems         a small convolutional network before the rows of every signal on a grid (models/stems.py), where the task
-              has one answer for each example: it would show a masked row to its neighbours
+stems         a small local network before the rows of every signal on a grid, of text and of points (models/stems.py),
+              where the task has one answer for each example; masked words have n-grams, too
 rows          without a stem, a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048
               of a clip
 volume        at most 64 voxels and 2,048 patches, as measured; training varies brightness and contrast by a tenth
 video         at most 64 pixels a side: what a small machine can show the model often enough
 bands         half the rows along an axis (their Nyquist frequency), at most 32
-model         64 latents of 256 channels and eight layers; less below 5,000 examples and below 500 (``LADDER``). A
-              picture is attended to four times, another signal twice: the paper has eight cross-attends for
-              pictures, two for points and sound
+model         behind stems 32 latents of 192 channels and four layers, less below 500 examples (``LADDER``); signals
+              are attended to twice, text once. Without stems 64 latents of 256 channels and eight layers, less below
+              5,000 examples and below 500 (``PLAIN_LADDER``); a picture is then attended to four times: the paper has
+              eight cross-attends for pictures, two for points and sound
+text          2,048 bytes at a time; evaluation averages over four passages of longer texts
 short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
               task has one answer for each example
-points        at most 1,024 points of a cloud; training leaves out half of the rows where there are more than 512
+points        at most 1,024 points of a cloud, a row for eight of them; without a stem, training leaves out half of the
+              rows where there are more than 512
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
 modalities    attended to most; training masks the one with the most rows in 0.3 of the examples, as the paper does
 crop, flip    a training crop keeps at least 0.6 of the area. Pictures of several channels and all video are mirrored;
@@ -29,7 +32,7 @@ reconstruct   the share of rows that is masked is 0.75 in pictures, sound and vi
 mlm           256 bytes at a time, with Fourier features of their positions
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
               heads: nothing is learned before a query finds its row (docs/decisions/0009)
-epochs        100,000 examples in all, but at least 30 and at most 300 epochs; flow trains as long as there is time
+epochs        150,000 examples in all, but at least 30 and at most 300 epochs; flow trains as long as there is time
 batch size    64; 32 below 2,000 examples, 16 below 500, and 16 where the task has an answer for every row
 time          20 minutes unless given
 ============= ================================================================================================
@@ -157,7 +160,7 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     chosen = rules[measured.kind](measured) if measured.kind in rules else measured
     if measured.kind not in STEMS or not facts.stems or not facts.per_example:
         return chosen
-    return replace(chosen, stem=STEMS[measured.kind](chosen))
+    return replace(chosen, stem=STEMS[measured.kind](chosen), **BESIDE_STEM.get(measured.kind, {}))
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
@@ -165,14 +168,15 @@ def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     if facts.task in ENCODERS:
         return ENCODERS[facts.task]
     parts = parts_of(inputs).values()
-    has_stems = all(getattr(part, "stem", None) is not None for part in parts)
+    has_stems = facts.per_example and all(getattr(part, "stem", None) is not None for part in parts)
     ladder = LADDER if has_stems else PLAIN_LADDER
     rung = next(number for number, (least, *_) in enumerate(ladder) if facts.examples >= least)
     minutes = MINUTES if facts.minutes is None else facts.minutes
     if facts.per_example and minutes * SHORT_RUN < facts.examples:
         rung = min(rung + 1, len(ladder) - 1)
     _, latents, channels, layers = ladder[rung]
-    blocks = 2 if has_stems else max(CROSS_ATTENDS.get(part.kind, 2) for part in parts)
+    attends = STEM_CROSS_ATTENDS if has_stems else CROSS_ATTENDS
+    blocks = max(attends.get(part.kind, 2) for part in parts)
     encoder = EncoderConfig(
         num_latents=latents,
         latent_channels=channels,
@@ -341,8 +345,10 @@ STEMS: dict[str, Callable[[Any], Any]] = {
     "video": stems.video_stem,
     "volume": stems.volume_stem,
 }
+BESIDE_STEM: dict[str, dict[str, Any]] = {"text": {"blank": 0.0}}  # a hidden byte spoils every n-gram around it
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
+STEM_CROSS_ATTENDS = {"text": 1}  # 2 otherwise
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
 DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.num_rows > 512 else 0.0}
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up

@@ -1,0 +1,49 @@
+"""When a run is validated: often enough to choose weights, and never for more than a twentieth of the time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensorium.training.loop import VALIDATIONS, Training
+
+
+def passes(*, steps: int, batch_size: int, validated: int, views: int) -> list[int]:
+    """The steps after which a run is validated."""
+    state = SimpleNamespace(
+        val=range(validated),
+        model=SimpleNamespace(inputs=SimpleNamespace(num_views=views)),
+        recipe=SimpleNamespace(batch_size=batch_size),
+        validations=0,
+        validated_at=0,
+    )
+    dates = []
+    for step in range(1, steps + 1):
+        state.steps = step
+        share = step / steps
+        if Training.is_due(cast(Any, state), share):
+            state.validations, state.validated_at = max(state.validations + 1, int(share * VALIDATIONS)), step
+            dates.append(step)
+    return dates
+
+
+@given(
+    steps=st.integers(1, 300), batch_size=st.integers(1, 64), validated=st.integers(0, 500), views=st.integers(1, 16)
+)
+def test_a_forward_pass_is_a_third_of_a_step_so_validation_takes_a_twentieth(
+    steps: int, batch_size: int, validated: int, views: int
+) -> None:
+    dates = passes(steps=steps, batch_size=batch_size, validated=validated, views=views)
+    assert len(dates) <= VALIDATIONS
+    assert len(dates) * validated * views <= 0.05 * 3 * steps * batch_size
+
+
+def test_a_small_validation_split_is_seen_twenty_times() -> None:
+    assert len(passes(steps=200, batch_size=32, validated=30, views=1)) == VALIDATIONS
+
+
+def test_many_views_are_seen_less_often() -> None:
+    assert len(passes(steps=200, batch_size=32, validated=30, views=16)) < VALIDATIONS
