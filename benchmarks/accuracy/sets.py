@@ -141,7 +141,7 @@ SETS = (
     Set("uci_har", "series", 6, bar=0.93, aim=0.96),
     Set("modelnet40", "points", 8, bar=0.885, aim=0.91),
     Set("cifar10", "pictures", 24, bar=0.74, aim=0.82),
-    Set("imagenette224", "pictures", 16, bar=0.72, aim=0.80),
+    Set("imagenette224", "pictures", 12, bar=0.72, aim=0.80),
     Set("esc10", "sound", 3, bar=0.84, aim=0.92, folds=_names(5, first=1)),
     Set("movie_reviews", "text", 3, bar=0.84, aim=0.88, folds=_names(10, first=0)),
     Set(

@@ -14,7 +14,8 @@ model         behind stems 32 latents of 192 channels and four layers, less belo
               are attended to twice, text once. Without stems 64 latents of 256 channels and eight layers, less below
               5,000 examples and below 500 (``PLAIN_LADDER``); a picture is then attended to four times: the paper has
               eight cross-attends for pictures, two for points and sound
-text          2,048 bytes at a time; evaluation averages over four passages of longer texts
+text          2,048 bytes at a time, half of which training leaves out behind a stem; evaluation averages over four
+              passages of longer texts
 short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
               task has one answer for each example
 points        at most 1,024 points of a cloud, a row for eight of them; without a stem, training leaves out half of the
@@ -211,7 +212,7 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         warmup=0.05,
         label_smoothing=0.1 if facts.per_example else 0.0,
         attention_init="default" if facts.per_example else "aligned",
-        drop_rows=DROP_ROWS[inputs.kind](inputs) if inputs.kind in DROP_ROWS else 0.0,
+        drop_rows=DROP_ROWS[inputs.kind](inputs) if facts.per_example and inputs.kind in DROP_ROWS else 0.0,
         ema_decay=0.998,
     )
     recipe = replace(recipe, **RECIPES.get(facts.task, {}))
@@ -350,7 +351,10 @@ INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _m
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
 STEM_CROSS_ATTENDS = {"text": 1}  # 2 otherwise
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
-DROP_ROWS: dict[str, Callable[[Any], float]] = {"points": lambda inputs: 0.5 if inputs.num_rows > 512 else 0.0}
+DROP_ROWS: dict[str, Callable[[Any], float]] = {
+    "points": lambda inputs: 0.5 if inputs.num_rows > 512 else 0.0,
+    "text": lambda inputs: 0.0 if inputs.stem is None else 0.5,
+}
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
 ENCODERS = {
     "flow": EncoderConfig(
