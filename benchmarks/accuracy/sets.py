@@ -139,7 +139,7 @@ SETS = (
     Set("japanesevowels", "series", 1, bar=0.975, aim=0.99, seeds=(0, 1, 2)),
     Set("fsdd", "sound", 4, bar=0.99, aim=1.0),
     Set("uci_har", "series", 6, bar=0.93, aim=0.96),
-    Set("modelnet40", "points", 8, bar=0.885, aim=0.91),
+    Set("modelnet40", "points", 20, bar=0.885, aim=0.91),
     Set("cifar10", "pictures", 24, bar=0.74, aim=0.82),
     Set("imagenette224", "pictures", 12, bar=0.72, aim=0.80),
     Set("esc10", "sound", 3, bar=0.84, aim=0.92, folds=_names(5, first=1)),

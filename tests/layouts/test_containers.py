@@ -145,7 +145,8 @@ def random_model(data: Path) -> Perceiver:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+            spread = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.5  # of a size that does not saturate
+            parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
     return model
 
 

@@ -10,7 +10,7 @@ import torch
 
 from sensorium.errors import InputError
 from sensorium.modalities import PairConfig, TextConfig
-from sensorium.models.backbones import BACKBONES, AttentionBackbone
+from sensorium.models.backbones import AttentionBackbone
 from sensorium.nn import DecoderConfig
 from sensorium.tasks import FlowConfig, MLMConfig, ReconstructConfig
 from small_models import IMAGE, classes, pictures, small_model
@@ -63,18 +63,15 @@ def test_prediction_needs_no_mode_and_keeps_no_gradients() -> None:
     torch.testing.assert_close(model.predict_view(model.inputs.view(batch)).scores, prediction.scores)
 
 
-def test_backbones_fulfil_their_contract() -> None:
-    """Latents of the shape they say; attention maps, where they have any, over the rows of the array."""
-    for kind in BACKBONES:
-        model = small_model(IMAGE, classes(2))
-        assert model.config.encoder.kind == kind
-        batch = pictures(None).batch([0, 1])
-        latents = model.encode(batch)
-        assert latents.shape == (2, model.encoder.num_latents, model.encoder.latent_channels)
-        assert isinstance(model.encoder, AttentionBackbone)
-        weights = list(model.encoder.weights(model.embed(batch)))
-        assert len(weights) == len(model.cross_attends)
-        assert all(one.shape[0] == 2 and one.shape[-1] == model.inputs.num_rows for one in weights)
+def test_the_encoder_is_a_backbone_with_attention_maps() -> None:
+    """Latents of the shape it says; attention maps over the rows of the array. Others: test_backbones.py."""
+    model = small_model(IMAGE, classes(2))
+    batch = pictures(None).batch([0, 1])
+    assert model.encode(batch).shape == (2, model.encoder.num_latents, model.encoder.latent_channels)
+    assert isinstance(model.encoder, AttentionBackbone)
+    weights = list(model.encoder.weights(model.embed(batch)))
+    assert len(weights) == len(model.cross_attends)
+    assert all(one.shape[0] == 2 and one.shape[-1] == model.inputs.num_rows for one in weights)
 
 
 def test_a_model_without_a_decoder_has_no_queries() -> None:
