@@ -170,13 +170,13 @@ def test_mixup_needs_examples_that_lack_nothing() -> None:
 
 
 def test_auto_treats_each_sense_by_its_own_rules() -> None:
-    """Read as often as the modality that is read most; the one with the most rows is dropped."""
+    """Read as often as the modality that is read most; the one with the most patches is dropped."""
     picture, words = ImageConfig(size=(64, 64)), TextConfig(length=30)
     facts = Facts(task="tag", examples=1000)
     inputs = choose_inputs(FusionConfig(modalities={"words": words, "photo": picture}), facts)
-    assert inputs.modalities == {"words": words, "photo": choose_inputs(picture, facts)}
+    assert inputs.modalities == {"words": choose_inputs(words, facts), "photo": choose_inputs(picture, facts)}
     assert inputs.dropout == {"photo": 0.3}
-    assert choose_encoder(inputs, facts) == choose_encoder(picture, facts)
+    assert choose_encoder(inputs, facts) == choose_encoder(choose_inputs(picture, facts), facts)
     assert choose_recipe(inputs, facts).drop_rows == 0
 
 

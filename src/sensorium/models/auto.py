@@ -21,7 +21,7 @@ short runs    one step down that ladder where there are more than 1,000 examples
 points        at most 1,024 points of a cloud, a row for eight of them; without a stem, training leaves out half of the
               rows where there are more than 512
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
-modalities    attended to most; training masks the one with the most rows in 0.3 of the examples, as the paper does
+modalities    attended to most; training masks the one with the most patches in 0.3 of the examples, as the paper does
 crop, flip    a training crop keeps at least 0.6 of the area. Pictures of several channels and all video are mirrored;
               grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
 flow          a row for each pixel of a frame of at most 32 × 32, which holds the 9 × 9 pixels around it in both
@@ -79,7 +79,7 @@ PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learn
 PASSAGES = 4  # of a long text, over which evaluation averages
 MASKED_TEXT = 256  # bytes of a text whose words are masked
 QUERIES = 1024  # of a modality, at a time
-DROPOUT = 0.3  # of the modality with the most rows
+DROPOUT = 0.3  # of the modality with the most patches
 SHORT_RUN = 1000  # examples for each minute, from which a smaller model learns more in the time
 
 
@@ -154,8 +154,10 @@ def parts_of(inputs: ModalityConfig) -> Mapping[str, SingleConfig]:
 def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     """Patches, positions and augmentation: the measured configuration with the rules' values."""
     if isinstance(measured, FusionConfig):
+        plain = replace(facts, stems=False)
         parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
-        largest = max(parts, key=lambda name: parts[name].num_rows)
+        patches = {name: choose_inputs(part, plain).num_rows for name, part in measured.modalities.items()}
+        largest = max(patches, key=lambda name: patches[name])
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
     chosen = rules[measured.kind](measured) if measured.kind in rules else measured
