@@ -16,7 +16,8 @@ from torch import Tensor
 from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import KINDS, Modality
-from sensorium.models.auto import STEMS, Facts, choose_inputs
+from sensorium.models.auto import Facts, choose_inputs
+from sensorium.models.auto_stems import STEMS
 
 matplotlib.use("Agg")
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.modalities import KINDS, AudioConfig, ImageConfig, SeriesConfig, TextConfig, VideoConfig, VolumeConfig
-from sensorium.models.auto import STEMS, Auto, Facts, choose_inputs
+from sensorium.models.auto import Auto, Facts, choose_inputs
+from sensorium.models.auto_stems import STEMS
 from sensorium.nn.stems import GridStemConfig, NGramStemConfig
 
 CLASSIFY = Facts(task="classify", examples=1000)

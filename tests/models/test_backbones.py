@@ -17,7 +17,7 @@ from sensorium.models.baselines.lucidrains import Lucidrains, LucidrainsConfig
 from sensorium.models.baselines.resnet import ResNet, ResNetConfig
 from sensorium.models.baselines.rows import present_grid
 from sensorium.models.baselines.transformer import Transformer, TransformerConfig
-from sensorium.models.baselines.vit import ViT, ViTConfig, patches_of
+from sensorium.models.baselines.vit import ViT, ViTConfig, padded_patches
 from sensorium.nn import EncoderConfig
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 
@@ -182,7 +182,7 @@ def test_rows_are_put_back_on_their_grid() -> None:
 def test_patches_are_those_of_a_convolution() -> None:
     """A linear layer on patches is a convolution whose stride is its extent."""
     grid, weight = normal(2, 3, 6, 4), normal(5, 3, 3, 2, seed=4)
-    rows = patches_of(grid, (3, 2)) @ weight.permute(2, 3, 1, 0).flatten(0, 2)
+    rows = padded_patches(grid, (3, 2)) @ weight.permute(2, 3, 1, 0).flatten(0, 2)
     expected = torch.nn.functional.conv2d(grid, weight, stride=(3, 2)).flatten(2).mT
     torch.testing.assert_close(rows, expected)
 

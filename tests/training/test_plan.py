@@ -14,7 +14,7 @@ def test_sizes_are_said_as_they_are_set(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "a.npz", accel=random.normal(size=(20, 50, 3)), y=np.arange(20) % 2)
     (said,) = [guess for guess in sm.plan(tmp_path).source.assumptions if "sees" in guess.text]
-    assert said.text.startswith("the model sees length 50, a row for each 1;")
+    assert said.text.startswith("the model sees length 50, patch 1;")
     assert said.flag == "--set model.inputs.length=VALUE"
     planned = sm.plan(tmp_path, settings=["model.inputs.length=20"])
     assert any("length 20" in guess.text for guess in planned.source.assumptions)

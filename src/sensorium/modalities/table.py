@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions
-from ..nn.stems.numbers import NumberStem, NumberStemConfig
+from ..nn.stems import NumberStem, NumberStemConfig
 from .base import Batch, Elementwise, Sample, at_least_float32, surprise
 from .sequences import uniform
 

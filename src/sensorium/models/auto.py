@@ -3,7 +3,7 @@
 The rules, all of them:
 
 ============= ================================================================================================
-stems         a small local network before the rows of every signal on a grid, of text and of points (models/stems.py),
+stems         a small local network before the rows of every signal on a grid, of text and of points (auto_stems.py),
               where the task has one answer for each example; masked words have n-grams, too
 rows          without a stem, a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048
               of a clip
@@ -58,15 +58,15 @@ from ..modalities import (
     VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
-from ..nn.stems import NeighbourStemConfig, NGramStemConfig
+from ..nn.stems import NGramStemConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
-from . import stems
+from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, halvings
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
 MINUTES = 20.0  # where no time is given
-PICTURE_ROWS = 256
+PLAIN_PICTURE_ROWS = 256
 FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a frame and of a clip
 CROP = 0.6
 COLOUR = 0.2
@@ -233,8 +233,8 @@ def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:
 
 def _image(measured: ImageConfig) -> ImageConfig:
     side = measured.size[0]
-    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS)
-    patch = _patch(side, PICTURE_ROWS**0.5)
+    side -= side % 2 ** halvings(side, PICTURE_ROWS)
+    patch = _patch(side, PLAIN_PICTURE_ROWS**0.5)
     return replace(
         measured,
         size=(side, side),
@@ -252,7 +252,7 @@ def _patch(side: int, rows: float) -> int:
 
 def _video(measured: VideoConfig) -> VideoConfig:
     side = min(FRAME_SIDE, measured.size[0])
-    side -= side % 2 ** stems.halvings(side, stems.PICTURE_ROWS // 2)
+    side -= side % 2 ** halvings(side, CLIP_SIDE_ROWS)
     patch = _patch(side, FRAME_ROWS**0.5)
     count = side // patch
     frames = ceil(measured.frames / (CLIP_ROWS // count**2))
@@ -338,15 +338,6 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "points": _points,
     "video": _video,
     "volume": _volume,
-}
-STEMS: dict[str, Callable[[Any], Any]] = {
-    "audio": stems.audio_stem,
-    "image": lambda inputs: stems.picture_stem(inputs.size[0]),
-    "points": lambda inputs: NeighbourStemConfig(stride=8),
-    "series": stems.series_stem,
-    "text": lambda inputs: NGramStemConfig(),
-    "video": stems.video_stem,
-    "volume": stems.volume_stem,
 }
 BESIDE_STEM: dict[str, dict[str, Any]] = {"text": {"blank": 0.0}}  # a hidden byte spoils every n-gram around it
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}

@@ -142,8 +142,7 @@ def _sizes(inputs: ModalityConfig) -> tuple[Assumption, ...]:
     for name, part in parts.items():
         sizes = {field: getattr(part, field) for field in SIZES if getattr(part, field, None) is not None}
         if getattr(part, "stem", None) is not None and "patch" in sizes:
-            sizes["a row for each"] = part.area
-            del sizes["patch"]
+            sizes["patch"] = part.area
         if sizes:
             text = ", ".join(f"{field} {_in_words(size)}" for field, size in sizes.items())
             where = f"modalities.{name}." if len(parts) > 1 else ""

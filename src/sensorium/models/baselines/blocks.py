@@ -6,6 +6,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ...config import record
+from ...errors import InputError
+
+
+@record
+class BlocksConfig:
+    """The shape of the blocks, whose mean or class token is one latent. Defaults are ViT-B's.
+
+    Attributes:
+        channels: of a row after the first linear layer.
+        num_layers: blocks of self-attention and MLP.
+        num_heads: attention heads.
+        mlp_ratio: hidden channels of an MLP, in units of ``channels``.
+    """
+
+    channels: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    mlp_ratio: int = 4
+
+    @property
+    def num_latents(self) -> int:
+        """Latents of an example."""
+        return 1
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return self.channels
+
 
 class Block(nn.Module):
     """Pre-norm multi-head self-attention and a pre-norm MLP, each with a residual.
@@ -43,15 +73,17 @@ class Block(nn.Module):
 class Blocks(nn.Module):
     """Blocks one after the other, and a last norm.
 
-    Args:
-        num_layers: how many.
-        channels, num_heads, mlp_ratio: as of :class:`Block`.
+    Raises:
+        InputError: heads that do not divide the channels.
     """
 
-    def __init__(self, num_layers: int, channels: int, *, num_heads: int, mlp_ratio: int) -> None:
+    def __init__(self, config: BlocksConfig) -> None:
         super().__init__()
+        channels, num_heads = config.channels, config.num_heads
+        if channels % num_heads:
+            raise InputError(f"{num_heads} heads do not divide {channels} channels; give heads that do")
         self.blocks = nn.ModuleList(
-            Block(channels, num_heads=num_heads, mlp_ratio=mlp_ratio) for _ in range(num_layers)
+            Block(channels, num_heads=num_heads, mlp_ratio=config.mlp_ratio) for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(channels)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...config import record
 from ...errors import InputError
 from ...nn.byte_array import ByteArray
+from .base import Network
 from .rows import present_rows
 
 
@@ -33,7 +34,7 @@ class LucidrainsConfig:
     num_heads: int = 8
 
 
-class Lucidrains(nn.Module):
+class Lucidrains(Network):
     """The encoder of another implementation, which gets the same rows, positions and all, and their mask.
 
     Args:
@@ -75,16 +76,6 @@ class Lucidrains(nn.Module):
         self.blocks = nn.ModuleList(dict.fromkeys(order))
         del self.perceiver.layers
         self.perceiver.layers = order
-
-    @property
-    def num_latents(self) -> int:
-        """Latents of an example."""
-        return self.config.num_latents
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of a latent."""
-        return self.config.latent_channels
 
     def forward(self, array: ByteArray, *, checkpointing: bool = False) -> Tensor:
         """batch × latents × latent channels.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...config import record
 from ...errors import InputError
 from ...nn.byte_array import ByteArray
+from .base import Network
 from .rows import masked_mean, present_grid
 
 EXPANSION = 4  # channels of a bottleneck's output, in units of its own
@@ -49,7 +50,7 @@ class ResNetConfig:
         return self.width * 2 ** (len(self.blocks) - 1) * EXPANSION
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """Convolutions with batch norms over a grid of rows, and the mean of what they leave: one latent.
 
     Every layer sets what lies outside of the mask to zero, as the padding of a convolution does, so that no masked row
@@ -84,16 +85,6 @@ class ResNet(nn.Module):
                 stages.append(Bottleneck(config.axes, incoming, width, stride=stride))
                 incoming = width * EXPANSION
         self.bottlenecks = nn.ModuleList(stages)
-
-    @property
-    def num_latents(self) -> int:
-        """Latents of an example."""
-        return self.config.num_latents
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of a latent."""
-        return self.config.latent_channels
 
     def forward(self, array: ByteArray, *, checkpointing: bool = False) -> Tensor:
         """batch × 1 × latent channels; zeros for an example without rows.

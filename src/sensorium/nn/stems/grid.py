@@ -123,9 +123,9 @@ class _Stage(nn.Module):
         )
 
     def forward(self, signal: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        signal = self.projection(_patches(_present(signal, mask), self.stride))
+        signal = self.projection(patches_of(_present(signal, mask), self.stride))
         if mask is not None:
-            mask = _patches(mask[..., None], self.stride).any(-1)
+            mask = patches_of(mask[..., None], self.stride).any(-1)
         for block in self.blocks:
             signal = block(signal, mask)
         return signal, mask
@@ -177,8 +177,12 @@ def _present(signal: Tensor, mask: Tensor | None) -> Tensor:
     return signal if mask is None else signal * mask[..., None]
 
 
-def _patches(signal: Tensor, stride: tuple[int, ...]) -> Tensor:
-    """batch × axes × channels as batch × patches along the axes × (elements of a patch · channels)."""
+def patches_of(signal: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """batch × axes × channels as batch × patches along the axes × (elements of a patch · channels).
+
+    >>> patches_of(torch.zeros(2, 6, 4, 3), (2, 2)).shape
+    torch.Size([2, 3, 2, 12])
+    """
     axes = len(stride)
     for axis, step in enumerate(stride):
         signal = signal.unflatten(1 + 2 * axis, (-1, step))

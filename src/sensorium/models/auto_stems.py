@@ -4,8 +4,11 @@
 pictures     three stages of 32, 64 and 128 channels, whose kernels are 3 pixels wide, down to 8 to 15 rows a side
 video        three stages of 24, 48 and 96 channels: first within frames, then over time as well
 volumes      three stages of 24, 48 and 96 channels, down to at most 8 rows along an axis
-sound        of spectra: three stages of 32, 64 and 128 channels, down to 4 to 7 rows of mels and 24 to 47 of time
+sound        of spectra: three stages of 32, 64 and 128 channels, down to 4 rows of 64 mels and 24 to 47 of time
 series       two stages of 64 and 128 channels, whose kernels are 9 steps wide and dilated, down to at most 256 rows
+text         n-grams of 2 to 6 bytes
+points       a row for every eighth point, which sees the 32 nearest points, then the 16 nearest rows
+tables       none: what they bring was not measured
 ===========  ==========================================================================================================
 
 Patches do not overlap and are linear: behind them the model has to learn every edge and onset through attention.
@@ -14,12 +17,14 @@ Measured in docs/decisions/0014.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, log2
+from typing import Any
 
-from ..modalities import AudioConfig, SeriesConfig, VideoConfig, VolumeConfig
-from ..nn.stems import GridStemConfig, Stage
+from ..modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
+from ..nn.stems import GridStemConfig, NeighbourStemConfig, NGramStemConfig, Stage
 
-PICTURE_ROWS = 8  # along the shorter side, at least
+PICTURE_ROWS, CLIP_SIDE_ROWS = 8, 4  # along a side of a picture and of a clip's frames, at least
 PICTURE_CHANNELS = (32, 64, 128)
 SOLID_ROWS = 8  # along an axis of a volume, at most
 SOLID_CHANNELS = (24, 48, 96)
@@ -49,9 +54,9 @@ def spread(count: int, stages: int) -> tuple[int, ...]:
     return 2 ** (count - sum(step == 2 for step in later)), *later
 
 
-def picture_stem(side: int) -> GridStemConfig:
+def picture_stem(measured: ImageConfig) -> GridStemConfig:
     """For square pictures."""
-    strides = spread(halvings(side, PICTURE_ROWS), 3)
+    strides = spread(halvings(measured.size[0], PICTURE_ROWS), 3)
     return GridStemConfig(
         stages=tuple(
             Stage(channels=channels, stride=(stride, stride), kernel=(3, 3), dilations=(1,) * (1 + (number == 2)))
@@ -62,7 +67,7 @@ def picture_stem(side: int) -> GridStemConfig:
 
 def video_stem(measured: VideoConfig) -> GridStemConfig:
     """For clips of square frames."""
-    across = spread(halvings(measured.size[0], PICTURE_ROWS // 2), 3)
+    across = spread(halvings(measured.size[0], CLIP_SIDE_ROWS), 3)
     halved = halvings(measured.frames, CLIP_STEPS)
     over_time = (2 ** (halved - (halved > 0)), 1, 2 if halved else 1)
     return GridStemConfig(
@@ -116,3 +121,15 @@ def _dividing(side: int, count: int) -> tuple[int, ...]:
     while side % 2**count:
         count -= 1
     return spread(count, 3)
+
+
+# The stem of each kind of signal, from its configuration. What the table lacks has none.
+STEMS: dict[str, Callable[[Any], GridStemConfig | NGramStemConfig | NeighbourStemConfig | None]] = {
+    "audio": audio_stem,
+    "image": picture_stem,
+    "points": lambda measured: NeighbourStemConfig(stride=8),
+    "series": series_stem,
+    "text": lambda measured: NGramStemConfig(),
+    "video": video_stem,
+    "volume": volume_stem,
+}
