@@ -58,7 +58,7 @@ from ..modalities import (
     VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
-from ..nn.stems import NGramStemConfig
+from ..nn.stems import MatchStemConfig, NGramStemConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
 from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, halvings
@@ -272,8 +272,7 @@ def _pair(measured: PairConfig) -> PairConfig:
     return replace(
         measured,
         size=(height, width),
-        window=(PAIR_WINDOW, PAIR_WINDOW),
-        channels=64,
+        stem=MatchStemConfig(),
         bands=max(1, min(PAIR_BANDS, max(height, width) // 2)),
         flip=0.5,
         colour=COLOUR,
@@ -307,7 +306,7 @@ def _masked_text(measured: TextConfig) -> TextConfig:
         positions="fourier",
         bands=max(1, length // 4),
         channels=192,
-        stem=NGramStemConfig(layers=2),
+        stem=NGramStemConfig(dilations=(1, 2, 4)),
         blank=0.0,
     )
 
@@ -322,7 +321,7 @@ def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
 
 def _mlm(inputs: TextConfig) -> MLMConfig:
     """With logits of about 1 at the start."""
-    return MLMConfig(scale=inputs.channels**-0.5)
+    return MLMConfig(scale=inputs.channels**-0.5, queries="rows")
 
 
 def _flow(inputs: PairConfig) -> FlowConfig:

@@ -261,10 +261,11 @@ class Training(LightningModule):
         """One step of the optimizers. What is random in it depends on the seed and the step's number alone."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.steps)
         inputs, target, query_indices = self._prepare(batch, generator)
+        array = self.model.embed(inputs)
         latents = self.model.encode(
-            inputs, drop_rows=self.recipe.drop_rows, generator=generator, checkpointing=self.recipe.checkpointing
+            array, drop_rows=self.recipe.drop_rows, generator=generator, checkpointing=self.recipe.checkpointing
         )
-        output = self.model.decode(latents, self.model.queries(inputs, query_indices)).output
+        output = self.model.decode(latents, self.model.queries(inputs, query_indices, array=array)).output
         loss = self.model.loss(output, target, label_smoothing=self.recipe.label_smoothing)
         self._update(loss)
         if self.ema is not None:
