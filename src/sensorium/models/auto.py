@@ -326,7 +326,7 @@ def _mlm(inputs: TextConfig) -> MLMConfig:
 
 def _flow(inputs: PairConfig) -> FlowConfig:
     """With synthetic motion for data that are single pictures."""
-    return FlowConfig(scale=1.0, num_queries=256, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
+    return FlowConfig(scale=1.0, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
 
 
 # The rules that differ by kind of signal or by task. What a table lacks is treated like all others.

@@ -80,8 +80,7 @@ class MatchStem(nn.Module):
         rows, _ = self.frame(frames.flatten(0, 1))
         first, second = rows.unflatten(1, frames.shape[2:4]).unflatten(0, (-1, 2)).unbind(1)
         matches = matches_of(first, second, reach=self.config.reach)
-        shares = (self.sharpness * matches.float()).softmax(-1)
-        expected = (shares @ self.displacements).to(matches.dtype)
+        expected = (self.sharpness * matches).softmax(-1) @ self.displacements
         pair: Tensor = self.pair(torch.cat([first, matches, expected], -1))[0]
         return pair
 
