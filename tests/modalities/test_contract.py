@@ -65,7 +65,9 @@ def collate(modality: Modality, samples: list[dict[str, np.ndarray]]) -> dict[st
 
 
 WITH_STEM = " with a stem"
-TASK_OF_STEM = {kind: task for task, stems in STEMS_OF_TASK.items() for kind in stems} | dict.fromkeys(STEMS, "classify")
+TASK_OF_STEM = {kind: task for task, stems in STEMS_OF_TASK.items() for kind in stems} | dict.fromkeys(
+    STEMS, "classify"
+)
 
 
 @pytest.fixture(params=[*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(TASK_OF_STEM))])

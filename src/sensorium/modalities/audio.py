@@ -358,7 +358,9 @@ class Audio(Modality[AudioConfig]):
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × channels: samples in [-1, 1], or the logarithm of mels."""
         signal = self.unpatchify(rows, batch)
-        return (signal * self.config.amplitude).clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
+        return (
+            (signal * self.config.amplitude).clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
+        )
 
     def _positions(self, spacing: Spacing) -> GridPositions:
         if spacing == "linspace":

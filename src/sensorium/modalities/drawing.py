@@ -1,4 +1,4 @@
-"""How pixels are drawn onto matplotlib axes."""
+"""How pixels and sound are drawn onto matplotlib axes."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def draw_sound(axes: Any, sound: np.ndarray, attention: np.ndarray | None, *, se
         axes.set_ylabel("mels")
     if attention is not None:
         over, extent = attention.T, (0, seconds, low, high)
-        axes.imshow(
-            over, origin="lower", aspect="auto", extent=extent, cmap="Reds", alpha=0.7 * over, vmin=0, vmax=1
-        )
+        axes.imshow(over, origin="lower", aspect="auto", extent=extent, cmap="Reds", alpha=0.7 * over, vmin=0, vmax=1)
 
 
 def contact_sheet(frames: np.ndarray, *, columns: int, gap: float) -> np.ndarray:

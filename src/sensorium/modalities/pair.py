@@ -324,9 +324,7 @@ class Pair(Modality[PairConfig]):
     def _positions(self, frames: Tensor, spacing: Spacing = "linspace") -> GridPositions:
         height, width = frames.shape[-2:]
         own = (float(self.config.size[0]), float(self.config.size[1]))
-        return grid_positions(
-            (height, width), self.config.bands, self.config.resolution or own, frames.device, spacing
-        )
+        return grid_positions((height, width), self.config.bands, self.config.resolution or own, frames.device, spacing)
 
 
 def _frames(raw: Raw) -> Sequence[Any]:

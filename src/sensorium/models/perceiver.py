@@ -112,9 +112,7 @@ class Perceiver(nn.Module):
             array = array.drop_rows(drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
 
-    def queries(
-        self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None
-    ) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         """The task's queries for a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:

@@ -103,9 +103,7 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         return array
 
     @abstractmethod
-    def queries(
-        self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None
-    ) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         """The queries of a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:

@@ -128,9 +128,7 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     def num_queries(self) -> int:
         return self.inputs.num_rows
 
-    def queries(
-        self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None
-    ) -> SignalQueries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """The query of a pixel is its row of the input."""
         return SignalQueries(self.inputs.embed(batch) if array is None else array, indices, batch)
 

@@ -55,9 +55,7 @@ class LabelTask(Task[LabelConfigT, Prediction]):
     def num_queries(self) -> int:
         return 1
 
-    def queries(
-        self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None
-    ) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         return None if self.learned_queries is None else self.learned_queries(indices=indices)
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:

@@ -86,9 +86,7 @@ class MLM(Task[MLMConfig, Prediction]):
     def num_queries(self) -> int:
         return self.inputs.num_rows
 
-    def queries(
-        self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None
-    ) -> Queries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         name = self.inputs.name
         if self.learned_queries is None:
             return Queries(self.inputs.embed(batch) if array is None else array, indices)

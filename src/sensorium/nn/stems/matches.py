@@ -67,6 +67,7 @@ class MatchStem(nn.Module):
         self.pair = GridStem(_convolutions(config.channels, config.blocks), channels=both)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         steps = torch.arange(-config.reach, config.reach + 1, dtype=torch.float32) / config.reach
+        self.displacements: Tensor
         self.register_buffer("displacements", torch.cartesian_prod(steps, steps), persistent=False)
 
     def forward(
