@@ -26,8 +26,8 @@ crop, flip    a training crop keeps at least 0.6 of the area. Pictures of severa
               grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
 flow          a row for each pixel of a frame of at most 32 × 32, which a stem compares with the pixels around it in
               the other frame (without one, the row holds the 9 × 9 pixels around it in both frames); a small model,
-              because what a pixel matches is near it; synthetic motion is at most a quarter of a frame; a larger frame
-              is answered tile by tile, from coarse to fine at four sizes
+              because what a pixel matches is near it; training asks for 256 pixels at a time; synthetic motion is at
+              most a quarter of a frame; a larger frame is answered tile by tile, from coarse to fine at four sizes
 reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
               signals; training asks for 1,024 rows of each modality at a time
 mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows
@@ -325,7 +325,7 @@ def _mlm(inputs: TextConfig) -> MLMConfig:
 
 def _flow(inputs: PairConfig) -> FlowConfig:
     """With synthetic motion for data that are single pictures."""
-    return FlowConfig(scale=1.0, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
+    return FlowConfig(scale=1.0, num_queries=256, warps=WarpConfig(motion=max(inputs.size) / 4), pyramid_levels=4)
 
 
 # The rules that differ by kind of signal or by task. What a table lacks is treated like all others.
