@@ -24,7 +24,7 @@ from mutations import mutate
 from small_files import CONFIG, SMALL_FILES, small_file
 
 import sensorium
-from sensorium.codecs import arrays, flow, series, tables
+from sensorium.codecs import arrays, bounds, flow, series, tables
 from sensorium.config import from_dict, read_yaml
 from sensorium.data.description import read_description
 from sensorium.data.unlabelled.single_files import open_files
@@ -168,6 +168,7 @@ def _work(connection: Connection, memory: int) -> None:
     """Read one file after the other, as they are asked for by name and seed."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bounds.memory.cache_clear()  # there is less now
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # decoders in C complain there
         os.dup2(null, stream)

@@ -16,7 +16,7 @@ from ..config import read_json
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
 from . import bounds, npy
-from .raw import file_bytes, plain_file
+from .raw import file_bytes, first_line, plain_file
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
 
@@ -24,8 +24,7 @@ SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # bytes of text before the HDF5 of a MATLAB file
-_MATLAB_HEADER, _COMPRESSED = 128, 15  # bytes before the first variable of a MATLAB file, and the type of a compressed one
-MOST_AXES = 64  # of NumPy's arrays
+_MATLAB_HEADER, _COMPRESSED = 128, 15  # bytes before the first variable of a MATLAB file; the type of compressed ones
 
 # What h5py and SciPy raise for damaged files. SciPy asks for as much memory as a damaged cell says that it has parts.
 H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
@@ -63,6 +62,18 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read ({error})") from None
 
 
+def mapped(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, read from disk where it is used, unless gzip compressed it.
+
+    Raises:
+        InputError: as :func:`decode`.
+    """
+    try:
+        return npy.mapped(path) if isinstance(plain_file(path), Path) else npy.load(io.BytesIO(file_bytes(path)))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def attributes(path: Path) -> dict[str, dict[str, Any]]:
     """What is written about each array of a file: the attributes of HDF5 data sets, their dimension labels as ``axes``,
     and the content of a JSON file of the same name beside the file: under the name of an array, or for all of them.
@@ -97,7 +108,7 @@ def _h5_file(source: Path | io.BytesIO) -> Iterator[Any]:
         with h5py.File(source, "r") as file:
             yield file
     except H5_ERRORS as error:
-        raise InputError(f"cannot be read ({_first_line(error)})") from None
+        raise InputError(f"cannot be read ({first_line(error)})") from None
 
 
 def _h5_datasets(file: Any) -> dict[str, Any]:
@@ -193,10 +204,8 @@ def _decode_idx(content: bytes) -> np.ndarray:
     dtype = np.dtype(_IDX_TYPES[content[2]])
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(content) != start + size:
-        raise InputError(
-            f"cannot be read ({len(content):,} bytes where {start + size:,} are announced); copy it again"
-        )
-    if len(shape) > MOST_AXES:
+        raise InputError(f"cannot be read ({len(content):,} bytes where {start + size:,} are announced); copy it again")
+    if len(shape) > npy.MOST_AXES:
         raise InputError(f"cannot be read ({len(shape)} axes); copy it again")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
@@ -213,7 +222,7 @@ def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
             bounds.check_bytes(_announced(content), "what it holds")
             found = loadmat(io.BytesIO(content))
         except (*MAT_ERRORS, MatReadError) as error:
-            raise InputError(f"cannot be read ({_first_line(error)})") from None
+            raise InputError(f"cannot be read ({first_line(error)})") from None
         arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
     kept = {key: _matlab_array(array) for key, array in arrays.items() if array.dtype.names is None}
     kept = {key: array for key, array in kept.items() if array.dtype != object}
@@ -280,7 +289,3 @@ def _decode_mat_h5(content: bytes) -> dict[str, np.ndarray]:
                     arrays[key] = _h5_values(data).T
     bounds.check_bytes(sum(array.nbytes for array in arrays.values()), "what it holds")
     return arrays
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,7 +13,7 @@ from ..errors import InputError
 
 SHARE = 4  # a file may unpack to this part of the memory: until it trains, there are up to three copies of it
 PIXELS = 200_000_000  # of a picture, or of a frame of a film
-RATE = 10_000_000  # samples of sound a second; more is a damaged header
+LEAST_RATE, RATE = 40, 10_000_000  # samples of sound a second; others are damaged headers
 CELLS = 50_000_000  # of a sheet of a workbook, which can be empty but for its last one
 _ELEMENT = 4  # bytes: whatever an array holds becomes float32
 
@@ -55,8 +55,8 @@ def check_bytes(size: int, what: str = "it") -> None:
     """
     if size > largest():
         raise InputError(
-            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest() / 1e9:,.3g} GB, a quarter of it; "
-            "save it in several files, or copy it again if that cannot be"
+            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest() / 1e9:,.3g} GB, a quarter "
+            "of it; save it in several files, or copy it again if that cannot be"
         )
 
 
@@ -102,5 +102,7 @@ def check_rate(rate: float) -> None:
     Raises:
         InputError: the rate and the bound.
     """
-    if not 0 < rate <= RATE:
-        raise InputError(f"a rate of {rate:,.6g} samples a second, and {RATE / 1e6:.0f} million are the most; copy it again")
+    if not LEAST_RATE <= rate <= RATE:
+        raise InputError(
+            f"{rate:,.10g} samples a second, and sound has {LEAST_RATE:,} to {RATE:,}; copy it again, or read it as series"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import bounds
-from .raw import file_bytes, needs
+from .raw import file_bytes, first_line, needs
 
 MAGIC = b"DICM"  # at byte 128
 _META = 1 << 16  # bytes that hold what says how the others are written
@@ -139,16 +140,24 @@ def _header(raw: str | bytes | Path) -> Any:
     with needs("pydicom", to_decode="DICOM files"):
         import pydicom
     with _one_line():
-        source = io.BytesIO(file_bytes(raw)) if isinstance(raw, bytes) else str(raw)
-        if isinstance(source, io.BytesIO):
-            _check_plain(source.getvalue())
-        else:
-            with Path(source).open("rb") as file:
-                _check_plain(file.read(_META))
-        data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+        with _source(raw) as source:
+            _check_plain(source.read(_META))
+            source.seek(0)
+            data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
         if "Rows" not in data:
             raise InputError("this is not a DICOM picture; replace or remove it")
         return data
+
+
+@contextmanager
+def _source(raw: str | bytes | Path) -> Iterator[Any]:
+    """A file to read some of. pydicom asks for as many bytes as a damaged element says that it has, and a mapped file
+    gives no more than there are."""
+    if isinstance(raw, bytes):
+        yield io.BytesIO(file_bytes(raw))
+        return
+    with Path(raw).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
 
 
 def _check_plain(content: bytes) -> None:
@@ -177,15 +186,14 @@ def _decode(raw: str | bytes | Path) -> tuple[Any, np.ndarray]:
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         yield
     except InputError:
         raise
-    except (*DICOM_ERRORS, InvalidDicomError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the DICOM file cannot be decoded ({problem}); convert or remove it") from None
+    except (*DICOM_ERRORS, BytesLengthException, InvalidDicomError) as error:
+        raise InputError(f"the DICOM file cannot be decoded ({first_line(error)}); convert or remove it") from None
 
 
 def _depth(data: Any) -> tuple[float, float]:

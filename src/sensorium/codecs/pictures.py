@@ -18,10 +18,10 @@ import numpy as np
 from ..errors import InputError
 from ..files import ending, replace_file
 from . import bounds, dicom, tiff
-from .raw import Raw, file_bytes, plain_file
+from .raw import Raw, file_bytes, first_line, plain_file
 
 # What Pillow may take a file for. It knows more, and would run Ghostscript for PostScript that is called .png.
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO")
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO")
 # What Pillow raises for damaged files, ImageFile.load and readers of tags included.
 PICTURE_ERRORS = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, OverflowError),
@@ -183,8 +183,7 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
         problem = "the file is empty" if empty else "not a picture that can be decoded"
         raise InputError(f"{problem}; replace or remove it") from None
     except PICTURE_ERRORS as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the picture cannot be decoded ({problem}); replace or remove it") from None
+        raise InputError(f"the picture cannot be decoded ({first_line(error)}); replace or remove it") from None
 
 
 def _tiff_file(raw: Raw) -> Path | io.BytesIO | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +13,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ending
-from . import bounds, npy
-from .raw import Raw, file_bytes, needs
+from . import npy
+from .point_headers import check_las, check_mesh, check_pcd
+from .raw import Raw, file_bytes, first_line, needs
 
 TEXT_SUFFIXES = (".xyz", ".txt", ".csv")
 # What trimesh, laspy, pypcd4 and NumPy raise for damaged files.
 POINT_ERRORS = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
-    *(RuntimeError, NotImplementedError, RecursionError, AssertionError, SyntaxError, struct.error),
+    *(RuntimeError, NotImplementedError, RecursionError, AssertionError, SyntaxError, UnboundLocalError),
+    struct.error,
 )
-_FLOAT64, _LAS_COLUMNS = 8, 7  # bytes; the columns that are read of .las
-_RECORD = 54  # bytes of the smallest record of variable length in .las
-_HEAD = 1 << 16  # bytes that hold the header of .pcd
 SURFACE_POINTS = 2048  # drawn from the surface of a mesh
 
 
@@ -71,11 +68,10 @@ def _decode_file(raw: Raw) -> np.ndarray:
             return _decode_las(content)
         if suffix == ".pcd":
             return _decode_pcd(content)
-        _check_mesh(content.getvalue(), suffix)
+        check_mesh(content.getvalue(), suffix)
         return _decode_mesh(content, suffix)
     except POINT_ERRORS as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the points cannot be read ({problem}); replace or remove the file") from None
+        raise InputError(f"the points cannot be read ({first_line(error)}); replace or remove the file") from None
 
 
 def _decode_mesh(content: io.BytesIO, suffix: str) -> np.ndarray:
@@ -92,10 +88,14 @@ def _decode_mesh(content: io.BytesIO, suffix: str) -> np.ndarray:
 def _decode_las(content: io.BytesIO) -> np.ndarray:
     with needs("laspy", to_decode="points in .las and .laz"):
         import laspy
-    _check_las(content.getvalue())
+        from laspy.errors import LaspyException
+    check_las(content.getvalue())
     with _rust_errors():
-        # One thread, because files are read side by side; and the other way allots what a table of the file says.
-        cloud = laspy.read(content, laz_backend=laspy.LazBackend.Lazrs)
+        # One thread, because files are read side by side.
+        try:
+            cloud = laspy.read(content, laz_backend=laspy.LazBackend.Lazrs)
+        except LaspyException as error:
+            raise ValueError(str(error)) from None
     names = set(cloud.point_format.dimension_names)
     features = [name for name in ("intensity", "red", "green", "blue") if name in names]
     return np.column_stack([np.asarray(cloud.xyz), *(np.asarray(cloud[name], np.float64) for name in features)])
@@ -112,58 +112,15 @@ def _rust_errors() -> Iterator[None]:
         raise ValueError(f"its compression is damaged: {error}") from None
 
 
-def _check_las(content: bytes) -> None:
-    """Whether the counts in the header fit the file: laspy reads as many records as it says, be the file at its end."""
-
-    def number(start: int, size: int) -> int:
-        return int.from_bytes(content[start : start + size], "little")
-
-    is_new = number(25, 1) >= 4  # version 1.4 counts with more bytes
-    points = max(number(107, 4), number(247, 8) if is_new else 0)
-    records = number(100, 4) * _RECORD + (number(243, 4) * _RECORD if is_new else 0)
-    is_compressed = bool(number(104, 1) & 0x80)
-    bounds.check_array((points, _LAS_COLUMNS), _FLOAT64, "the cloud")
-    if records > len(content) or (not is_compressed and points * number(105, 2) > len(content)):
-        raise InputError(f"the points cannot be read ({points:,} points and {records:,} bytes of records are announced)")
-
-
-def _check_mesh(content: bytes, suffix: str) -> None:
-    """Whether a header announces more than the file can hold."""
-    if suffix == ".ply":
-        head = content.partition(b"end_header")[0]
-        counts = [int(count) for count in re.findall(rb"element\s+\S+\s+(\d{1,18})", head)]
-        if max(counts, default=0) > len(content):
-            raise ValueError(f"{max(counts):,} elements are announced in {len(content):,} bytes")
-    elif suffix == ".glb":
-        size = int.from_bytes(content[12:16], "little")
-        scene = json.loads(content[20 : 20 + size])
-        numbers = [int(accessor.get("count", 0)) for accessor in scene.get("accessors", ())]
-        if max(numbers, default=0) > len(content):
-            raise ValueError(f"{max(numbers):,} elements are announced in {len(content):,} bytes")
-        sizes = [
-            sum(numbers[part["attributes"]["POSITION"]] for part in mesh["primitives"])
-            for mesh in scene.get("meshes", ())
-        ]
-        placed = sum(sizes[node["mesh"]] for node in scene.get("nodes", ()) if "mesh" in node)
-        bounds.check_array((placed, 3), _FLOAT64, "the scene")
-
-
 def _decode_pcd(content: io.BytesIO) -> np.ndarray:
     """Points without coordinates, which fill up the grid of a sensor that saw nothing there, are left out."""
     with needs("pypcd4", to_decode="points in .pcd"):
         import pypcd4
-    head = content.getvalue()[:_HEAD]
-    points, width = (
-        max(map(int, re.findall(rb"^" + name + rb"\s+(\d{1,18})", head, re.MULTILINE)), default=0)
-        for name in (b"POINTS", b"WIDTH")
-    )
-    fields = re.search(rb"^COUNT\s+([\d ]{1,4000})", head, re.MULTILINE)
-    columns = sum(map(int, fields[1].split())) if fields else 1
-    bounds.check_array((max(points, width), columns), _FLOAT64, "the cloud")
+    check_pcd(content.getvalue())
     cloud: Any = cast(Any, pypcd4).PointCloud.from_fileobj(content)
-    found = []
+    columns = []
     for name in ("x", "y", "z", *(field for field in cloud.fields if field not in ("x", "y", "z", "_"))):
         values = cloud.numpy((name,))
-        found.append(cloud.decode_rgb(values[:, 0]) if name in ("rgb", "rgba") else values.astype(np.float64))
-    values_of = np.column_stack(found)
-    return values_of[np.isfinite(values_of[:, :3]).all(1)]
+        columns.append(cloud.decode_rgb(values[:, 0]) if name in ("rgb", "rgba") else values.astype(np.float64))
+    points = np.column_stack(columns)
+    return points[np.isfinite(points[:, :3]).all(1)]

@@ -79,6 +79,15 @@ def _is_compressed(path: Path) -> bool:
         return False
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line.
+
+    >>> first_line(ValueError("no\\nyes")), first_line(EOFError())
+    ('no', 'EOFError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 @contextmanager
 def needs(library: str, *, to_decode: str) -> Iterator[None]:
     """Imports of a library that not everyone has installed: where it is missing, one line that says how to get it.

@@ -42,7 +42,6 @@ def decode(raw: Raw, *, rate: int) -> tuple[np.ndarray, int]:
         raise InputError(f"an array of shape {wave.shape} of {wave.dtype} is not sound; give samples [× channels]")
     if wave.size == 0:
         raise InputError("there are no samples in it; remove it")
-    bounds.check_rate(rate)
     if np.issubdtype(wave.dtype, np.integer):
         low, high = float(np.iinfo(wave.dtype).min), float(np.iinfo(wave.dtype).max)
         wave = (2 * wave.astype(np.float64) - (low + high + 1)) / (high - low + 1)
@@ -62,7 +61,9 @@ def at_rate(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return wave
     from scipy.signal import resample_poly
 
-    bounds.check_array((len(wave) * new_rate // rate, *wave.shape[1:]), what=f"the sound at {new_rate:,} samples a second")
+    bounds.check_array(
+        (len(wave) * new_rate // rate, *wave.shape[1:]), what=f"the sound at {new_rate:,} samples a second"
+    )
     ratio = Fraction(new_rate, rate)
     if max(ratio.numerator, ratio.denominator) > FINEST:  # a filter that long takes minutes
         ratio = ratio.limit_denominator(FINEST) if ratio < 1 else 1 / (1 / ratio).limit_denominator(FINEST)

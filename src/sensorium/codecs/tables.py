@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..files import ending
 from . import bounds
 from .arrow_messages import arrow_batch
-from .raw import file_bytes, plain_file
+from .raw import file_bytes, first_line, plain_file
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".arrow", ".feather", ".xlsx")
 
@@ -44,6 +44,9 @@ EXCEL_ERRORS = (
 _EXCEL_ROWS = 1 << 20  # as many as Excel has
 _POINTER = 4  # bytes of the index of a value in a dictionary
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}  # bytes
+_REPEATING = frozenset(
+    ("RLE_DICTIONARY", "PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY")
+)  # encodings of a value, or its start, once
 _REMARK = b"remark"  # the key of the metadata that says what was guessed
 _EXCEL_ERRORS = {"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"}
 
@@ -88,7 +91,7 @@ def decode(path: Path) -> pa.Table:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except TABLE_ERRORS as error:
-        raise InputError(f"{path}: the table cannot be read ({_first_line(error)})") from None
+        raise InputError(f"{path}: the table cannot be read ({first_line(error)})") from None
 
 
 def decode_text(content: bytes) -> pa.Table:
@@ -115,7 +118,7 @@ def decode_text(content: bytes) -> pa.Table:
             convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, decimal_point=dialect.decimal),
         )
     except pa.ArrowException as error:
-        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+        raise InputError(f"the table cannot be read ({first_line(error)})") from None
     return table.replace_schema_metadata({_REMARK: "; ".join(remarks)}) if remarks else table
 
 
@@ -223,7 +226,7 @@ def _source(path: Path) -> Any:
 
 
 def _decode_parquet(path: Path) -> pa.Table:
-    """A Parquet file; columns whose values repeat stay what the file has, each value once, until they are counted."""
+    """A Parquet file. Values that it holds once and that could fill the memory are counted before they are repeated."""
     file = pa.parquet.ParquetFile(_source(path))
     metadata = file.metadata
     chunks = [
@@ -237,10 +240,20 @@ def _decode_parquet(path: Path) -> pa.Table:
     known = sum(chunk.num_values * _WIDTHS.get(chunk.physical_type, _POINTER) for chunk in chunks)
     texts = [chunk for chunk in chunks if chunk.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")]
     bounds.check_bytes(known + sum(chunk.total_uncompressed_size for chunk in texts), "the table")
-    if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in texts) <= bounds.largest():
+    repeated = [chunk for chunk in texts if not _REPEATING.isdisjoint(chunk.encodings)]
+    if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in repeated) <= bounds.largest():
         return file.read()  # were each value as long as all of them
-    names = {chunk.path_in_schema for chunk in texts if chunk.physical_type == "BYTE_ARRAY"}
-    return pa.parquet.ParquetFile(_source(path), read_dictionary=sorted(names)).read()
+    names = sorted({chunk.path_in_schema for chunk in repeated})
+    if all("." not in chunk.path_in_schema and "DELTA_BYTE_ARRAY" not in chunk.encodings for chunk in repeated):
+        return pa.parquet.ParquetFile(_source(path), read_dictionary=names).read()
+    size = 0
+    batches = []
+    for batch in file.iter_batches(
+        max(1, bounds.largest() // max(chunk.total_uncompressed_size for chunk in repeated))
+    ):
+        bounds.check_bytes(size := size + batch.nbytes, "the table")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, file.schema_arrow)
 
 
 def _decode_arrow(path: Path) -> pa.Table:
@@ -257,8 +270,7 @@ def _decode_arrow(path: Path) -> pa.Table:
 
 
 def _announced(source: Any) -> int:
-    """The bytes that the buffers of a stream of Arrow take: as they are, or as the first eight bytes of a compressed one
-    say."""
+    """The bytes that the buffers of a stream of Arrow take: of a compressed one, its first eight bytes say how many."""
     total = 0
     for message in pa.ipc.MessageReader.open_stream(source):
         body = message.body
@@ -270,7 +282,7 @@ def _announced(source: Any) -> int:
             continue
         total += bounds.size_of((batch.rows,), 1)
         for start, size in batch.compressed:
-            if size and 0 <= start and start + 8 <= body.size:
+            if size and start >= 0 and start + 8 <= body.size:
                 total += max(0, int.from_bytes(body[start : start + 8].to_pybytes(), "little", signed=True))
     return total
 
@@ -294,7 +306,7 @@ def _decode_excel(content: bytes) -> pa.Table:
         names_of_sheets = [title for title, rows in kept.items() if rows]
         rows = kept[names_of_sheets[0]] if names_of_sheets else []
     except EXCEL_ERRORS as error:
-        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+        raise InputError(f"the table cannot be read ({first_line(error)})") from None
     if not rows:
         raise InputError("there are no cells in any sheet; fill one")
     used = [index for index, cell in enumerate(rows[0]) if _is_filled(cell)]
@@ -373,7 +385,3 @@ def _expanded(column: pa.ChunkedArray) -> int:
         else:
             total += len(chunk) * (values.nbytes // max(1, len(values)) + 1)
     return total
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

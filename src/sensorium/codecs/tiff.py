@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import bounds
+from .raw import first_line
 
 # What tifffile raises for damaged files.
 TIFF_ERRORS = (
@@ -99,5 +100,6 @@ def _main_series(source: Path | io.BytesIO) -> Iterator[list[Any]]:
     except InputError:
         raise
     except (*TIFF_ERRORS, tifffile.TiffFileError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the TIFF cannot be decoded ({problem}); save it without compression or remove it") from None
+        raise InputError(
+            f"the TIFF cannot be decoded ({first_line(error)}); save it without compression or remove it"
+        ) from None

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ..errors import InputError
 from ..files import ending
 from . import bounds, dicom, tiff
-from .raw import Raw, file_bytes, needs, plain_file
+from .raw import Raw, file_bytes, first_line, needs, plain_file
 
 # What nibabel raises for damaged files, besides its own errors.
 NIFTI_ERRORS = (
@@ -143,11 +143,12 @@ def _nifti(raw: str | bytes | Path) -> Iterator[tuple[Any, tuple[int, int, int]]
     with needs("nibabel", to_decode="NIfTI volumes"):
         import nibabel
         from nibabel.filebasedimages import ImageFileError
+        from nibabel.orientations import OrientationError
         from nibabel.spatialimages import HeaderDataError, HeaderTypeError
         from nibabel.wrapstruct import WrapStructError
     try:
         plain = plain_file(raw)
-        head = plain[:4] if isinstance(plain, bytes) else _head(plain)[:4]
+        head = file_bytes(plain)[:4] if isinstance(plain, bytes) else _head(plain)[:4]
         if head not in (*_NIFTI, *_NIFTI_2):
             raise InputError("this is not a volume that can be decoded; convert it to .nii.gz or remove it")
         cls: Any = nibabel.Nifti2Image if head in _NIFTI_2 else nibabel.Nifti1Image
@@ -164,6 +165,12 @@ def _nifti(raw: str | bytes | Path) -> Iterator[tuple[Any, tuple[int, int, int]]
         yield nibabel.as_closest_canonical(image), (2, 1, 0)
     except InputError:
         raise
-    except (*NIFTI_ERRORS, HeaderDataError, HeaderTypeError, ImageFileError, WrapStructError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the volume cannot be decoded ({problem}); copy it again or remove it") from None
+    except (
+        *NIFTI_ERRORS,
+        HeaderDataError,
+        HeaderTypeError,
+        ImageFileError,
+        OrientationError,
+        WrapStructError,
+    ) as error:
+        raise InputError(f"the volume cannot be decoded ({first_line(error)}); copy it again or remove it") from None
