@@ -7,7 +7,6 @@ tells them apart by their ``kind``; where the classes are listed in a table, :cl
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,8 +20,8 @@ from .errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
-# Bounds of files that people write: PyYAML takes ten seconds for a megabyte.
-MOST_YAML, MOST_JSON = 1 << 20, 1 << 26  # bytes
+# Bounds of a file that people write: PyYAML takes ten seconds for a megabyte.
+MOST_YAML = 1 << 20  # bytes
 MOST_VALUES = 1_000_000  # in a YAML file with its aliases written out
 MOST_DEPTH = 50  # of lists and mappings inside each other
 # What PyYAML raises besides its own errors: a date of month 13, an ``!!int`` without digits, brackets without end.
@@ -118,9 +117,12 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: the file is missing, is not YAML, or holds more or deeper values than a configuration can have.
     """
-    text = _read_text(path, most=MOST_YAML)
     try:
-        return _parse_yaml(text)
+        if (size := path.stat().st_size) > MOST_YAML:
+            raise InputError(f"{size:,} bytes, and a configuration has at most {MOST_YAML:,}; is it another file?")
+        return _parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except YAML_ERRORS as error:
@@ -128,38 +130,6 @@ def read_yaml(path: Path) -> Any:
         line_number = f":{line.line + 1}" if line else ""
         problem = str(getattr(error, "problem", None) or error or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}{line_number}: not valid YAML ({problem})") from None
-
-
-def read_json(path: Path) -> Any:
-    """The plain values in a JSON file.
-
-    Raises:
-        InputError: the file is missing, is not JSON, or holds deeper values than a configuration can have.
-    """
-    text = _read_text(path, most=MOST_JSON)
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); correct or remove it") from None
-    level = [values]
-    for _ in range(MOST_DEPTH):
-        level = [value for part in level if isinstance(part, dict | list) for value in _parts_of(part)]
-    if level:
-        raise InputError(f"{path}: more than {MOST_DEPTH} lists inside each other; correct or remove it")
-    return values
-
-
-def _parts_of(values: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return values.values() if isinstance(values, dict) else values
-
-
-def _read_text(path: Path, *, most: int) -> str:
-    try:
-        if (size := path.stat().st_size) > most:
-            raise InputError(f"{path}: {size:,} bytes, and a configuration has at most {most:,}; is it another file?")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def _parse_yaml(text: str) -> Any:

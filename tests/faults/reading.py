@@ -34,7 +34,7 @@ from sensorium.modalities import KINDS, Modality
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.training.plan import measure, recognise
 
-MEMORY = 6 << 30  # bytes of addresses; the libraries themselves take about two thirds of the first three
+MEMORY = 3 << 30  # bytes that files may take, besides what the process has already
 SECONDS = 20.0  # for one file in all ways, on a machine that has other work
 
 Outcome = Literal["value", "refused", "defect", "crash", "hang"]
@@ -166,6 +166,7 @@ def model_files() -> dict[str, bytes]:
 
 def _work(connection: Connection, memory: int) -> None:
     """Read one file after the other, as they are asked for by name and seed."""
+    memory += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     bounds.memory.cache_clear()  # there is less now
@@ -185,7 +186,7 @@ class Reader:
     """Reads files in another process, which is started anew where a file has ended it.
 
     Args:
-        memory: bytes of addresses that the process may have.
+        memory: bytes of addresses that the process may take.
         seconds: for one file.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..config import read_json
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
 from . import bounds, npy
@@ -91,7 +91,10 @@ def attributes(path: Path) -> dict[str, dict[str, Any]]:
     beside = without_ending(path).with_suffix(".json")
     if not beside.is_file():
         return found
-    written = read_json(beside)
+    try:
+        written = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{beside}: cannot be read ({error}); correct or remove it") from None
     if not isinstance(written, dict):
         return found
     found = found or {key: {} for key in decode(path)}

@@ -4,6 +4,7 @@ announces with these bounds before it unpacks it. Why they are as they are: docs
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from math import prod
@@ -13,7 +14,7 @@ from ..errors import InputError
 
 SHARE = 4  # a file may unpack to this part of the memory: until it trains, there are up to three copies of it
 PIXELS = 200_000_000  # of a picture, or of a frame of a film
-LEAST_RATE, RATE = 40, 10_000_000  # samples of sound a second; others are damaged headers
+LEAST_RATE, RATE = 100, 10_000_000  # samples of sound a second; others are damaged headers
 CELLS = 50_000_000  # of a sheet of a workbook, which can be empty but for its last one
 _ELEMENT = 4  # bytes: whatever an array holds becomes float32
 
@@ -25,16 +26,22 @@ def memory() -> int:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError):  # no such call on Windows
         total = 8 << 30
-    try:
-        import resource
-
-        addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
-        total = total if addresses == resource.RLIM_INFINITY else min(total, addresses)
-    except ImportError:  # on Windows
-        pass
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"
-    return min(total, int(text)) if text.isdigit() else total
+    return min(total, _addresses(), int(text) if text.isdigit() else total)
+
+
+def _addresses() -> int:
+    """The addresses that ``ulimit -v`` still leaves, in bytes."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return sys.maxsize
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = Path("/proc/self/statm")
+    if most == resource.RLIM_INFINITY or not used.is_file():
+        return sys.maxsize
+    return max(0, most - int(used.read_text().split()[0]) * resource.getpagesize())
 
 
 def largest() -> int:

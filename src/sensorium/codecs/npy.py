@@ -106,7 +106,7 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
         raise InputError(f"cannot be read ({first_line(error)})") from None
     if dtype.hasobject:
         raise InputError(PICKLED)
-    if announced > size:
+    if file.tell() + announced > size:
         bounds.check_bytes(announced, "its array")
         raise InputError(f"cannot be read (it ends before the {announced:,} bytes of its array)")
     return shape, in_columns, dtype
