@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -18,25 +17,18 @@ FORMAT = 2  # of config.json and of a run's config.yaml; raised when names or me
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save(model: Perceiver, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all.
-
-    Args:
-        model: whose configuration and weights are written.
-        folder: is made if need be.
-        weights: instead of the model's own, as where those are sharded.
-    """
+def save(model: Perceiver, folder: Path) -> None:
+    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     def write(path: Path) -> None:
         try:
-            save_file(tensors, str(path))
+            save_file(weights, str(path))
         except SafetensorError as error:  # a full disk too
             raise OSError(str(error)) from None
 
-    state = model.state_dict() if weights is None else weights
-    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": FORMAT, "model": to_dict(model.config)}
     replace_file(folder / WEIGHTS, write)
     text = json.dumps(content, indent=2, ensure_ascii=False)
