@@ -32,8 +32,9 @@ from .contenders import CONTENDERS, Batch, Candidate, Contender, Offer, without_
 from .entries import simple_entries, with_run
 from .plan import PLAIN, Plan, RunConfig, plan, read_run_config
 from .progress import Interrupted, Listener, Quiet
-from .run_folder import CONFIG, HISTORY, LAST, REPORT, check_writable
+from .run_folder import CONFIG, HISTORY, REPORT, check_writable
 from .sizes import RULE, Budget, Size, choose_size
+from .state import LAST
 
 LONGEST = 200  # letters of a failure's message in the table
 

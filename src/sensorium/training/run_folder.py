@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
+from .state import LAST
 
 CONFIG = "config.yaml"
 REPORT = "report.json"
@@ -18,7 +19,6 @@ HISTORY = "metrics.csv"
 SPLITS = ("train", "val", "test")
 EXAMPLES = "examples.npz"  # the fingerprints of the examples of each split
 EVALUATIONS = "evaluations"  # the folder for reports on other splits and other data
-LAST = Path("checkpoints", "last.ckpt")  # what a resumed run goes on with
 
 
 def free_folder(folder: Path) -> Path:
