@@ -282,7 +282,9 @@ class Points(Elementwise[PointsConfig]):
         cloud = batch[self.name]
         taken = {**batch, self.name: cloud.gather(1, index[..., None].expand(-1, -1, cloud.shape[2]))}
         taken.pop(f"{self.name}.mask", None)
-        return taken if bool(present.all()) else {**taken, f"{self.name}.mask": present}
+        # Only a CPU says for nothing that a mask is needless; another device would have to be waited for.
+        whole = present.device.type == "cpu" and bool(present.all())
+        return taken if whole else {**taken, f"{self.name}.mask": present}
 
     def _vary(self, points: Tensor, generator: torch.Generator) -> Tensor:
         config, count = self.config, points.shape[0]

@@ -43,10 +43,11 @@ def mix(
     """
     _check(batch, inputs, target, mixup=mixup, cutmix=cutmix)
     count = len(target)
-    cut = torch.arange(count, device=target.device) >= (count // 2 if mixup and cutmix else count if mixup else 0)
+    cut = torch.arange(count) >= (count // 2 if mixup and cutmix else count if mixup else 0)
     seed = int(torch.randint(2**31, (), generator=generator))
-    alpha = torch.where(cut, cutmix, mixup).cpu()
+    alpha = torch.where(cut, cutmix, mixup)
     share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha)).to(target)
+    cut = cut.to(target.device)
     partner = torch.randperm(count, generator=generator).to(target.device)
     around = None
     if cutmix:
