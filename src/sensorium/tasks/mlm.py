@@ -207,7 +207,7 @@ def _hidden_words(numbers: Tensor, present: Tensor | None, share: float, generat
         present: batch × bytes, True = present; None: all are.
         generator: None: which words of an example are hidden depends on its bytes alone.
     """
-    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES, device=numbers.device))
+    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES).to(numbers.device, non_blocking=True))
     if present is not None:
         in_word &= present
     first_byte = in_word & ~F.pad(in_word, (1, 0))[:, :-1]
@@ -225,6 +225,6 @@ def _hidden_words(numbers: Tensor, present: Tensor | None, share: float, generat
     else:
         draw = torch.rand(len(numbers), most, generator=generator)
     no_word = torch.arange(1, most + 1, device=numbers.device) > first_byte.sum(1, keepdim=True)
-    draw = draw.to(numbers.device).masked_fill(no_word, 2.0)
+    draw = draw.to(numbers.device, non_blocking=True).masked_fill(no_word, 2.0)
     chosen = (draw < share) | (draw == draw.amin(1, keepdim=True))
     return in_word & F.pad(chosen, (1, 0)).gather(1, word_number)  # column 0 stands for no word
