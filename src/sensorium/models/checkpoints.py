@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -19,18 +20,9 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 def save(model: Perceiver, folder: Path) -> None:
     """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    def write(path: Path) -> None:
-        try:
-            save_file(weights, str(path))
-        except SafetensorError as error:  # a full disk too
-            raise OSError(str(error)) from None
-
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": FORMAT, "model": to_dict(model.config)}
-    replace_file(folder / WEIGHTS, write)
+    replace_file(folder / WEIGHTS, lambda path: write_tensors(path, weights))
     text = json.dumps(content, indent=2, ensure_ascii=False)
     replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
 
@@ -110,10 +102,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: it cannot be read.
     """
+    return read_tensors(path)[0]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file. No two tensors may share memory.
+
+    Args:
+        notes: texts that are kept in the file's header.
+
+    Raises:
+        OSError: it cannot be written: a full disk, a folder that is not there.
+    """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import save_file
 
     try:
-        return load_file(str(path))
+        save_file(dict(tensors), str(path), metadata=None if notes is None else dict(notes))
+    except SafetensorError as error:  # a full disk too
+        raise OSError(str(error)) from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a safetensors file, by name, and the notes in its header.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: the weights are damaged ({error}); copy or train them again") from None
