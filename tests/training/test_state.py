@@ -133,9 +133,10 @@ def test_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
 
 
 def test_every_truncation_and_every_flipped_byte_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """At each byte of the file, a bit of it: then the checkpoint before is taken, a line says so, and the damaged one is gone."""
+    """A bit of each byte of the file: then the checkpoint before is taken, a line says so, and the damaged one is
+    gone."""
     write_state(tmp_path, {"number": 1})
-    write_state(tmp_path, small())
+    write_state(tmp_path, {**small(), "generator": torch.ones(9)})
     whole, previous = (tmp_path / LAST).read_bytes(), (tmp_path / PREVIOUS).read_bytes()
     flips = [whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :] for at in range(len(whole))]
     cut = [whole[:length] for length in range(0, len(whole), 41)]

@@ -150,5 +150,5 @@ def _checksum(content: str, named: Mapping[str, Tensor]) -> str:
     for name in sorted(named):
         tensor = named[name]
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
