@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import report
-from ..config import to_dict, to_yaml
+from ..config import read_json, to_dict, to_yaml
 from ..data import (
     EVERYTHING,
     Assumption,
@@ -28,6 +27,7 @@ from ..data import (
     open_for,
     read_description,
 )
+from ..data.identity import identify
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
@@ -38,17 +38,21 @@ from ..models.auto import parts_of
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..tasks import TASKS
+from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
+from .resume import check_config, check_options, reopen_unchanged
 from .run_folder import (
     CONFIG,
     EVALUATIONS,
     REPORT,
+    has_checkpoint,
     interrupted_folder,
     new_folder,
     read_examples,
     read_history,
-    write_examples,
+    trim_history,
+    write_identity,
 )
 
 
@@ -74,15 +78,16 @@ def train(
 
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
-        resume: go on with the interrupted run in ``out``. Its own configuration is used; only ``data``, ``out`` and
-            ``listener`` matter then.
+        resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
             :func:`plan`.
 
     Raises:
-        InputError: an argument or the data cannot be used.
+        InputError: an argument or the data cannot be used, another process trains into the folder, or, with ``resume``,
+            the data or the configuration have changed.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
@@ -91,7 +96,11 @@ def train(
     if resume:
         folder = interrupted_folder(data, out)
         config = read_run_config(folder)
-        planned = Plan(reopen(data, config), config)
+        limits = {"recipe.minutes": minutes, "recipe.epochs": epochs}
+        named = {"preset": None if preset == "auto" else preset, "fold": None if fold is None else str(fold)}
+        check_options(config, folder, settings=settings, values={**limits, **named, "seed": seed or None})
+        check_config(config, folder)
+        planned = Plan(reopen_unchanged(data, config, folder), config)
     else:
         planned = plan(
             data,
@@ -108,35 +117,46 @@ def train(
             **corrections,
         )
         folder = new_folder(data, out)
-    return run_plan(planned, folder, fresh=not resume, listener=listener)
+    return run_plan(planned, folder, listener=listener)
 
 
-def run_plan(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dict[str, Any]:
-    """Train what was planned, and report on the best weights; returns what ``report.json`` holds.
+def run_plan(planned: Plan, folder: Path, *, listener: Listener) -> dict[str, Any]:
+    """Train what was planned, and report on the best weights; returns what ``report.json`` holds. A run that has a
+    checkpoint goes on from it.
 
     Args:
         planned: the examples and the configuration.
         folder: the run folder.
-        fresh: whether the run begins here, rather than going on from its checkpoint.
         listener: receives the progress.
 
     Raises:
-        InputError: the data cannot be read, or the loss is not finite.
+        InputError: the data cannot be read, the loss is not finite, or another process trains into the folder.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
+    with lock(folder):
+        return _run_plan(planned, folder, listener)
+
+
+def _run_plan(planned: Plan, folder: Path, listener: Listener) -> dict[str, Any]:
+    """As :func:`run_plan`, in a folder that is locked."""
     source, config = planned.source, planned.config
+    fresh = not has_checkpoint(folder)
     torch.manual_seed(config.seed)
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
     listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
-    replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
+    if fresh:
+        trim_history(folder, step=-1)
+        write_identity(folder, identify(source), config=to_dict(config))
+        replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
     from .loop import fit  # takes a second, and nothing else needs the engine
 
     seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
-    write_examples(folder, {split: fingerprints(examples) for split, examples in source.splits.items()})
+    if read_examples(folder) is None:  # of so many that only some were taken at the start
+        write_identity(folder, identify(source, sampled=None), config=to_dict(config))
     split = _scored_split(source)
     model = checkpoints.load(folder)
     listener.stage("fitting a baseline")
@@ -187,7 +207,7 @@ def evaluate(
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
+    previous = read_json(folder / REPORT) if (folder / REPORT).exists() else {}
     seen = read_examples(folder)
     listener.stage("opening the data")
     own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
