@@ -204,15 +204,15 @@ def test_a_changed_configuration_is_refused(begun: tuple[Path, Path], tmp_path: 
     (run / "config.yaml").write_text(text.replace("batch_size: 8", "batch_size: 4"))
     with pytest.raises(InputError, match=r"recipe.batch_size was 8 when the run began and is now 4; change it back"):
         check_config(read_run_config(run), run)
-    check_options(config, run, settings=SMALL, values={"recipe.epochs": 2, "seed": None, "preset": "auto"})
-    for settings, values, expected in (
+    check_options(config, run, settings=SMALL, options={"epochs": 2.0, "seed": 0, "preset": "auto", "fold": None})
+    for settings, options, expected in (
         (["recipe.batch_size=4"], {}, "--set recipe.batch_size=4: the run in .* has another value"),
         (["encoder.num_latents=5"], {}, "--set model.encoder.num_latents=5"),
-        ([], {"recipe.epochs": 3}, "--epochs 3: the run in .* has 2"),
+        ([], {"epochs": 3}, "--epochs 3: the run in .* has 2"),
         ([], {"seed": 4}, "--seed 4: the run in .* has 0"),
     ):
         with pytest.raises(InputError, match=expected):
-            check_options(config, run, settings=settings, values=values)
+            check_options(config, run, settings=settings, options=options)
 
 
 # -- runs
@@ -280,7 +280,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(series: Path, tmp_
 
 
 def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path: Path) -> None:
-    """It goes straight to evaluation and report; and so does one that was killed between the two files of the report."""
+    """It goes straight to evaluation and report; so does one that was killed between the two files of the report."""
     run = tmp_path / "run"
     train(series, run)
     before, history = weights(run), read_history(run)
@@ -355,7 +355,7 @@ def test_the_processes_of_one_run_share_its_lock(tmp_path: Path, monkeypatch: py
         assert is_locked(tmp_path)
         with pytest.raises(InputError), lock(tmp_path):
             pass
-        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setattr("sensorium.training.lock.is_main", lambda: False)
         assert not is_locked(tmp_path)
         with lock(tmp_path):
             pass

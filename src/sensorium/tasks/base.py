@@ -147,8 +147,22 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             label_smoothing: share of each target that is spread over all classes; ignored where there are no classes.
         """
 
-    def training_accuracy(self, output: Any, targets: Any) -> float:
-        """The share of a training batch that is right, to show while training; NaN where nothing is right or wrong."""
+    def loss_terms(self, output: Any, targets: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """The means whose sum is the loss: (terms,). Here one, the loss itself. Arguments as of ``loss``."""
+        return self.loss(output, targets, label_smoothing=label_smoothing).reshape(1)
+
+    def term_counts(self, targets: Any) -> Tensor:
+        """How many errors each of ``loss_terms`` is the mean of: (terms,), float32, on the device of the targets. The
+        terms of a batch are those of its parts, weighted by these counts. Here: the examples.
+
+        Args:
+            targets: as of ``loss``.
+        """
+        return torch.full((1,), float(len(targets)), device=targets.device)
+
+    def training_accuracy(self, output: Any, targets: Any) -> Tensor | float:
+        """The share of a training batch that is right, to show while training: a scalar that is still on the device;
+        NaN where nothing is right or wrong."""
         return nan
 
     @abstractmethod

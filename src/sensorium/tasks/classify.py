@@ -53,8 +53,8 @@ class Classify(LabelTask[ClassifyConfig]):
     def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().softmax(-1))
 
-    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
-        return (output.argmax(-1) == targets.argmax(-1)).float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> Tensor:
+        return (output.argmax(-1) == targets.argmax(-1)).float().mean()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection

@@ -166,6 +166,10 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         known, error = _end_point_errors(output, targets)
         return error.sum() / known.sum().clamp(min=1)
 
+    def term_counts(self, targets: Tensor) -> Tensor:
+        """The known motions."""
+        return (~targets.isnan().any(-1)).sum().float().reshape(1)
+
     def metrics(self) -> MetricCollection:
         """``explained``: 1 - error / error of predicting no motion; ``epe``: the mean end-point error in pixels;
         ``still``: that of predicting no motion, which is how much moves at all."""

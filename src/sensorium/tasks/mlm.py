@@ -102,9 +102,13 @@ class MLM(Task[MLMConfig, Prediction]):
             output.float().mT, targets, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
         ) / (targets != IGNORED).sum().clamp(min=1)
 
-    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
+    def term_counts(self, targets: Tensor) -> Tensor:
+        """The hidden bytes."""
+        return (targets != IGNORED).sum().float().reshape(1)
+
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> Tensor:
         hidden = targets != IGNORED
-        return (output.argmax(-1) == targets)[hidden].float().mean().item()
+        return ((output.argmax(-1) == targets) & hidden).sum() / hidden.sum().clamp(min=1)
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MeanMetric, MetricCollection

@@ -255,12 +255,24 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         self, output: dict[str, Tensor], targets: dict[str, ReconstructionTarget], *, label_smoothing: float = 0.0
     ) -> Tensor:
         """The weighted sum over modalities of the mean distance of the rows that count."""
-        total = torch.zeros((), device=next(iter(output.values())).device)
+        return self.loss_terms(output, targets).sum()
+
+    def loss_terms(
+        self, output: dict[str, Tensor], targets: dict[str, ReconstructionTarget], *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """One for each modality; 0 of one that the batch lacks."""
+        terms = dict.fromkeys(self.output_modalities, torch.zeros((), device=next(iter(output.values())).device))
         for name, target in targets.items():
             distance = target.modality.distance(output[name], target.values).where(target.counts, 0.0)
-            mean = self.config.loss_weights.get(name, 1.0) * distance.sum() / target.counts.sum().clamp(min=1)
-            total = total + mean
-        return total
+            terms[name] = self.config.loss_weights.get(name, 1.0) * distance.sum() / target.counts.sum().clamp(min=1)
+        return torch.stack(list(terms.values()))
+
+    def term_counts(self, targets: dict[str, ReconstructionTarget]) -> Tensor:
+        """The rows that count, of each modality."""
+        device = next(iter(targets.values())).counts.device
+        counts = dict.fromkeys(self.output_modalities, torch.zeros((), device=device))
+        counts |= {name: target.counts.sum().float() for name, target in targets.items()}
+        return torch.stack(list(counts.values()))
 
     def metrics(self) -> MetricCollection:
         """Of each modality: the peak signal-to-noise ratio in decibels, the mean over examples, where the signal has a

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import remove_parts
+from ..processes import is_main
 
 LOCK = ".lock"  # the file; what counts is that a process holds it, not that it exists
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process of another run trains into a folder now."""
-    if _follows():
+    if not is_main():
         return False
     try:
         with _locked(folder):
@@ -40,11 +41,6 @@ def _refusal(folder: Path) -> InputError:
     return InputError(f"{folder}: another process trains into it now; wait, or choose another --out")
 
 
-def _follows() -> bool:
-    """Whether this process is one of several that train together, and not the first of them."""
-    return os.environ.get("RANK", "0") != "0"
-
-
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Let no other process train into a folder, and remove what killed ones left half written in it. The system
@@ -57,7 +53,7 @@ def lock(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process trains into it.
     """
-    if _follows():
+    if not is_main():
         yield
         return
     try:

@@ -10,20 +10,38 @@ from ..config import from_dict, override, to_dict
 from ..data import Source
 from ..data.identity import difference, identify
 from ..errors import InputError
-from .plan import PLAIN, RunConfig, in_model, reopen
+from .plan import PLAIN, Plan, RunConfig, in_model, read_run_config, reopen
 from .run_folder import CONFIG, read_identity, read_started
 
+DEFAULTS = {"preset": "auto", "seed": 0}
 CURE = "restore the data, or train anew with another --out"
 
 
-def check_options(config: RunConfig, folder: Path, *, settings: Sequence[str], values: Mapping[str, Any]) -> None:
+def resumed(data: Path, folder: Path, *, settings: Sequence[str], options: Mapping[str, Any]) -> Plan:
+    """The plan of a run that goes on.
+
+    Args:
+        data: as when the run began; it may be in another place.
+        folder: of the run.
+        settings, options: as of :func:`check_options`.
+
+    Raises:
+        InputError: the options, the configuration or the data are not those that the run began with.
+    """
+    config = read_run_config(folder)
+    check_options(config, folder, settings=settings, options=options)
+    check_config(config, folder)
+    return Plan(reopen_unchanged(data, config, folder), config)
+
+
+def check_options(config: RunConfig, folder: Path, *, settings: Sequence[str], options: Mapping[str, Any]) -> None:
     """Refuse options that would change a run that goes on.
 
     Args:
         config: of the run.
         folder: of the run.
         settings: overrides, as of :func:`plan`.
-        values: the options with a name of their own, by their place in the configuration; None: it was not given.
+        options: others of :func:`plan`, by name. What is None or a default was not given.
 
     Raises:
         InputError: the run has another value.
@@ -33,11 +51,11 @@ def check_options(config: RunConfig, folder: Path, *, settings: Sequence[str], v
     for setting in in_model(settings):
         if setting != PLAIN and from_dict(RunConfig, override(plain, [setting]), where="--set") != config:
             raise InputError(f"--set {setting}: the run in {folder} has another value and goes on with it; {cure}")
-    for place, value in values.items():
-        owner, name = (config.recipe, place.rpartition(".")[2]) if place.startswith("recipe.") else (config, place)
-        had = getattr(owner, name)
-        if value is not None and value != had:
-            raise InputError(f"--{name} {value}: the run in {folder} has {had} and goes on with it; {cure}")
+    has: dict[str, object] = {"minutes": config.recipe.minutes, "epochs": config.recipe.epochs, "seed": config.seed}
+    has |= {"preset": config.preset, "fold": config.fold}
+    for name, value in options.items():
+        if value not in (None, DEFAULTS.get(name)) and str(value) != str(has[name]) and value != has[name]:
+            raise InputError(f"--{name} {value}: the run in {folder} has {has[name]} and goes on with it; {cure}")
 
 
 def check_config(config: RunConfig, folder: Path) -> None:

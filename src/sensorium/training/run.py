@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -31,17 +31,19 @@ from ..data.identity import identify
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
-from ..inference.evaluate import evaluate_model
+from ..inference.devices import chosen_device
+from ..inference.evaluate import Evaluation, evaluate_model
 from ..inference.remarks import count_remarks
 from ..models import checkpoints
 from ..models.auto import parts_of
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
+from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main
 from ..tasks import TASKS
 from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
-from .resume import check_config, check_options, reopen_unchanged
+from .resume import resumed
 from .run_folder import (
     CONFIG,
     EVALUATIONS,
@@ -54,6 +56,9 @@ from .run_folder import (
     trim_history,
     write_identity,
 )
+
+if TYPE_CHECKING:
+    from .engine import Fabric
 
 
 def train(
@@ -71,6 +76,10 @@ def train(
     class_weights: ClassWeights | None = None,
     seed: int = 0,
     resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: Strategy = "auto",
+    checkpoint_minutes: float = 5.0,
     listener: Listener | None = None,
     **corrections: Unpack[Corrections],
 ) -> dict[str, Any]:
@@ -81,6 +90,10 @@ def train(
         resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
             ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
+        devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
+            one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
+            that torchrun or another launcher has started are used without these.
+        checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
             :func:`plan`.
@@ -92,16 +105,26 @@ def train(
     """
     data, out = Path(data), None if out is None else Path(out)
     listener = listener or Quiet()
+    launch = Launch(devices=devices, nodes=nodes, strategy=strategy).as_started()
+    fabric = None
+    if launch.processes > 1:
+        listener.stage("starting processes")
+        from .engine import start as start_processes
+
+        fabric = start_processes(launch)
+        listener = listener if is_main() else Quiet()
     listener.stage("opening the data")
-    if resume:
-        folder = interrupted_folder(data, out)
-        config = read_run_config(folder)
-        limits = {"recipe.minutes": minutes, "recipe.epochs": epochs}
-        named = {"preset": None if preset == "auto" else preset, "fold": None if fold is None else str(fold)}
-        check_options(config, folder, settings=settings, values={**limits, **named, "seed": seed or None})
-        check_config(config, folder)
-        planned = Plan(reopen_unchanged(data, config, folder), config)
-    else:
+
+    planned: Plan | None = None
+
+    def decide() -> tuple[Path, RunConfig]:
+        """The run folder and what is trained in it."""
+        nonlocal planned
+        if resume:
+            folder = interrupted_folder(data, out)
+            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+            planned = resumed(data, folder, settings=settings, options=options)
+            return folder, planned.config
         planned = plan(
             data,
             preset=preset,
@@ -116,11 +139,21 @@ def train(
             seed=seed,
             **corrections,
         )
-        folder = new_folder(data, out)
-    return run_plan(planned, folder, listener=listener)
+        return new_folder(data, out), planned.config
+
+    folder, config = decided_by_main(decide)
+    planned = planned or Plan(reopen(data, config), config)
+    return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
 
 
-def run_plan(planned: Plan, folder: Path, *, listener: Listener) -> dict[str, Any]:
+def run_plan(
+    planned: Plan,
+    folder: Path,
+    *,
+    listener: Listener,
+    fabric: Fabric | None = None,
+    checkpoint_minutes: float = 5.0,
+) -> dict[str, Any]:
     """Train what was planned, and report on the best weights; returns what ``report.json`` holds. A run that has a
     checkpoint goes on from it.
 
@@ -128,44 +161,58 @@ def run_plan(planned: Plan, folder: Path, *, listener: Listener) -> dict[str, An
         planned: the examples and the configuration.
         folder: the run folder.
         listener: receives the progress.
+        fabric, checkpoint_minutes: as of :func:`sensorium.training.loop.fit`.
 
     Raises:
         InputError: the data cannot be read, the loss is not finite, or another process trains into the folder.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     with lock(folder):
-        return _run_plan(planned, folder, listener)
+        return _run_plan(planned, folder, listener, fabric, checkpoint_minutes)
 
 
-def _run_plan(planned: Plan, folder: Path, listener: Listener) -> dict[str, Any]:
+def _run_plan(
+    planned: Plan, folder: Path, listener: Listener, fabric: Fabric | None, checkpoint_minutes: float
+) -> dict[str, Any]:
     """As :func:`run_plan`, in a folder that is locked."""
     source, config = planned.source, planned.config
-    fresh = not has_checkpoint(folder)
+    fresh = from_main(not has_checkpoint(folder))
     torch.manual_seed(config.seed)
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
     listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
-    if fresh:
+    if is_main() and fresh:
         trim_history(folder, step=-1)
         write_identity(folder, identify(source), config=to_dict(config))
         replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
     from .loop import fit  # takes a second, and nothing else needs the engine
 
-    seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
+    seconds = fit(
+        model,
+        samples["train"],
+        samples.get("val"),
+        config=config,
+        folder=folder,
+        listener=listener,
+        fabric=fabric,
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    split = _scored_split(source)
+    model = _best(folder, config)
+    evaluation = _evaluated(model, samples[split], split, listener, device="auto")
+    only_main()
     if read_examples(folder) is None:  # of so many that only some were taken at the start
         write_identity(folder, identify(source, sampled=None), config=to_dict(config))
-    split = _scored_split(source)
-    model = checkpoints.load(folder)
     listener.stage("fitting a baseline")
     beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
     return _report(
         folder,
         model,
         samples[split],
-        split,
+        evaluation,
         config=config,
         seconds=seconds,
         warnings=[*source.warnings, *beside.problems],
@@ -184,6 +231,7 @@ def evaluate(
     without: Sequence[str] = (),
     dataset: str | Path | None = None,
     fold: str | int | None = None,
+    device: str = "auto",
     listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Score a finished run on a split of some data and write a report; returns what ``report.json`` holds.
@@ -199,6 +247,7 @@ def evaluate(
             without one, every example.
         without: names of signals to mask in every example, which shows what the model makes of the others.
         dataset, fold, listener: as for :func:`train`.
+        device: where it is computed: cpu, cuda, cuda:1, …; auto: a GPU where there is one.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, no labels, or a class that the model does not know.
@@ -225,7 +274,7 @@ def evaluate(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
         model,
         samples,
-        chosen,
+        _evaluated(model, samples, chosen, listener, device=device),
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=[*source.warnings, *said, *count_remarks(examples, model.inputs)],
@@ -321,6 +370,27 @@ def _parts(word: str, names: Sequence[str]) -> list[str]:
     return [word, *names] if names else []
 
 
+def _best(folder: Path, config: RunConfig) -> Perceiver:
+    """The model with the weights that a run kept, in every process; the main one alone reads them."""
+    model = checkpoints.load(folder) if is_main() else Perceiver(config.model).eval()
+    as_in_main(list(model.state_dict().values()))
+    return model
+
+
+def _evaluated(model: Perceiver, samples: Samples, split: str, listener: Listener, *, device: str) -> Evaluation:
+    """The evaluation of a model on a device; afterwards it is on the CPU. The processes share the work."""
+    listener.stage(f"evaluating on {split}")
+    evaluation = evaluate_model(
+        model.to(chosen_device(device)),
+        samples,
+        split=split,
+        shared=True,
+        progress=lambda done, total: listener.progress(done / total, {}),
+    )
+    model.cpu()
+    return evaluation
+
+
 def _load(examples: Examples, model: Perceiver, split: str, listener: Listener) -> Samples:
     """The decoded examples of a split."""
     listener.stage(f"decoding {split}")
@@ -332,7 +402,7 @@ def _report(
     folder: Path,
     model: Perceiver,
     samples: Samples,
-    split: str,
+    evaluation: Evaluation,
     *,
     config: RunConfig,
     seconds: float,
@@ -344,7 +414,7 @@ def _report(
     seen: int | None = 0,
     history_of: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a model and write its report.
+    """Write the report of an evaluation.
 
     Args:
         folder: where the report goes.
@@ -354,13 +424,6 @@ def _report(
         seen: how many of the examples were seen in training; None: it is not known.
         history_of: the run folder whose history it shows; None: ``folder``.
     """
-    listener.stage(f"evaluating on {split}")
-    evaluation = evaluate_model(
-        model,
-        samples,
-        split=split,
-        progress=lambda done, total: listener.progress(done / total, {}),
-    )
     if beside is None and evaluation.targets is not None:
         beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")

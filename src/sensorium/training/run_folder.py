@@ -19,8 +19,7 @@ from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
 from .lock import check_unlocked, is_locked
-from .state import LAST as NEWEST
-from .state import PREVIOUS
+from .state import LAST, PREVIOUS
 
 CONFIG = "config.yaml"
 REPORT, PAGE = "report.json", "report.html"
@@ -28,8 +27,6 @@ HISTORY = "metrics.csv"
 SPLITS = ("train", "val", "test")
 EXAMPLES = "examples.npz"  # what tells the run's examples from others: names, labels, sizes, fingerprints
 EVALUATIONS = "evaluations"  # the folder for reports on other splits and other data
-LAST = Path("checkpoints", "last.ckpt")  # what a resumed run goes on with
-CHECKPOINTS = (NEWEST, PREVIOUS)
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,7 +82,7 @@ def interrupted_folder(data: Path, out: Path | None) -> Path:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run has a checkpoint to go on from; otherwise it begins anew."""
-    return any((folder / name).exists() for name in (LAST, *CHECKPOINTS))
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 
 def check_writable(folder: Path) -> None:
