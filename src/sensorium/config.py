@@ -123,7 +123,8 @@ def read_yaml(path: Path) -> Any:
     except yaml.YAMLError as error:
         line = getattr(error, "problem_mark", None)
         line_number = f":{line.line + 1}" if line else ""
-        raise InputError(f"{path}{line_number}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise InputError(f"{path}{line_number}: not valid YAML ({problem})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@ once."""
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import os
 import resource
@@ -16,10 +15,9 @@ import numpy as np
 import torch
 
 import sensorium as sm
+from sensorium.cli import main
 from sensorium.training.progress import Quiet
-from sensorium.training.run import train
 
-EPOCHS = 20  # of three steps; so there is a validation pass, and a checkpoint, at the end of each epoch at most
 SETTINGS = (
     "model.encoder.num_latents=4",
     "model.encoder.latent_channels=8",
@@ -52,32 +50,45 @@ def write_data(folder: Path) -> Path:
     return folder / "signs.npz"
 
 
-def life(data: Path, out: Path, report: bool, errors: Path, limit: int | None = None) -> None:
-    """Train into a folder, or go on there; as ``sensorium train`` does, with status 2 and a line for what the user can
-    mend.
+def live(data: Path, out: Path, epochs: int, report: bool, errors: Path) -> None:
+    """Train into a folder, or go on there, with a checkpoint after each step of three an epoch.
 
     Args:
         report: whether the run is evaluated and reported on, too.
-        errors: the file for what is printed.
-        limit: the most bytes that a file may have, as on a disk that is almost full.
+        errors: the file for what a user would be told.
     """
     torch.set_num_threads(1)
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    often = {"checkpoint_minutes": 1e-6} if "checkpoint_minutes" in inspect.signature(train).parameters else {}
     try:
         sm.train(
             data,
             out=out,
-            epochs=EPOCHS,
+            epochs=epochs,
             settings=SETTINGS,
             resume=(out / "config.yaml").exists(),
+            checkpoint_minutes=1e-6,
             listener=None if report else WeightsDone(),
-            **often,  # type: ignore[arg-type]
         )
     except sm.InputError as error:
         errors.write_text(str(error))
         sys.exit(2)
+
+
+def command(arguments: list[str], printed: Path, limit: int | None) -> None:
+    """A command of ``sensorium``.
+
+    Args:
+        printed: the file for what it writes to stderr.
+        limit: the most bytes that a file may have, as on a disk that is almost full.
+    """
+    torch.set_num_threads(1)
+    with printed.open("w") as sys.stderr:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        main(arguments)
+
+
+def idle() -> None:
+    """Nothing: the first process waits until everything is imported."""
 
 
 def born(target: Callable[..., None], *arguments: object) -> BaseProcess:

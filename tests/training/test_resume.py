@@ -108,7 +108,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a class is removed": (
         "data",
         lambda data: [shutil.rmtree(data / split / "b") for split in ("train", "test")],
-        r"the class 'b' has no examples any more: test/b/0.bmp \\(one of 8\\) was removed",
+        r"the class 'b' has no examples any more: train/b/0.bmp \(one of 8\) was removed",
     ),
     "the splits are changed": (
         "data",
@@ -308,28 +308,9 @@ def test_options_of_a_resumed_run_are_compared(series: Path, tmp_path: Path) -> 
 
 
 def test_two_processes_do_not_train_into_one_folder(series: Path, tmp_path: Path) -> None:
-    """The second is refused in a line; when the first is killed, the folder is free at once."""
+    """The second is refused in a line. When the first is killed, the folder is free at once, even if a process that it
+    forked, to decode, is still alive."""
     out = tmp_path / "run"
-    program = (
-        "import sys, time; from pathlib import Path; from sensorium.training.lock import lock\n"
-        "with lock(Path(sys.argv[1])): print('locked', flush=True); time.sleep(600)"
-    )
-    other = subprocess.Popen([sys.executable, "-c", program, str(out)], stdout=subprocess.PIPE)
-    try:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"locked\n"
-        with pytest.raises(InputError, match="another process trains into it now; wait, or choose another --out"):
-            sm.train(series, out=out, epochs=1, settings=SMALL)
-        assert run_folder.free_folder(out) == tmp_path / "run-2"
-    finally:
-        other.kill()
-        other.wait()
-    assert not is_locked(out)
-    assert run_folder.free_folder(out) == out
-
-
-def test_a_lock_is_not_inherited(tmp_path: Path) -> None:
-    """A process that decodes may outlive one that was killed; it does not keep the folder."""
     program = (
         "import os, sys, time; from pathlib import Path; from sensorium.training.lock import lock\n"
         "with lock(Path(sys.argv[1])):\n"
@@ -337,15 +318,20 @@ def test_a_lock_is_not_inherited(tmp_path: Path) -> None:
         "    if not child: print(os.getpid(), flush=True)\n"
         "    time.sleep(600)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    parent = subprocess.Popen([sys.executable, "-c", program, str(out)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     try:
-        assert is_locked(tmp_path)
+        with pytest.raises(InputError, match="another process trains into it now; wait, or choose another --out"):
+            sm.train(series, out=out, epochs=1, settings=SMALL)
+        assert run_folder.free_folder(out) == tmp_path / "run-2"
         parent.kill()
         parent.wait()
-        assert not is_locked(tmp_path)
+        assert not is_locked(out)
+        assert run_folder.free_folder(out) == out
     finally:
+        parent.kill()
+        parent.stdout.close()
         os.kill(child, signal.SIGKILL)
 
 
@@ -457,7 +443,7 @@ def test_weights_that_are_not_finite_are_refused(series: Path, tmp_path: Path) -
         ("config.json", '{"format": 2, "model": {"inputs": ' + '{"inputs": ' * 300 + "1" + "}" * 302),
         ("config.yaml", "- 1\n- 2"),
         ("config.yaml", "just a word"),
-        ("config.yaml", "[" * 100_000),
+        ("config.yaml", "[" * 3_000),
         ("config.yaml", "format: 2\nmodel: [1]"),
         ("config.yaml", "format: 2\ndata: 3"),
         ("config.yaml", "format: 2\nstart: 2000-13-45"),
@@ -475,7 +461,7 @@ def test_what_is_damaged_is_said_in_a_line(damaged: Path, series: Path, name: st
     try:
         with pytest.raises(InputError) as caught:
             sm.evaluate(damaged, series)
-        if name == "config.yaml":
+        if name == "config.yaml" and "model" not in text:
             with pytest.raises(InputError):
                 sm.predict(damaged, np.zeros((1, 12, 2)))
         assert "\n" not in str(caught.value)

@@ -53,7 +53,7 @@ def load(folder: str | Path) -> Perceiver:
     try:
         with torch.device("meta"), empty_weights():
             model = Perceiver(config)  # takes no memory: what does not fit the weights is found before it is made
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, assign=True)
         with empty_weights():
             model = Perceiver(config)
         model.load_state_dict(weights)

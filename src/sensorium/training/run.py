@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import report
-from ..config import read_json, to_dict, to_yaml
+from ..config import to_dict, to_yaml
 from ..data import (
     EVERYTHING,
     Assumption,
@@ -47,12 +47,12 @@ from .resume import resumed
 from .run_folder import (
     CONFIG,
     EVALUATIONS,
-    REPORT,
     has_checkpoint,
     interrupted_folder,
     new_folder,
     read_examples,
     read_history,
+    read_report,
     trim_history,
     write_identity,
 )
@@ -256,7 +256,7 @@ def evaluate(
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    previous = read_json(folder / REPORT) if (folder / REPORT).exists() else {}
+    previous = read_report(folder)
     seen = read_examples(folder)
     listener.stage("opening the data")
     own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)

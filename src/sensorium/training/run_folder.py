@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ..config import read_json
 from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
@@ -93,6 +94,21 @@ def check_writable(folder: Path) -> None:
     """
     replace_file(folder / ".writable", lambda path: path.write_text(""))
     (folder / ".writable").unlink()
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """The content of a run's ``report.json``; empty where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not (folder / REPORT).exists():
+        return {}
+    report = read_json(folder / REPORT)
+    for name, kind in (("train_seconds", int | float), ("set_aside", list), ("baselines", list), ("majority", dict)):
+        if name in report and not isinstance(report[name], kind):
+            raise InputError(f"{folder / REPORT}: damaged ({name} is {report[name]!r:.40}); copy or make it again")
+    return report
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
