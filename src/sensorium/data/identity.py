@@ -132,7 +132,7 @@ def _of_classes(before: Identity, now: Identity) -> str | None:
 
 def _of_members(before: Identity, now: Identity) -> str | None:
     """Which examples are in the data, whatever split they are in."""
-    counted, found = (Counter(name for split in one.splits.values() for name in split.names) for one in (before, now))
+    counted, found = (Counter(name for split in data.splits.values() for name in split.names) for data in (before, now))
     if counted == found:
         return None
     removed, added = list((counted - found).elements()), list((found - counted).elements())
@@ -178,7 +178,7 @@ def _of_examples(before: Identity, now: Identity) -> str | None:
         changed = ~same.reshape(len(same), -1).all(axis=1)
         if changed.any():
             index = int(np.argmax(changed))
-            words = [_label(one.classes, part.targets, index) for one, part in ((before, was), (now, found))]
+            words = [_label(data.classes, part.targets, index) for data, part in ((before, was), (now, found))]
             return f"the label of {_count(was.names, changed)} was {words[0]} and is now {words[1]}"
     taken = (was.fingerprints != 0) & (found.fingerprints != 0)
     changed = (was.sizes != found.sizes) | (taken & (was.fingerprints != found.fingerprints))

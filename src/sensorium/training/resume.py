@@ -21,7 +21,7 @@ def resumed(data: Path, folder: Path, *, settings: Sequence[str], options: Mappi
     """The plan of a run that goes on.
 
     Args:
-        data: as when the run began; it may be in another place.
+        data: as when the run began; it may be in another key.
         folder: of the run.
         settings, options: as of :func:`check_options`.
 
@@ -67,20 +67,20 @@ def check_config(config: RunConfig, folder: Path) -> None:
     started = read_started(folder)
     if started is None or started == to_dict(config):
         return
-    place, was, found = _first_difference(started, to_dict(config))
+    key, was, found = _first_difference(started, to_dict(config))
     raise InputError(
-        f"{folder / CONFIG}: {place} was {was!r} when the run began and is now {found!r}; change it back, or train "
+        f"{folder / CONFIG}: {key} was {was!r} when the run began and is now {found!r}; change it back, or train "
         "anew with another --out"
     )
 
 
-def _first_difference(was: Any, found: Any, place: str = "") -> tuple[str, Any, Any]:
+def _first_difference(was: Any, found: Any, key: str = "") -> tuple[str, Any, Any]:
     """Where two configurations differ, and the two values."""
     if isinstance(was, Mapping) and isinstance(found, Mapping):
         for name in [*was, *found]:
             if was.get(name) != found.get(name):
-                return _first_difference(was.get(name), found.get(name), f"{place}.{name}" if place else name)
-    return place, was, found
+                return _first_difference(was.get(name), found.get(name), f"{key}.{name}" if key else name)
+    return key, was, found
 
 
 def reopen_unchanged(data: Path, config: RunConfig, folder: Path) -> Source:
