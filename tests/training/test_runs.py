@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,15 +100,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Pa
     settings = (*SMALL, "recipe.ema_decay=0.9", "recipe.accumulate=2", "recipe.precision=auto")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     sm.train(series, out=whole, epochs=3, settings=settings)
-    resumed = False
+    options: dict[str, Any] = {"epochs": 3, "settings": settings}
     for stop in (4, 6, 11, 18):
         stopper = Listening(at=stop, do=lambda: os.kill(os.getpid(), signal.SIGINT))
         stopper.steps = (read_state(parts) or {"counters": {"steps": 0}})["counters"]["steps"]
         with pytest.raises(Interrupted):
-            options = {} if resumed else {"epochs": 3, "settings": settings}
-            sm.train(series, out=parts, resume=resumed, listener=stopper, **options)
+            sm.train(series, out=parts, listener=stopper, **options)
         assert stopper.steps == stop
-        resumed = True
+        options = {"resume": True}
     rest = Listening()
     sm.train(series, out=parts, resume=True, listener=rest)
     assert rest.steps == 0

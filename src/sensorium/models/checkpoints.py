@@ -21,18 +21,11 @@ DEPTHS = ("num_layers", "layers", "blocks", "cross_attends")  # fields of config
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save(model: Perceiver, folder: Path, *, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all.
-
-    Args:
-        model: whose configuration and weights are written.
-        folder: is made if need be.
-        weights: instead of the model's own, as where those are sharded.
-    """
-    state = model.state_dict() if weights is None else weights
-    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+def save(model: Perceiver, folder: Path) -> None:
+    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": FORMAT, "model": to_dict(model.config)}
-    replace_file(folder / WEIGHTS, lambda path: write_tensors(path, tensors))
+    replace_file(folder / WEIGHTS, lambda path: write_tensors(path, weights))
     text = json.dumps(content, indent=2, ensure_ascii=False)
     replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
 

@@ -21,7 +21,7 @@ def resumed(data: Path, folder: Path, *, settings: Sequence[str], options: Mappi
     """The plan of a run that goes on.
 
     Args:
-        data: as when the run began; it may be in another key.
+        data: as when the run began; it may be in another folder.
         folder: of the run.
         settings, options: as of :func:`check_options`.
 

@@ -1,8 +1,8 @@
 """The state of a run between two steps: all that it needs to go on bit for bit.
 
 What is random in a step and which examples are in it depend on the seed and the step's number alone
-(:mod:`sensorium.training.step`, :mod:`sensorium.training.batches`), so neither generators nor a position in the data are
-part of it.
+(:mod:`sensorium.training.step`, :mod:`sensorium.training.batches`), so neither generators nor a position in the data
+are part of it.
 """
 
 from __future__ import annotations

@@ -39,6 +39,11 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return module
 
 
+def is_sharded(module: nn.Module) -> bool:
+    """Whether the processes hold parts of the module's weights."""
+    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+
+
 def whole(value: Any) -> Any:
     """A value as a checkpoint holds it: every tensor in it whole and on the CPU. All processes must call this.
 
