@@ -50,14 +50,20 @@ def write_data(folder: Path) -> Path:
     return folder / "signs.npz"
 
 
-def live(data: Path, out: Path, epochs: int, report: bool, errors: Path) -> None:
+def live(data: Path, out: Path, epochs: int, report: bool, errors: Path, team: tuple[int, int, int]) -> None:
     """Train into a folder, or go on there, with a checkpoint after each step of three an epoch.
 
     Args:
         report: whether the run is evaluated and reported on, too.
         errors: the file for what a user would be told.
+        team: the number of this process, how many there are, and the port by which they find each other: what torchrun
+            says in the environment.
     """
     torch.set_num_threads(1)
+    rank, processes, port = map(str, team)
+    if processes != "1":
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     try:
         sm.train(
             data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,15 +21,26 @@ LONGEST = 120.0  # seconds that a life may take before it is a failure
 
 
 class Run:
-    """A run folder with the processes that train in it, one after the other."""
+    """A run folder with the processes that train in it: one after the other, or some at a time."""
 
-    def __init__(self, data: Path, folder: Path, *, epochs: int, report: bool = False) -> None:
-        self.data, self.folder, self.epochs, self.report = data, folder, epochs, report
+    def __init__(self, data: Path, folder: Path, *, epochs: int, report: bool = False, processes: int = 1) -> None:
+        self.data, self.folder, self.epochs, self.report, self.processes = data, folder, epochs, report, processes
         self.errors = folder.with_name(f"{folder.name}.txt")
 
     def live(self) -> BaseProcess:
-        """A process that begins the run or goes on with it."""
-        return born(live, self.data, self.folder, self.epochs, self.report, self.errors)
+        """Begin the run or go on with it; returns the main process."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        facts = (self.data, self.folder, self.epochs, self.report, self.errors)
+        self.team = [born(live, *facts, (rank, self.processes, port)) for rank in range(self.processes)]
+        return self.team[0]
+
+    def kill(self, first: int = 0) -> None:
+        """Kill all processes, as a launcher does when it has lost one of them."""
+        for process in (self.team[first], *self.team):
+            process.kill()
+            process.join()
 
     def end(self) -> None:
         """Go on until the run is done."""
@@ -41,8 +53,7 @@ class Run:
         process = self.live()
         while process.is_alive() and not (self.folder / name).exists():
             time.sleep(0.001)
-        process.kill()
-        process.join()
+        self.kill()
 
     def check_ended(self, process: BaseProcess) -> None:
         line = self.errors.read_text() if self.errors.exists() else ""
@@ -80,8 +91,7 @@ def kill_sometime(run: Run, process: BaseProcess, dice: random.Random, seconds: 
             while found & set(parts(run.folder)) and process.is_alive():
                 pass
     alive = process.is_alive()
-    process.kill()
-    process.join()
+    run.kill(first=dice.randrange(run.processes))
     return alive and process.exitcode != 0
 
 
@@ -99,16 +109,16 @@ def check_same(run: Run, whole: Run) -> None:
         assert (run.folder / "report.html").exists()
 
 
-def disturb(tmp_path: Path, *, kills: int, epochs: int, report: bool, seed: int) -> int:
+def disturb(tmp_path: Path, *, kills: int, epochs: int, report: bool, seed: int, processes: int = 1) -> int:
     """Kill so many lives, of as many runs as they last for; every run must end as the undisturbed one. Returns how many
     of the kills left a file half written."""
     data = write_data(tmp_path / "data")
-    whole = Run(data, tmp_path / "whole", epochs=epochs, report=report)
+    whole = Run(data, tmp_path / "whole", epochs=epochs, report=report, processes=processes)
     born(idle).join(LONGEST)
     began = time.monotonic()
     whole.end()
     seconds, dice, half_written = time.monotonic() - began, random.Random(seed), 0
-    runs = [Run(data, tmp_path / "run-1", epochs=epochs, report=report)]
+    runs = [Run(data, tmp_path / "run-1", epochs=epochs, report=report, processes=processes)]
     done = 0
     while done < kills:
         run = runs[-1]
@@ -119,7 +129,7 @@ def disturb(tmp_path: Path, *, kills: int, epochs: int, report: bool, seed: int)
         else:  # it ended before
             run.check_ended(process)
             check_same(run, whole)
-            runs.append(Run(data, tmp_path / f"run-{len(runs) + 1}", epochs=epochs, report=report))
+            runs.append(Run(data, tmp_path / f"run-{len(runs) + 1}", epochs=epochs, report=report, processes=processes))
     runs[-1].end()
     check_same(runs[-1], whole)
     return half_written
@@ -134,6 +144,13 @@ def test_two_kills_change_nothing(tmp_path: Path) -> None:
 def test_forty_kills_change_nothing(tmp_path: Path) -> None:
     """At least one of them in the middle of a file."""
     assert disturb(tmp_path, kills=40, epochs=20, report=True, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_of_a_run_of_two_processes_change_nothing(tmp_path: Path) -> None:
+    """The main one or the other."""
+    disturb(tmp_path, kills=8, epochs=20, report=False, seed=2, processes=2)
 
 
 @pytest.mark.parametrize(
