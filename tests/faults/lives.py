@@ -29,6 +29,9 @@ SETTINGS = (
 )
 
 
+PRELOADED = ["sensorium.cli", "sensorium.training.run", "sensorium.training.loop", "sensorium.report.page"]
+
+
 class WeightsDone(Quiet):
     """Ends the process when nothing is left to do but the report."""
 
@@ -100,7 +103,7 @@ def idle() -> None:
 def born(target: Callable[..., None], *arguments: object) -> BaseProcess:
     """A process that is beginning."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "sensorium.training.loop", "sensorium.report.page", "matplotlib.pyplot"])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

@@ -44,6 +44,7 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_a_line(disk: Disk) -> None:
     """At the first checkpoint, with nothing half written."""
     assert disk.train(free=200_000) == 2  # the weights take 96 kB, and a checkpoint, with the optimizer's moments, 307
