@@ -4,7 +4,7 @@
     python benchmarks/utilisation.py --data ../shared/data/cifar10 ../shared/data/fsdd
 
 For the model that ``auto`` chooses for each kind of signal, on made data unless ``--data`` names some. The step is that
-of training itself (``training/loop.py``) with the gathering of its batch, but without the engine around it. Every
+of training itself (``training/loop.py``), with the gathering of its batch. Every
 matrix product, convolution and attention in one step is recorded with its shapes and dtypes and then timed alone, warm:
 their sum over the step's time is the utilisation. The kinds take turns over several rounds, so that a busy spell of the
 machine slows all of them; figures are medians.
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ from sensorium.inference.evaluate import evaluate_model
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver
 from sensorium.models.recipe import RecipeConfig
+from sensorium.processes import Launch
+from sensorium.training import loop
 from sensorium.training.batches import Drawn
-from sensorium.training.loop import VALIDATIONS, Training
-from sensorium.training.optimizers import optimizers
+from sensorium.training.engine import start
 from sensorium.training.precision import faster_precision
-from sensorium.training.progress import Quiet
+from sensorium.training.validation import VALIDATIONS
 from step_profile import DEVICE, PHASES, TIMER, Clock, Recorder, now
 from utilisation_data import KINDS_MADE, Subject, made, opened
 
@@ -53,23 +55,21 @@ class Bench:
         self.indices = [index % subject.samples.drawn_from for index in range(subject.recipe.batch_size)]
         precision = subject.recipe.precision
         if precision == "auto":
-            precision = faster_precision(self.model, subject.samples.drawn(self.indices))
+            precision = faster_precision(
+                self.model.to(DEVICE),
+                subject.samples.drawn(self.indices),
+                checkpointing=subject.recipe.checkpointing,
+            )
         self.precision = precision
         self.drawn = Drawn(subject.samples)
-        self.module = Training(
+        self.run = loop.begin(
             self.model.to(DEVICE),
-            subject.recipe,
-            drawn=self.drawn,
-            steps_per_epoch=self.steps_per_epoch,
-            val=None,
-            folder=Path(),
+            replace(subject.recipe, precision=precision, accumulate=1),
+            start(Launch()),
             seed=0,
-            listener=Quiet(),
-        ).to(DEVICE)
-        chosen = optimizers(subject.recipe, self.model)
-        # What the engine would do.
-        self.module.optimizers = lambda: chosen  # type: ignore[method-assign, assignment]
-        self.module.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign, misc]
+            steps_per_epoch=self.steps_per_epoch,
+            folder=Path(),
+        )
         self.clock = Clock()
         self._watch()
         self.phases: defaultdict[str, list[float]] = defaultdict(list)
@@ -90,7 +90,7 @@ class Bench:
 
     def _watch(self) -> None:
         """Let the clock know what belongs to which phase."""
-        clock, model, module = self.clock, self.model, self.module
+        clock, model, run = self.clock, self.model, self.run
         embed, encode = model.embed, model.encode
 
         def with_stem(batch: dict[str, Tensor]) -> Any:
@@ -118,19 +118,18 @@ class Bench:
 
         model.embed, model.encode = with_stem, with_encoder  # type: ignore[method-assign, assignment]
         clock.watch(self.drawn, "__getitem__", "data")
-        clock.watch(module, "_prepare", "data")
-        for name in ("queries", "decode", "loss"):
+        clock.watch(run.step, "prepare", "data")
+        for name in ("queries", "decode"):
             clock.watch(model, name, "decoder")
-        clock.watch(module, "_update", "optimizer")
-        clock.watch(module, "manual_backward", "decoder")  # until the gradient reaches the latents
-        if module.ema is not None:
-            clock.watch(module.ema, "update_parameters", "ema")
+        clock.watch(model.task, "loss_terms", "decoder")
+        clock.watch(loop, "update", "optimizer")
+        clock.watch(run.fabric, "backward", "decoder")  # until the gradient reaches the latents
+        if run.state.ema is not None:
+            clock.watch(run.state.ema, "update", "ema")
 
     def step(self) -> None:
         """One step of training, with its batch."""
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            batch = self.model.to_device(self.drawn.__getitem__(self.indices))
-            self.module.training_step(batch, 0)
+        loop.take_step(self.run, iter([self.drawn.__getitem__(self.indices)]))
 
     def round(self) -> None:
         """A turn: some steps, every product, a validation pass."""
@@ -149,11 +148,11 @@ class Bench:
     def _evaluate(self) -> float:
         """Seconds of a validation pass."""
         began = now()
-        evaluate_model(self.module.kept, self.subject.samples, split="val")
+        evaluate_model(self.run.state.kept, self.subject.samples, split="val")
         examples = now() - began
         with tempfile.TemporaryDirectory() as folder:
             began = now()
-            checkpoints.save(self.module.kept, Path(folder))
+            checkpoints.save(self.run.state.kept, Path(folder))
             saving = now() - began
         return examples / len(self.subject.samples) * self.subject.validated + saving
 

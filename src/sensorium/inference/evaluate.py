@@ -162,7 +162,11 @@ def _merge(metrics: MetricCollection) -> None:
         reductions: Mapping[str, Any] = metric._reductions
         for name, reduce in reductions.items():
             values: list[Any] = [state[name] for state in states]
-            merged = list(chain(*values)) if isinstance(values[0], list) else reduce(torch.stack(values))
+            merged = (
+                list(chain(*values))
+                if isinstance(values[0], list)
+                else reduce(torch.stack(torch.broadcast_tensors(*values)))
+            )
             setattr(metric, name, _moved(merged, metric.device))
 
 
