@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py [--steps 40] [--rounds 3] [--batch-size 64] [--json]
 
-The same model, examples and batch for both: what ``auto`` chooses for made pictures. Each round starts one process, then
-two under torchrun; seconds are from the first step after the warm-up to the last one, inside the loop of training. The
-processes are bound to cores of their own, if the system can do that. The factor is the ratio of the medians.
+The same model, examples and batch for both: what ``auto`` chooses for made pictures. Each round starts one process,
+then two under torchrun; seconds are from the first step after the warm-up to the last one, inside the loop of training.
+The processes are bound to cores of their own, if the system can do that. The factor is the ratio of the medians.
 """
 
 from __future__ import annotations
