@@ -372,6 +372,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError:
+        if debug:
+            raise
+        print("sensorium: there is not enough memory for this; use smaller data or a smaller model", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..codecs.bounds import memory
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
 from .examples import Examples, pick
@@ -202,14 +201,3 @@ def _decoded(
 
 def _tensor(targets: np.ndarray | None) -> Tensor | None:
     return None if targets is None else torch.from_numpy(targets)
-
-
-def memory() -> int:
-    """The memory this process may use, in bytes: the machine's, or less where a container has less."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # no such call on Windows
-        total = 8 << 30
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
-    return min(total, int(text)) if text.isdigit() else total

@@ -127,6 +127,5 @@ def _description(run: Path) -> DataConfig:
     path = run / "config.yaml"
     if not path.exists():
         return DataConfig()
-    values = read_yaml(path)
-    checkpoints.check_format(values.get("format"), where=path)
+    values = checkpoints.check_format(read_yaml(path), where=path)
     return from_dict(DataConfig, values.get("data", {}), where=str(path))

@@ -103,12 +103,14 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         return array
 
     @abstractmethod
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         """The queries of a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:
             batch: as the modality's ``view`` gives it.
             indices: int64, (queries,): the output rows to compute; None: all of them.
+            array: what ``model.embed`` made of the batch, for tasks whose queries are rows of the input; None: such
+                a task makes it itself.
 
         Raises:
             InputError: indices of rows that the task does not have.

@@ -16,6 +16,7 @@ from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
 from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
+from ..nn.byte_array import ByteArray
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task
@@ -38,11 +39,14 @@ class MLMConfig:
         share: of the words that are hidden.
         scale: factor of the logits, which are products with embeddings of variance 1. The authors' is 1, with which a
             small model starts with confident, wrong predictions.
+        queries: ``learned``, one for every byte, as the authors'; or ``rows``: the input's own rows, of which those of
+            hidden bytes know what lies beside them where the modality has a stem.
     """
 
     kind: Literal["mlm"] = "mlm"
     share: float = 0.15
     scale: float = 1.0
+    queries: Literal["learned", "rows"] = "learned"
 
 
 class MLM(Task[MLMConfig, Prediction]):
@@ -63,24 +67,29 @@ class MLM(Task[MLMConfig, Prediction]):
         super().__init__(config, inputs=inputs, query_channels=query_channels)
         if not isinstance(inputs, Text):
             raise InputError(f"mlm: only bytes of text can be hidden and predicted; the model reads {inputs.kind}")
+        self.learned_queries: LearnedQueries | None = None
         positions = inputs.positions if inputs.config.positions == "fourier" else None
-        self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
+        if config.queries == "learned":
+            self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
+        self._embedding_channels = inputs.config.channels
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
 
     @property
     def query_channels(self) -> int:
-        return self.learned_queries.table.shape[1]
+        return self.inputs.channels if self.learned_queries is None else self.learned_queries.table.shape[1]
 
     @property
-    def output_channels(self) -> None:
-        return None
+    def output_channels(self) -> int | None:
+        return None if self.learned_queries is not None else self._embedding_channels
 
     @property
     def num_queries(self) -> int:
-        return len(self.learned_queries.table)
+        return self.inputs.num_rows
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         name = self.inputs.name
+        if self.learned_queries is None:
+            return Queries(self.inputs.embed(batch) if array is None else array, indices)
         return self.learned_queries(batch[name].shape[1], indices=indices, mask=batch.get(f"{name}.mask"))
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:

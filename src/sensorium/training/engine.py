@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,11 @@ class Curves:
         """
         if self.logger is not None:
             figures = {name: value for name, value in row.items() if name != "step"}
-            self.logger.log_metrics(figures, step=int(row["step"]))
+            with suppress(OSError):  # a full disk: curves are not worth the run
+                self.logger.log_metrics(figures, step=int(row["step"]))
 
     def close(self) -> None:
         """Write what is not written yet."""
         if self.logger is not None:
-            self.logger.finalize("success")
+            with suppress(OSError):
+                self.logger.finalize("success")

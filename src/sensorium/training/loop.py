@@ -36,7 +36,7 @@ from .optimizers import optimizers
 from .plan import RunConfig
 from .precision import faster_precision
 from .progress import Interrupted, Listener, Quiet
-from .run_folder import append_history
+from .run_folder import append_history, trim_history
 from .run_state import RunState, Sums
 from .schedule import learning_rate
 from .state import read_state, write_state
@@ -97,6 +97,8 @@ def fit(
         run = begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
         if saved is not None:
             run.state.load(saved)
+            if is_main():
+                trim_history(folder, step=run.state.counters.steps)
         parts.step = run.state.counters.steps
         workers = 0 if train.in_memory else min(WORKERS, os.cpu_count() or 1)
         listener.stage("training")
@@ -321,4 +323,5 @@ def _align(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     prepared = model.prepare(model.inputs.augment(model.to_device(batch), generator), generator)
     with torch.no_grad():
-        align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
+        array = model.embed(prepared.inputs)
+        align(model.encoder, model.decoder, array, model.queries(prepared.inputs, array=array))

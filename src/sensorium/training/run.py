@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 import torch
 
 from .. import report
@@ -18,39 +16,37 @@ from ..data import (
     Assumption,
     Corrections,
     Examples,
-    Known,
     Samples,
-    Source,
-    count_seen,
-    find_description,
     fingerprints,
     load_samples,
     open_for,
-    read_description,
 )
-from ..errors import InputError, did_you_mean
+from ..data.identity import identify
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
 from ..inference.devices import chosen_device
 from ..inference.evaluate import Evaluation, evaluate_model
 from ..inference.remarks import count_remarks
 from ..models import checkpoints
-from ..models.auto import parts_of
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..processes import Launch, Strategy, as_in_main, decided_by_main, is_main, only_main
-from ..tasks import TASKS
+from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main
+from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
+from .resume import resumed
+from .run_data import count_seen_by, is_same, known_of, own_data, scored_split, split_of
 from .run_folder import (
     CONFIG,
     EVALUATIONS,
-    REPORT,
+    has_checkpoint,
     interrupted_folder,
     new_folder,
     read_examples,
     read_history,
-    write_examples,
+    read_report,
+    trim_history,
+    write_identity,
 )
 
 if TYPE_CHECKING:
@@ -83,8 +79,8 @@ def train(
 
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
-        resume: go on with the interrupted run in ``out``. Its own configuration is used; only ``data``, ``out`` and
-            ``listener`` matter then.
+        resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
@@ -95,7 +91,8 @@ def train(
             :func:`plan`.
 
     Raises:
-        InputError: an argument or the data cannot be used.
+        InputError: an argument or the data cannot be used, another process trains into the folder, or, with ``resume``,
+            the data or the configuration have changed.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
@@ -117,7 +114,9 @@ def train(
         nonlocal planned
         if resume:
             folder = interrupted_folder(data, out)
-            return folder, read_run_config(folder)
+            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+            planned = resumed(data, folder, settings=settings, options=options)
+            return folder, planned.config
         planned = plan(
             data,
             preset=preset,
@@ -136,41 +135,49 @@ def train(
 
     folder, config = decided_by_main(decide)
     planned = planned or Plan(reopen(data, config), config)
-    return run_plan(
-        planned, folder, fresh=not resume, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes
-    )
+    return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
 
 
 def run_plan(
     planned: Plan,
     folder: Path,
     *,
-    fresh: bool,
     listener: Listener,
     fabric: Fabric | None = None,
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, Any]:
-    """Train what was planned, and report on the best weights; returns what ``report.json`` holds.
+    """Train what was planned, and report on the best weights; returns what ``report.json`` holds. A run that has a
+    checkpoint goes on from it.
 
     Args:
         planned: the examples and the configuration.
         folder: the run folder.
-        fresh: whether the run begins here, rather than going on from its checkpoint.
         listener: receives the progress.
         fabric, checkpoint_minutes: as of :func:`sensorium.training.loop.fit`.
 
     Raises:
-        InputError: the data cannot be read, or the loss is not finite.
+        InputError: the data cannot be read, the loss is not finite, or another process trains into the folder.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
+    with lock(folder):
+        return _run_plan(planned, folder, listener, fabric, checkpoint_minutes)
+
+
+def _run_plan(
+    planned: Plan, folder: Path, listener: Listener, fabric: Fabric | None, checkpoint_minutes: float
+) -> dict[str, Any]:
+    """As :func:`run_plan`, in a folder that is locked."""
     source, config = planned.source, planned.config
+    fresh = from_main(not has_checkpoint(folder))
     torch.manual_seed(config.seed)
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
     listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
-    if is_main():
+    if is_main() and fresh:
+        trim_history(folder, step=-1)
+        write_identity(folder, identify(source), config=to_dict(config))
         replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
     from .loop import fit  # takes a second, and nothing else needs the engine
@@ -185,11 +192,12 @@ def run_plan(
         fabric=fabric,
         checkpoint_minutes=checkpoint_minutes,
     )
-    split = _scored_split(source)
+    split = scored_split(source)
     model = _best(folder, config)
     evaluation = _evaluated(model, samples[split], split, listener, device="auto")
     only_main()
-    write_examples(folder, {name: fingerprints(examples) for name, examples in source.splits.items()})
+    if read_examples(folder) is None:  # of so many that only some were taken at the start
+        write_identity(folder, identify(source, sampled=None), config=to_dict(config))
     listener.stage("fitting a baseline")
     beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
     return _report(
@@ -240,18 +248,18 @@ def evaluate(
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
+    previous = read_report(folder)
     seen = read_examples(folder)
     listener.stage("opening the data")
-    own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
+    own = None if imported or dataset is not None else own_data(data, model, config, seen, previous, fold)
     if own is None:
-        source = open_for(_known(data, model, config, dataset=dataset, imported=imported), data)
+        source = open_for(known_of(data, model, config, dataset=dataset, imported=imported), data)
         chosen = split or ("test" if "test" in source.splits else EVERYTHING)
     else:
-        source, chosen = own, split or _scored_split(own)
-    examples = _split(source, chosen)
+        source, chosen = own, split or scored_split(own)
+    examples = split_of(source, chosen)
     prints = fingerprints(examples)
-    is_own = own is not None and not without and chosen == "test" and seen is not None and _same(prints, seen["test"])
+    is_own = own is not None and not without and chosen == "test" and seen is not None and is_same(prints, seen["test"])
     said = [f"evaluated without {name}" for name in without]
     samples = _load(examples.without(without), model, chosen, listener)
     return _report(
@@ -265,84 +273,10 @@ def evaluate(
         assumptions=source.assumptions,
         beside=stored_baselines(previous, split=chosen, samples=len(samples)) if is_own else None,
         set_aside=[line for line in previous.get("set_aside", ()) if is_own and line not in samples.set_aside],
-        seen=_count_seen(prints, seen),
+        seen=count_seen_by(prints, seen),
         listener=listener,
         history_of=folder,
     )
-
-
-def _own(
-    data: Path,
-    model: Perceiver,
-    config: RunConfig,
-    seen: Mapping[str, np.ndarray] | None,
-    previous: Mapping[str, Any],
-    fold: str | int | None,
-) -> Source | None:
-    """The data as a run's, with the run's splits; None: they are others.
-
-    Args:
-        seen: the fingerprints of the run's examples; None: they are not known. Then data with as many scored examples
-            as the ``previous`` report are taken as the run's.
-        fold: the fold to test on instead of the run's.
-    """
-    try:
-        source = reopen(data, config if fold is None else replace(config, fold=str(fold)))
-    except InputError:
-        return None
-    if source.classes != model.task.classes:
-        return None
-    if fold is not None:
-        return source
-    examples = source.splits[_scored_split(source)]
-    if seen is None:
-        return source if len(examples) == previous.get("samples") else None
-    return source if _same(fingerprints(examples), seen["test"]) else None
-
-
-def _known(data: Path, model: Perceiver, config: RunConfig, *, dataset: str | Path | None, imported: bool) -> Known:
-    """What is known of a model, and how the data are described: as the run's were, where they may be laid out alike."""
-    task = TASKS[config.model.task.kind]
-    # Targets that are neither labels nor the signal lie in the data: a model of flow that was trained on single
-    # pictures may be evaluated on pairs of frames.
-    own_layout = task.label_type is None and not task.self_supervised
-    if dataset is not None:
-        description = read_description(Path(dataset))
-    else:
-        description = find_description(data) if imported or own_layout else config.data
-    return Known(
-        reads={name: part.kind for name, part in parts_of(config.model.inputs).items()},
-        task="none" if task.self_supervised else config.model.task.kind,
-        classes=model.task.classes,
-        description=description,
-        by_number=imported,
-    )
-
-
-def _scored_split(source: Source) -> str:
-    """The split that a run is scored on."""
-    return next(name for name in ("test", "val", "train") if name in source.splits)
-
-
-def _split(source: Source, split: str) -> Examples:
-    """The examples of a split, or of all of them."""
-    parts = {EVERYTHING: Examples.joined(list(source.splits.values())), **source.splits}
-    if split not in parts:
-        raise InputError(f"--split {split}: there is none; {did_you_mean(split, parts)}")
-    return parts[split]
-
-
-def _same(prints: np.ndarray, known: np.ndarray) -> bool:
-    """Whether two sets of examples have the same fingerprints, in any order."""
-    return np.array_equal(np.sort(prints), np.sort(known))
-
-
-def _count_seen(prints: np.ndarray, seen: Mapping[str, np.ndarray] | None) -> int | None:
-    """How many examples were seen in training or chose the checkpoint. The run's own test examples were not, even where
-    others are like them."""
-    if seen is None:
-        return None
-    return 0 if _same(prints, seen["test"]) else count_seen(prints, np.concatenate([seen["train"], seen["val"]]))
 
 
 def _name(data: Path) -> str:
