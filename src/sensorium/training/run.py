@@ -30,7 +30,7 @@ from ..inference.remarks import count_remarks
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main
+from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main, was_restarted
 from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
@@ -84,7 +84,8 @@ def train(
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
-            that torchrun or another launcher has started are used without these.
+            that torchrun or another launcher has started are used without these; if it starts them anew after one has
+            died, the run in ``out`` goes on.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
@@ -112,7 +113,7 @@ def train(
     def decide() -> tuple[Path, RunConfig]:
         """The run folder and what is trained in it."""
         nonlocal planned
-        if resume:
+        if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
             options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
             planned = resumed(data, folder, settings=settings, options=options)
