@@ -34,7 +34,7 @@ TARGETS = {
 
 
 def train_and_die(arguments: list[str]) -> None:
-    """The command line; but at the first attempt, the second process is killed in its eleventh step, after a checkpoint."""
+    """The command line; but at the first attempt, the second process is killed in step eleven, after a checkpoint."""
     steps, take_step = count(1), loop.take_step
 
     def step(*arguments: Any) -> None:
