@@ -195,7 +195,8 @@ def _loop(
             if save:
                 _save(run)
             if stopping:
-                end_unless_main(130)
+                from_main(None)  # the others wait for the checkpoint: where one has ended, a launcher may end them all
+                end_unless_main(0)
                 raise Interrupted(run.folder)
             if share >= 1 and counters.steps:  # a run of no time takes one step
                 curves.close()

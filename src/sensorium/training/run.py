@@ -97,17 +97,8 @@ def train(
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
-    listener = listener or Quiet()
-    launch = Launch(devices=devices, nodes=nodes, strategy=strategy).as_started()
-    fabric = None
-    if launch.processes > 1:
-        listener.stage("starting processes")
-        from .engine import start as start_processes
-
-        fabric = start_processes(launch)
-        listener = listener if is_main() else Quiet()
+    fabric, listener = _start(Launch(devices=devices, nodes=nodes, strategy=strategy), listener or Quiet())
     listener.stage("opening the data")
-
     planned: Plan | None = None
 
     def decide() -> tuple[Path, RunConfig]:
@@ -137,6 +128,18 @@ def train(
     folder, config = decided_by_main(decide)
     planned = planned or Plan(reopen(data, config), config)
     return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
+
+
+def _start(launch: Launch, listener: Listener) -> tuple[Fabric | None, Listener]:
+    """The processes that train, and the listener of this one; None: there is one process."""
+    launch = launch.as_started()
+    if launch.processes == 1:
+        return None, listener
+    listener.stage("starting processes")
+    from .engine import start
+
+    fabric = start(launch)
+    return fabric, listener if is_main() else Quiet()
 
 
 def run_plan(
