@@ -111,5 +111,5 @@ def check_rate(rate: float) -> None:
     """
     if not LEAST_RATE <= rate <= RATE:
         raise InputError(
-            f"{rate:,.10g} samples a second, and sound has {LEAST_RATE:,} to {RATE:,}; copy it again, or read it as series"
+            f"{rate:,.10g} samples a second, and sound has {LEAST_RATE} to {RATE:,}; copy it again or read it as series"
         )

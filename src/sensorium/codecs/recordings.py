@@ -48,9 +48,9 @@ def decode_edf(raw: str | bytes | Path) -> Edf:
     with _on_disk(raw) as path:
         try:
             with pyedflib.EdfReader(str(path)) as file:
-                steps = [int(count) for count in file.getNSamples()]
-                bounds.check_array((sum(steps),), _FLOAT64, "the recording")
-                bounds.check_array((max(steps, default=0), len(steps)), _FLOAT64, "the recording")
+                counts = [int(count) for count in file.getNSamples()]
+                bounds.check_array((sum(counts),), _FLOAT64, "the recording")
+                bounds.check_array((max(counts, default=0), len(counts)), _FLOAT64, "the recording")
                 rates = [float(rate) for rate in file.getSampleFrequencies()]
                 names = [name.strip() for name in file.getSignalLabels()]
                 columns = [file.readSignal(index) for index in range(file.signals_in_file)]

@@ -97,9 +97,9 @@ def _decode_file(raw: str | bytes | Path) -> Recording | np.ndarray:
         edf = recordings.decode_edf(raw)
         return Recording(edf.values, None, edf.channels)
     content = file_bytes(raw)
+    if content.startswith(npy.MAGIC):
+        return npy.load(io.BytesIO(content))
     try:
-        if content.startswith(npy.MAGIC):
-            return npy.load(io.BytesIO(content))
         return _decode_text(content)
     except (ValueError, pa.ArrowException, InputError):
         raise InputError(

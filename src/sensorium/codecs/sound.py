@@ -61,9 +61,7 @@ def at_rate(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return wave
     from scipy.signal import resample_poly
 
-    bounds.check_array(
-        (len(wave) * new_rate // rate, *wave.shape[1:]), what=f"the sound at {new_rate:,} samples a second"
-    )
+    bounds.check_array((len(wave) * new_rate // rate, *wave.shape[1:]), what="its sound, resampled,")
     ratio = Fraction(new_rate, rate)
     if max(ratio.numerator, ratio.denominator) > FINEST:  # a filter that long takes minutes
         ratio = ratio.limit_denominator(FINEST) if ratio < 1 else 1 / (1 / ratio).limit_denominator(FINEST)

@@ -220,11 +220,11 @@ class Pair(Modality[PairConfig]):
         frames, view = batch[self.name], self._without_room(batch)
         if frames.shape[1] == 1:
             return view
-        count, full = len(frames), torch.tensor(frames.shape[-2:], device=frames.device)
+        count, full = len(frames), torch.tensor(frames.shape[-2:]).to(frames.device, non_blocking=True)
         draw = uniform(frames, (4, count), 0, 1, generator)
         target, flow = self._target(frames), f"{self.name}.flow"
         room = batch.get(f"{self.name}.room", full.expand(count, 2)).long()
-        spare = (room - torch.tensor(target, device=room.device)).clamp(min=0)
+        spare = (room - torch.tensor(target).to(room.device, non_blocking=True)).clamp(min=0)
         start = (full - room) // 2 + (draw[:2].T * (spare + 1)).long().minimum(spare)
         flips = self.config.flip > draw[2:].T  # up and down, left and right
         pixels_of = [

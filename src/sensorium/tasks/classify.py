@@ -47,7 +47,7 @@ class Classify(LabelTask[ClassifyConfig]):
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         weights = self.config.class_weights
-        weight = None if weights is None else torch.tensor(weights, device=output.device)
+        weight = None if weights is None else torch.tensor(weights).to(output.device, non_blocking=True)
         return F.cross_entropy(output.float(), targets, weight=weight, label_smoothing=label_smoothing)
 
     def interpret(self, output: Tensor) -> Prediction:

@@ -216,18 +216,24 @@ def _hidden_words(numbers: Tensor, present: Tensor | None, share: float, generat
         present: batch × bytes, True = present; None: all are.
         generator: None: which words of an example are hidden depends on its bytes alone.
     """
-    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES, device=numbers.device))
+    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES).to(numbers.device, non_blocking=True))
     if present is not None:
         in_word &= present
     first_byte = in_word & ~F.pad(in_word, (1, 0))[:, :-1]
     word_number = first_byte.cumsum(1)  # counted from 1; bytes that are in no word are left out at the end
-    counts = first_byte.sum(1).tolist()
-    draw = torch.full((len(numbers), 1 + max(counts, default=0)), 2.0)  # column 0 stands for no word, never chosen
-    for example, count in enumerate(counts):
-        example_generator = generator
-        if example_generator is None:
-            content = numbers[example][in_word[example]].cpu().numpy().tobytes()
-            example_generator = torch.Generator().manual_seed(zlib.crc32(content))
-        draw[example, 1 : 1 + count] = torch.rand(count, generator=example_generator)
+    most = (numbers.shape[1] + 1) // 2  # words that fit
+    if generator is None:
+        contents = [line[words].cpu().numpy().tobytes() for line, words in zip(numbers, in_word, strict=True)]
+        own = [torch.Generator().manual_seed(zlib.crc32(content)) for content in contents]
+        # A draw for each word, so that they do not depend on the length that texts are padded to.
+        counts = first_byte.sum(1).tolist()
+        draws = [
+            F.pad(torch.rand(count, generator=its), (0, most - count)) for count, its in zip(counts, own, strict=True)
+        ]
+        draw = torch.stack(draws)
+    else:
+        draw = torch.rand(len(numbers), most, generator=generator)
+    no_word = torch.arange(1, most + 1, device=numbers.device) > first_byte.sum(1, keepdim=True)
+    draw = draw.to(numbers.device, non_blocking=True).masked_fill(no_word, 2.0)
     chosen = (draw < share) | (draw == draw.amin(1, keepdim=True))
-    return in_word & chosen.to(numbers.device).gather(1, word_number)
+    return in_word & F.pad(chosen, (1, 0)).gather(1, word_number)  # column 0 stands for no word

@@ -227,14 +227,14 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         for modality in present:
             output_modality = self.output_modalities[modality.name]
             counts = counting_rows(modality, output_modality, view, hidden.get(modality.name))
-            index = rows[modality.name].to(counts.device)
+            index = rows[modality.name].to(counts.device, non_blocking=True)
             values = output_modality.targets(view)[:, index]
             targets[modality.name] = ReconstructionTarget(output_modality, values, counts[:, index], view)
         starts = accumulate((segment.num_rows for segment in segments), initial=0)
         indices = None
         if sum(map(len, rows.values())) < sum(segment.num_rows for segment in segments):
             indices = torch.cat([rows[segment.name] + start for segment, start in zip(segments, starts, strict=False)])
-            indices = indices.to(segments[0].values.device)
+            indices = indices.to(segments[0].values.device, non_blocking=True)
         return Prepared(view | {f"{name}.hidden": mask for name, mask in hidden.items()}, targets, indices)
 
     def _draw_rows(self, segments: tuple[Segment, ...], generator: torch.Generator | None) -> dict[str, Tensor]:

@@ -323,4 +323,5 @@ def _align(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     prepared = model.prepare(model.inputs.augment(model.to_device(batch), generator), generator)
     with torch.no_grad():
-        align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
+        array = model.embed(prepared.inputs)
+        align(model.encoder, model.decoder, array, model.queries(prepared.inputs, array=array))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
 
 import torch
@@ -26,7 +26,7 @@ def products_in(precision: str, device: torch.device) -> AbstractContextManager[
         precision: ``float32`` or ``bfloat16``.
         device: where they are computed.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def faster_precision(model: Perceiver, batch: dict[str, Tensor], *, checkpointing: bool = False) -> Precision:

@@ -76,13 +76,14 @@ class TrainingStep(nn.Module):
         """
         model, recipe = self.model, self.recipe
         with products_in(recipe.precision, self.device):
+            array = model.embed(prepared.inputs)
             latents = model.encode(
-                prepared.inputs,
+                array,
                 drop_rows=recipe.drop_rows,
                 generator=generator,
                 checkpointing=recipe.checkpointing,
             )
-            output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices)).output
+            output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices, array=array)).output
             terms = model.task.loss_terms(output, prepared.targets, label_smoothing=recipe.label_smoothing)
         with torch.no_grad():
             accuracy = model.task.training_accuracy(output, prepared.targets) * shares[0]
