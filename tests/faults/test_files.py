@@ -26,7 +26,7 @@ QUICK = 3
 FOUND: dict[str, tuple[int, ...]] = {
     "hdf.mat": (5, 6, 10, 17, 26),  # RuntimeError of HDF5's groups
     "a.h5": (9, 11, 17, 18, 21),  # RuntimeError of HDF5's objects and attributes
-    "four.mat": (45,),  # a problem in several lines
+    "four.mat": (45, 163),  # a problem in several lines
     "dataset.yaml": (1, 9),
     "a.xlsx": (4, 5, 20, 33),  # zlib.error
     "a.npz": (16, 44, 48),
@@ -43,6 +43,10 @@ FOUND: dict[str, tuple[int, ...]] = {
     "a.au": (6,),  # seven samples a second
     "a.arrow": (42,),  # offsets beyond the end of a column: a segmentation fault
     "a.ply": (18, 43),  # UnboundLocalError in trimesh
+    "a.mkv": (287,),  # sound of 17 channels: a segmentation fault in PyAV
+    "deflated.tif": (178,),  # twelve million strips, looked for one by one
+    "plain.mat": (238, 285),  # an element of a type that there is not: a segmentation fault in SciPy
+    "a.tsv": (102,),  # a column of nothing
 }
 
 
