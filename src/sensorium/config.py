@@ -7,6 +7,8 @@ tells them apart by their ``kind``; where the classes are listed in a table, :cl
 from __future__ import annotations
 
 import dataclasses
+import json
+import reprlib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -101,6 +103,8 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
         return pydantic.TypeAdapter(cls).validate_python(values)
     except pydantic.ValidationError as error:
         raise InputError(f"{where}: {_first_problem(cls, error)}") from None
+    except (RecursionError, OverflowError) as error:
+        raise InputError(f"{where}: not a configuration ({error})") from None
 
 
 def to_yaml(config: object, *, sparse: bool = False) -> str:
@@ -157,6 +161,21 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The plain values in a JSON file that holds a mapping.
+
+    Raises:
+        InputError: the file is missing or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds no mapping but {type(values).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy or make it again") from None
+    return values
+
+
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Plain values with ``a.b=c`` settings applied; the right side is read as YAML. Keys are checked by ``from_dict``.
 
@@ -195,7 +214,7 @@ def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{key!r} is missing"
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{key or 'it'} = {problem.get('input')!r}: {message}"
+    return f"{key or 'it'} = {reprlib.repr(problem.get('input'))}: {message}"
 
 
 def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:
