@@ -1,0 +1,389 @@
+"""WebDataset shards: tars in which the files of an example are named alike up to the first point.
+
+``train-0000.tar`` with ``0001.jpg`` and ``0001.cls``, ``0002.jpg`` and ``0002.cls``, …; a tar of class folders, too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...codecs.tars import SUFFIX
+from ...errors import InputError, did_you_mean
+from ...files import ending
+from ..assumptions import Assumption, listed
+from ..description import DataConfig, InputConfig, in_split_order
+from ..examples import Listing
+from ..recognition.axes import Reading, order_of, read_array
+from ..recognition.groups import NO_GROUP, is_group_name, keeps_groups
+from ..recognition.recognise import (
+    HOLDS,
+    SPLIT_WORDS,
+    VALUES,
+    any_sound,
+    check_kind,
+    files_by_split,
+    input_names,
+    kind_of_suffix,
+    needs_labels,
+    visible_folders,
+)
+from ..recognition.target_column import named_target
+from .folders import relative
+from .members import Names, Shards, folders_of, index_shards, rows_with, visible
+
+SUFFIXES = (SUFFIX,)
+CLASS, WORDS, RECORD = "cls", "txt", "json"  # endings of files that hold a class, a text or label, values by name
+FOLDER = "(folder)"  # as the target's column: the folder in the tar
+ARRAY = ".npy"
+_PROBED = 32  # files that the kind of an ending is judged by
+_LONGEST_LABEL = 60  # letters on average, up to which texts that recur are labels
+
+
+def find_shards(root: Path, files: Sequence[Path]) -> list[Path]:
+    """The tars of a data set: among its files, or else in its folders of splits."""
+    found = [path for path in files if ending(path) == SUFFIX]
+    if found or not root.is_dir():
+        return found
+    splits = [name for name in visible_folders(root) if name.casefold() in SPLIT_WORDS]
+    return [path for name in splits for path in visible((root / name).glob(f"*{SUFFIX}"))]
+
+
+def list_shards(root: Path, files: Sequence[Path], description: DataConfig) -> Listing:
+    """Every example in some tars, in the order of their names.
+
+    Labels are what ``.cls`` holds; else the entry of ``.json`` that is called like a target; else short texts in
+    ``.txt`` that recur; else the folders in the tars. The split is said by the names of the tars or their folders, else
+    by the first folder in them.
+
+    Raises:
+        InputError: a tar cannot be read, nothing in it is a signal, or there are no labels.
+    """
+    parts = _parts(root, find_shards(root, files), description)
+    shards = index_shards([path for _, path in parts])
+    if not len(shards):
+        raise InputError(f"{parts[0][1]}: there are no files in it that have an ending")
+    split_names = np.array([split for split, _ in parts])[shards.tar]
+    folders = folders_of(shards) if description.target.column in (None, FOLDER) else []
+    if not (split_names != "").any() and (found := _splits_of_folders(folders)) is not None:
+        split_names, folders = found, [parts[1:] for parts in folders]
+    records = _records(shards)
+    column, labels = _labels(shards, records, folders, root, description)
+    group, groups, assumptions = _groups(records, column, split_names, description)
+    inputs, readings = _inputs(shards, column, records, root, description)
+    target = replace(description.target, column=column)
+    return Listing(
+        kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
+        raws={name: raws_of_input(shards, config, records, root) for name, config in inputs.items()},
+        names=Names([relative(root, path) for _, path in parts], shards.tar, shards.keys),
+        labels=labels,
+        split_names=split_names if (split_names != "").any() else None,
+        folds=None if description.fold is None else _values(records, description.fold, root),
+        groups=groups,
+        description=replace(
+            description,
+            layout="shards",
+            inputs=inputs,
+            target=target,
+            group=group,
+            splits=description.splits or _patterns(root, parts),
+            kinds=None,
+        ),
+        assumptions=(
+            *_assumed(shards, description, column, inputs, readings, records, group),
+            *assumptions,
+        ),
+    )
+
+
+def raws_of_input(
+    shards: Shards, config: InputConfig, records: Mapping[str, Sequence[Any]], root: Path
+) -> Sequence[Any]:
+    """The raws of one input, one for each example.
+
+    Raises:
+        InputError: there are no files of its ending, and no entry of the ``.json`` files is called so.
+    """
+    columns = (config.column,) if isinstance(config.column, str) else config.column or ()
+    unknown = [name for name in columns if name not in shards.sizes]
+    if not unknown and columns:
+        order = order_of(str(config.kind), config.axes) if config.axes else None
+        return shards.members(columns, str(config.kind), order)
+    if not columns or any(name not in records for name in unknown):
+        name = unknown[0] if unknown else "a column"
+        raise InputError(f"{root}: no file ends in .{name}; {did_you_mean(name, [*shards.endings, *records])}")
+    if config.kind != VALUES:
+        return list(records[columns[0]])
+    cells = zip(*(records[name] for name in columns), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in cells]
+
+
+def kinds_of_endings(shards: Shards) -> dict[str, str]:
+    """The kind of signal in the files of each ending; those that hold none are left out."""
+    kinds = {name: kind_of_suffix(ending(f"x.{name}")) for name in shards.endings}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _parts(root: Path, found: Sequence[Path], description: DataConfig) -> list[tuple[str, Path]]:
+    """The tars with the split of each, if its name or its folder says one."""
+    for path in found:
+        if path.name.lower().endswith(".gz"):
+            raise InputError(f"{path}: files in it can only be reached in an open tar; gunzip {path.name} first")
+    parts = files_by_split(root, found, description)
+    if description.splits is None:
+        parts = [
+            (split or ("" if path.parent == root else SPLIT_WORDS.get(path.parent.name.casefold(), "")), path)
+            for split, path in parts
+        ]
+    order = ("train", "", "val", "test")
+    return sorted(parts, key=lambda part: order.index(part[0]))
+
+
+def _patterns(root: Path, parts: Sequence[tuple[str, Path]]) -> Any:
+    """The tars of each split as one pattern; None: their names say it anew each time."""
+    patterns: dict[str, str] = {}
+    for split in {split for split, _ in parts}:
+        paths = [path for name, path in parts if name == split]
+        names = [relative(root, path) for path in paths]
+        patterns[split] = names[0] if len(names) == 1 else re.sub(r"\d+", "*", names[0])
+        if not split or sorted(root.glob(patterns[split])) != sorted(paths):
+            return None
+    return in_split_order(patterns)
+
+
+def _splits_of_folders(folders: Sequence[tuple[str, ...]]) -> np.ndarray | None:
+    """The split of each example, where the first folder in the tar says one of all of them."""
+    words = [SPLIT_WORDS.get(parts[0].casefold(), "") if parts else "" for parts in folders]
+    return np.array(words) if "train" in words and "" not in words else None
+
+
+def _records(shards: Shards) -> dict[str, list[Any]]:
+    """The entries of the ``.json`` files: for each name a value an example; None where it has none.
+
+    Raises:
+        InputError: one of them is no object.
+    """
+    if RECORD not in shards.sizes:
+        return {}
+    records: dict[str, list[Any]] = {}
+    for row, content in enumerate(shards.contents(RECORD)):
+        try:
+            found = {} if content is None else json.loads(content)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            path = shards.tars[shards.tar[row]]
+            raise InputError(f"{path}: {shards.keys[row].decode()}.json is no JSON object; correct or remove it")
+        for name, value in found.items():
+            records.setdefault(name, [None] * len(shards))[row] = value
+    return records
+
+
+def _labels(
+    shards: Shards,
+    records: Mapping[str, Sequence[Any]],
+    folders: Sequence[tuple[str, ...]],
+    root: Path,
+    description: DataConfig,
+) -> tuple[str | tuple[str, ...] | None, np.ndarray]:
+    """The column of the labels, and the labels.
+
+    Raises:
+        InputError: a label is needed, and there is none.
+    """
+    column = description.target.column
+    if column is None and needs_labels(description.target.task):
+        column = _label_column(shards, records, folders)
+        if column is None:
+            keys = f"; the .json files hold {listed(list(records))}" if records else ""
+            raise InputError(
+                f"{root}: the shards have no labels; give each example a .cls file, say --target NAME, or use "
+                f"sensorium pretrain{keys}"
+            )
+    if column is None:
+        return None, np.full(len(shards), None)
+    if isinstance(column, tuple):
+        return column, np.stack([_values(records, name, root) for name in column], axis=1)
+    if column == FOLDER:
+        return column, np.array([parts[0] if parts else None for parts in folders], dtype=object)
+    if column not in shards.sizes or column == RECORD:
+        return column, _values(records, column, root)
+    words = [None if content is None else content.decode().strip() for content in shards.contents(column)]
+    return column, _plain(words, description.target.classes)
+
+
+def _label_column(
+    shards: Shards, records: Mapping[str, Sequence[Any]], folders: Sequence[tuple[str, ...]]
+) -> str | None:
+    if CLASS in shards.sizes:
+        return CLASS
+    if (name := named_target(records)) is not None:
+        return name
+    if WORDS in shards.sizes and any(name != WORDS for name in kinds_of_endings(shards)):
+        sizes = shards.sizes[WORDS]
+        if sizes.mean() <= _LONGEST_LABEL and len(set(shards.contents(WORDS))) <= len(shards) / 2:
+            return WORDS
+    return FOLDER if len({parts[:1] for parts in folders} - {()}) > 1 else None
+
+
+def _plain(words: Sequence[str | None], classes: object) -> np.ndarray:
+    """Labels as they are written: whole numbers, which are the numbers of the classes if these have names, or words."""
+    if all(word is not None and word.lstrip("-").isdigit() for word in words):
+        numbers = np.array(words, dtype=np.int64)
+        if isinstance(classes, tuple) and 0 <= numbers.min() and numbers.max() < len(classes):
+            return np.array(classes, dtype=object)[numbers]
+        return numbers
+    return np.array(words, dtype=object)
+
+
+def _values(records: Mapping[str, Sequence[Any]], name: str, root: Path) -> np.ndarray:
+    """An entry of the ``.json`` files as an array.
+
+    Raises:
+        InputError: no entry is called so.
+    """
+    if name not in records:
+        raise InputError(f"{root}: no entry of the .json files is called {name!r}; {did_you_mean(name, records)}")
+    values = list(records[name])
+    if all(isinstance(value, bool | int | float) for value in values):
+        return np.array(values)
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _groups(
+    records: Mapping[str, Sequence[Any]],
+    target: str | tuple[str, ...] | None,
+    split_names: np.ndarray,
+    description: DataConfig,
+) -> tuple[str | None, np.ndarray | None, tuple[Assumption, ...]]:
+    """The entry of groups, as described or by its name; its values; and what was guessed."""
+    if description.group is not None:
+        said = description.group
+        return said, None if said == NO_GROUP else _values(records, said, Path("shards")), ()
+    given = split_names if (split_names != "").any() else None
+    for name in records:
+        if name != target and is_group_name(name):
+            values = _values(records, name, Path())
+            if keeps_groups(values, given):
+                text = f"{name!r} ({len(set(records[name])):,} values): its examples stay in one split"
+                return name, values, (Assumption("group", text, "--group COLUMN or none"),)
+    return None, None, ()
+
+
+def _inputs(
+    shards: Shards,
+    target: str | tuple[str, ...] | None,
+    records: Mapping[str, Sequence[Any]],
+    root: Path,
+    description: DataConfig,
+) -> tuple[dict[str, InputConfig], dict[str, Reading]]:
+    """The signals by name, and what their arrays were taken for: as described, or by the endings of the files.
+
+    Raises:
+        InputError: there are none.
+    """
+    kinds = {name: kind for name, kind in kinds_of_endings(shards).items() if name not in (target, CLASS, RECORD)}
+    kinds = {name: kind for name, kind in kinds.items() if name not in description.ignore}
+    kinds |= {name: check_kind(kind) for name, kind in (description.kinds or {}).items() if name in shards.sizes}
+    described = description.inputs or {}
+    readings: dict[str, Reading] = {}
+    if not any(config.column for config in described.values()):
+        only = next(iter(described.values()), InputConfig())
+        found = _signals(shards, kinds, only)
+        plain = tuple(name for name, kind in (description.kinds or {}).items() if kind == VALUES and name in records)
+        if plain:
+            found[VALUES] = InputConfig(kind=VALUES, column=plain)
+        if not found:
+            raise InputError(
+                f"{root}: no file in the shards is a signal (found {listed(shards.endings)}); say --kind ENDING=KIND"
+            )
+        described = {next(iter(described)): next(iter(found.values()))} if len(found) == len(described) == 1 else found
+    inputs = {}
+    for name, config in described.items():
+        columns = (config.column,) if isinstance(config.column, str) else config.column or (name,)
+        if all(ending(f"x.{column}") == ARRAY for column in columns) and config.axes is None:
+            reading = _reading(shards, columns, config)
+            if reading is None:
+                raise InputError(f"{root}: the arrays in .{columns[0]} are no kind of signal; say --kind and --axes")
+            readings[name] = reading
+            config = replace(config, kind=reading.kind, axes=reading.axes)
+        kind = config.kind or next((kinds[column] for column in columns if column in kinds), None)
+        if kind is None:
+            raise InputError(f"{root}: what .{columns[0]} files are cannot be guessed; say --kind {columns[0]}=KIND")
+        inputs[name] = replace(config, column=config.column or columns[0], kind=kind)
+    return inputs, readings
+
+
+def _signals(shards: Shards, kinds: Mapping[str, str], only: InputConfig) -> dict[str, InputConfig]:
+    """The signals where nobody describes them: one for each ending, or for several of one kind of which each example
+    has one. Films have their sound.
+
+    Args:
+        only: what is said of the only signal.
+    """
+    if only.kind is not None and only.kind in kinds.values():
+        kinds = {name: kind for name, kind in kinds.items() if kind == only.kind}
+    alike = {kind: tuple(name for name in kinds if kinds[name] == kind) for kind in kinds.values()}
+    several: dict[str | tuple[str, ...], str] = {}
+    for kind, names in alike.items():
+        if sum(int((shards.sizes[name] >= 0).sum()) for name in names) <= rows_with(shards, names).sum():
+            several[names if len(names) > 1 else names[0]] = kind
+        else:
+            several |= dict.fromkeys(names, kind)
+    for column, kind in list(several.items()):
+        if kind in HOLDS and HOLDS[kind] not in alike and only.kind is None:
+            films = shards.members((column,) if isinstance(column, str) else column, kind)
+            steps = range(0, len(films), max(1, len(films) // _PROBED))
+            if any_sound([film for step in steps if isinstance(film := films[step], bytes)]):
+                return {
+                    HOLDS[kind]: InputConfig(kind=HOLDS[kind], column=column),
+                    kind: InputConfig(kind=kind, column=column),
+                }
+    if len(several) == len(alike):
+        return {kind: replace(only, kind=only.kind or kind, column=column) for column, kind in several.items()}
+    names_of = input_names({str(column): kind for column, kind in several.items()})
+    return {names_of[str(column)]: InputConfig(kind=kind, column=column) for column, kind in several.items()}
+
+
+def _reading(shards: Shards, columns: Sequence[str], config: InputConfig) -> Reading | None:
+    """What the arrays of an ending are taken for, judged by those of the usual shape among some of them."""
+    members = shards.members(columns, "")
+    present = np.flatnonzero(members.sizes >= 0)
+    probed = [np.asarray(members[int(row)]) for row in present[:: max(1, len(present) // _PROBED)]]
+    arrays = np.stack([array for array in probed if array.shape == probed[0].shape])
+    return read_array(columns[0].removesuffix(ARRAY[1:]), arrays, kind=config.kind)
+
+
+def _assumed(
+    shards: Shards,
+    description: DataConfig,
+    target: str | tuple[str, ...] | None,
+    inputs: Mapping[str, InputConfig],
+    readings: Mapping[str, Reading],
+    records: Mapping[str, Sequence[Any]],
+    group: str | None,
+) -> tuple[Assumption, ...]:
+    """What was guessed."""
+    said = []
+    for name, reading in readings.items():
+        if not reading.sure and (description.inputs or {}).get(name, InputConfig()).axes is None:
+            said.append(Assumption(name, f"{reading.kind}, {', '.join(reading.axes)} ({reading.reason})", "--axes AXES"))
+    if target is not None and description.target.column is None:
+        what = {CLASS: "the .cls files", WORDS: "the .txt files, which recur", FOLDER: "the folders in the tars"}
+        text = what.get(str(target), f"{target!r} in the .json files")
+        said.append(Assumption("target", text, "--target NAME"))
+    used = {target, group, CLASS, RECORD, *(description.ignore), *([] if isinstance(target, str) else target or ())}
+    for config in inputs.values():
+        used |= {config.column} if isinstance(config.column, str) else set(config.column or ())
+    left_out = [name for name in (*shards.endings, *records) if name not in used]
+    if left_out and description.inputs is None:
+        said.append(Assumption("left out", listed(left_out), "--kind NAME=KIND"))
+    return tuple(said)
