@@ -15,7 +15,7 @@ from ..errors import InputError
 
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 
 
 def file_bytes(raw: str | bytes | Path) -> bytes:
@@ -32,7 +32,7 @@ def file_bytes(raw: str | bytes | Path) -> bytes:
             raw = Path(raw).read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})") from None
-    if raw.startswith(_GZIP):
+    if raw.startswith(GZIP):
         try:
             raw = gzip.decompress(raw)
         except (OSError, EOFError, zlib.error) as error:
@@ -49,7 +49,7 @@ def plain_file(raw: str | bytes | Path) -> bytes | Path:
         InputError: its compression is damaged.
     """
     if isinstance(raw, bytes):
-        return file_bytes(raw) if raw.startswith(_GZIP) else raw
+        return file_bytes(raw) if raw.startswith(GZIP) else raw
     return file_bytes(raw) if _is_compressed(Path(raw)) else Path(raw)
 
 
@@ -57,7 +57,7 @@ def _is_compressed(path: Path) -> bool:
     """Whether gzip compressed the file; False where there is none."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_GZIP)) == _GZIP
+            return file.read(len(GZIP)) == GZIP
     except OSError:
         return False
 

@@ -67,6 +67,11 @@ class Samples:
         """Whether samples stay decoded; otherwise each batch is decoded when it is needed."""
         return self._store.fits if isinstance(self._store, OnTheWay) else True
 
+    def count_met(self, number: int) -> None:
+        """Count samples that a worker decoded: of those that were met, 1 % may be unreadable."""
+        if isinstance(self._store, OnTheWay):
+            self._store.count_met(number)
+
     def readable(self, set_aside: Sequence[str] = ()) -> Samples:
         """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order.
 
@@ -116,7 +121,7 @@ def load_samples(
     """Decode every example once, with a pool of threads: now, if that takes seconds, otherwise when a batch first needs
     it.
 
-    Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples.
+    Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples that were met.
 
     Args:
         examples: one split of a source.
@@ -139,7 +144,7 @@ def load_samples(
     probed, problems, seconds = _probe(loader)
     fits = bytes_of(probed.values()) / max(1, len(probed)) * total <= budget
     if seconds > (UP_FRONT if up_front is None else up_front) and probed:
-        check_problems(problems.values(), total)
+        check_problems(problems.values(), met=len(probed) + len(problems), total=total)
         store = OnTheWay(loader, ragged, probed=probed, problems=problems, room=budget if fits else 0)
         return Samples(store, examples.names, _tensor(examples.targets))
     return _decoded(loader, ragged, fits=fits, probed=probed, progress=progress)
@@ -183,7 +188,7 @@ def _decoded(
                 samples.append(outcome)
         if progress is not None:
             progress(block.stop, total)
-    check_problems(problems, total)
+    check_problems(problems, met=total, total=total)
     kept = examples.select(readable) if problems else examples
     store: Store
     if fits:

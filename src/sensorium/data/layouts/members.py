@@ -109,6 +109,24 @@ class Members(Sequence[Any]):
         return tars.read_member(self.paths[self.tar[position]], int(self.offsets[position]), size)
 
 
+class Pairs(Sequence[Any]):
+    """Two frames, and their flow where it is known, of each example.
+
+    Args:
+        roles: the files of the first frame, the second frame and the flow.
+    """
+
+    def __init__(self, roles: Sequence[Members]) -> None:
+        self.roles = roles
+
+    def __len__(self) -> int:
+        return len(self.roles[0])
+
+    def __getitem__(self, position: Any) -> Any:
+        first, second, *flow = (role[position] for role in self.roles)
+        return {"frames": (first, second), "flow": flow[0] if flow else None}
+
+
 class Names(Sequence[str]):
     """What to call each example: its tar, and its key."""
 

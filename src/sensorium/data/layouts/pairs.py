@@ -55,9 +55,10 @@ class Found:
 
 def is_flow(path: Path) -> bool:
     """Whether a file holds motion: a ``.flo``, or a .png of 16 bits and three channels where KITTI's would be."""
-    if ending(path) != ".png":
-        return ending(path) == ".flo"
-    if path.parent.name != "flow_occ" and not path.name.startswith("flow"):
+    name = path.name.lower()
+    if not name.endswith(".png"):
+        return name.endswith((".flo", ".flo.gz"))
+    if not name.startswith("flow") and path.parent.name != "flow_occ":
         return False
     with path.open("rb") as file:
         return file.read(26)[24:] == b"\x10\x02"  # the header's bits of a value, and RGB

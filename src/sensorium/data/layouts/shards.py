@@ -36,12 +36,13 @@ from ..recognition.recognise import (
 )
 from ..recognition.target_column import named_target
 from .folders import relative
-from .members import Names, Shards, folders_of, index_shards, rows_with, visible
+from .members import Names, Pairs, Shards, folders_of, index_shards, rows_with, visible
 
 SUFFIXES = (SUFFIX,)
 CLASS, WORDS, RECORD = "cls", "txt", "json"  # endings of files that hold a class, a text or label, values by name
 FOLDER = "(folder)"  # as the target's column: the folder in the tar
 ARRAY = ".npy"
+PAIR = "pair"  # the kind of two frames and their flow, whose columns are the beginnings of their endings
 _PROBED = 32  # files that the kind of an ending is judged by
 _LONGEST_LABEL = 60  # letters on average, up to which texts that recur are labels
 
@@ -111,6 +112,9 @@ def raws_of_input(
         InputError: there are no files of its ending, and no entry of the ``.json`` files is called so.
     """
     columns = (config.column,) if isinstance(config.column, str) else config.column or ()
+    if config.kind == PAIR and len(columns) > 1:
+        endings = [[name for name in shards.endings if name.startswith(f"{role}.")] for role in columns]
+        return Pairs([shards.members(names, PAIR) for names in endings if names])
     unknown = [name for name in columns if name not in shards.sizes]
     if not unknown and columns:
         order = order_of(str(config.kind), config.axes) if config.axes else None
