@@ -52,7 +52,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "av": ("codecs.containers",),
     "trimesh": ("codecs.points",),
     "scipy": ("codecs.sound", "codecs.arrays", "tasks"),
-    "h5py": ("codecs.arrays",),
+    "h5py": ("codecs.arrays", "codecs.large"),
     "einops": ("modalities",),
     "natsort": ("data",),
     "pyarrow": ("data", "codecs.tables", "codecs.series", "inference.answer_files"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
+from . import large
 from .raw import file_bytes, plain_file
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
@@ -28,20 +29,23 @@ def decode(path: Path) -> dict[str, np.ndarray]:
     """Every array of a file by its name; the array of a ``.npy`` has the name of the file, that of an
     ``a-train-images-idx3-ubyte`` the last two words of it. Any of them may be compressed by gzip.
 
+    Large arrays are not loaded: those of ``.npy`` and of ``.npz`` files that are stored plainly, and those of HDF5 in
+    one piece, are mapped into memory, and rows of other HDF5 arrays are read when they are needed (:class:`Rows`).
+
     Of a MATLAB file, structs and cells of anything but text are left out. Its rows of numbers lose their axis of
     length one, and examples that are counted along the last axis, as many as there are labels, come first.
 
     Raises:
-        InputError: the file cannot be read, or holds pickled objects.
+        InputError: the file cannot be read, holds pickled objects, or unpacks to more than a third of the memory.
     """
     try:
         plain, suffix = plain_file(path), ending(path)
         source: Any = io.BytesIO(plain) if isinstance(plain, bytes) else plain
         if suffix == ".npy":
-            return {without_ending(path).name: np.load(source, allow_pickle=False)}
+            mode = "r" if isinstance(source, Path) and source.stat().st_size > large.SIZE else None
+            return {without_ending(path).name: np.load(source, mmap_mode=mode, allow_pickle=False)}
         if suffix == ".npz":
-            with np.load(source, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+            return large.decode_npz(source)
         if suffix == ".idx":
             return {"-".join(without_ending(path).name.split("-")[-2:]): _decode_idx(file_bytes(path))}
         if suffix == ".mat":
@@ -125,7 +129,8 @@ def _decode_h5(source: Any) -> dict[str, np.ndarray]:
 
     def collect(key: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
-            arrays[key] = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
+            is_text = h5py.check_string_dtype(item.dtype)
+            arrays[key] = item.asstr()[()] if is_text else large.decode_dataset(source, key, item)
 
     with h5py.File(source, "r") as file:
         file.visititems(collect)

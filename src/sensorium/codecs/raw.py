@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,17 @@ from ..errors import InputError
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 
 GZIP = b"\x1f\x8b"
+
+
+def memory() -> int:
+    """The memory this process may use, in bytes: the machine's, or less where a container has less."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # no such call on Windows
+        total = 8 << 30
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(text)) if text.isdigit() else total
 
 
 def file_bytes(raw: str | bytes | Path) -> bytes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..codecs.raw import memory
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
 from .examples import Examples, pick
@@ -18,7 +17,8 @@ from .stores import Loader, Memory, OnTheWay, Part, Store, bytes_of, check_probl
 
 __all__ = ["Samples", "collate", "load_samples", "memory"]
 
-UP_FRONT = 5.0  # seconds that decoding may take before training begins; what takes longer is decoded on the way
+UP_FRONT = 5.0  # seconds that decoding may take before training begins; what takes longer is decoded on the way,
+LARGE = 1 << 28  # and so is what takes more bytes
 _BLOCK = 256  # examples decoded between two calls of progress
 _PROBED = 32  # examples whose size and time are measured before deciding
 
@@ -118,8 +118,8 @@ def load_samples(
     budget: int | None = None,
     up_front: float | None = None,
 ) -> Samples:
-    """Decode every example once, with a pool of threads: now, if that takes seconds, otherwise when a batch first needs
-    it.
+    """Decode every example once, with a pool of threads: now, if that takes seconds and little memory, otherwise when a
+    batch first needs it.
 
     Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples that were met.
 
@@ -142,8 +142,9 @@ def load_samples(
     ragged = tuple(modality.name for modality in modalities for modality in modality.modalities if modality.ragged)
     budget = memory() // 3 if budget is None else budget
     probed, problems, seconds = _probe(loader)
-    fits = bytes_of(probed.values()) / max(1, len(probed)) * total <= budget
-    if seconds > (UP_FRONT if up_front is None else up_front) and probed:
+    size = bytes_of(probed.values()) / max(1, len(probed)) * total
+    fits = size <= budget
+    if (size > LARGE or seconds > (UP_FRONT if up_front is None else up_front)) and probed:
         check_problems(problems.values(), met=len(probed) + len(problems), total=total)
         store = OnTheWay(loader, ragged, probed=probed, problems=problems, room=budget if fits else 0)
         return Samples(store, examples.names, _tensor(examples.targets))
@@ -207,14 +208,3 @@ def _decoded(
 
 def _tensor(targets: np.ndarray | None) -> Tensor | None:
     return None if targets is None else torch.from_numpy(targets)
-
-
-def memory() -> int:
-    """The memory this process may use, in bytes: the machine's, or less where a container has less."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # no such call on Windows
-        total = 8 << 30
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
-    return min(total, int(text)) if text.isdigit() else total

@@ -194,10 +194,15 @@ def index_shards(paths: Sequence[Path]) -> Shards:
             slash = name.rfind("/")
             dot = name.find(".", slash + 1)
             if dot > slash + 1 and not name.startswith("__MACOSX"):
-                key, end = name[:dot], name[dot + 1 :].lower()
-                row = rows.setdefault(key, len(rows))
-                columns.setdefault(end, []).append((row, offset, size))
+                place = (rows.setdefault(name[:dot], len(rows)), offset, size)
+                end = name[dot + 1 :]
+                column = columns.get(end)
+                if column is None:
+                    column = columns.setdefault(end, columns.setdefault(end.lower(), []))
+                column.append(place)
         for end, found in columns.items():
+            if end != end.lower():  # the same list as that of the lower case
+                continue
             places.setdefault(end, []).append(np.array(found, np.int64) + (first, 0, 0))
         if len(places) > _MOST_ENDINGS:
             raise InputError(
@@ -217,6 +222,8 @@ def index_shards(paths: Sequence[Path]) -> Shards:
 
 def folders_of(shards: Shards) -> list[tuple[str, ...]]:
     """The folders that the files of each example lie in inside of their tar, without those that all share."""
+    if b"/" not in b"".join(shards.keys.tolist()):
+        return [()] * len(shards)
     found = [tuple(_text(key).split("/")[:-1]) for key in shards.keys]
     shared = 0
     while all(len(parts) > shared and parts[shared] == found[0][shared] for parts in found):

@@ -21,7 +21,7 @@ from ...files import ending, without_ending
 from ..description import DataConfig, InputConfig, in_split_order
 from ..examples import Examples, Listing
 from ..recognition.recognise import PICTURES, kind_of_suffix, visible_files
-from .folders import check_no_columns, existing, relative, split_folders, walk
+from .folders import check_no_columns, existing, relative, split_folders, walk, walk_names
 
 INPUTS = {"pair": InputConfig(kind="pair")}
 
@@ -31,7 +31,6 @@ _FIRST_FRAMES = (
     (re.compile(r"flow_occ/([^/]+)\.png$"), (r"image_2/\1", r"colored_0/\1")),
     (re.compile(r"flow/([^/]+/[^/]+)\.flo$"), (r"clean/\1", r"final/\1")),
 )
-
 
 @dataclass(frozen=True)
 class Found:
@@ -55,18 +54,22 @@ class Found:
 
 def is_flow(path: Path) -> bool:
     """Whether a file holds motion: a ``.flo``, or a .png of 16 bits and three channels where KITTI's would be."""
-    name = path.name.lower()
-    if not name.endswith(".png"):
-        return name.endswith((".flo", ".flo.gz"))
-    if not name.startswith("flow") and path.parent.name != "flow_occ":
+    if ending(path) != ".png":
+        return ending(path) == ".flo"
+    if path.parent.name != "flow_occ" and not path.name.startswith("flow"):
         return False
     with path.open("rb") as file:
         return file.read(26)[24:] == b"\x10\x02"  # the header's bits of a value, and RGB
 
 
+def _may_be_flow(folder: str, name: str) -> bool:
+    """Whether a file is called like flow: quicker than to look at it."""
+    return name.lower().endswith((".flo", ".flo.gz")) or name.startswith("flow") or folder.endswith("flow_occ")
+
+
 def has_pairs(root: Path) -> bool:
     """Whether a folder holds a file of flow, at any depth."""
-    return any(map(is_flow, walk(root)))
+    return any(_may_be_flow(parent, name) and is_flow(Path(parent, name)) for parent, name in walk_names(root))
 
 
 def list_pairs(root: Path, description: DataConfig) -> Listing:
