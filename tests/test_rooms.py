@@ -55,7 +55,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h5py": ("codecs.arrays", "codecs.large"),
     "einops": ("modalities",),
     "natsort": ("data",),
-    "pyarrow": ("data", "codecs.tables", "codecs.series", "inference.answer_files"),
+    "pyarrow": ("data", "codecs.tables", "codecs.row_groups", "codecs.series", "inference.answer_files"),
     "nibabel": ("codecs.volumes",),
     "pydicom": ("codecs.dicom",),
     "tifffile": ("codecs.tiff",),

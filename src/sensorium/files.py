@@ -43,7 +43,7 @@ def ending(path: str | Path) -> str:
     >>> ending("train-images-idx3-ubyte.gz"), ending("t10k-labels.idx1-ubyte")
     ('.idx', '.idx')
     """
-    name = (path.name if isinstance(path, Path) else os.path.basename(path)).lower()
+    name = (path.name if isinstance(path, Path) else path.rpartition("/")[2]).lower()
     if "idx" in name and _IDX.search(name):
         return ".idx"
     stem, suffix = _in_two(name)

@@ -42,8 +42,9 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         plain, suffix = plain_file(path), ending(path)
         source: Any = io.BytesIO(plain) if isinstance(plain, bytes) else plain
         if suffix == ".npy":
-            mode = "r" if isinstance(source, Path) and source.stat().st_size > large.SIZE else None
-            return {without_ending(path).name: np.load(source, mmap_mode=mode, allow_pickle=False)}
+            is_large = isinstance(source, Path) and source.stat().st_size > large.SIZE
+            loaded = np.load(source, mmap_mode="r" if is_large else None, allow_pickle=False)
+            return {without_ending(path).name: loaded}
         if suffix == ".npz":
             return large.decode_npz(source)
         if suffix == ".idx":

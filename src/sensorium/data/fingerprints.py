@@ -13,7 +13,6 @@ from ..codecs.series import Recording
 from .examples import Examples
 from .leaks import HEAD, frames_of
 
-
 MOST = 100_000  # examples of a split whose content is looked at
 
 

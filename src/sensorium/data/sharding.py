@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .description import FILE_NAME, DataConfig, InputConfig, TargetConfig, in_sp
 from .examples import Examples
 from .layouts.shards import CLASS, PAIR, RECORD
 from .recognition.axes import AXES
-from .recognition.recognise import CLOUDS, PICTURES, SERIES, TEXT, VALUES, VOLUME
+from .recognition.recognise import PICTURES, SERIES, TEXT, VALUES, VOLUME
 from .source import LABEL, Source
 from .stores import check_problems
 
@@ -138,7 +138,9 @@ def write_shards(
         size = sum(path.stat().st_size for path in tars)
         temporary.rename(out)
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}); free space or choose another") from None
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror or error}); free space or choose another"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Written(out, len(tars), counts, size, tuple(problems))
@@ -196,7 +198,7 @@ def _files_of(source: Source, examples: Examples, index: int, columns: _Columns)
                 columns.arrays[name] = np.load(io.BytesIO(data)).ndim
             files[columns.ending_of(name, suffix)] = data
     target = None if examples.targets is None else examples.targets[index]
-    if source.task == "classify":
+    if target is not None and source.task == "classify":
         files[CLASS] = str(int(target)).encode()
     elif target is not None and (tags := _target_column(source)) is not None:
         entry = [name for name, has in zip(source.classes, target, strict=True) if has]
@@ -222,7 +224,9 @@ def _file(raw: Any, kind: str, is_flow: bool = False) -> tuple[str, bytes]:
     content = io.BytesIO()
     if isinstance(raw, Recording):
         named: dict[str, Any] = {"values": raw.values, "channels": np.array(raw.channels, dtype=np.str_)}
-        np.savez(content, **named, **({} if raw.times is None else {"times": raw.times}))
+        if raw.times is not None:
+            named["times"] = raw.times
+        np.savez(content, **named)
         return "npz", content.getvalue()
     array = np.asarray(raw)
     if array.dtype == object:

@@ -32,6 +32,7 @@ _FIRST_FRAMES = (
     (re.compile(r"flow/([^/]+/[^/]+)\.flo$"), (r"clean/\1", r"final/\1")),
 )
 
+
 @dataclass(frozen=True)
 class Found:
     """One example.

@@ -240,7 +240,7 @@ def _plain(words: Sequence[str | None], classes: object) -> np.ndarray:
     """Labels as they are written: whole numbers, which are the numbers of the classes if these have names, or words."""
     if all(word is not None and word.lstrip("-").isdigit() for word in words):
         numbers = np.array(words, dtype=np.int64)
-        if isinstance(classes, tuple) and 0 <= numbers.min() and numbers.max() < len(classes):
+        if isinstance(classes, tuple) and numbers.min() >= 0 and numbers.max() < len(classes):
             return np.array(classes, dtype=object)[numbers]
         return numbers
     return np.array(words, dtype=object)
@@ -379,7 +379,9 @@ def _assumed(
     said = []
     for name, reading in readings.items():
         if not reading.sure and (description.inputs or {}).get(name, InputConfig()).axes is None:
-            said.append(Assumption(name, f"{reading.kind}, {', '.join(reading.axes)} ({reading.reason})", "--axes AXES"))
+            said.append(
+                Assumption(name, f"{reading.kind}, {', '.join(reading.axes)} ({reading.reason})", "--axes AXES")
+            )
     if target is not None and description.target.column is None:
         what = {CLASS: "the .cls files", WORDS: "the .txt files, which recur", FOLDER: "the folders in the tars"}
         text = what.get(str(target), f"{target!r} in the .json files")
