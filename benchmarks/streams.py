@@ -144,9 +144,8 @@ def measure(data: Path, steps: int) -> dict[str, Any]:
     from sensorium.training.run import train
 
     watch = Watch(steps)
-    with tempfile.TemporaryDirectory() as folder:
-        with suppress(Enough):
-            train(data, out=Path(folder, "run"), minutes=60, epochs=1000, val=0, settings=SETTINGS, listener=watch)
+    with tempfile.TemporaryDirectory() as folder, suppress(Enough):
+        train(data, out=Path(folder, "run"), minutes=60, epochs=1000, val=0, settings=SETTINGS, listener=watch)
     found = watch.found
     if steps > 100:
         (began, began_cpu), (ended, ended_cpu) = found.pop("time_100"), found.pop(f"time_{steps}")

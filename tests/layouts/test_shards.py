@@ -20,8 +20,8 @@ UNDERSTOOD = [case for case in CASES if not case.refused]
 def test_shards_are_the_same_data(case: Case, tmp_path: Path) -> None:
     """Signals, classes, splits, labels and every example as the model loads it."""
     source = recognise(case.write(tmp_path), **case.options)
-    written = write_shards(source, tmp_path / "shards", megabytes=0.01)
-    again = recognise(tmp_path / "shards")
+    written = write_shards(source, tmp_path / "written", megabytes=0.01)
+    again = recognise(tmp_path / "written")
     assert written.examples == case.splits
     assert (again.kinds, again.task, again.classes) == (source.kinds, source.task, source.classes)
     config = measure(source)

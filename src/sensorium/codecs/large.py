@@ -133,8 +133,9 @@ def _map(path: Path, info: ZipInfo) -> np.ndarray:
         name, extra = np.frombuffer(header[_LENGTHS], "<u2").tolist()
         file.seek(info.header_offset + _LOCAL_HEADER + name + extra)
         version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        is_first = version == (1, 0)
+        header_of = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header_of(file)
         if dtype.hasobject:
             raise ValueError("Object arrays cannot be mapped")
         return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")

@@ -7,7 +7,7 @@ import mmap
 import os
 import struct
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -64,10 +64,10 @@ def read_member(path: str | Path, offset: int, size: int) -> bytes:
     return content
 
 
-def read_members(path: Path, places: Iterator[tuple[int, int]]) -> Iterator[bytes]:
+def read_members(path: Path, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
     """The contents at these offsets, of these sizes: quicker than one by one where they are many and small."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for offset, size in places:
+        for offset, size in ranges:
             yield content[offset : offset + size]
 
 
@@ -148,6 +148,8 @@ def _members(path: Path, content: mmap.mmap, total: int) -> Iterator[Member]:
         elif kind != _COMMON:
             extended.clear()
         start = begin + (size + BLOCK - 1) // BLOCK * BLOCK
+    if start < total:
+        raise InputError(f"{path}: it is cut short at byte {total:,}; copy it again")
 
 
 def _size(octal: bytes) -> int:

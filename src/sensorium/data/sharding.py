@@ -22,7 +22,8 @@ from ..errors import InputError
 from ..files import ending
 from .description import FILE_NAME, DataConfig, InputConfig, TargetConfig, in_split_order
 from .examples import Examples
-from .layouts.shards import CLASS, PAIR, RECORD
+from .layouts.shard_labels import CLASS, RECORD
+from .layouts.shards import PAIR
 from .recognition.axes import AXES
 from .recognition.recognise import PICTURES, SERIES, TEXT, VALUES, VOLUME
 from .source import LABEL, Source
@@ -291,7 +292,7 @@ def _same_files(source: Source) -> dict[str, str]:
 def _are_paths(splits: Sequence[Examples], name: str, other: str) -> bool:
     """Whether two signals are the same paths in every example."""
     pairs = (pair for part in splits for pair in zip(part.raws[name], part.raws[other], strict=True))
-    return all(isinstance(one, Path) and one == two for one, two in pairs)
+    return all(isinstance(first, Path) and first == second for first, second in pairs)
 
 
 def _called(name: str) -> str:

@@ -42,7 +42,10 @@ class Loader:
         sample: Sample = {}
         try:
             for modality in self.modalities:
-                sample.update(modality.load(self.examples.raws[modality.name][index]))
+                raw = self.examples.raws[modality.name][index]
+                if raw is None:
+                    raise InputError(f"it has no {modality.name}; fill it in or remove the example")
+                sample.update(modality.load(raw))
         except (InputError, OSError) as error:
             return f"{self.examples.names[index]}: {error}"
         return sample

@@ -186,7 +186,7 @@ def index_shards(paths: Sequence[Path]) -> Shards:
         InputError: a tar cannot be read, or names have so many endings that they do not say what is what.
     """
     keys: list[np.ndarray] = []
-    places: dict[str, list[np.ndarray]] = {}  # by ending: rows, offsets and sizes, tar by tar
+    parts: dict[str, list[np.ndarray]] = {}  # by ending: rows, offsets and sizes, tar by tar
     first = 0
     for path in paths:
         rows: dict[str, int] = {}
@@ -205,21 +205,21 @@ def index_shards(paths: Sequence[Path]) -> Shards:
         for end, found in columns.items():
             if end != end.lower():  # the same list as that of the lower case
                 continue
-            places.setdefault(end, []).append(np.add(np.frombuffer(found, np.int64).reshape(-1, 3), (first, 0, 0)))
-        if len(places) > _MOST_ENDINGS:
+            parts.setdefault(end, []).append(np.add(np.frombuffer(found, np.int64).reshape(-1, 3), (first, 0, 0)))
+        if len(parts) > _MOST_ENDINGS:
             raise InputError(
-                f"{path}: the names in it have {len(places)} endings after their first point, such as "
-                f"{', '.join(list(places)[:3])}; the files of an example have one name up to that point, rename them"
+                f"{path}: the names in it have {len(parts)} endings after their first point, such as "
+                f"{', '.join(list(parts)[:3])}; the files of an example have one name up to that point, rename them"
             )
         words = (
             "\0".join(rows).encode("utf-8", "surrogateescape").split(b"\0") if rows else []
         )  # quicker than one by one
         keys.append(np.array(words, dtype=np.bytes_))
         first += len(rows)
-    tar = np.repeat(np.arange(len(keys), dtype=np.int32), [len(part) for part in keys])
-    offsets = {end: np.zeros(first, np.int64) for end in sorted(places)}
-    sizes = {end: np.full(first, ABSENT, np.int64) for end in sorted(places)}
-    for end, found_in in places.items():
+    tar = np.repeat(np.arange(len(keys), dtype=np.int32), [len(words) for words in keys])
+    offsets = {end: np.zeros(first, np.int64) for end in sorted(parts)}
+    sizes = {end: np.full(first, ABSENT, np.int64) for end in sorted(parts)}
+    for end, found_in in parts.items():
         for triples in found_in:
             offsets[end][triples[:, 0]], sizes[end][triples[:, 0]] = triples[:, 1], triples[:, 2]
     return Shards(tuple(paths), tar, np.concatenate(keys), offsets, sizes)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,6 @@ from ..assumptions import Assumption, listed
 from ..description import DataConfig, InputConfig, in_split_order
 from ..examples import Listing
 from ..recognition.axes import Reading, order_of, read_array
-from ..recognition.groups import NO_GROUP, is_group_name, keeps_groups
 from ..recognition.recognise import (
     HOLDS,
     SPLIT_WORDS,
@@ -30,21 +28,27 @@ from ..recognition.recognise import (
     check_kind,
     files_by_split,
     input_names,
-    kind_of_suffix,
-    needs_labels,
     visible_folders,
 )
-from ..recognition.target_column import named_target
 from .folders import relative
 from .members import Names, Pairs, Shards, folders_of, index_shards, rows_with, visible
+from .shard_labels import (
+    CLASS,
+    FOLDER,
+    RECORD,
+    WORDS,
+    groups_of_shards,
+    kinds_of_endings,
+    labels_of_shards,
+    records_of_shards,
+    splits_of_folders,
+    value_column,
+)
 
 SUFFIXES = (SUFFIX,)
-CLASS, WORDS, RECORD = "cls", "txt", "json"  # endings of files that hold a class, a text or label, values by name
-FOLDER = "(folder)"  # as the target's column: the folder in the tar
 ARRAY = ".npy"
 PAIR = "pair"  # the kind of two frames and their flow, whose columns are the beginnings of their endings
 _PROBED = 32  # files that the kind of an ending is judged by
-_LONGEST_LABEL = 60  # letters on average, up to which texts that recur are labels
 
 
 def find_shards(root: Path, files: Sequence[Path]) -> list[Path]:
@@ -72,11 +76,11 @@ def list_shards(root: Path, files: Sequence[Path], description: DataConfig) -> L
         raise InputError(f"{parts[0][1]}: there are no files in it that have an ending")
     split_names = np.array([split for split, _ in parts])[shards.tar]
     folders = folders_of(shards) if description.target.column in (None, FOLDER) else []
-    if not (split_names != "").any() and (found := _splits_of_folders(folders)) is not None:
+    if not (split_names != "").any() and (found := splits_of_folders(folders)) is not None:
         split_names, folders = found, [parts[1:] for parts in folders]
-    records = _records(shards)
-    column, labels = _labels(shards, records, folders, root, description)
-    group, groups, assumptions = _groups(records, column, split_names, description)
+    records = records_of_shards(shards)
+    column, labels = labels_of_shards(shards, records, folders, root, description)
+    group, groups, assumptions = groups_of_shards(records, column, split_names, description)
     inputs, readings = _inputs(shards, column, records, root, description)
     target = replace(description.target, column=column)
     return Listing(
@@ -85,7 +89,7 @@ def list_shards(root: Path, files: Sequence[Path], description: DataConfig) -> L
         names=Names([relative(root, path) for _, path in parts], shards.tar, shards.keys),
         labels=labels,
         split_names=split_names if (split_names != "").any() else None,
-        folds=None if description.fold is None else _values(records, description.fold, root),
+        folds=None if description.fold is None else value_column(records, description.fold, root),
         groups=groups,
         description=replace(
             description,
@@ -128,10 +132,31 @@ def raws_of_input(
     return [dict(zip(columns, row, strict=True)) for row in cells]
 
 
-def kinds_of_endings(shards: Shards) -> dict[str, str]:
-    """The kind of signal in the files of each ending; those that hold none are left out."""
-    kinds = {name: kind_of_suffix(ending(f"x.{name}")) for name in shards.endings}
-    return {name: kind for name, kind in kinds.items() if kind is not None}
+def shard_examples(file: Path, inputs: Mapping[str, InputConfig]) -> tuple[dict[str, Sequence[Any]], Names]:
+    """The signals in one tar by the names of a model's inputs, and what to call the examples; labels are left out.
+
+    Args:
+        inputs: where each signal was in training; in a tar it may also have another ending of its kind.
+
+    Raises:
+        InputError: the tar cannot be read, or no file in it is of an input's kind.
+    """
+    shards = index_shards([file])
+    if not len(shards):
+        raise InputError(f"{file}: there are no files in it that have an ending")
+    records, kinds = records_of_shards(shards), kinds_of_endings(shards)
+    raws: dict[str, Sequence[Any]] = {}
+    for name, config in inputs.items():
+        columns = (config.column,) if isinstance(config.column, str) else config.column or ()
+        if not columns or not any(column in shards.sizes or column in records for column in columns):
+            alike = tuple(column for column, kind in kinds.items() if config.kind in (kind, HOLDS.get(kind)))
+            if not alike:
+                raise InputError(f"{file}: no file in it is {config.kind} (found {listed(shards.endings)})")
+            config = replace(config, column=alike)
+        elif config.kind not in (VALUES, PAIR):
+            config = replace(config, column=tuple(column for column in columns if column in (*shards.sizes, *records)))
+        raws[name] = raws_of_input(shards, config, records, file)
+    return raws, Names([str(file)], shards.tar, shards.keys)
 
 
 def _parts(root: Path, found: Sequence[Path], description: DataConfig) -> list[tuple[str, Path]]:
@@ -159,127 +184,6 @@ def _patterns(root: Path, parts: Sequence[tuple[str, Path]]) -> Any:
         if not split or sorted(root.glob(patterns[split])) != sorted(paths):
             return None
     return in_split_order(patterns)
-
-
-def _splits_of_folders(folders: Sequence[tuple[str, ...]]) -> np.ndarray | None:
-    """The split of each example, where the first folder in the tar says one of all of them."""
-    words = [SPLIT_WORDS.get(parts[0].casefold(), "") if parts else "" for parts in folders]
-    return np.array(words) if "train" in words and "" not in words else None
-
-
-def _records(shards: Shards) -> dict[str, list[Any]]:
-    """The entries of the ``.json`` files: for each name a value an example; None where it has none.
-
-    Raises:
-        InputError: one of them is no object.
-    """
-    if RECORD not in shards.sizes:
-        return {}
-    records: dict[str, list[Any]] = {}
-    for row, content in enumerate(shards.contents(RECORD)):
-        try:
-            found = {} if content is None else json.loads(content)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            path = shards.tars[shards.tar[row]]
-            raise InputError(f"{path}: {shards.keys[row].decode()}.json is no JSON object; correct or remove it")
-        for name, value in found.items():
-            records.setdefault(name, [None] * len(shards))[row] = value
-    return records
-
-
-def _labels(
-    shards: Shards,
-    records: Mapping[str, Sequence[Any]],
-    folders: Sequence[tuple[str, ...]],
-    root: Path,
-    description: DataConfig,
-) -> tuple[str | tuple[str, ...] | None, np.ndarray]:
-    """The column of the labels, and the labels.
-
-    Raises:
-        InputError: a label is needed, and there is none.
-    """
-    column = description.target.column
-    if column is None and needs_labels(description.target.task):
-        column = _label_column(shards, records, folders)
-        if column is None:
-            keys = f"; the .json files hold {listed(list(records))}" if records else ""
-            raise InputError(
-                f"{root}: the shards have no labels; give each example a .cls file, say --target NAME, or use "
-                f"sensorium pretrain{keys}"
-            )
-    if column is None:
-        return None, np.full(len(shards), None)
-    if isinstance(column, tuple):
-        return column, np.stack([_values(records, name, root) for name in column], axis=1)
-    if column == FOLDER:
-        return column, np.array([parts[0] if parts else None for parts in folders], dtype=object)
-    if column not in shards.sizes or column == RECORD:
-        return column, _values(records, column, root)
-    words = [None if content is None else content.decode().strip() for content in shards.contents(column)]
-    return column, _plain(words, description.target.classes)
-
-
-def _label_column(
-    shards: Shards, records: Mapping[str, Sequence[Any]], folders: Sequence[tuple[str, ...]]
-) -> str | None:
-    if CLASS in shards.sizes:
-        return CLASS
-    if (name := named_target(records)) is not None:
-        return name
-    if WORDS in shards.sizes and any(name != WORDS for name in kinds_of_endings(shards)):
-        sizes = shards.sizes[WORDS]
-        if sizes.mean() <= _LONGEST_LABEL and len(set(shards.contents(WORDS))) <= len(shards) / 2:
-            return WORDS
-    return FOLDER if len({parts[:1] for parts in folders} - {()}) > 1 else None
-
-
-def _plain(words: Sequence[str | None], classes: object) -> np.ndarray:
-    """Labels as they are written: whole numbers, which are the numbers of the classes if these have names, or words."""
-    if all(word is not None and word.lstrip("-").isdigit() for word in words):
-        numbers = np.array(words, dtype=np.int64)
-        if isinstance(classes, tuple) and numbers.min() >= 0 and numbers.max() < len(classes):
-            return np.array(classes, dtype=object)[numbers]
-        return numbers
-    return np.array(words, dtype=object)
-
-
-def _values(records: Mapping[str, Sequence[Any]], name: str, root: Path) -> np.ndarray:
-    """An entry of the ``.json`` files as an array.
-
-    Raises:
-        InputError: no entry is called so.
-    """
-    if name not in records:
-        raise InputError(f"{root}: no entry of the .json files is called {name!r}; {did_you_mean(name, records)}")
-    values = list(records[name])
-    if all(isinstance(value, bool | int | float) for value in values):
-        return np.array(values)
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
-    return found
-
-
-def _groups(
-    records: Mapping[str, Sequence[Any]],
-    target: str | tuple[str, ...] | None,
-    split_names: np.ndarray,
-    description: DataConfig,
-) -> tuple[str | None, np.ndarray | None, tuple[Assumption, ...]]:
-    """The entry of groups, as described or by its name; its values; and what was guessed."""
-    if description.group is not None:
-        said = description.group
-        return said, None if said == NO_GROUP else _values(records, said, Path("shards")), ()
-    given = split_names if (split_names != "").any() else None
-    for name in records:
-        if name != target and is_group_name(name):
-            values = _values(records, name, Path())
-            if keeps_groups(values, given):
-                text = f"{name!r} ({len(set(records[name])):,} values): its examples stay in one split"
-                return name, values, (Assumption("group", text, "--group COLUMN or none"),)
-    return None, None, ()
 
 
 def _inputs(
