@@ -28,8 +28,9 @@ import numpy as np
 CLASSES = 10
 SIDE = 8  # pixels
 PER_SHARD = 20_000  # examples
+BATCH = 16
 SETTINGS = (
-    *("recipe.batch_size=64", "recipe.precision=float32", "inputs.stem=null"),
+    *(f"recipe.batch_size={BATCH}", "recipe.precision=float32", "inputs.stem=null"),
     *("encoder.num_latents=4", "encoder.latent_channels=16", "encoder.num_layers=1"),
     *("encoder.num_self_attention_heads=1", "encoder.num_cross_attention_heads=1"),
 )
@@ -149,7 +150,7 @@ def measure(data: Path, steps: int) -> dict[str, Any]:
     found = watch.found
     if steps > 100:
         (began, began_cpu), (ended, ended_cpu) = found.pop("time_100"), found.pop(f"time_{steps}")
-        examples = 64 * (steps - 100)
+        examples = BATCH * (steps - 100)
         found["examples_a_second"] = examples / (ended - began)
         found["examples_a_processor_second"] = examples / (ended_cpu - began_cpu)
     return found | {"peak": peak()}
