@@ -1,9 +1,9 @@
-# make demo, make test; make results takes hours and needs the data sets. All set up .venv first, once, and again when
-# the requirements change.
+# make demo, make test, make faults; make results takes hours and needs the data sets. All set up .venv first, once,
+# and again when the requirements change.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow results setup
+.PHONY: demo test slow faults results setup
 
 demo: setup
 	$(BIN)/sensorium demo
@@ -13,6 +13,10 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto -m "not slow"
+
+# Runs that are killed, checkpoints that are torn, a full disk.
+faults: setup
+	$(BIN)/pytest tests/faults
 
 slow: setup
 	$(BIN)/pytest -m slow

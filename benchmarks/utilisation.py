@@ -4,7 +4,7 @@
     python benchmarks/utilisation.py --data ../shared/data/cifar10 ../shared/data/fsdd
 
 For the model that ``auto`` chooses for each kind of signal, on made data unless ``--data`` names some. The step is that
-of training itself (``training/loop.py``) with the gathering of its batch, but without the engine around it. Every
+of training itself (``training/step.py``) with the gathering of its batch, but without the engine around it. Every
 matrix product, convolution and attention in one step is recorded with its shapes and dtypes and then timed alone, warm:
 their sum over the step's time is the utilisation. The kinds take turns over several rounds, so that a busy spell of the
 machine slows all of them; figures are medians.
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver
 from sensorium.models.recipe import RecipeConfig
 from sensorium.training.batches import Drawn
-from sensorium.training.loop import VALIDATIONS, Training
+from sensorium.training.ema import Ema
 from sensorium.training.optimizers import optimizers
 from sensorium.training.precision import faster_precision
-from sensorium.training.progress import Quiet
+from sensorium.training.step import TrainingStep, part_generator, update
+from sensorium.training.validation import VALIDATIONS
 from step_profile import DEVICE, PHASES, TIMER, Clock, Recorder, now
 from utilisation_data import KINDS_MADE, Subject, made, opened
 
@@ -56,20 +58,11 @@ class Bench:
             precision = faster_precision(self.model, subject.samples.drawn(self.indices))
         self.precision = precision
         self.drawn = Drawn(subject.samples)
-        self.module = Training(
-            self.model.to(DEVICE),
-            subject.recipe,
-            drawn=self.drawn,
-            steps_per_epoch=self.steps_per_epoch,
-            val=None,
-            folder=Path(),
-            seed=0,
-            listener=Quiet(),
-        ).to(DEVICE)
-        chosen = optimizers(subject.recipe, self.model)
-        # What the engine would do.
-        self.module.optimizers = lambda: chosen  # type: ignore[method-assign, assignment]
-        self.module.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign, misc]
+        recipe = replace(subject.recipe, precision=precision)
+        self.training_step = TrainingStep(self.model.to(DEVICE), recipe)
+        self.optimizers = optimizers(recipe, self.model)
+        self.ema = Ema(self.model, decay=recipe.ema_decay) if recipe.ema_decay else None
+        self.count = 0
         self.clock = Clock()
         self._watch()
         self.phases: defaultdict[str, list[float]] = defaultdict(list)
@@ -90,7 +83,7 @@ class Bench:
 
     def _watch(self) -> None:
         """Let the clock know what belongs to which phase."""
-        clock, model, module = self.clock, self.model, self.module
+        clock, model = self.clock, self.model
         embed, encode = model.embed, model.encode
 
         def with_stem(batch: dict[str, Tensor]) -> Any:
@@ -118,19 +111,24 @@ class Bench:
 
         model.embed, model.encode = with_stem, with_encoder  # type: ignore[method-assign, assignment]
         clock.watch(self.drawn, "__getitem__", "data")
-        clock.watch(module, "_prepare", "data")
+        clock.watch(self.training_step, "prepare", "data")
         for name in ("queries", "decode", "loss"):
             clock.watch(model, name, "decoder")
-        clock.watch(module, "_update", "optimizer")
-        clock.watch(module, "manual_backward", "decoder")  # until the gradient reaches the latents
-        if module.ema is not None:
-            clock.watch(module.ema, "update_parameters", "ema")
 
     def step(self) -> None:
         """One step of training, with its batch."""
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            batch = self.model.to_device(self.drawn.__getitem__(self.indices))
-            self.module.training_step(batch, 0)
+        recipe, generator = self.training_step.recipe, part_generator(0, self.count, 0)
+        self.count += 1
+        prepared = self.training_step.prepare(self.drawn.__getitem__(self.indices), generator)
+        whole_batch = torch.ones_like(self.model.task.term_counts(prepared.targets))
+        loss, _ = self.training_step(prepared, whole_batch, generator)
+        with self.clock.within("decoder"):  # until the gradient reaches the latents
+            loss.backward()
+        with self.clock.within("optimizer"):
+            update(self.model, self.optimizers, learning_rate=recipe.learning_rate, clip=recipe.gradient_clip)
+        if self.ema is not None:
+            with self.clock.within("ema"):
+                self.ema.update(self.model)
 
     def round(self) -> None:
         """A turn: some steps, every product, a validation pass."""
@@ -149,11 +147,12 @@ class Bench:
     def _evaluate(self) -> float:
         """Seconds of a validation pass."""
         began = now()
-        evaluate_model(self.module.kept, self.subject.samples, split="val")
+        kept = self.model if self.ema is None else self.ema.module
+        evaluate_model(kept, self.subject.samples, split="val")
         examples = now() - began
         with tempfile.TemporaryDirectory() as folder:
             began = now()
-            checkpoints.save(self.module.kept, Path(folder))
+            checkpoints.save(kept, Path(folder))
             saving = now() - began
         return examples / len(self.subject.samples) * self.subject.validated + saving
 

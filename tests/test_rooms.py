@@ -17,6 +17,7 @@ ROOT = Path(sensorium.__file__).parent
 # A file imports from rooms with a smaller number, and from its own room; never from another room with the same number.
 ROOMS = {
     "errors": 0,
+    "processes": 1,
     "files": 1,
     "config": 1,
     "nn": 2,
@@ -29,6 +30,7 @@ ROOMS = {
     "report": 8,
     "training": 9,
     "cli": 10,
+    "__main__": 11,
     "": 11,  # the public names
 }
 
@@ -43,8 +45,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "pydantic_core": ("config",),
     "safetensors": ("models.checkpoints",),
     "huggingface_hub": ("models.published.sources",),
-    "lightning": ("training.loop",),
-    "torchdata": ("training.loop",),
+    "lightning": ("training.engine",),
     "torchmetrics": ("tasks", "inference.evaluate"),
     "kornia": ("modalities",),
     "PIL": ("codecs.pictures",),

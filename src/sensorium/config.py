@@ -7,6 +7,8 @@ tells them apart by their ``kind``; where the classes are listed in a table, :cl
 from __future__ import annotations
 
 import dataclasses
+import json
+import reprlib
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +21,13 @@ from pydantic_core import CoreSchema
 from .errors import InputError, did_you_mean
 
 T = TypeVar("T")
+
+# Bounds of a file that people write: PyYAML takes ten seconds for a megabyte.
+MOST_YAML = 1 << 20  # bytes
+MOST_VALUES = 1_000_000  # in a YAML file with its aliases written out
+MOST_DEPTH = 50  # of lists and mappings inside each other
+# What PyYAML raises besides its own errors: a date of month 13, an ``!!int`` without digits, brackets without end.
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -94,6 +103,8 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
         return pydantic.TypeAdapter(cls).validate_python(values)
     except pydantic.ValidationError as error:
         raise InputError(f"{where}: {_first_problem(cls, error)}") from None
+    except (RecursionError, OverflowError) as error:
+        raise InputError(f"{where}: not a configuration ({error})") from None
 
 
 def to_yaml(config: object, *, sparse: bool = False) -> str:
@@ -108,16 +119,61 @@ def read_yaml(path: Path) -> Any:
     """The plain values in a YAML file.
 
     Raises:
-        InputError: the file is missing or is not YAML.
+        InputError: the file is missing, is not YAML, or holds more or deeper values than a configuration can have.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if (size := path.stat().st_size) > MOST_YAML:
+            raise InputError(f"{size:,} bytes, and a configuration has at most {MOST_YAML:,}; is it another file?")
+        return _parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except YAML_ERRORS as error:
         line = getattr(error, "problem_mark", None)
         line_number = f":{line.line + 1}" if line else ""
-        raise InputError(f"{path}{line_number}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        problem = str(getattr(error, "problem", None) or error or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}{line_number}: not valid YAML ({problem})") from None
+
+
+def _parse_yaml(text: str) -> Any:
+    """The values in a YAML text, which must not be too many or too deep once its aliases are written out."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        level = [] if node is None else [node]
+        count = depth = 0
+        while level:
+            count, depth = count + len(level), depth + 1
+            if count > MOST_VALUES or depth > MOST_DEPTH:
+                raise InputError(
+                    f"more than {MOST_VALUES:,} values, or more than {MOST_DEPTH} lists inside each other; simplify it"
+                )
+            level = [child for part in level for child in _children(part)]
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The plain values in a JSON file that holds a mapping.
+
+    Raises:
+        InputError: the file is missing or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds no mapping but {type(values).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy or make it again") from None
+    return values
 
 
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -139,8 +195,8 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
                 raise InputError(f"--set {setting}: nothing is called {name!r} here; {did_you_mean(name, mapping)}")
             mapping = below
         try:
-            mapping[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            mapping[last] = _parse_yaml(text)
+        except (InputError, *YAML_ERRORS):
             raise InputError(f"--set {setting}: the value is not valid YAML; quote it") from None
     return result
 
@@ -158,7 +214,7 @@ def _first_problem(cls: type, error: pydantic.ValidationError) -> str:
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{key!r} is missing"
     message = problem["msg"][:1].lower() + problem["msg"][1:]
-    return f"{key or 'it'} = {problem.get('input')!r}: {message}"
+    return f"{key or 'it'} = {reprlib.repr(problem.get('input'))}: {message}"
 
 
 def _names_at(cls: Any, loc: tuple[Any, ...]) -> list[str]:

@@ -73,7 +73,7 @@ def test_kitti_s_pictures_are_read() -> None:
         (struct.pack("<f", 202021.25) + b"\1\2", "ends before it says its size"),
         (struct.pack("<fii", 202021.25, 0, 4), "flow of 0 × 4 pixels"),
         (struct.pack("<fii", 202021.25, -3, -4), "flow of -3 × -4 pixels"),
-        (struct.pack("<fii", 202021.25, 10**6, 10**6), "flow of 1000000 × 1000000 pixels"),
+        (struct.pack("<fii", 202021.25, 10**6, 10**6), "1,000,000 × 1,000,000 pixels"),
         (struct.pack("<fii", 202021.25, 2, 2) + bytes(31), r"43 bytes, 2 × 2 pixels of flow take 44; the file is cut"),
         (struct.pack("<fii", 202021.25, 2, 2) + bytes(33), r"45 bytes"),
         (png(np.zeros((2, 2, 3)))[:20], "ends before it says its size"),

@@ -17,7 +17,7 @@ from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import KINDS, Modality
 from sensorium.models.auto import Facts, choose_inputs
-from sensorium.models.auto_stems import STEMS
+from sensorium.models.auto_stems import STEMS, STEMS_OF_TASK
 
 matplotlib.use("Agg")
 
@@ -65,9 +65,12 @@ def collate(modality: Modality, samples: list[dict[str, np.ndarray]]) -> dict[st
 
 
 WITH_STEM = " with a stem"
+TASK_OF_STEM = {kind: task for task, stems in STEMS_OF_TASK.items() for kind in stems} | dict.fromkeys(
+    STEMS, "classify"
+)
 
 
-@pytest.fixture(params=[*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(STEMS))])
+@pytest.fixture(params=[*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(TASK_OF_STEM))])
 def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor], list[Any]]:
     """A modality measured on its raws, as it is and with the stem that ``auto`` gives it; the batch, and the raws."""
     name = request.param.removesuffix(WITH_STEM)
@@ -75,7 +78,7 @@ def signal(request: pytest.FixtureRequest) -> tuple[Modality, dict[str, Tensor],
     kind = KINDS[name]
     config = kind.measure(raws)
     if request.param != name:
-        config = choose_inputs(config, Facts(task="classify", examples=100))
+        config = choose_inputs(config, Facts(task=TASK_OF_STEM[name], examples=100))
         assert config.stem is not None
     torch.manual_seed(0)
     modality = kind(config, name="it").eval()
@@ -350,7 +353,7 @@ def test_draw(signal: Any, warm: bool) -> None:
     assert _same(view, before)
 
 
-@pytest.mark.parametrize("signal", [f"{name}{WITH_STEM}" for name in sorted(STEMS)], indirect=True)
+@pytest.mark.parametrize("signal", [f"{name}{WITH_STEM}" for name in sorted(TASK_OF_STEM)], indirect=True)
 def test_a_stem_does_not_show_hidden_rows_to_others(signal: Any) -> None:
     """What a masked autoencoder has to predict changes no row that it sees."""
     modality, batch, _ = signal

@@ -78,7 +78,7 @@ def test_bad_input(raw: object, told: str) -> None:
         Text(TextConfig(length=4, channels=4)).load(raw)  # type: ignore[arg-type]
 
 
-STEM = NGramStemConfig(buckets=300, channels=8, layers=1)
+STEM = NGramStemConfig(buckets=300, channels=8, dilations=(1,))
 
 
 def test_a_stem_adds_to_the_embedding_and_to_nothing_else() -> None:
@@ -99,8 +99,6 @@ def test_a_stem_adds_to_the_embedding_and_to_nothing_else() -> None:
     assert torch.equal(text.query_segment(batch).dense(), plain.query_segment(batch).dense())
     assert text.stem is not None
     torch.nn.init.zeros_(text.stem.projection.weight)
-    for parameter in text.stem.convolutions.parameters():
-        torch.nn.init.zeros_(parameter)
     assert torch.equal(text.embed(batch).dense(), plain.embed(batch).dense())
 
 
@@ -119,7 +117,15 @@ def test_a_stem_sees_neither_padding_nor_masked_nor_hidden_bytes(positions: Any)
         kept = seen[example, :length]
         together = text.embed(batch).dense()[example, :length]
         assert torch.allclose(alone.dense()[0, kept], together[kept], atol=1e-6)
-    blanked = {"text": numbers.masked_fill(hidden, MASK)}
-    assert torch.equal(
-        text.embed({"text": numbers, "text.hidden": hidden}).dense()[~hidden], text.embed(blanked).dense()[~hidden]
-    )
+
+
+def test_ngrams_leave_masked_bytes_out_and_convolutions_see_that_they_are_masked() -> None:
+    torch.manual_seed(0)
+    numbers, hidden = torch.randint(6, 262, (3, 20)), torch.rand(3, 20) < 0.2
+    for stem, equal in ((replace(STEM, dilations=()), True), (STEM, False)):
+        text = Text(TextConfig(length=20, channels=8, stem=stem))
+        for parameter in text.parameters():
+            torch.nn.init.normal_(parameter)
+        out = text.embed({"text": numbers, "text.hidden": hidden}).dense()
+        masked = text.embed({"text": numbers.masked_fill(hidden, MASK)}).dense()
+        assert torch.equal(out[~hidden], masked[~hidden]) == equal

@@ -78,7 +78,7 @@ def test_what_predicts_rows_has_no_stem_on_a_grid() -> None:
 def test_masked_words_have_n_grams_and_convolutions() -> None:
     chosen = choose_inputs(TextConfig(), Facts(task="mlm", examples=1000))
     assert isinstance(chosen.stem, NGramStemConfig)
-    assert chosen.stem.layers > 0
+    assert chosen.stem.dilations
 
 
 def test_the_model_behind_a_stem_is_smaller() -> None:

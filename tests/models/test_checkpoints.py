@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import torch
 
 from builders import shake
 from sensorium.errors import InputError
-from sensorium.files import replace_file
+from sensorium.files import remove_parts, replace_file
 from sensorium.inference import environment
 from sensorium.modalities import ImageConfig
 from sensorium.models.checkpoints import CONFIG, FORMAT, WEIGHTS, load, save
@@ -150,7 +154,7 @@ def test_a_failed_write_leaves_the_old_file_whole(folder: Path, monkeypatch: pyt
     """The disk fills up while weights are written: the old model still loads, nothing is left behind."""
     import safetensors.torch
 
-    def full(tensors: Any, path: str) -> None:
+    def full(tensors: Any, path: str, **_: Any) -> None:
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -167,7 +171,7 @@ def test_a_failed_write_of_the_library_is_told_too(folder: Path, monkeypatch: py
     import safetensors.torch
     from safetensors import SafetensorError
 
-    def full(tensors: Any, path: str) -> None:
+    def full(tensors: Any, path: str, **_: Any) -> None:
         Path(path).write_bytes(b"half")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
@@ -197,6 +201,49 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"cannot be written .*--out"):
         save(small(), tmp_path / "file" / "run")
+
+
+def test_a_new_file_has_the_permissions_that_the_user_gives_to_new_files(tmp_path: Path) -> None:
+    """Weights too, which their library makes readable by their owner only."""
+    before = os.umask(0o027)
+    try:
+        save(small(), tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The content of the temporary file is synchronised, then renamed, then the folder is synchronised."""
+    done: list[str] = []
+    synchronise, rename = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        synchronise(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    replace_file(tmp_path / "file", lambda path: path.write_text("new"))
+    assert done == ["file", "rename", "folder"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    """Temporary files of processes that live, and any other file, stay."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / "checkpoints").mkdir()
+    left = [f".a.{killed.pid}.part", f"checkpoints/.b.{killed.pid}.part", f".c.{os.getpid()}.part"]
+    kept = [f".a.{os.getppid()}.part", "mine.part", ".mine.part", f"a.{killed.pid}.part", f".a.{10**30}.part"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("half")
+    remove_parts(tmp_path)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == set(kept)
 
 
 def test_replacing_makes_folders_and_the_file(tmp_path: Path) -> None:

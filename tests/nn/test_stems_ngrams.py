@@ -6,7 +6,7 @@ from math import sqrt
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
@@ -44,6 +44,14 @@ def _inputs(length: int = 12) -> tuple[Tensor, Tensor]:
     return numbers, torch.rand(3, length, generator=generator) < 0.8
 
 
+def _with_random_blocks(stem: NGramStem) -> NGramStem:
+    """The second convolution of a block starts at zero, so that it would do nothing."""
+    for name, parameter in stem.blocks.named_parameters():
+        if name.endswith("project.weight"):
+            nn.init.normal_(parameter)
+    return stem
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 12])
 def test_buckets_are_those_of_whole_ngrams(length: int) -> None:
     numbers, present = _inputs(length)
@@ -64,10 +72,10 @@ def test_hashes_spread_over_the_table() -> None:
     assert len(ngram_buckets(same, torch.ones_like(same, dtype=torch.bool), lengths)[0, 5].unique()) == 6
 
 
-@pytest.mark.parametrize("layers", [0, 2])
-def test_the_stem_is_its_reference(layers: int) -> None:
+@pytest.mark.parametrize("dilations", [(), (1, 2)])
+def test_the_stem_is_its_reference(dilations: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    config = NGramStemConfig(shortest=2, longest=4, buckets=97, channels=6, layers=layers, kernel=3)
+    config = NGramStemConfig(shortest=2, longest=4, buckets=97, channels=6, dilations=dilations, kernel=3)
     stem = NGramStem(config, channels=8).double()
     numbers, present = _inputs()
     rows = torch.randn(3, 12, 8, dtype=torch.float64)
@@ -76,56 +84,53 @@ def test_the_stem_is_its_reference(layers: int) -> None:
         found = _reference(config, numbers, present)[example, last]
         for bucket in found[found > 0].tolist():
             expected[example, last] += 10 * stem.projection.weight @ stem.table[bucket] / sqrt(3)
-    for norm, layer in zip(stem.norms, stem.convolutions, strict=True):
-        before = torch.where(present[..., None], norm(expected), 0.0)
-        padded = torch.cat([torch.zeros(3, 1, 8), before, torch.zeros(3, 1, 8)], dim=1)
-        kernel = layer.weight.view(8, 8, 3)  # type: ignore[operator]  # outputs × channels × rows
-        out = torch.stack([padded[:, at : at + 12] @ kernel[:, :, at].T for at in range(3)]).sum(0) + layer.bias  # type: ignore[operator]
-        expected = expected + torch.nn.functional.gelu(out)
-    assert torch.allclose(stem(rows, numbers, present), expected, atol=1e-12)
+    mask = torch.arange(12) < torch.tensor([[12], [7], [2]])
+    for block in _with_random_blocks(stem).blocks:  # compared with loops over places in test_grid_stem.py
+        expected = block(expected, mask)
+    assert torch.allclose(stem(rows, numbers, present, mask), expected, atol=1e-12)
 
 
 def test_gradients_reach_what_was_used_and_nothing_else() -> None:
     torch.manual_seed(0)
-    config = NGramStemConfig(shortest=2, longest=3, buckets=50, channels=3, layers=1, kernel=3)
-    stem = NGramStem(config, channels=4).double()
+    config = NGramStemConfig(shortest=2, longest=3, buckets=50, channels=3, dilations=(1,), kernel=3)
+    stem = _with_random_blocks(NGramStem(config, channels=4)).double()
     numbers, present = _inputs(6)
     rows = torch.randn(3, 6, 4, dtype=torch.float64, requires_grad=True)
     names, values = zip(*stem.named_parameters(), strict=True)
     assert torch.autograd.gradcheck(
         lambda rows, *values: torch.func.functional_call(
-            stem, dict(zip(names, values, strict=True)), (rows, numbers, present)
+            stem, dict(zip(names, values, strict=True)), (rows, numbers, present, present)
         ),
         (rows, *values),
     )
-    stem(rows, numbers, present).square().sum().backward()
+    stem(rows, numbers, present, present).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in stem.parameters())
     used = ngram_buckets(numbers, present, config).unique()
     assert torch.equal(stem.table.grad.any(1).nonzero()[:, 0], used[used > 0])  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("layers", [0, 2])
-def test_absent_bytes_are_never_seen(layers: int) -> None:
+@pytest.mark.parametrize("dilations", [(), (1, 2)])
+def test_absent_bytes_are_never_seen(dilations: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    stem = NGramStem(NGramStemConfig(buckets=500, layers=layers), channels=8)
+    stem = _with_random_blocks(NGramStem(NGramStemConfig(buckets=500, dilations=dilations), channels=8))
     numbers, present = _inputs()
     rows = torch.randn(3, 12, 8)
     absent = ~present
-    other = stem(rows.masked_fill(absent[..., None], 9.0), numbers.masked_fill(absent, 5), present)
-    assert torch.equal(stem(rows, numbers, present)[present], other[present])
+    other = stem(rows.masked_fill(absent[..., None], 9.0), numbers.masked_fill(absent, 5), present, present)
+    assert torch.equal(stem(rows, numbers, present, present)[present], other[present])
 
 
-@pytest.mark.parametrize("layers", [0, 2])
-def test_an_example_is_alone(layers: int) -> None:
+@pytest.mark.parametrize("dilations", [(), (1, 2)])
+def test_an_example_is_alone(dilations: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    stem = NGramStem(NGramStemConfig(buckets=500, layers=layers), channels=8)
+    stem = _with_random_blocks(NGramStem(NGramStemConfig(buckets=500, dilations=dilations), channels=8))
     numbers, _ = _inputs()
     present = torch.arange(12) < torch.tensor([[12], [7], [2]])
     rows = torch.randn(3, 12, 8)
-    together = stem(rows, numbers, present)
+    together = stem(rows, numbers, present, present)
     for example, length in enumerate((12, 7, 2)):
         part = (slice(example, example + 1), slice(length))
-        assert torch.allclose(stem(rows[part], numbers[part], present[part]), together[part], atol=1e-6)
+        assert torch.allclose(stem(rows[part], numbers[part], present[part], present[part]), together[part], atol=1e-6)
 
 
 def test_configuration() -> None:

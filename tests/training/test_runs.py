@@ -11,11 +11,15 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import sensorium as sm
@@ -25,11 +29,12 @@ from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import EncoderConfig
 from sensorium.nn.stems.published import ConvolutionConfig
 from sensorium.tasks import ClassifyConfig
-from sensorium.training.batches import EpochBatches
+from sensorium.training.batches import EpochBatches, Parts
 from sensorium.training.plan import read_run_config, reopen
 from sensorium.training.precision import faster_precision
 from sensorium.training.progress import Interrupted, Quiet
-from sensorium.training.run_folder import free_folder
+from sensorium.training.run_folder import free_folder, read_history
+from sensorium.training.state import read_state
 
 SMALL = (
     "model.encoder.num_latents=8",
@@ -90,18 +95,26 @@ def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Path) -> None:
-    """A run stopped by a signal in the middle of an epoch and resumed ends with the very same weights."""
+    """A run that is stopped by a signal and resumed ends with the very same weights and history: stopped in the middle
+    of an epoch, at its end, before the first step of all that is validated, and after the last one."""
+    settings = (*SMALL, "recipe.ema_decay=0.9", "recipe.accumulate=2", "recipe.precision=auto")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    sm.train(series, out=whole, epochs=4, settings=SMALL)
-    stopper = Listening(at=9, do=lambda: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(Interrupted):
-        sm.train(series, out=parts, epochs=4, settings=SMALL, listener=stopper)
-    assert stopper.steps == 9
+    sm.train(series, out=whole, epochs=3, settings=settings)
+    options: dict[str, Any] = {"epochs": 3, "settings": settings}
+    for stop in (4, 6, 11, 18):
+        stopper = Listening(at=stop, do=lambda: os.kill(os.getpid(), signal.SIGINT))
+        stopper.steps = (read_state(parts) or {"counters": {"steps": 0}})["counters"]["steps"]
+        with pytest.raises(Interrupted):
+            sm.train(series, out=parts, listener=stopper, **options)
+        assert stopper.steps == stop
+        options = {"resume": True}
     rest = Listening()
     sm.train(series, out=parts, resume=True, listener=rest)
-    assert rest.steps == 4 * 6 - 9
+    assert rest.steps == 0
     for name, tensor in sm.load(whole).state_dict().items():
         assert torch.equal(tensor, sm.load(parts).state_dict()[name]), name
+    first, second = ([{**row, "seconds": 0} for row in read_history(run)] for run in (whole, parts))
+    assert first == second
 
 
 def test_a_resumed_run_is_not_planned_again(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,18 +161,18 @@ def test_a_run_leaves_logging_warnings_and_signals_as_they_were(series: Path, tm
     """Other libraries are silenced while the engine runs and no longer, even where a run fails."""
 
     def state() -> tuple[object, ...]:
-        levels = [logging.getLogger(name).level for name in loop.LOGGERS]
+        levels = [logging.getLogger(name).level for name in engine.LOGGERS]
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         return levels, handlers, list(warnings.filters)
 
-    from sensorium.training import loop  # the engine changes filters when it is first imported
+    from sensorium.training import engine  # it changes filters when it is first imported
 
     before = state()
-    with loop.quiet_engine():
+    with engine.quiet_engine():
         assert state()[0] != before[0]
         assert state()[2] != before[2]
     assert state() == before
-    with pytest.raises(ZeroDivisionError), loop.quiet_engine():
+    with pytest.raises(ZeroDivisionError), engine.quiet_engine():
         raise ZeroDivisionError
     assert state() == before
     sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
@@ -300,13 +313,43 @@ def test_too_many_bad_files_met_by_workers_are_an_error_of_one_line(
 def test_epoch_batches_are_a_partition_that_depends_on_seed_and_epoch_only() -> None:
     """Every example is drawn at most once an epoch, all but a short rest are."""
     batches = EpochBatches(10, 3, seed=1)
-    first = list(batches)
-    assert len(batches) == len(first) == 3
-    drawn = [index for batch in first for index in batch]
-    assert len(set(drawn)) == 9
-    assert list(batches) == first
-    batches.set_epoch(1)
-    assert list(batches) != first
+    assert len(batches) == 3
+    first, second = ([batches.of_step(step) for step in epoch] for epoch in (range(3), range(3, 6)))
+    assert len({index for batch in first for index in batch}) == 9
+    assert first != second
+    assert EpochBatches(10, 3, seed=1).of_step(4) == second[1]
+    assert EpochBatches(10, 3, seed=2).of_step(4) != second[1]
+
+
+@given(
+    examples=st.integers(6, 40),
+    batch_size=st.integers(6, 40),
+    accumulate=st.integers(1, 3),
+    processes=st.integers(1, 2),
+    step=st.integers(0, 9),
+)
+def test_the_parts_of_all_processes_are_the_batch(
+    examples: int, batch_size: int, accumulate: int, processes: int, step: int
+) -> None:
+    """In order, whatever the first step is; and what several processes take, one takes with more parts."""
+    batches = EpochBatches(examples, batch_size, seed=3)
+
+    def parts(*, begin: int, accumulate: int, process: int = 0, processes: int = 1) -> list[list[int]]:
+        taken = Parts(batches, step=begin, accumulate=accumulate, process=process, processes=processes)
+        return list(islice(taken, (step + 1 - begin) * accumulate))[-accumulate:]
+
+    shared = [
+        part
+        for process in range(processes)
+        for part in parts(begin=step, accumulate=accumulate, process=process, processes=processes)
+    ]
+    assert [index for part in shared for index in part] == batches.of_step(step)
+    assert shared == parts(begin=max(0, step - 2), accumulate=accumulate * processes)
+
+
+def test_a_batch_of_fewer_examples_than_parts_is_refused() -> None:
+    with pytest.raises(InputError, match=r"a batch of 3 examples cannot have 4 parts"):
+        Parts(EpochBatches(3, 8, seed=0), accumulate=2, processes=2)
 
 
 def test_faster_precision_is_one_of_the_two(series: Path) -> None:

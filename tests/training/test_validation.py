@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.training.loop import VALIDATIONS, Training
+from sensorium.training.run_state import Counters
+from sensorium.training.validation import VALIDATIONS, is_due
 
 
 def passes(*, steps: int, batch_size: int, validated: int, views: int) -> list[int]:
     """The steps after which a run is validated."""
-    state = SimpleNamespace(
-        val=range(validated),
-        model=SimpleNamespace(inputs=SimpleNamespace(num_views=views)),
-        recipe=SimpleNamespace(batch_size=batch_size),
-        validations=0,
-        validated_at=0,
-    )
-    dates = []
+    counters, dates = Counters(), []
     for step in range(1, steps + 1):
-        state.steps = step
+        counters.steps = step
         share = step / steps
-        if Training.is_due(cast(Any, state), share):
-            state.validations, state.validated_at = max(state.validations + 1, int(share * VALIDATIONS)), step
+        if is_due(counters, share, batch_size=batch_size, validated=validated * views) and share < 1:
+            counters.validations, counters.validated_at = max(counters.validations + 1, int(share * VALIDATIONS)), step
             dates.append(step)
     return dates
 
@@ -42,8 +33,17 @@ def test_a_forward_pass_is_a_third_of_a_step_so_validation_takes_a_twentieth(
 
 
 def test_a_small_validation_split_is_seen_twenty_times() -> None:
-    assert len(passes(steps=200, batch_size=32, validated=30, views=1)) == VALIDATIONS
+    assert (
+        len(passes(steps=200, batch_size=32, validated=30, views=1)) == VALIDATIONS - 1
+    )  # and one after the last step
 
 
 def test_many_views_are_seen_less_often() -> None:
     assert len(passes(steps=200, batch_size=32, validated=30, views=16)) < VALIDATIONS
+
+
+def test_after_the_last_step_there_is_one_pass_and_no_second() -> None:
+    counters = Counters(steps=10, validations=3, validated_at=9)
+    assert is_due(counters, 1.0, batch_size=1, validated=1000)
+    counters.validated_at = 10
+    assert not is_due(counters, 1.0, batch_size=1, validated=1000)

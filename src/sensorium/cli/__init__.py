@@ -115,6 +115,7 @@ def evaluate(
     without: Words = (),
     dataset: Path | None = None,
     fold: str | None = None,
+    device: str = "auto",
 ) -> None:
     """Evaluate a trained run on some data and write a report: into RUN/evaluations, unless it is the run's own test
     split.
@@ -126,12 +127,15 @@ def evaluate(
         without: The name of a signal to take away from every example; repeatable.
         dataset: A dataset.yaml that describes the data; by default the model's inputs and classes are looked for in it.
         fold: The fold to test on, where the data has folds.
+        device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
     from ..training import run as runs
     from .display import Display, print_result
 
     with Display() as listener:
-        result = runs.evaluate(run, data, split=split, without=without, dataset=dataset, fold=fold, listener=listener)
+        result = runs.evaluate(
+            run, data, split=split, without=without, dataset=dataset, fold=fold, device=device, listener=listener
+        )
     print_result(result)
 
 
@@ -150,6 +154,7 @@ def predict(
     strict: bool = False,
     json: bool = False,
     top: int = 3,
+    device: str = "auto",
 ) -> None:
     """Say what a trained run makes of files: a table, or a JSON object a line.
 
@@ -164,14 +169,17 @@ def predict(
             numbers far outside of its range; otherwise they are remarks.
         json: Print JSON lines.
         top: How many classes to name; a table that is written has all.
+        device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
     from .answers import show_predictions
 
-    show_predictions(run, list(files), out=out, strict=strict, json=json, top=top)
+    show_predictions(run, list(files), out=out, strict=strict, json=json, top=top, device=device)
 
 
 @command(6, "sensorium explain runs/birds photo.jpg")
-def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False) -> None:
+def explain(
+    run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False, device: str = "auto"
+) -> None:
     """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
 
     Args:
@@ -179,6 +187,7 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
         files: One or more files.
         out: Folder for explanation.html and maps.npz; RUN/explained by default.
         json: Print JSON lines.
+        device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
     from ..report.explanation import explain_files
     from .display import Display
@@ -190,7 +199,7 @@ def explain(run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, j
                 listener.stage("explaining")
             listener.progress(done / total, {})
 
-        explanation = explain_files(run, files, out=out, progress=progress)
+        explanation = explain_files(run, files, out=out, device=device, progress=progress)
     if json:
         for answer in explanation.answers:
             print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
@@ -380,6 +389,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError:
+        if debug:
+            raise
+        print("sensorium: there is not enough memory for this; use smaller data or a smaller model", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -59,15 +59,17 @@ class PredictionDisplay:
         self.num_remarks += bool(answer.remarks)
 
 
-def show_predictions(run: Path, files: Sequence[Path], *, out: Path | None, strict: bool, json: bool, top: int) -> None:
+def show_predictions(
+    run: Path, files: Sequence[Path], *, out: Path | None, strict: bool, json: bool, top: int, device: str
+) -> None:
     """Predict and print: a table, JSON lines as they come, or where the answers were written.
 
     Args:
-        run, files, out, strict, top: as for :func:`sensorium.predict`.
+        run, files, out, strict, top, device: as for :func:`sensorium.predict`.
         json: whether to print JSON lines.
     """
     with PredictionDisplay() as display:
-        model, examples = open_run(run, files)
+        model, examples = open_run(run, files, device=device)
         display.note(f"note: {note}" for note in examples.notes)
         rows = []
         found = predict_opened(run, model, examples, top=top, out=out, strict=strict, progress=display.progress)

@@ -81,11 +81,19 @@ class TrainOptions(PlanOptions):
         out: The run folder; runs/NAME by default.
         seed: The seed of everything random; the same seed gives the same weights.
         resume: Go on with the interrupted run in OUT, with its own options.
+        devices: Processes on this machine that train together, each with a GPU where there are some.
+        nodes: Machines; the command is started on each of them (docs/scaling.md).
+        strategy: What the processes share: with ddp each holds the whole model, with fsdp a part of it.
+        checkpoint_minutes: Minutes between two checkpoints, besides those after each validation pass.
     """
 
     out: Path | None = None
     seed: int = 0
     resume: Annotated[bool, Parameter(show_default=False)] = False
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    checkpoint_minutes: float = 5.0
 
 
 @Parameter(name="*")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
-from . import large
-from .raw import file_bytes, plain_file
+from . import bounds, large, npy
+from .raw import file_bytes, first_line, plain_file
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
 
@@ -23,6 +25,14 @@ SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # bytes of text before the HDF5 of a MATLAB file
+_MATLAB_HEADER, _COMPRESSED = 128, 15  # bytes before the first variable of a MATLAB file; the type of compressed ones
+
+# What h5py and SciPy raise for damaged files. SciPy asks for as much memory as a damaged cell says that it has parts.
+H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+MAT_ERRORS = (
+    *(OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError, EOFError),
+    *(AttributeError, MemoryError, zlib.error),
+)
 
 
 def decode(path: Path) -> dict[str, np.ndarray]:
@@ -36,14 +46,14 @@ def decode(path: Path) -> dict[str, np.ndarray]:
     length one, and examples that are counted along the last axis, as many as there are labels, come first.
 
     Raises:
-        InputError: the file cannot be read, holds pickled objects, or unpacks to more than a third of the memory.
+        InputError: the file cannot be read, holds pickled objects, or more than a file may.
     """
     try:
         plain, suffix = plain_file(path), ending(path)
-        source: Any = io.BytesIO(plain) if isinstance(plain, bytes) else plain
+        source = io.BytesIO(plain) if isinstance(plain, bytes) else plain
         if suffix == ".npy":
             is_large = isinstance(source, Path) and source.stat().st_size > large.SIZE
-            loaded = np.load(source, mmap_mode="r" if is_large else None, allow_pickle=False)
+            loaded = npy.mapped(source) if is_large and isinstance(source, Path) else npy.load(source)
             return {without_ending(path).name: loaded}
         if suffix == ".npz":
             return large.decode_npz(source)
@@ -54,10 +64,20 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         return _decode_h5(source)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        if "Object arrays" in str(error):
-            raise InputError(f"{path}: holds pickled objects, which are never loaded; save plain arrays") from None
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, read from disk where it is used, unless gzip compressed it.
+
+    Raises:
+        InputError: as :func:`decode`.
+    """
+    try:
+        return npy.mapped(path) if isinstance(plain_file(path), Path) else npy.load(io.BytesIO(file_bytes(path)))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def attributes(path: Path) -> dict[str, dict[str, Any]]:
@@ -69,14 +89,17 @@ def attributes(path: Path) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     if ending(path) in (".h5", ".hdf5"):
-        plain = plain_file(path)
-        found = _h5_attributes(io.BytesIO(plain) if isinstance(plain, bytes) else plain)
+        try:
+            plain = plain_file(path)
+            found = _h5_attributes(io.BytesIO(plain) if isinstance(plain, bytes) else plain)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
     beside = without_ending(path).with_suffix(".json")
     if not beside.is_file():
         return found
     try:
         written = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{beside}: cannot be read ({error}); correct or remove it") from None
     if not isinstance(written, dict):
         return found
@@ -85,19 +108,77 @@ def attributes(path: Path) -> dict[str, dict[str, Any]]:
     return {key: {**values, **of_each[key]} for key, values in found.items()}
 
 
-def _h5_attributes(source: Any) -> dict[str, dict[str, Any]]:
+@contextmanager
+def _h5_file(source: Path | io.BytesIO) -> Iterator[Any]:
+    """An HDF5 file, by path or content."""
     import h5py
 
-    found: dict[str, dict[str, Any]] = {}
+    try:
+        with h5py.File(source, "r") as file:
+            yield file
+    except H5_ERRORS as error:
+        raise InputError(f"cannot be read ({first_line(error)})") from None
+
+
+def _h5_datasets(file: Any, stays: Callable[[Any], bool] = large.stays) -> dict[str, Any]:
+    """The arrays in an HDF5 file, by name, not yet read. Links to other files are not followed.
+
+    Args:
+        stays: whether an array is left in the file, and so may be larger than the bound.
+
+    Raises:
+        InputError: together they take more than a file may, or are in other files.
+    """
+    import h5py
+
+    found: dict[str, Any] = {}
 
     def collect(key: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            labels = [dimension.label for dimension in item.dims]
-            values = {name: _plain(value) for name, value in item.attrs.items()}
-            found[key] = values | ({"axes": labels} if all(labels) and "axes" not in values else {})
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            _check_storage(item, stays)
+            found[key] = item
 
-    with h5py.File(source, "r") as file:
-        file.visititems(collect)
+    file.visititems(collect)
+    loaded = [data for data in found.values() if not stays(data)]
+    bounds.check_bytes(sum(bounds.size_of(data.shape, data.dtype.itemsize) for data in loaded), "what it holds")
+    return found
+
+
+def _check_storage(data: Any, stays: Callable[[Any], bool] = lambda data: False) -> None:
+    if data.is_virtual or data.external:
+        raise InputError(f"{data.name} is kept in other files, which are not read; copy it into one file (h5repack)")
+    if not stays(data):
+        bounds.check_array(data.shape, data.dtype.itemsize, data.name)
+    bounds.check_array(data.chunks or (), data.dtype.itemsize, f"a chunk of {data.name}")
+
+
+def _h5_values(data: Any) -> np.ndarray:
+    """The elements of an array. Those of varying length may all be the same long one: they are read in parts no larger
+    than the bound, if each were as long as the file."""
+    import h5py
+
+    reader = data.asstr() if h5py.check_string_dtype(data.dtype) else data
+    at_once = max(1, bounds.largest() // max(1, data.file.id.get_filesize()))
+    if not data.dtype.hasobject or data.size <= at_once:
+        return np.asarray(reader[()])
+    values = np.empty(data.shape, object)
+    total = 0
+    for row in np.ndindex(data.shape[:-1]):
+        for start in range(0, data.shape[-1], at_once):
+            part = (*row, slice(start, start + at_once))
+            values[part] = reader[part]
+            total += sum(map(len, values[part]))
+            bounds.check_bytes(total, data.name)
+    return values
+
+
+def _h5_attributes(source: Path | io.BytesIO) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    with _h5_file(source) as file:
+        for key, data in _h5_datasets(file).items():
+            labels = [dimension.label for dimension in data.dims]
+            values = {name: _plain(value) for name, value in data.attrs.items()}
+            found[key] = values | ({"axes": labels} if all(labels) and "axes" not in values else {})
     return found
 
 
@@ -123,31 +204,31 @@ def encode_file(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     replace_file(path, encode)
 
 
-def _decode_h5(source: Any) -> dict[str, np.ndarray]:
-    import h5py
+def _decode_h5(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    with _h5_file(source) as file:
+        return {
+            key: large.rows_of_dataset(cast(Path, source), key, data) if _stays(source, data) else _h5_values(data)
+            for key, data in _h5_datasets(file, stays=partial(_stays, source)).items()
+        }
 
-    arrays: dict[str, np.ndarray] = {}
 
-    def collect(key: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            is_text = h5py.check_string_dtype(item.dtype)
-            arrays[key] = item.asstr()[()] if is_text else large.decode_dataset(source, key, item)
-
-    with h5py.File(source, "r") as file:
-        file.visititems(collect)
-    return arrays
+def _stays(source: Path | io.BytesIO, data: Any) -> bool:
+    """Whether an array stays in its file: a large one, of which as much is stored as it announces."""
+    return isinstance(source, Path) and large.stays(data)
 
 
 def _decode_idx(content: bytes) -> np.ndarray:
     """Two zeros, the type, the number of axes, their lengths, and the elements."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise ValueError("this is not an idx file")
+        raise InputError("cannot be read (this is not an idx file)")
     start = 4 + 4 * content[3]
     shape = struct.unpack(f">{content[3]}I", content[4:start].ljust(4 * content[3], b"\0"))
     dtype = np.dtype(_IDX_TYPES[content[2]])
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(content) != start + size:
-        raise ValueError(f"{len(content):,} bytes where {start + size:,} are announced; copy it again")
+        raise InputError(f"cannot be read ({len(content):,} bytes where {start + size:,} are announced); copy it again")
+    if len(shape) > npy.MOST_AXES:
+        raise InputError(f"cannot be read ({len(shape)} axes); copy it again")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -157,11 +238,13 @@ def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
         arrays = _decode_mat_h5(content)
     else:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
 
         try:
+            bounds.check_bytes(_announced(content), "what it holds")
             found = loadmat(io.BytesIO(content))
-        except Exception as error:  # scipy's reader raises whatever it stumbles over
-            raise ValueError(str(error) or "it is damaged") from None
+        except (*MAT_ERRORS, MatReadError) as error:
+            raise InputError(f"cannot be read ({first_line(error)})") from None
         arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
     kept = {key: _matlab_array(array) for key, array in arrays.items() if array.dtype.names is None}
     kept = {key: array for key, array in kept.items() if array.dtype != object}
@@ -174,6 +257,19 @@ def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
         else array
         for key, array in kept.items()
     }
+
+
+def _announced(content: bytes) -> int:
+    """The bytes that the variables of a MATLAB file take: each says so in front, also where zlib compressed it."""
+    order: Literal["big", "little"] = "big" if content[126:128] == b"MI" else "little"
+    start, total = _MATLAB_HEADER, 0
+    while start + 8 <= len(content):
+        kind, size = (int.from_bytes(content[at : at + 4], order) for at in (start, start + 4))
+        if kind == _COMPRESSED:
+            head = zlib.decompressobj().decompress(content[start + 8 : start + 8 + min(size, _USER_BLOCK)], 8)
+            total += int.from_bytes(head[4:8], order)
+        start += 8 + size
+    return total
 
 
 def _matlab_array(array: np.ndarray) -> np.ndarray:
@@ -190,20 +286,28 @@ def _decode_mat_h5(content: bytes) -> dict[str, np.ndarray]:
     import h5py
 
     def words(data: Any) -> np.ndarray:
+        _check_storage(data)
         return np.array("".join(map(chr, data[()].T.flat)))
 
     arrays: dict[str, np.ndarray] = {}
-    with h5py.File(io.BytesIO(content), "r") as file:
-        for key, data in file.items():
-            if not isinstance(data, h5py.Dataset) or data.attrs.get("MATLAB_empty"):
+    with _h5_file(io.BytesIO(content)) as file:
+        for key in file:
+            if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+                continue  # it may lead to another file
+            data = file[key]
+            if not isinstance(data, h5py.Dataset) or data.shape is None or data.attrs.get("MATLAB_empty"):
                 continue
+            _check_storage(data)
             match data.attrs.get("MATLAB_class", b"double"):
                 case b"char":
                     arrays[key] = words(data)
                 case b"cell":
+                    if data.size > len(content):
+                        raise InputError(f"{key} says that it has {data.size:,} cells; copy it again")
                     cells = [file[link] for link in data[()].T.flat]
                     if all(cell.attrs.get("MATLAB_class") == b"char" for cell in cells):
                         arrays[key] = np.array([str(words(cell)) for cell in cells])
                 case _:
-                    arrays[key] = data[()].T
+                    arrays[key] = _h5_values(data).T
+    bounds.check_bytes(sum(array.nbytes for array in arrays.values()), "what it holds")
     return arrays

@@ -13,13 +13,18 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import Absent, InputError
+from . import bounds
 from .raw import plain_file
 
 USUAL_RATE, USUAL_SECONDS = 25.0, 10.0  # of a film whose header does not say
+_FLOAT = 4  # bytes
 LATEST = 600  # seconds after the pictures; broken time stamps would fill the memory with silence
 
-# Containers of pictures that move. ffmpeg would also take text for a film, and open the files that a playlist names.
+# What ffmpeg may take a file for, and nothing else. It would also take text for a film or
+# for sound, and then open the files and addresses that a playlist names: nothing but the file itself may be opened.
 FILM_FORMATS = "mov,mp4,m4a,3gp,matroska,webm,avi,mpeg,mpegvideo,mpegts,ogg,flv,asf,mxf,dv,nut,h264,hevc,ivf,obu"
+SOUND_FORMATS = "wav,w64,flac,aiff,au,caf,mp3,aac,ac3,eac3,amr,ape,wv,tta,tak,voc,dts,mpc,mpc8"
+_PROTOCOLS = "file"
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ def decode_frames(raw: str | bytes | Path) -> TimedFrames:
         aspect = float(stream.sample_aspect_ratio or 1)
         start = None if stream.start_time is None else float(stream.start_time * stream.time_base)
         try:
+            bounds.check_pixels(stream.height, stream.width, "its pictures")
             for frame in container.decode(stream):
                 if frame.time is not None and start is None:
                     start = frame.time
@@ -147,6 +153,7 @@ class FrameFitter:
         shrink = min(picture.height / height, picture.width * frame.aspect / width)
         tall = max(height, round(picture.height / shrink))
         wide = max(width, round(picture.width * frame.aspect / shrink))
+        bounds.check_pixels(tall, wide, "a frame of it, as large as the model needs it on its shorter side,")
         scaled = self.reformatter.reformat(
             picture, width=wide, height=tall, format=self.pixel_format, interpolation="BICUBIC", threads=1
         )
@@ -168,18 +175,21 @@ def decode_sound(content: bytes) -> tuple[np.ndarray, int]:
     import av
 
     try:
-        with av.open(io.BytesIO(content), "r", metadata_errors="replace") as container:
+        with _open(io.BytesIO(content), f"{FILM_FORMATS},{SOUND_FORMATS}") as container:
             if not container.streams.audio:
                 raise Absent("there is no sound in it; remove it or read it as video")
             stream = container.streams.audio[0]
             if stream.codec_context is None:
                 raise InputError("its sound is coded in a way that is not known; convert it to .wav or .flac")
+            bounds.check_rate(stream.rate or 1)
             start = _start_of_pictures(container)
             to_floats = av.AudioResampler(format="fltp")
-            frames = []
+            frames: list[Any] = []
+            size = 0
             try:
                 for frame in container.decode(stream):
                     frames += to_floats.resample(frame)
+                    bounds.check_bytes(size := size + _FLOAT * frame.samples * frame.layout.nb_channels, "its sound")
             except av.FFmpegError:
                 if start is None or not frames:
                     raise
@@ -187,6 +197,9 @@ def decode_sound(content: bytes) -> tuple[np.ndarray, int]:
         raise InputError("this is not a sound file that can be read; convert it to .wav or .flac") from None
     if not frames:
         return np.zeros((0, 1), np.float32), 1
+    if len({frame.layout.nb_channels for frame in frames}) > 1:
+        raise InputError("the number of its channels changes; convert it to .wav or .flac")
+    bounds.check_rate(frames[0].sample_rate)
     wave, rate = np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, frames[0].sample_rate
     if start is None or frames[0].time is None:
         return wave, rate
@@ -253,11 +266,18 @@ def _open_film(raw: str | bytes | Path) -> Any:
             raise InputError(f"cannot be read ({error.strerror})") from None
     if empty:
         raise InputError("the file is empty; copy it again or remove it")
-    source = io.BytesIO(raw) if isinstance(raw, bytes) else f"file:{raw}"
     try:
-        return av.open(source, "r", metadata_errors="replace", options={"format_whitelist": FILM_FORMATS})
+        return _open(io.BytesIO(raw) if isinstance(raw, bytes) else f"file:{raw}", FILM_FORMATS)
     except (av.FFmpegError, ValueError):
         raise InputError("this is not a video that can be decoded; convert it to .mp4 or remove it") from None
+
+
+def _open(source: io.BytesIO | str, formats: str) -> Any:
+    """A file of one of these formats, from which no other file is opened."""
+    import av
+
+    options = {"format_whitelist": formats, "protocol_whitelist": _PROTOCOLS}
+    return av.open(source, "r", metadata_errors="replace", options=options)
 
 
 def _picture_stream(container: Any) -> Any:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import mmap
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .raw import file_bytes, needs
+from . import bounds
+from .raw import file_bytes, first_line, needs
 
 MAGIC = b"DICM"  # at byte 128
+_META = 1 << 16  # bytes that hold what says how the others are written
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+# What pydicom raises for damaged files: it converts elements when they are asked for.
+DICOM_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, RecursionError, AssertionError, struct.error, zlib.error),
+)
 SUFFIX = ".dcm"
 
 
@@ -24,7 +35,8 @@ def size(raw: str | bytes | Path) -> tuple[int, int, bool]:
         InputError: no DICOM picture.
     """
     data = _header(raw)
-    return int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel", 1)) == 1
+    with _one_line():
+        return int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel", 1)) == 1
 
 
 def decode_picture(raw: str | bytes | Path) -> np.ndarray:
@@ -38,13 +50,13 @@ def decode_picture(raw: str | bytes | Path) -> np.ndarray:
         InputError: no DICOM picture, several frames, or pydicom is not installed.
     """
     data, pixels = _decode(raw)
-    if int(data.get("NumberOfFrames") or 1) > 1:
-        raise InputError(f"it holds {data.NumberOfFrames} frames; use --kind volume where they are slices")
-    if pixels.ndim == 3:
-        return pixels.astype(np.uint8)
     with _one_line():
         from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
+        if int(data.get("NumberOfFrames") or 1) > 1:
+            raise InputError(f"it holds {data.NumberOfFrames} frames; use --kind volume where they are slices")
+        if pixels.ndim == 3:
+            return pixels.astype(np.uint8)
         values = apply_voi_lut(apply_modality_lut(pixels, data), data, index=0).astype(np.float32)
     low, high = float(values.min()), float(values.max())
     values = (values - low) / max(high - low, 1e-9)
@@ -64,11 +76,20 @@ def decode_slices(raws: Sequence[str | bytes | Path]) -> tuple[np.ndarray, tuple
     with needs("pydicom", to_decode="DICOM files"):
         from pydicom.pixels.processing import apply_rescale
     slices = []
+    size = 0
     for raw in raws:
         data, pixels = _decode(raw)
-        if int(data.get("SamplesPerPixel", 1)) > 1:
-            raise InputError("its frames are in colour, so it is no volume; convert it to a film")
-        slices.append((data, apply_rescale(pixels, data).astype(np.float32)))
+        with _one_line():
+            if int(data.get("SamplesPerPixel", 1)) > 1:
+                raise InputError("its frames are in colour, so it is no volume; convert it to a film")
+            bounds.check_bytes(size := size + bounds.size_of(pixels.shape), "the volume")
+            slices.append((data, apply_rescale(pixels, data).astype(np.float32)))
+    with _one_line():
+        return _stacked(slices)
+
+
+def _stacked(slices: list[tuple[Any, np.ndarray]]) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """The slices in their order in space, and the distances between neighbours."""
     if len({pixels.shape for _, pixels in slices}) > 1:
         raise InputError("the slices differ in size; keep one series in a folder")
     slices.sort(key=lambda part: _depth(part[0]))
@@ -90,8 +111,10 @@ def slices_of(path: Path) -> list[Path]:
         InputError: ``path`` is no DICOM picture.
     """
     series = series_of(path)
-    if int(_header(path).get("NumberOfFrames") or 1) > 1 or not series:
-        return [path]
+    header = _header(path)
+    with _one_line():
+        if int(header.get("NumberOfFrames") or 1) > 1 or not series:
+            return [path]
     beside = sorted(other for other in path.parent.iterdir() if other.suffix.lower() == SUFFIX)
     return [other for other in beside if other == path or series_of(other) == series]
 
@@ -102,7 +125,9 @@ def series_of(path: Path) -> str:
     Raises:
         InputError: no DICOM picture.
     """
-    return str(_header(path).get("SeriesInstanceUID", ""))
+    header = _header(path)
+    with _one_line():
+        return str(header.get("SeriesInstanceUID", ""))
 
 
 def is_dicom(content: bytes) -> bool:
@@ -115,11 +140,30 @@ def _header(raw: str | bytes | Path) -> Any:
     with needs("pydicom", to_decode="DICOM files"):
         import pydicom
     with _one_line():
-        source = io.BytesIO(file_bytes(raw)) if isinstance(raw, bytes) else str(raw)
-        data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
-    if "Rows" not in data:
-        raise InputError("this is not a DICOM picture; replace or remove it")
-    return data
+        with _source(raw) as source:
+            _check_plain(source.read(_META))
+            source.seek(0)
+            data = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+        if "Rows" not in data:
+            raise InputError("this is not a DICOM picture; replace or remove it")
+        return data
+
+
+@contextmanager
+def _source(raw: str | bytes | Path) -> Iterator[Any]:
+    """A file to read some of. pydicom asks for as many bytes as a damaged element says that it has, and a mapped file
+    gives no more than there are."""
+    if isinstance(raw, bytes):
+        yield io.BytesIO(file_bytes(raw))
+        return
+    with Path(raw).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        yield mapped
+
+
+def _check_plain(content: bytes) -> None:
+    """Refuse files that are compressed as a whole, because pydicom unpacks them whatever their size."""
+    if _DEFLATED in content[:_META]:
+        raise InputError("the file is compressed as a whole (deflated); save it with its pixels alone compressed")
 
 
 def _decode(raw: str | bytes | Path) -> tuple[Any, np.ndarray]:
@@ -127,24 +171,29 @@ def _decode(raw: str | bytes | Path) -> tuple[Any, np.ndarray]:
         import pydicom
         from pydicom.pixels.utils import pixel_array
     content = file_bytes(raw)
+    _check_plain(content)
     with _one_line():
         data = pydicom.dcmread(io.BytesIO(content), force=True)
         if "PixelData" not in data and "FloatPixelData" not in data:
             raise InputError("this is not a DICOM picture; replace or remove it")
         if not hasattr(data.file_meta, "TransferSyntaxUID"):
             data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        sizes = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")
+        shape = [int(data.get(name) or 1) for name in sizes]
+        bounds.check_array(shape, int(data.get("BitsAllocated") or 8) // 8, "the picture")
         return data, pixel_array(data)
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # pydicom raises whatever it stumbles over
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the DICOM file cannot be decoded ({problem}); convert or remove it") from None
+    except (*DICOM_ERRORS, BytesLengthException, InvalidDicomError) as error:
+        raise InputError(f"the DICOM file cannot be decoded ({first_line(error)}); convert or remove it") from None
 
 
 def _depth(data: Any) -> tuple[float, float]:

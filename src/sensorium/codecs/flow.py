@@ -15,13 +15,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
+from . import bounds
 from .containers import decode_16_bit_png
 from .raw import file_bytes
 
 MAGIC = b"PIEH"  # the first bytes of a Middlebury file: 202021.25 as float32, little-endian
 UNKNOWN = 1e10  # written for unknown motion
 ABSURD = 1e3  # motion from here on is taken for unknown (Middlebury: 1e9)
-LARGEST = 400_000_000  # pixels; a header that says more is damaged
 STEPS = (15, 6, 4, 11, 13, 6)  # hues from red to yellow, green, cyan, blue, magenta and red
 
 
@@ -132,5 +132,6 @@ def _check(flow: np.ndarray) -> None:
 def _check_size(height: int, width: int, *, complete: bool) -> None:
     if not complete:
         raise InputError("the file ends before it says its size; copy it again")
-    if not (height > 0 and width > 0 and height * width <= LARGEST):
+    if not (height > 0 and width > 0):
         raise InputError(f"flow of {width} × {height} pixels; the file is damaged: copy it again")
+    bounds.check_pixels(height, width, "the flow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -11,10 +12,11 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from ..errors import InputError
-from .raw import memory
+from . import bounds, npy
+from .raw import first_line
 
 SIZE = 1 << 26  # bytes from which an array stays in its file
-_SHARE = 3  # what a file unpacks to may take a third of the memory
+_MOST_PACKED = 1000  # bytes of an array for each that is stored; deflate cannot pack more
 _LOCAL_HEADER, _LENGTHS = 30, slice(26, 30)  # of a file in a zip: its size, and where it says how long its name is
 
 
@@ -77,68 +79,68 @@ class Rows:
         return np.asarray(self[:], dtype=dtype)
 
 
-def decode_npz(source: Any) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz``. Large ones that are not compressed are mapped; compressed ones are decompressed, as
-    long as they take no more than a third of the memory together.
-
-    Args:
-        source: a path, or an open file in memory.
+def decode_npz(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` by name. Large ones that are not compressed are mapped; the others are loaded.
 
     Raises:
-        InputError: they take more.
+        InputError: it cannot be read, holds pickled objects, or the arrays that are loaded take more than a file may.
     """
-    arrays: dict[str, np.ndarray] = {}
-    with ZipFile(source) as archive:
-        inside = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        mapped = [
-            info
-            for info in inside
-            if isinstance(source, Path) and info.compress_type == ZIP_STORED and info.file_size > SIZE
-        ]
+    try:
+        with ZipFile(source) as archive:
+            inside = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    except npy.ZIP_ERRORS as error:
+        raise InputError(f"cannot be read ({first_line(error)})") from None
+    mapped = [
+        info
+        for info in inside
+        if isinstance(source, Path) and info.compress_type == ZIP_STORED and info.file_size > SIZE
+    ]
     unpacked = sum(info.file_size for info in inside if info not in mapped)
-    if unpacked > memory() // _SHARE:
+    if unpacked > bounds.largest():
         raise InputError(
-            f"its compressed arrays take {unpacked / 1e9:,.1f} GB, more than a third of the memory; write it with "
-            "np.savez, which does not compress: then rows are read when they are needed"
+            f"what it holds takes {unpacked / 1e9:,.5g} GB of memory, and a compressed file may take "
+            f"{bounds.largest() / 1e9:,.3g} GB, a quarter of it; save it with np.savez, which does not compress: then "
+            "rows are read when they are needed"
         )
+    arrays = npy.load_archive(source, without={info.filename for info in mapped})
     for info in mapped:
+        assert isinstance(source, Path)
         arrays[info.filename.removesuffix(".npy")] = _map(source, info)
-    with np.load(source, allow_pickle=False) as archive:
-        return {key: arrays[key] if key in arrays else archive[key] for key in archive.files}
+    return {name: arrays[name] for name in (info.filename.removesuffix(".npy") for info in inside)}
 
 
-def decode_dataset(source: Any, key: str, data: Any) -> Any:
-    """An array of HDF5: mapped, where it is large and in one piece; its rows, where it is large and in chunks; else
-    loaded.
+def stays(data: Any) -> bool:
+    """Whether an array of HDF5 stays in its file: it is large, and not a small file that announces much."""
+    stored = data.id.get_storage_size()
+    return bool(data.ndim and not data.dtype.hasobject and SIZE < data.nbytes <= _MOST_PACKED * stored)
+
+
+def rows_of_dataset(path: Path, key: str, data: Any) -> Any:
+    """An array of HDF5 that stays in its file: mapped, where it is in one piece, else its rows.
 
     Args:
-        source: the path of the file, or an open file in memory.
+        path: of the file.
         key: the name of the array.
         data: the array, of an open file.
     """
-    if not isinstance(source, Path) or data.nbytes <= SIZE or not data.ndim or data.dtype.hasobject:
-        return data[()]
-    if data.chunks is None and data.compression is None and data.external is None and not data.is_virtual:
-        offset = data.id.get_offset()
-        if offset is not None:
-            return np.memmap(source, data.dtype, "r", offset, data.shape)
-    return Rows(source, key, data.shape, data.dtype)
+    offset = data.id.get_offset() if data.chunks is None and data.compression is None else None
+    if offset is not None and offset + data.nbytes <= path.stat().st_size:
+        return np.memmap(path, data.dtype, "r", offset, data.shape)
+    return Rows(path, key, data.shape, data.dtype)
 
 
 def _map(path: Path, info: ZipInfo) -> np.ndarray:
     """A plainly stored ``.npy`` in a zip, mapped into memory."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        header = file.read(_LOCAL_HEADER)
-        name, extra = np.frombuffer(header[_LENGTHS], "<u2").tolist()
-        file.seek(info.header_offset + _LOCAL_HEADER + name + extra)
-        version = np.lib.format.read_magic(file)
-        is_first = version == (1, 0)
-        header_of = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header_of(file)
-        if dtype.hasobject:
-            raise ValueError("Object arrays cannot be mapped")
-        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    try:
+        with path.open("rb") as file:
+            file.seek(info.header_offset)
+            header = file.read(_LOCAL_HEADER)
+            name, extra = np.frombuffer(header[_LENGTHS], "<u2").tolist()
+            file.seek(info.header_offset + _LOCAL_HEADER + name + extra)
+            shape, in_columns, dtype = npy.header(file, path.stat().st_size)
+            return np.memmap(path, dtype, "r", file.tell(), shape, "F" if in_columns else "C")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({first_line(error)})") from None
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,9 @@ values such as those of satellites, to as many bands as they have."""
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +17,16 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ending, replace_file
-from . import dicom, tiff
-from .raw import Raw, file_bytes, plain_file
+from . import bounds, dicom, tiff
+from .raw import Raw, file_bytes, first_line, plain_file
 
+# What Pillow may take a file for. It knows more, and would run Ghostscript for PostScript that is called .png.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO")
+# What Pillow raises for damaged files, ImageFile.load and readers of tags included.
+PICTURE_ERRORS = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, OverflowError),
+    *(ZeroDivisionError, RuntimeError, struct.error, zlib.error),
+)
 GREY_MODES = ("L", "1", "I;16", "I")  # Pillow's names
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAGES = "it has {} pages; where they are slices, use --kind volume, otherwise save each as a file of its own"
@@ -163,7 +172,8 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
     plain = plain_file(raw if isinstance(raw, bytes) else Path(str(raw)))
     source = io.BytesIO(plain) if isinstance(plain, bytes) else plain
     try:
-        with Pillow.open(source) as picture:
+        with Pillow.open(source, formats=FORMATS) as picture:
+            bounds.check_pixels(picture.height, picture.width)
             yield picture
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):  # the warning where warnings are errors
         limit = f"more than {2 * Pillow.MAX_IMAGE_PIXELS / 1e6:.0f} million" if Pillow.MAX_IMAGE_PIXELS else "too many"
@@ -172,8 +182,8 @@ def _picture_file(raw: Raw) -> Iterator[Any]:
         empty = source.getbuffer().nbytes == 0 if isinstance(source, io.BytesIO) else source.stat().st_size == 0
         problem = "the file is empty" if empty else "not a picture that can be decoded"
         raise InputError(f"{problem}; replace or remove it") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"the picture cannot be decoded ({error}); replace or remove it") from None
+    except PICTURE_ERRORS as error:
+        raise InputError(f"the picture cannot be decoded ({first_line(error)}); replace or remove it") from None
 
 
 def _tiff_file(raw: Raw) -> Path | io.BytesIO | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,9 +13,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ending
-from .raw import Raw, file_bytes, needs
+from . import npy
+from .point_headers import check_las, check_mesh, check_pcd
+from .raw import Raw, file_bytes, first_line, needs
 
 TEXT_SUFFIXES = (".xyz", ".txt", ".csv")
+# What trimesh, laspy, pypcd4 and NumPy raise for damaged files.
+POINT_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, RecursionError, AssertionError, SyntaxError, UnboundLocalError),
+    struct.error,
+)
 SURFACE_POINTS = 2048  # drawn from the surface of a mesh
 
 
@@ -48,19 +59,19 @@ def _decode_file(raw: Raw) -> np.ndarray:
     try:
         content = io.BytesIO(file_bytes(path))
         if suffix == ".npy":
-            return np.asarray(np.load(content, allow_pickle=False), np.float64)
+            return np.asarray(npy.load(content), np.float64)
         if suffix in TEXT_SUFFIXES:
             text = content.read().decode().replace(",", " ").replace(";", " ").strip()
             head = text.split("\n", 1)[0]
             return np.loadtxt(io.StringIO(text), ndmin=2, skiprows=int(head[:1].isalpha()))
         if suffix in (".las", ".laz"):
             return _decode_las(content)
-        return _decode_pcd(content) if suffix == ".pcd" else _decode_mesh(content, suffix)
-    except InputError:
-        raise
-    except Exception as error:  # trimesh's readers raise whatever they stumble over
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the points cannot be read ({problem}); replace or remove the file") from None
+        if suffix == ".pcd":
+            return _decode_pcd(content)
+        check_mesh(content.getvalue(), suffix)
+        return _decode_mesh(content, suffix)
+    except POINT_ERRORS as error:
+        raise InputError(f"the points cannot be read ({first_line(error)}); replace or remove the file") from None
 
 
 def _decode_mesh(content: io.BytesIO, suffix: str) -> np.ndarray:
@@ -77,16 +88,35 @@ def _decode_mesh(content: io.BytesIO, suffix: str) -> np.ndarray:
 def _decode_las(content: io.BytesIO) -> np.ndarray:
     with needs("laspy", to_decode="points in .las and .laz"):
         import laspy
-    cloud = laspy.read(content)
+        from laspy.errors import LaspyException
+    check_las(content.getvalue())
+    with _rust_errors():
+        # One thread, because files are read side by side.
+        try:
+            cloud = laspy.read(content, laz_backend=laspy.LazBackend.Lazrs)
+        except LaspyException as error:
+            raise ValueError(str(error)) from None
     names = set(cloud.point_format.dimension_names)
     features = [name for name in ("intensity", "red", "green", "blue") if name in names]
     return np.column_stack([np.asarray(cloud.xyz), *(np.asarray(cloud[name], np.float64) for name in features)])
+
+
+@contextmanager
+def _rust_errors() -> Iterator[None]:
+    """A panic of a decoder in Rust is no ``Exception``, and its class cannot be imported."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"its compression is damaged: {error}") from None
 
 
 def _decode_pcd(content: io.BytesIO) -> np.ndarray:
     """Points without coordinates, which fill up the grid of a sensor that saw nothing there, are left out."""
     with needs("pypcd4", to_decode="points in .pcd"):
         import pypcd4
+    check_pcd(content.getvalue())
     cloud: Any = cast(Any, pypcd4).PointCloud.from_fileobj(content)
     columns = []
     for name in ("x", "y", "z", *(field for field in cloud.fields if field not in ("x", "y", "z", "_"))):

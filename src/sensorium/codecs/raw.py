@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,21 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InputError
+from . import bounds
 
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 
 GZIP = b"\x1f\x8b"
-
-
-def memory() -> int:
-    """The memory this process may use, in bytes: the machine's, or less where a container has less."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError):  # no such call on Windows
-        total = 8 << 30
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
-    return min(total, int(text)) if text.isdigit() else total
+_CHUNK = 1 << 20  # bytes decompressed at a time
 
 
 def file_bytes(raw: str | bytes | Path) -> bytes:
@@ -37,21 +29,34 @@ def file_bytes(raw: str | bytes | Path) -> bytes:
     b'1,2'
 
     Raises:
-        InputError: it cannot be read, is empty, or its compression is damaged.
+        InputError: it cannot be read, is empty, takes more memory than a file may, or its compression is damaged.
     """
     if not isinstance(raw, bytes):
         try:
-            raw = Path(raw).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot be read ({error.strerror})") from None
+            with Path(raw).open("rb") as file:
+                bounds.check_bytes(os.fstat(file.fileno()).st_size, "the file")
+                raw = file.read()
+        except (OSError, ValueError) as error:  # a ValueError for a NUL in its name
+            raise InputError(f"cannot be read ({getattr(error, 'strerror', error)})") from None
     if raw.startswith(GZIP):
         try:
-            raw = gzip.decompress(raw)
+            raw = _decompressed(raw)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"its gzip compression is damaged ({error}); copy the file again or remove it") from None
     if not raw:
         raise InputError("the file is empty; copy it again or remove it")
     return raw
+
+
+def _decompressed(content: bytes) -> bytes:
+    """The last four bytes say how much there is, but need not be right."""
+    bounds.check_bytes(int.from_bytes(content[-4:], "little"), "what gzip compressed")
+    chunks, total = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while chunk := file.read(_CHUNK):
+            chunks.append(chunk)
+            bounds.check_bytes(total := total + len(chunk), "what gzip compressed")
+    return b"".join(chunks)
 
 
 def plain_file(raw: str | bytes | Path) -> bytes | Path:
@@ -72,6 +77,15 @@ def _is_compressed(path: Path) -> bool:
             return file.read(len(GZIP)) == GZIP
     except OSError:
         return False
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line.
+
+    >>> first_line(ValueError("no\\nyes")), first_line(EOFError())
+    ('no', 'EOFError')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

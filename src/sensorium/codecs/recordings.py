@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from . import bounds
 from .raw import file_bytes, needs, plain_file
 
 SUFFIXES = (".edf", ".bdf")
+_FLOAT64 = 8  # bytes, as pyedflib reads
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def decode_edf(raw: str | bytes | Path) -> Edf:
     with _on_disk(raw) as path:
         try:
             with pyedflib.EdfReader(str(path)) as file:
+                counts = [int(count) for count in file.getNSamples()]
+                bounds.check_array((sum(counts),), _FLOAT64, "the recording")
+                bounds.check_array((max(counts, default=0), len(counts)), _FLOAT64, "the recording")
                 rates = [float(rate) for rate in file.getSampleFrequencies()]
                 names = [name.strip() for name in file.getSignalLabels()]
                 columns = [file.readSignal(index) for index in range(file.signals_in_file)]

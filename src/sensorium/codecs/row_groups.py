@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ..errors import InputError
-from .raw import memory
+from .bounds import memory
 
 SIZE = 1 << 28  # bytes of a data set's Parquet files from which their columns of files stay where they are
 _SHARE = 32  # the row groups that are kept take this part of the memory, in each process

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..files import ending
-from . import recordings, tables
+from . import bounds, npy, recordings, tables
 from .raw import Raw, file_bytes
 
 # What columns are called that hold the time of a step, or only count the steps, or hold what is to be predicted.
@@ -97,9 +97,9 @@ def _decode_file(raw: str | bytes | Path) -> Recording | np.ndarray:
         edf = recordings.decode_edf(raw)
         return Recording(edf.values, None, edf.channels)
     content = file_bytes(raw)
+    if content.startswith(npy.MAGIC):
+        return npy.load(io.BytesIO(content))
     try:
-        if content.startswith(b"\x93NUMPY"):
-            return np.load(io.BytesIO(content), allow_pickle=False)
         return _decode_text(content)
     except (ValueError, pa.ArrowException, InputError):
         raise InputError(
@@ -305,6 +305,7 @@ def _ts_line(line: str, where: str) -> tuple[np.ndarray, str]:
         columns = [np.array(channel.replace("?", "nan").split(","), dtype=np.float32) for channel in channels]
     except ValueError as error:
         raise InputError(f"{where}: a value is not a number ({error})") from None
+    bounds.check_array((max(map(len, columns)), len(columns)), what=where)
     values = np.full((max(map(len, columns)), len(columns)), np.nan, dtype=np.float32)
     for channel, column in enumerate(columns):
         values[: len(column), channel] = column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from math import gcd
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import replace_file
+from . import bounds
 from .containers import decode_sound
 from .raw import Raw, file_bytes
 
+FINEST = 200_000  # the largest number in a ratio of two rates; a length changes by less than one sample in 10 billion
 LOUDEST = 65_000.0  # the largest number of float16; sound is in [-1, 1]
 
 
@@ -59,8 +61,11 @@ def at_rate(wave: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
         return wave
     from scipy.signal import resample_poly
 
-    common = gcd(rate, new_rate)
-    return resample_poly(wave, new_rate // common, rate // common, axis=0).astype(np.float32)
+    bounds.check_array((len(wave) * new_rate // rate, *wave.shape[1:]), what="its sound, resampled,")
+    ratio = Fraction(new_rate, rate)
+    if max(ratio.numerator, ratio.denominator) > FINEST:  # a filter that long takes minutes
+        ratio = ratio.limit_denominator(FINEST) if ratio < 1 else 1 / (1 / ratio).limit_denominator(FINEST)
+    return resample_poly(wave, ratio.numerator, ratio.denominator, axis=0).astype(np.float32)
 
 
 def encode_file(wave: np.ndarray, path: Path, *, rate: int) -> None:
@@ -84,6 +89,9 @@ def _decode_file(raw: str | bytes | Path) -> tuple[np.ndarray, int]:
 
     content = file_bytes(raw)
     try:
-        return soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            bounds.check_rate(file.samplerate)
+            bounds.check_array((file.frames, file.channels), what="its sound")
+            return file.read(dtype="float32", always_2d=True), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError):
         return decode_sound(content)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
-import pyarrow.feather
 import pyarrow.json
 import pyarrow.parquet
 
 from ..errors import InputError
 from ..files import ending
-from .raw import file_bytes, plain_file
+from . import bounds
+from .arrow_messages import arrow_batch
+from .raw import file_bytes, first_line, plain_file
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".arrow", ".feather", ".xlsx")
 
@@ -31,6 +34,19 @@ _NUMBER = r"[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?"
 _WITH_COMMA, _WITH_POINT = re.compile(_NUMBER.format(mark=",")), re.compile(_NUMBER.format(mark=r"\."))
 _WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER_OR_GAP = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?nan|", re.IGNORECASE)
+# What pyarrow raises for damaged files; its own errors are of several Python kinds, too.
+TABLE_ERRORS = (pa.ArrowException, OSError, EOFError, ValueError, LookupError, TypeError, OverflowError)
+# What openpyxl raises for damaged files.
+EXCEL_ERRORS = (
+    *(BadZipFile, zlib.error, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError),
+    *(RuntimeError, NotImplementedError, SyntaxError, RecursionError),
+)
+_EXCEL_ROWS = 1 << 20  # as many as Excel has
+_POINTER = 4  # bytes of the index of a value in a dictionary
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}  # bytes
+_REPEATING = frozenset(
+    ("RLE_DICTIONARY", "PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY")
+)  # encodings of a value, or its start, once
 _REMARK = b"remark"  # the key of the metadata that says what was guessed
 _EXCEL_ERRORS = {"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"}
 
@@ -62,7 +78,7 @@ def decode(path: Path) -> pa.Table:
     suffix = ending(path)
     try:
         if suffix in (".parquet", ".pq"):
-            table = pa.parquet.read_table(_source(path))
+            table = _decode_parquet(path)
         elif suffix in (".arrow", ".feather"):
             table = _decode_arrow(path)
         elif suffix in (".jsonl", ".ndjson"):
@@ -71,11 +87,11 @@ def decode(path: Path) -> pa.Table:
             table = _decode_excel(file_bytes(path))
         else:
             table = decode_text(file_bytes(path))
-        return plain(table)
+        return checked(table)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise InputError(f"{path}: the table cannot be read ({_first_line(error)})") from None
+    except TABLE_ERRORS as error:
+        raise InputError(f"{path}: the table cannot be read ({first_line(error)})") from None
 
 
 def decode_text(content: bytes) -> pa.Table:
@@ -102,7 +118,7 @@ def decode_text(content: bytes) -> pa.Table:
             convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, decimal_point=dialect.decimal),
         )
     except pa.ArrowException as error:
-        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+        raise InputError(f"the table cannot be read ({first_line(error)})") from None
     return table.replace_schema_metadata({_REMARK: "; ".join(remarks)}) if remarks else table
 
 
@@ -209,16 +225,66 @@ def _source(path: Path) -> Any:
     return pa.BufferReader(plain) if isinstance(plain, bytes) else pa.memory_map(str(plain))
 
 
+def _decode_parquet(path: Path) -> pa.Table:
+    """A Parquet file. Values that it holds once and that could fill the memory are counted before they are repeated."""
+    file = pa.parquet.ParquetFile(_source(path))
+    metadata = file.metadata
+    chunks = [
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    ]
+    rows = metadata.num_rows
+    if rows < 0 or any(chunk.num_values < 0 or chunk.total_uncompressed_size < 0 for chunk in chunks):
+        raise InputError("the table cannot be read (it has fewer than no rows); copy it again")
+    known = sum(chunk.num_values * _WIDTHS.get(chunk.physical_type, _POINTER) for chunk in chunks)
+    texts = [chunk for chunk in chunks if chunk.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")]
+    bounds.check_bytes(known + sum(chunk.total_uncompressed_size for chunk in texts), "the table")
+    repeated = [chunk for chunk in texts if not _REPEATING.isdisjoint(chunk.encodings)]
+    if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in repeated) <= bounds.largest():
+        return file.read()  # were each value as long as all of them
+    names = sorted({chunk.path_in_schema for chunk in repeated})
+    if all("." not in chunk.path_in_schema and "DELTA_BYTE_ARRAY" not in chunk.encodings for chunk in repeated):
+        return pa.parquet.ParquetFile(_source(path), read_dictionary=names).read()
+    size = 0
+    batches = []
+    for batch in file.iter_batches(
+        max(1, bounds.largest() // max(chunk.total_uncompressed_size for chunk in repeated))
+    ):
+        bounds.check_bytes(size := size + batch.nbytes, "the table")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, file.schema_arrow)
+
+
 def _decode_arrow(path: Path) -> pa.Table:
-    """A file or a stream of Arrow record batches, or Feather's first version."""
+    """A file or a stream of Arrow record batches; a file is a stream between its marks."""
     source = _source(path)
-    head = source.read(6)
-    source.seek(0)
-    if head == b"ARROW1":
-        return pa.ipc.open_file(source).read_all()
+    head = source.read(8)
     if head.startswith(b"FEA1"):
-        return pa.feather.read_table(source)
+        raise InputError("the first version of Feather is not read; save it with pyarrow.feather.write_feather")
+    start = 8 if head.startswith(b"ARROW1") else 0
+    source.seek(start)
+    bounds.check_bytes(_announced(source), "the table")
+    source.seek(start)
     return pa.ipc.open_stream(source).read_all()
+
+
+def _announced(source: Any) -> int:
+    """The bytes that the buffers of a stream of Arrow take: of a compressed one, its first eight bytes say how many."""
+    total = 0
+    for message in pa.ipc.MessageReader.open_stream(source):
+        body = message.body
+        if body is None:
+            continue
+        total += body.size
+        batch = arrow_batch(message.metadata.to_pybytes())
+        if batch is None:
+            continue
+        total += bounds.size_of((batch.rows,), 1)
+        for start, size in batch.compressed:
+            if size and start >= 0 and start + 8 <= body.size:
+                total += max(0, int.from_bytes(body[start : start + 8].to_pybytes(), "little", signed=True))
+    return total
 
 
 def _decode_json_lines(content: bytes) -> pa.Table:
@@ -233,13 +299,14 @@ def _decode_excel(content: bytes) -> pa.Table:
     import openpyxl
 
     try:
+        with ZipFile(io.BytesIO(content)) as archive:
+            bounds.check_bytes(sum(member.file_size for member in archive.infolist()), "the workbook")
         book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        sheets = {sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets}
-        kept = {title: [row for row in sheet if any(map(_is_filled, row))] for title, sheet in sheets.items()}
+        kept = {sheet.title: _excel_rows(sheet) for sheet in book.worksheets}
         names_of_sheets = [title for title, rows in kept.items() if rows]
         rows = kept[names_of_sheets[0]] if names_of_sheets else []
-    except (BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        raise InputError(f"the table cannot be read ({_first_line(error)})") from None
+    except EXCEL_ERRORS as error:
+        raise InputError(f"the table cannot be read ({first_line(error)})") from None
     if not rows:
         raise InputError("there are no cells in any sheet; fill one")
     used = [index for index, cell in enumerate(rows[0]) if _is_filled(cell)]
@@ -248,6 +315,19 @@ def _decode_excel(content: bytes) -> pa.Table:
     others = ", ".join(names_of_sheets[1:])
     remark = {_REMARK: f"its first sheet, {names_of_sheets[0]!r}, is read, not {others}"} if others else None
     return pa.Table.from_arrays(columns, names=names, metadata=remark)
+
+
+def _excel_rows(sheet: Any) -> list[list[Any]]:
+    """The rows of a sheet that have any cell. A single cell in the last corner makes all others empty ones."""
+    rows: list[list[Any]] = []
+    cells = 0
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells += len(row)
+        if cells > bounds.CELLS or number > _EXCEL_ROWS:
+            raise InputError(f"the sheet {sheet.title!r} has more than {bounds.CELLS:,} cells; save it as .csv")
+        if any(map(_is_filled, row)):
+            rows.append(list(row))
+    return rows
 
 
 def _is_filled(cell: Any) -> bool:
@@ -263,12 +343,25 @@ def _excel_column(cells: Sequence[Any]) -> pa.Array:
         return pa.array([None if cell is None else str(cell) for cell in kept])
 
 
+def checked(table: pa.Table) -> pa.Table:
+    """A table that was read from a file as :func:`plain` has it. pyarrow trusts what a file says: places beyond the end
+    of a column would end the program, and letters that are none the reading of its values.
+
+    Raises:
+        InputError: as :func:`plain`, or the file is damaged.
+    """
+    table.validate(full=True)
+    bounds.check_array((table.num_rows, max(1, table.num_columns)), 1, "the table")
+    return plain(table)
+
+
 def plain(table: pa.Table) -> pa.Table:
     """The table without dictionary encoding.
 
     Raises:
-        InputError: two columns have one name.
+        InputError: two columns have one name, or the table takes more than a file may without the encoding.
     """
+    bounds.check_bytes(sum(_expanded(column) for column in table.columns), "the table")
     for name, count in Counter(table.column_names).items():
         if count > 1:
             raise InputError(f"{count} columns are called {name!r}; rename all but one")
@@ -279,5 +372,16 @@ def plain(table: pa.Table) -> pa.Table:
     return pa.table(columns).replace_schema_metadata(table.schema.metadata)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _expanded(column: pa.ChunkedArray) -> int:
+    """The bytes of a column without dictionary encoding."""
+    if not pa.types.is_dictionary(column.type):
+        return column.nbytes
+    total = 0
+    for chunk in column.chunks:
+        values = chunk.dictionary
+        if pa.types.is_binary(values.type) or pa.types.is_string(values.type):
+            lengths = pa.compute.take(pa.compute.binary_length(values), chunk.indices)
+            total += pa.compute.sum(pa.compute.cast(lengths, pa.int64())).as_py() or 0
+        else:
+            total += len(chunk) * (values.nbytes // max(1, len(values)) + 1)
+    return total

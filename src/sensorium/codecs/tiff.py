@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from . import bounds
+from .raw import first_line
 
+# What tifffile raises for damaged files.
+TIFF_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, AssertionError, struct.error, zlib.error),
+)
 _NODATA = 42113  # GDAL's tag: the number that stands for "not measured"
 _REDUCED, _MASK = 1, 4  # bits of a page's subfile type
 _BANDS = "SC"  # tifffile's letters for samples and channels
@@ -51,6 +60,7 @@ def decode(source: Path | io.BytesIO) -> np.ndarray:
         InputError: it cannot be decoded, or its pages differ in size.
     """
     with _main_series(source) as series:
+        bounds.check_bytes(sum(bounds.size_of(part.shape, part.dtype.itemsize) for part in series), "the picture")
         if len({part.shape for part in series}) > 1:
             raise InputError("its pages differ in size; save each as a file of its own")
         stacks = []
@@ -89,6 +99,7 @@ def _main_series(source: Path | io.BytesIO) -> Iterator[list[Any]]:
             yield series
     except InputError:
         raise
-    except Exception as error:  # tifffile raises whatever it stumbles over
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the TIFF cannot be decoded ({problem}); save it without compression or remove it") from None
+    except (*TIFF_ERRORS, tifffile.TiffFileError) as error:
+        raise InputError(
+            f"the TIFF cannot be decoded ({first_line(error)}); save it without compression or remove it"
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ import torch.nn.functional as F
 
 from ..errors import InputError
 from ..files import ending
-from . import dicom, tiff
-from .raw import Raw, file_bytes, needs, plain_file
+from . import bounds, dicom, tiff
+from .raw import Raw, file_bytes, first_line, needs, plain_file
 
+# What nibabel raises for damaged files, besides its own errors.
+NIFTI_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
+    *(RuntimeError, NotImplementedError, AssertionError, struct.error),
+)
 MOST_CHANNELS = 4  # of a NIfTI file's fourth axis; more are moments in time
 _NIFTI = (348).to_bytes(4, "little"), (348).to_bytes(4, "big")
 _NIFTI_2 = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
@@ -136,14 +142,18 @@ def _nifti(raw: str | bytes | Path) -> Iterator[tuple[Any, tuple[int, int, int]]
     """A NIfTI image turned so that its axes run to the right, to the front and upwards; and its axes in our order."""
     with needs("nibabel", to_decode="NIfTI volumes"):
         import nibabel
+        from nibabel.filebasedimages import ImageFileError
+        from nibabel.orientations import OrientationError
+        from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+        from nibabel.wrapstruct import WrapStructError
     try:
-        if isinstance(raw, str | Path) and ending(raw) == ".nii":
-            image: Any = nibabel.load(str(raw))
-        else:
-            content = file_bytes(raw)
-            if content[:4] not in (*_NIFTI, *_NIFTI_2):
-                raise InputError("this is not a volume that can be decoded; convert it to .nii.gz or remove it")
-            image = (nibabel.Nifti2Image if content[:4] in _NIFTI_2 else nibabel.Nifti1Image).from_bytes(content)
+        plain = plain_file(raw)
+        head = file_bytes(plain)[:4] if isinstance(plain, bytes) else _head(plain)[:4]
+        if head not in (*_NIFTI, *_NIFTI_2):
+            raise InputError("this is not a volume that can be decoded; convert it to .nii.gz or remove it")
+        cls: Any = nibabel.Nifti2Image if head in _NIFTI_2 else nibabel.Nifti1Image
+        image = cls.from_bytes(plain) if isinstance(plain, bytes) else cls.from_filename(str(plain))
+        bounds.check_array(image.shape, image.get_data_dtype().itemsize, "the volume")
         if len(image.shape) > 4 and set(image.shape[4:]) == {1}:
             image = image.slicer[(slice(None),) * 4 + (0,) * (len(image.shape) - 4)]
         if len(image.shape) not in (3, 4) or 0 in image.shape or image.get_data_dtype().fields:
@@ -155,6 +165,12 @@ def _nifti(raw: str | bytes | Path) -> Iterator[tuple[Any, tuple[int, int, int]]
         yield nibabel.as_closest_canonical(image), (2, 1, 0)
     except InputError:
         raise
-    except Exception as error:  # nibabel raises whatever it stumbles over
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the volume cannot be decoded ({problem}); copy it again or remove it") from None
+    except (
+        *NIFTI_ERRORS,
+        HeaderDataError,
+        HeaderTypeError,
+        ImageFileError,
+        OrientationError,
+        WrapStructError,
+    ) as error:
+        raise InputError(f"the volume cannot be decoded ({first_line(error)}); copy it again or remove it") from None

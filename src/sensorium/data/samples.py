@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..codecs.raw import memory
+from ..codecs.bounds import memory
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
 from .examples import Examples, pick

@@ -15,13 +15,15 @@ from .opened import OpenedFiles, open_run
 from .predict import Progress
 
 
-def embed(run: str | Path | Perceiver, anything: Any, *, progress: Progress | None = None) -> np.ndarray:
+def embed(
+    run: str | Path | Perceiver, anything: Any, *, device: str = "auto", progress: Progress | None = None
+) -> np.ndarray:
     """One vector for each example, in order: the mean of the model's latents after the encoder. Where a modality has
     several views of an example (the clips of a long film), it is the mean over them, too. Nothing is hidden from a
     model that learned to fill in what is hidden.
 
     Args:
-        run, anything: as for :func:`sensorium.predict`.
+        run, anything, device: as for :func:`sensorium.predict`.
         progress: called with the number of finished examples and of all.
 
     Returns:
@@ -31,7 +33,7 @@ def embed(run: str | Path | Perceiver, anything: Any, *, progress: Progress | No
         InputError: as :func:`sensorium.predict`; also if any of the examples cannot be read, because an array has no
             gaps.
     """
-    model, examples = open_run(run, anything)
+    model, examples = open_run(run, anything, device=device)
     size, total = examples_at_a_time(model), len(examples)
     vectors = []
     for start in range(0, total, size):

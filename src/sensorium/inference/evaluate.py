@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import nan
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from ..data import Samples
 from ..errors import InputError
 from ..models.perceiver import Perceiver, evaluating
+from ..processes import from_all, rank, world_size
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -60,6 +63,7 @@ def evaluate_model(
     *,
     split: str = "test",
     batch_size: int | None = None,
+    shared: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict every example, in order, and compare with the targets where there are any. Where the modality has several
@@ -71,6 +75,7 @@ def evaluate_model(
     Args:
         split: which part of the data this is, for the record.
         batch_size: examples at a time, on which the result does not depend; None: :func:`examples_at_a_time`.
+        shared: whether the processes share the work; then all of them must call this, and have the whole result.
         progress: called after each batch with (examples done, all examples).
 
     Raises:
@@ -80,12 +85,14 @@ def evaluate_model(
     if not total:
         raise InputError(f"the {split} split has no examples; add some or name another split")
     batch_size = batch_size or examples_at_a_time(model)
-    scores: list[Tensor] = []
-    targets: list[Tensor] = []
-    loss, has_targets, scored = 0.0, False, 0
+    number, processes = (rank(), world_size()) if shared else (0, 1)
+    scores: list[tuple[int, Tensor]] = []  # with the index of their first example
+    targets: list[tuple[int, Tensor]] = []
+    losses: list[Tensor] = []
+    scored = 0
     metrics = model.task.metrics().to(next(model.parameters()).device)
     with evaluating(model):
-        for start in range(0, total, batch_size):
+        for start in range(number * batch_size, total, processes * batch_size):
             indices = list(range(start, min(start + batch_size, total)))
             batch = samples.batch(indices)
             if not batch:
@@ -96,32 +103,88 @@ def evaluate_model(
             predictions = [model(view.inputs, view.query_indices) for view in prepared]
             if model.task.per_example:
                 mean = model.task.average(predictions)
-                scores.append(mean.scores.float().cpu())
-                targets += [batch["target"].cpu()] if "target" in batch else []
+                scores.append((start, mean.scores.float().cpu()))
+                targets += [(start, batch["target"].cpu())] if "target" in batch else []
                 judged = [(mean, prepared[0])]
             else:  # the signals of several views have no mean
                 judged = list(zip(predictions, prepared, strict=True))
             if prepared[0].targets is not None:
-                has_targets = True
                 pairs = zip(predictions, prepared, strict=True)
-                losses = [float(model.loss(prediction.output, view.targets)) for prediction, view in pairs]
-                loss += sum(losses) / len(losses) * count
+                views = [model.loss(prediction.output, view.targets) for prediction, view in pairs]
+                losses.append(torch.stack(views).double().mean() * count)
                 for prediction, view in judged:
                     model.task.update_metrics(metrics, prediction, view.targets)
             if progress is not None:
-                progress(start + len(indices), total)
+                progress(indices[-1] + 1, total)
+    own = _Outcome(scored, torch.stack(losses).sum().item() if losses else None, scores, targets)
+    outcomes = [own]
+    if processes > 1:
+        outcomes = from_all(own)
+        _merge(metrics)
+        _share_unreadable(samples)
+    return _evaluation(split, outcomes, metrics)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one process has evaluated.
+
+    Attributes:
+        scored: examples.
+        loss: their sum; None: there are no targets.
+        scores, targets: batches, each with the index of its first example.
+    """
+
+    scored: int
+    loss: float | None
+    scores: list[tuple[int, Tensor]]
+    targets: list[tuple[int, Tensor]]
+
+
+def _evaluation(split: str, outcomes: Sequence[_Outcome], metrics: MetricCollection) -> Evaluation:
+    """The evaluation that several processes have made together."""
+    scored = sum(outcome.scored for outcome in outcomes)
+    scores, targets = (
+        [batch for _, batch in sorted(chain.from_iterable(parts), key=itemgetter(0))]
+        for parts in ([outcome.scores for outcome in outcomes], [outcome.targets for outcome in outcomes])
+    )
     all_scores = torch.cat(scores).numpy() if scores else np.zeros((scored, 0), np.float32)
     all_targets = torch.cat(targets).numpy() if targets else None
-    values = {"loss": loss / scored, **computed(metrics)} if has_targets else {}
+    losses = [outcome.loss for outcome in outcomes if outcome.loss is not None]
+    values = {"loss": sum(losses) / scored, **computed(metrics)} if losses else {}
     return Evaluation(split, scored, all_scores, all_targets, values.get("loss", nan), values)
 
 
+def _merge(metrics: MetricCollection) -> None:
+    """Give each metric the states of all processes. (Its own way waits for ever where one process has no state.)"""
+    for _, metric in metrics.items():
+        states = from_all({name: _moved(state, "cpu") for name, state in metric.metric_state.items()})
+        reductions: Mapping[str, Any] = metric._reductions
+        for name, reduce in reductions.items():
+            values: list[Any] = [state[name] for state in states]
+            merged = list(chain(*values)) if isinstance(values[0], list) else reduce(torch.stack(values))
+            setattr(metric, name, _moved(merged, metric.device))
+
+
+def _moved(state: Tensor | list[Tensor], device: torch.device | str) -> Tensor | list[Tensor]:
+    return [tensor.to(device) for tensor in state] if isinstance(state, list) else state.to(device)
+
+
+def _share_unreadable(samples: Samples) -> None:
+    """Let every process know the examples that any of them could not read."""
+    known = set(samples.unreadable)
+    met = sorted(set(chain.from_iterable(from_all(sorted(known)))) - known)
+    if met:
+        samples.batch(met)
+
+
 def computed(metrics: MetricCollection) -> dict[str, float]:
-    """The values of metrics by name; NaN where one is not defined."""
+    """The values of metrics by name, of this process alone; NaN where one is not defined."""
     values = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about tags without examples, which the report shows
         for name, metric in metrics.items():
+            metric.sync_on_compute = metric._to_sync = False
             try:
                 values[str(name)] = float(metric.compute())
             except ValueError:  # R² of a single example is not defined

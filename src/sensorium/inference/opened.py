@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..modalities.base import Sample
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
+from .devices import chosen_device
 
 
 class OpenedFiles:
@@ -89,19 +90,23 @@ class OpenedFiles:
             return str(error)
 
 
-def open_run(run: str | Path | Perceiver, anything: Any) -> tuple[Perceiver, OpenedFiles]:
+def open_run(run: str | Path | Perceiver, anything: Any, *, device: str = "auto") -> tuple[Perceiver, OpenedFiles]:
     """A run's model, and the examples in anything, laid out as the data that it was trained on.
 
     Args:
         run, anything: as for :func:`predict`.
+        device: where the model computes: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto``: a GPU where there is one. A model
+            that is handed in stays where it is with ``auto``.
 
     Raises:
-        InputError: there is no model, or no such file, or a file of another kind.
+        InputError: there is no model or device, or no such file, or a file of another kind.
     """
     if isinstance(run, Perceiver):
         model, description = run, DataConfig()
     else:
         model, description = checkpoints.load(run), _description(Path(run))
+    if device != "auto" or not isinstance(run, Perceiver):
+        model.to(chosen_device(device))
     column = description.target.column
     if isinstance(anything, tuple) and all(isinstance(value, str | Path) for value in anything):
         anything = list(anything)  # of paths, as the command line has them; any other tuple may be one example
@@ -122,6 +127,5 @@ def _description(run: Path) -> DataConfig:
     path = run / "config.yaml"
     if not path.exists():
         return DataConfig()
-    values = read_yaml(path)
-    checkpoints.check_format(values.get("format"), where=path)
+    values = checkpoints.check_format(read_yaml(path), where=path)
     return from_dict(DataConfig, values.get("data", {}), where=str(path))

@@ -26,6 +26,7 @@ def predict(
     top: int = 3,
     out: str | Path | None = None,
     strict: bool = False,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Answer]:
     """What a trained model says of each example, in order.
@@ -51,12 +52,13 @@ def predict(
             Else the folder for predicted signals; by default the folder ``reconstructed`` or ``flow`` in the run.
         strict: whether an example that cannot be read, or about which there are remarks, is an error. Nothing is
             written then.
+        device: where it is computed, as of :func:`open_run`.
         progress: called with the number of answered examples and of all.
 
     Raises:
         InputError: there is no model, or nothing that it reads, or not one example can be read; with ``strict``, any.
     """
-    model, examples = open_run(run, anything)
+    model, examples = open_run(run, anything, device=device)
     found = predict_opened(run, model, examples, top=top, out=out, strict=strict, progress=progress)
     return list(found)
 

@@ -23,6 +23,7 @@ from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels, fourier_grid
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample, Soundtrack, at_least_float32, of_present
+from .drawing import draw_sound
 from .sequences import cut, lengths, resample, uniform
 from .spectrogram import log_mels, mel_filters
 
@@ -47,8 +48,8 @@ class AudioConfig:
         mels: bands of the spectrogram, from 0 to half the rate.
         window: samples of one spectrum.
         hop: samples from one spectrum to the next.
-        mean: of the log-mel spectrogram, for normalisation; raw samples are not normalised.
-        std: of the log-mel spectrogram.
+        mean, std: of the log-mel spectrogram, for normalisation.
+        amplitude: the root mean square of raw samples, for normalisation; the authors take samples as they are.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time (and mels); None: the number of rows along them.
         gain: training makes clips louder or softer by up to this many decibels.
@@ -71,6 +72,7 @@ class AudioConfig:
     hop: int = 160
     mean: float = -5.0
     std: float = 3.0
+    amplitude: float = 1.0
     bands: int = 16
     resolution: tuple[float, ...] | None = None
     gain: float = 6.0
@@ -183,7 +185,13 @@ class Audio(Modality[AudioConfig]):
         config = AudioConfig(rate=rate, samples=samples, window=window, hop=hop, patch=patch)
         audio = cls(config)
         mels = np.concatenate([audio.load(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
-        return replace(config, mean=round(float(mels.mean()), 4), std=max(round(float(mels.std()), 4), 0.01))
+        amplitude = float(np.sqrt(np.mean([np.square(wave, dtype=np.float64).mean() for wave, _ in clips])))
+        return replace(
+            config,
+            mean=round(float(mels.mean()), 4),
+            std=max(round(float(mels.std()), 4), 0.01),
+            amplitude=max(round(amplitude, 4), 0.001),
+        )
 
     def load(self, raw: Raw) -> Sample:
         """One whole clip. Integers are scaled to [-1, 1], and the sound of a film starts when its pictures start.
@@ -280,8 +288,8 @@ class Audio(Modality[AudioConfig]):
     def _normalised(self, batch: Batch) -> Tensor:
         """Spectra of mean 0 and variance 1, or samples; zeros in padding."""
         signal, mask = at_least_float32(batch[self.name]), batch.get(f"{self.name}.mask")
-        if not self.flat:
-            signal = (signal - self.config.mean) / self.config.std
+        mean, std = (0.0, self.config.amplitude) if self.flat else (self.config.mean, self.config.std)
+        signal = (signal - mean) / std
         return signal if mask is None else signal * mask.view(*mask.shape, *[1] * (signal.ndim - 2))
 
     def _start(self, batch: Batch, start: Tensor) -> Tensor:
@@ -350,7 +358,9 @@ class Audio(Modality[AudioConfig]):
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × channels: samples in [-1, 1], or the logarithm of mels."""
         signal = self.unpatchify(rows, batch)
-        return signal.clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
+        return (
+            (signal * self.config.amplitude).clamp(-1, 1) if self.flat else signal * self.config.std + self.config.mean
+        )
 
     def _positions(self, spacing: Spacing) -> GridPositions:
         if spacing == "linspace":
@@ -377,21 +387,8 @@ class Audio(Modality[AudioConfig]):
         length = int(lengths(batch, self.name)[index])
         signal = batch[self.name][index, :length].float().cpu()[..., 0]
         seconds = length * (1 if self.flat else self.config.hop) / self.config.rate
-        axes.set_xlabel("seconds")
-        if self.flat:
-            axes.plot(np.linspace(0, seconds, length), signal, color="0.2", linewidth=0.5)
-            axes.set_xlim(0, seconds)
-            low, high = axes.get_ylim()
-        else:
-            low, high = 0, self.config.mels
-            axes.imshow(signal.T, origin="lower", aspect="auto", extent=(0, seconds, low, high), cmap="gray_r")
-            axes.set_ylabel("mels")
-        if attention is not None:
-            image = attention[:length, ..., 0].reshape(length, -1).float().cpu().T
-            extent = (0, seconds, low, high)
-            axes.imshow(
-                image, origin="lower", aspect="auto", extent=extent, cmap="Reds", alpha=0.7 * image, vmin=0, vmax=1
-            )
+        map_ = None if attention is None else attention[:length, ..., 0].reshape(length, -1).float().cpu().numpy()
+        draw_sound(axes, signal.numpy(), map_, seconds=seconds)
 
 
 def _decode(raw: Raw) -> tuple[np.ndarray, int]:

@@ -1,4 +1,4 @@
-"""How pixels are drawn onto matplotlib axes."""
+"""How pixels and sound are drawn onto matplotlib axes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,28 @@ def draw_pixels(axes: Any, pixels: np.ndarray, attention: np.ndarray | None) -> 
         return
     axes.imshow(pixels.mean(-1), cmap="gray", vmin=-0.3, vmax=1.3)
     axes.imshow(attention, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+
+
+def draw_sound(axes: Any, sound: np.ndarray, attention: np.ndarray | None, *, seconds: float) -> None:
+    """A waveform, or a spectrogram with time to the right and low tones at the bottom, and the attention over it.
+
+    Args:
+        sound: samples, or spectra × mels.
+        attention: samples × 1, or spectra × mels, 0 to 1.
+        seconds: its length.
+    """
+    axes.set_xlabel("seconds")
+    if sound.ndim == 1:
+        axes.plot(np.linspace(0, seconds, len(sound)), sound, color="0.2", linewidth=0.5)
+        axes.set_xlim(0, seconds)
+        low, high = axes.get_ylim()
+    else:
+        low, high = 0, sound.shape[1]
+        axes.imshow(sound.T, origin="lower", aspect="auto", extent=(0, seconds, low, high), cmap="gray_r")
+        axes.set_ylabel("mels")
+    if attention is not None:
+        over, extent = attention.T, (0, seconds, low, high)
+        axes.imshow(over, origin="lower", aspect="auto", extent=extent, cmap="Reds", alpha=0.7 * over, vmin=0, vmax=1)
 
 
 def contact_sheet(frames: np.ndarray, *, columns: int, gap: float) -> np.ndarray:

@@ -213,8 +213,10 @@ class Fusion(Modality[FusionConfig]):
         if not any(dropout.values()):
             return result
         before = torch.stack([self._present(result, name) for name in dropout])
-        random = torch.rand(before.shape, generator=generator, device=generator.device).to(before.device)
-        after = before & (random >= torch.tensor(list(dropout.values()), device=random.device)[:, None])
+        random = torch.rand(before.shape, generator=generator, device=generator.device).to(
+            before.device, non_blocking=True
+        )
+        after = before & (random >= torch.tensor(list(dropout.values())).to(random.device, non_blocking=True)[:, None])
         after = torch.where(after.any(0), after, before)
         return result | {f"{name}.present": present for name, present in zip(dropout, after, strict=True)}
 

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import lecun
 from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.stems import MatchStem, MatchStemConfig
 from .base import Batch, Modality, Sample
 from .drawing import draw_pixels
 from .pixels import centre, floats, recolour, stored_size
@@ -42,6 +43,7 @@ class PairConfig:
         size: height and width of a frame in pixels.
         window: height and width of the window of pixels, around its own, that a row sees in each frame; odd numbers.
         channels: of a row, before its Fourier features.
+        stem: a network from both frames to the rows, in place of the window; None: there is none, as in the paper.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along height and width; None: ``size``.
         flip: probability that a training pair is mirrored left and right, and that it is mirrored up and down.
@@ -52,6 +54,7 @@ class PairConfig:
     size: tuple[int, int] = (368, 496)
     window: tuple[int, int] = (3, 3)
     channels: int = 64
+    stem: MatchStemConfig | None = None
     bands: int = 64
     resolution: tuple[float, float] | None = None
     flip: float = 0.0
@@ -77,7 +80,7 @@ class PairConfig:
 
     @property
     def row_channels(self) -> int:
-        return self.channels + self.position_channels
+        return (self.channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
 class Pair(Modality[PairConfig]):
@@ -110,7 +113,11 @@ class Pair(Modality[PairConfig]):
         height, width = stored_size(config.size)
         self.stored = max(LEAST_KEPT, height), max(LEAST_KEPT, width)
         self.scene = max(LEAST_SIDE, height), max(LEAST_SIDE, width)
-        self.linear = lecun(nn.Linear(2 * 3 * prod(config.window), config.channels))
+        self.linear = self.stem = None
+        if config.stem is None:
+            self.linear = lecun(nn.Linear(2 * 3 * prod(config.window), config.channels))
+        else:
+            self.stem = MatchStem(config.stem)
 
     # -- from files
 
@@ -213,11 +220,11 @@ class Pair(Modality[PairConfig]):
         frames, view = batch[self.name], self._without_room(batch)
         if frames.shape[1] == 1:
             return view
-        count, full = len(frames), torch.tensor(frames.shape[-2:], device=frames.device)
+        count, full = len(frames), torch.tensor(frames.shape[-2:]).to(frames.device, non_blocking=True)
         draw = uniform(frames, (4, count), 0, 1, generator)
         target, flow = self._target(frames), f"{self.name}.flow"
         room = batch.get(f"{self.name}.room", full.expand(count, 2)).long()
-        spare = (room - torch.tensor(target, device=room.device)).clamp(min=0)
+        spare = (room - torch.tensor(target).to(room.device, non_blocking=True)).clamp(min=0)
         start = (full - room) // 2 + (draw[:2].T * (spare + 1)).long().minimum(spare)
         flips = self.config.flip > draw[2:].T  # up and down, left and right
         pixels_of = [
@@ -238,8 +245,17 @@ class Pair(Modality[PairConfig]):
             raise InputError(f"{self.name}: single pictures show no motion; give pairs, or a task that makes them")
         if frames.ndim != 5 or frames.shape[1:3] != (2, 3):
             raise InputError(f"{self.name}: expected batch × 2 × 3 × height × width, got {tuple(frames.shape)}")
-        down, across = self.config.window
+        return ByteArray((Segment(self.name, self._values(2 * floats(frames) - 1, batch), self._positions(frames)),))
+
+    def _values(self, frames: Tensor, batch: Batch) -> Tensor:
+        if self.stem is not None:
+            frames = frames.movedim(2, -1)
+            seen = self.seen(batch, tuple(frames.shape[:-1]))
+            rows: Tensor = self.stem(frames if seen is None else frames * seen[..., None])
+            return rows
+        assert self.linear is not None
         # The linear layer of every window is a convolution.
+        down, across = self.config.window
         kernel = rearrange(
             self.linear.weight,
             "channels (frames down across colours) -> channels (frames colours) down across",
@@ -247,9 +263,8 @@ class Pair(Modality[PairConfig]):
             down=down,
             across=across,
         )
-        pixels = (2 * floats(frames) - 1).to(kernel.dtype).flatten(1, 2)
-        values = F.conv2d(pixels, kernel, self.linear.bias, padding=(down // 2, across // 2)).flatten(2).mT
-        return ByteArray((Segment(self.name, values, self._positions(frames)),))
+        pixels = frames.to(kernel.dtype).flatten(1, 2)
+        return F.conv2d(pixels, kernel, self.linear.bias, padding=(down // 2, across // 2)).flatten(2).mT
 
     # -- rows and signal
 
@@ -272,7 +287,7 @@ class Pair(Modality[PairConfig]):
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         positions = self._positions(batch[self.name], spacing)
-        no_values = self.linear.weight.new_zeros(len(batch[self.name]), prod(positions.shape), 0)
+        no_values = torch.zeros(len(batch[self.name]), prod(positions.shape), 0, device=batch[self.name].device)
         return Segment(self.name, no_values, positions)
 
     def targets(self, batch: Batch) -> Tensor:
@@ -309,9 +324,7 @@ class Pair(Modality[PairConfig]):
     def _positions(self, frames: Tensor, spacing: Spacing = "linspace") -> GridPositions:
         height, width = frames.shape[-2:]
         own = (float(self.config.size[0]), float(self.config.size[1]))
-        return grid_positions(
-            (height, width), self.config.bands, self.config.resolution or own, self.linear.weight.device, spacing
-        )
+        return grid_positions((height, width), self.config.bands, self.config.resolution or own, frames.device, spacing)
 
 
 def _frames(raw: Raw) -> Sequence[Any]:

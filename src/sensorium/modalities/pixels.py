@@ -170,7 +170,7 @@ def around_boxes(pictures: Tensor, share: Tensor, generator: torch.Generator) ->
     >>> around_boxes(torch.rand(2, 3, 8, 8), torch.tensor([0.5, 1.0]), torch.Generator()).shape
     torch.Size([2, 1, 8, 8])
     """
-    size = torch.tensor(pictures.shape[-2:], device=pictures.device)[:, None]
+    size = torch.tensor(pictures.shape[-2:]).to(pictures.device, non_blocking=True)[:, None]
     middle = (uniform(pictures, (2, len(pictures)), 0, 1, generator) * size).floor()
     half = ((1 - share.to(middle)).sqrt() * size).floor() // 2
     down, across = (

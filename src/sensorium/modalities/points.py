@@ -171,7 +171,7 @@ class Points(Elementwise[PointsConfig]):
         """Random points of each cloud, turned, stretched, jittered and moved; then scaled into [-1, 1] again, and in
         the order of ``view``."""
         cloud = batch[self.name]
-        random = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device)
+        random = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device, non_blocking=True)
         present = torch.arange(cloud.shape[1], device=cloud.device) < self._counts(batch)[:, None]
         index = random.masked_fill(~present, -1).topk(min(self.config.points, cloud.shape[1]), dim=1).indices
         taken = self._taken(batch, index, present.gather(1, index))
@@ -282,11 +282,13 @@ class Points(Elementwise[PointsConfig]):
         cloud = batch[self.name]
         taken = {**batch, self.name: cloud.gather(1, index[..., None].expand(-1, -1, cloud.shape[2]))}
         taken.pop(f"{self.name}.mask", None)
-        return taken if bool(present.all()) else {**taken, f"{self.name}.mask": present}
+        # Only a CPU says for nothing that a mask is needless; another device would have to be waited for.
+        whole = present.device.type == "cpu" and bool(present.all())
+        return taken if whole else {**taken, f"{self.name}.mask": present}
 
     def _vary(self, points: Tensor, generator: torch.Generator) -> Tensor:
         config, count = self.config, points.shape[0]
-        random = torch.rand(7, count, 1, generator=generator).to(points.device) * 2 - 1
+        random = torch.rand(7, count, 1, generator=generator).to(points.device, non_blocking=True) * 2 - 1
         if config.rotation:
             angle = random[0] * radians(config.rotation)
             x, y, z = points.unbind(-1)
@@ -295,10 +297,12 @@ class Points(Elementwise[PointsConfig]):
             exponents = torch.cat([random[1], random[2], random[3]], dim=-1) * np.log(config.scale)
             points = points * torch.exp(exponents)[:, None]
         if config.point_scale:
-            random_point = torch.rand(points.shape, generator=generator).to(points.device)
+            random_point = torch.rand(points.shape, generator=generator).to(points.device, non_blocking=True)
             points = points * (1 + config.point_scale * (2 * random_point - 1))
         if config.jitter:
-            points = points + config.jitter * torch.randn(points.shape, generator=generator).to(points.device)
+            points = points + config.jitter * torch.randn(points.shape, generator=generator).to(
+                points.device, non_blocking=True
+            )
         return points + config.shift * torch.cat([random[4], random[5], random[6]], dim=-1)[:, None]
 
 

@@ -57,4 +57,8 @@ def resample(signal: Tensor, moments: Tensor) -> Tensor:
 
 def uniform(like: Tensor, shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
     """Random numbers between ``low`` and ``high``: float32, on the device of ``like``."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(like.device) * (high - low) + low
+    return (
+        torch.rand(shape, generator=generator, device=generator.device).to(like.device, non_blocking=True)
+        * (high - low)
+        + low
+    )

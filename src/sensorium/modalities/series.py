@@ -235,7 +235,9 @@ class Series(Modality[SeriesConfig]):
         begin = random(0, 1) * (1 - scale) * (length - 1)
         signal = resample(signal, (begin + scale * step).clamp(min=0).minimum(length - 1))
         signal = signal * (1 + uniform(signal, (count, 1, channels), -self.config.gain, self.config.gain, generator))
-        noise = torch.randn(signal.shape, generator=generator, device=generator.device).to(signal.device)
+        noise = torch.randn(signal.shape, generator=generator, device=generator.device).to(
+            signal.device, non_blocking=True
+        )
         signal = signal + self.config.jitter * self.std * noise
         width = random(0, self.config.blank) * length
         begin = random(0, 1) * (length - width)

@@ -26,7 +26,7 @@ def log_mels(wave: Tensor, filters: Tensor, *, window: int, hop: int) -> Tensor:
     hann = torch.hann_window(window, device=wave.device)
     flat = wave.float().transpose(1, 2).flatten(0, 1)
     spectra = torch.stft(flat, fft, hop, window, hann, pad_mode="constant", return_complex=True)
-    mels = spectra.abs().square().transpose(1, 2) @ filters.to(wave.device)
+    mels = spectra.abs().square().transpose(1, 2) @ filters.to(wave.device, non_blocking=True)
     return (mels + FLOOR).log().unflatten(0, (-1, wave.shape[2])).permute(0, 2, 3, 1)
 
 

@@ -231,7 +231,9 @@ class Table(Elementwise[TableConfig]):
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Noise on numbers, and gaps."""
         table = batch[self.name].float()
-        noise = torch.randn(table.shape, generator=generator, device=generator.device).to(table.device)
+        noise = torch.randn(table.shape, generator=generator, device=generator.device).to(
+            table.device, non_blocking=True
+        )
         table = table + self.config.jitter * self.std * self.numeric * noise
         gaps = uniform(table, tuple(table.shape), 0, 1, generator) < self.config.blank
         return {**batch, self.name: table.masked_fill(gaps, nan)}

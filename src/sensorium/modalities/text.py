@@ -163,19 +163,14 @@ class Text(Elementwise[TextConfig]):
         numbers, mask = batch[self.name].long(), batch.get(f"{self.name}.mask")
         values = self.byte_embedding(numbers)
         if self.stem is not None:
-            values = self.stem(values, numbers, self._known(batch))
+            seen = self.seen(batch, tuple(numbers.shape))
+            # What the task masks byte by byte is [MASK] to convolutions; n-grams with such a byte are left out.
+            known = numbers >= SPECIALS
+            values = self.stem(values, numbers, known if seen is None else known & seen, seen)
         if self.config.positions == "learned":
             values = values + self.position_embedding(values.shape[1]).dense()
             return ByteArray((Segment(self.name, values, mask=mask),))
         return ByteArray((Segment(self.name, values, GridPositions((self.positions[: values.shape[1]],)), mask=mask),))
-
-    def _known(self, batch: Batch) -> Tensor:
-        known = batch[self.name] >= SPECIALS
-        if (mask := batch.get(f"{self.name}.mask")) is not None:
-            known = known & mask
-        if (hidden := batch.get(f"{self.name}.hidden")) is not None:
-            known = known & ~hidden
-        return known
 
     # -- predicted ----------------------------------------------------------------------------------------------
 

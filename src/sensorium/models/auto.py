@@ -4,7 +4,7 @@ The rules, all of them:
 
 ============= ================================================================================================
 stems         a small local network before the rows of every signal on a grid, of text and of points (auto_stems.py),
-              where the task has one answer for each example; masked words have n-grams, too
+              where the task has one answer for each example, and for masked words and flow
 rows          without a stem, a patch is as small as leaves at most 256 rows of a picture, 64 of a video frame and 2,048
               of a clip
 volume        at most 64 voxels and 2,048 patches, as measured; training varies brightness and contrast by a tenth
@@ -24,13 +24,13 @@ several       each signal is treated by its own rules, and they are attended to 
 modalities    attended to most; training masks the one with the most patches in 0.3 of the examples, as the paper does
 crop, flip    a training crop keeps at least 0.6 of the area. Pictures of several channels and all video are mirrored;
               grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
-flow          a row for each pixel of a frame of at most 32 × 32, which holds the 9 × 9 pixels around it in both
-              frames; a small model, because what a pixel matches is near it; training asks for 256 pixels at a time;
-              synthetic motion is at most a quarter of a frame; a larger frame is answered tile by tile, from coarse
-              to fine at four sizes
+flow          a row for each pixel of a frame of at most 32 × 32, which a stem compares with the pixels around it in
+              the other frame (without one, the row holds the 9 × 9 pixels around it in both frames); a small model,
+              because what a pixel matches is near it; training asks for 256 pixels at a time; synthetic motion is at
+              most a quarter of a frame; a larger frame is answered tile by tile, from coarse to fine at four sizes
 reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
               signals; training asks for 1,024 rows of each modality at a time
-mlm           256 bytes at a time, with Fourier features of their positions
+mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
               heads: nothing is learned before a query finds its row (docs/decisions/0009)
 epochs        150,000 examples in all, but at least 30 and at most 300 epochs; flow trains as long as there is time
@@ -58,10 +58,9 @@ from ..modalities import (
     VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
-from ..nn.stems import NGramStemConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
-from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, halvings
+from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
@@ -161,9 +160,10 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
     chosen = rules[measured.kind](measured) if measured.kind in rules else measured
-    if measured.kind not in STEMS or not facts.stems or not facts.per_example:
+    stems = STEMS if facts.per_example else STEMS_OF_TASK.get(facts.task, {})
+    if measured.kind not in stems or not facts.stems:
         return chosen
-    return replace(chosen, stem=STEMS[measured.kind](chosen), **BESIDE_STEM.get(measured.kind, {}))
+    return replace(chosen, stem=stems[measured.kind](chosen), **BESIDE_STEM.get(measured.kind, {}))
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
@@ -171,7 +171,7 @@ def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     if facts.task in ENCODERS:
         return ENCODERS[facts.task]
     parts = parts_of(inputs).values()
-    has_stems = facts.per_example and all(getattr(part, "stem", None) is not None for part in parts)
+    has_stems = all(getattr(part, "stem", None) is not None for part in parts)
     ladder = LADDER if has_stems else PLAIN_LADDER
     rung = next(number for number, (least, *_) in enumerate(ladder) if facts.examples >= least)
     minutes = MINUTES if facts.minutes is None else facts.minutes
@@ -307,8 +307,6 @@ def _masked_text(measured: TextConfig) -> TextConfig:
         positions="fourier",
         bands=max(1, length // 4),
         channels=192,
-        stem=NGramStemConfig(layers=2),
-        blank=0.0,
     )
 
 
@@ -322,7 +320,7 @@ def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
 
 def _mlm(inputs: TextConfig) -> MLMConfig:
     """With logits of about 1 at the start."""
-    return MLMConfig(scale=inputs.channels**-0.5)
+    return MLMConfig(scale=inputs.channels**-0.5, queries="rows")
 
 
 def _flow(inputs: PairConfig) -> FlowConfig:

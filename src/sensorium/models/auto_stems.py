@@ -8,6 +8,8 @@ sound        of spectra: three stages of 32, 64 and 128 channels, down to 4 rows
 series       two stages of 64 and 128 channels, whose kernels are 9 steps wide and dilated, down to at most 256 rows
 text         n-grams of 2 to 6 bytes
 points       a row for every eighth point, which sees the 32 nearest points, then the 16 nearest rows
+pairs        a row for each pixel, which is compared with all pixels at most 8 away in the other frame
+masked words n-grams as of text, and three blocks of convolutions over 5 bytes, dilated up to four times
 tables       none: what they bring was not measured
 ===========  ==========================================================================================================
 
@@ -22,7 +24,7 @@ from math import ceil, log2
 from typing import Any
 
 from ..modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
-from ..nn.stems import GridStemConfig, NeighbourStemConfig, NGramStemConfig, Stage
+from ..nn.stems import GridStemConfig, MatchStemConfig, NeighbourStemConfig, NGramStemConfig, Stage
 
 PICTURE_ROWS, CLIP_SIDE_ROWS = 8, 4  # along a side of a picture and of a clip's frames, at least
 PICTURE_CHANNELS = (32, 64, 128)
@@ -123,8 +125,11 @@ def _dividing(side: int, count: int) -> tuple[int, ...]:
     return spread(count, 3)
 
 
-# The stem of each kind of signal, from its configuration. What the table lacks has none.
-STEMS: dict[str, Callable[[Any], GridStemConfig | NGramStemConfig | NeighbourStemConfig | None]] = {
+AutoStem = Callable[[Any], GridStemConfig | MatchStemConfig | NGramStemConfig | NeighbourStemConfig | None]
+
+# The stem of each kind of signal, from its configuration, where the task has one answer for each example; and those of
+# other tasks. What the tables lack has none.
+STEMS: dict[str, AutoStem] = {
     "audio": audio_stem,
     "image": picture_stem,
     "points": lambda measured: NeighbourStemConfig(stride=8),
@@ -132,4 +137,8 @@ STEMS: dict[str, Callable[[Any], GridStemConfig | NGramStemConfig | NeighbourSte
     "text": lambda measured: NGramStemConfig(),
     "video": video_stem,
     "volume": volume_stem,
+}
+STEMS_OF_TASK: dict[str, dict[str, AutoStem]] = {
+    "flow": {"pair": lambda measured: MatchStemConfig()},
+    "mlm": {"text": lambda measured: NGramStemConfig(dilations=(1, 2, 4))},
 }

@@ -93,7 +93,7 @@ class Perceiver(nn.Module):
 
     def encode(
         self,
-        batch: Batch,
+        inputs: Batch | ByteArray,
         *,
         drop_rows: float = 0.0,
         generator: torch.Generator | None = None,
@@ -102,27 +102,28 @@ class Perceiver(nn.Module):
         """A batch to latents: batch × latents × latent channels.
 
         Args:
-            batch: as the modality's ``view`` gives it.
+            inputs: a batch as the modality's ``view`` gives it, or what ``embed`` made of it.
             drop_rows: share of the input rows to leave out, in training.
             generator: chooses the rows to leave out.
             checkpointing: whether to keep less for the backward pass and compute it anew.
         """
-        array = self.embed(batch)
+        array = inputs if isinstance(inputs, ByteArray) else self.embed(inputs)
         if drop_rows:
             array = array.drop_rows(drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         """The task's queries for a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:
             batch: as the modality's ``view`` gives it.
             indices: int64, (queries,): the output rows to compute; None: all of them.
+            array: what ``embed`` made of the batch, where that is known: some tasks' queries are rows of the input.
 
         Raises:
             InputError: indices of rows that the task does not have.
         """
-        return self.task.queries(batch, indices)
+        return self.task.queries(batch, indices, array=array)
 
     def decode(self, latents: Tensor, queries: Queries | None = None) -> AnyPrediction:
         """Latents to the task's prediction, a dataclass with at least ``output`` and ``scores``.
@@ -140,7 +141,8 @@ class Perceiver(nn.Module):
 
     def forward(self, batch: Batch, indices: Tensor | None = None) -> AnyPrediction:
         """A batch to the task's prediction; arguments as of ``queries``."""
-        return self.decode(self.encode(batch), self.queries(batch, indices))
+        array = self.embed(batch)
+        return self.decode(self.encode(array), self.queries(batch, indices, array=array))
 
     @property
     def num_queries(self) -> int:

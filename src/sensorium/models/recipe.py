@@ -15,7 +15,9 @@ class RecipeConfig:
         epochs: passes over the training examples, after which the run ends; None: ``minutes`` is the only limit.
         minutes: wall-clock time, after which the run ends; None: ``epochs`` is the only limit. With both, the first
             limit that is reached ends the run.
-        batch_size: examples per step.
+        batch_size: examples per step, of all processes together.
+        accumulate: parts of a step's batch whose gradients are computed one after the other and added, for want of
+            memory. The gradient is that of the whole batch.
         optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
         weight_decay: decoupled; it applies to matrices, latents and learned positions, not to biases and norms.
@@ -43,6 +45,7 @@ class RecipeConfig:
     epochs: float | None = None
     minutes: float | None = None
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: Literal["adamw", "muon", "lamb"] = "muon"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05

@@ -198,7 +198,9 @@ class ByteArray:
             if kept >= segment.num_rows:
                 segments.append(segment)
                 continue
-            order = torch.rand(self.batch, segment.num_rows, generator=generator).to(segment.values.device)
+            order = torch.rand(self.batch, segment.num_rows, generator=generator).to(
+                segment.values.device, non_blocking=True
+            )
             segments.append(segment.keep(order.topk(kept, dim=1, sorted=False).indices))
         return ByteArray(tuple(segments))
 

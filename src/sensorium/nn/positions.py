@@ -82,7 +82,7 @@ def grid_positions(
 ) -> GridPositions:
     """Fourier features of a grid of rows; they do not depend on the batch and are computed once for each shape."""
     positions = fourier_grid(grid, bands=bands, resolution=resolution, spacing=spacing)
-    return GridPositions(tuple(table.to(device) for table in positions.tables))
+    return GridPositions(tuple(table.to(device, non_blocking=True) for table in positions.tables))
 
 
 def fourier_points(
@@ -99,7 +99,9 @@ def fourier_points(
         float32, batch × rows × axes·(2·bands + 1).
     """
     positions = points.float()
-    table = torch.stack([frequencies(bands, size) for size in resolution]).float().to(points.device)  # axes × bands
+    table = (
+        torch.stack([frequencies(bands, size) for size in resolution]).float().to(points.device, non_blocking=True)
+    )  # axes × bands
     angles = (torch.pi * positions[..., None] * table).flatten(-2)
     return PointPositions(torch.cat([positions, angles.sin(), angles.cos()], dim=-1))
 

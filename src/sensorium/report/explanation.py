@@ -69,6 +69,7 @@ def explain_files(
     files: Sequence[str | Path],
     *,
     out: str | Path | None = None,
+    device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Predict files and show where the model attends: writes ``explanation.html`` and ``maps.npz``; each replaces the
@@ -87,12 +88,13 @@ def explain_files(
         run: a run or weights folder.
         files: as for :func:`predict`.
         out: the folder to write to; ``explained`` in the run by default.
+        device: as for :func:`predict`.
         progress: called with the number of finished examples and of all examples.
 
     Raises:
         InputError: as :func:`predict`; also if the model has no cross-attend, or the folder cannot be written to.
     """
-    model, samples = open_run(run, files)
+    model, samples = open_run(run, files, device=device)
     count = len(model.cross_attends)
     if not count:
         raise InputError(

@@ -103,12 +103,14 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         return array
 
     @abstractmethod
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         """The queries of a batch; None: there are none, and the decoder takes the mean of the latents.
 
         Args:
             batch: as the modality's ``view`` gives it.
             indices: int64, (queries,): the output rows to compute; None: all of them.
+            array: what ``model.embed`` made of the batch, for tasks whose queries are rows of the input; None: such
+                a task makes it itself.
 
         Raises:
             InputError: indices of rows that the task does not have.
@@ -147,8 +149,22 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             label_smoothing: share of each target that is spread over all classes; ignored where there are no classes.
         """
 
-    def training_accuracy(self, output: Any, targets: Any) -> float:
-        """The share of a training batch that is right, to show while training; NaN where nothing is right or wrong."""
+    def loss_terms(self, output: Any, targets: Any, *, label_smoothing: float = 0.0) -> Tensor:
+        """The means whose sum is the loss: (terms,). Here one, the loss itself. Arguments as of ``loss``."""
+        return self.loss(output, targets, label_smoothing=label_smoothing).reshape(1)
+
+    def term_counts(self, targets: Any) -> Tensor:
+        """How many errors each of ``loss_terms`` is the mean of: (terms,), float32, on the device of the targets. The
+        terms of a batch are those of its parts, weighted by these counts. Here: the examples.
+
+        Args:
+            targets: as of ``loss``.
+        """
+        return torch.full((1,), float(len(targets)), device=targets.device)
+
+    def training_accuracy(self, output: Any, targets: Any) -> Tensor | float:
+        """The share of a training batch that is right, to show while training: a scalar that is still on the device;
+        NaN where nothing is right or wrong."""
         return nan
 
     @abstractmethod

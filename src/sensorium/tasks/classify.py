@@ -47,14 +47,14 @@ class Classify(LabelTask[ClassifyConfig]):
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         weights = self.config.class_weights
-        weight = None if weights is None else torch.tensor(weights, device=output.device)
+        weight = None if weights is None else torch.tensor(weights).to(output.device, non_blocking=True)
         return F.cross_entropy(output.float(), targets, weight=weight, label_smoothing=label_smoothing)
 
     def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().softmax(-1))
 
-    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
-        return (output.argmax(-1) == targets.argmax(-1)).float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> Tensor:
+        return (output.argmax(-1) == targets.argmax(-1)).float().mean()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection

@@ -19,6 +19,7 @@ from ..modalities import Batch, Modality
 from ..modalities.base import at_least_float32
 from ..modalities.pair import Pair
 from ..modalities.pixels import floats
+from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task
@@ -127,9 +128,9 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     def num_queries(self) -> int:
         return self.inputs.num_rows
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> SignalQueries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """The query of a pixel is its row of the input."""
-        return SignalQueries(self.inputs.embed(batch), indices, batch)
+        return SignalQueries(self.inputs.embed(batch) if array is None else array, indices, batch)
 
     def predict(self, output: Tensor, queries: Queries | None) -> FlowPrediction:
         assert isinstance(queries, SignalQueries)
@@ -165,6 +166,10 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         known, error = _end_point_errors(output, targets)
         return error.sum() / known.sum().clamp(min=1)
+
+    def term_counts(self, targets: Tensor) -> Tensor:
+        """The known motions."""
+        return (~targets.isnan().any(-1)).sum().float().reshape(1)
 
     def metrics(self) -> MetricCollection:
         """``explained``: 1 - error / error of predicting no motion; ``epe``: the mean end-point error in pixels;

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..modalities import Batch, Modality
+from ..nn.byte_array import ByteArray
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task, TaskSettings
@@ -54,7 +55,7 @@ class LabelTask(Task[LabelConfigT, Prediction]):
     def num_queries(self) -> int:
         return 1
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries | None:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:
         return None if self.learned_queries is None else self.learned_queries(indices=indices)
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:

@@ -37,8 +37,8 @@ def draw_hidden_rows(modality: Modality, view: Batch, share: float, generator: t
     else:
         order = torch.rand(batch, rows, generator=generator)
         rounding = torch.rand(batch, 1, generator=generator)
-    count = (present.sum(1, keepdim=True) * share + rounding.to(present.device)).floor()
-    order = order.to(present.device).masked_fill(~present, 2.0)
+    count = (present.sum(1, keepdim=True) * share + rounding.to(present.device, non_blocking=True)).floor()
+    order = order.to(present.device, non_blocking=True).masked_fill(~present, 2.0)
     return (order.argsort(1).argsort(1) < count) & present
 
 

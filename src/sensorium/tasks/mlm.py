@@ -16,6 +16,7 @@ from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
 from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
+from ..nn.byte_array import ByteArray
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task
@@ -38,11 +39,14 @@ class MLMConfig:
         share: of the words that are hidden.
         scale: factor of the logits, which are products with embeddings of variance 1. The authors' is 1, with which a
             small model starts with confident, wrong predictions.
+        queries: ``learned``, one for every byte, as the authors'; or ``rows``: the input's own rows, of which those of
+            hidden bytes know what lies beside them where the modality has a stem.
     """
 
     kind: Literal["mlm"] = "mlm"
     share: float = 0.15
     scale: float = 1.0
+    queries: Literal["learned", "rows"] = "learned"
 
 
 class MLM(Task[MLMConfig, Prediction]):
@@ -63,24 +67,29 @@ class MLM(Task[MLMConfig, Prediction]):
         super().__init__(config, inputs=inputs, query_channels=query_channels)
         if not isinstance(inputs, Text):
             raise InputError(f"mlm: only bytes of text can be hidden and predicted; the model reads {inputs.kind}")
+        self.learned_queries: LearnedQueries | None = None
         positions = inputs.positions if inputs.config.positions == "fourier" else None
-        self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
+        if config.queries == "learned":
+            self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
+        self._embedding_channels = inputs.config.channels
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
 
     @property
     def query_channels(self) -> int:
-        return self.learned_queries.table.shape[1]
+        return self.inputs.channels if self.learned_queries is None else self.learned_queries.table.shape[1]
 
     @property
-    def output_channels(self) -> None:
-        return None
+    def output_channels(self) -> int | None:
+        return None if self.learned_queries is not None else self._embedding_channels
 
     @property
     def num_queries(self) -> int:
-        return len(self.learned_queries.table)
+        return self.inputs.num_rows
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> Queries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         name = self.inputs.name
+        if self.learned_queries is None:
+            return Queries(self.inputs.embed(batch) if array is None else array, indices)
         return self.learned_queries(batch[name].shape[1], indices=indices, mask=batch.get(f"{name}.mask"))
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:
@@ -102,9 +111,13 @@ class MLM(Task[MLMConfig, Prediction]):
             output.float().mT, targets, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="sum"
         ) / (targets != IGNORED).sum().clamp(min=1)
 
-    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
+    def term_counts(self, targets: Tensor) -> Tensor:
+        """The hidden bytes."""
+        return (targets != IGNORED).sum().float().reshape(1)
+
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> Tensor:
         hidden = targets != IGNORED
-        return (output.argmax(-1) == targets)[hidden].float().mean().item()
+        return ((output.argmax(-1) == targets) & hidden).sum() / hidden.sum().clamp(min=1)
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MeanMetric, MetricCollection
@@ -203,18 +216,24 @@ def _hidden_words(numbers: Tensor, present: Tensor | None, share: float, generat
         present: batch × bytes, True = present; None: all are.
         generator: None: which words of an example are hidden depends on its bytes alone.
     """
-    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES, device=numbers.device))
+    in_word = (numbers >= SPECIALS) & ~torch.isin(numbers, torch.tensor(SPACES).to(numbers.device, non_blocking=True))
     if present is not None:
         in_word &= present
     first_byte = in_word & ~F.pad(in_word, (1, 0))[:, :-1]
     word_number = first_byte.cumsum(1)  # counted from 1; bytes that are in no word are left out at the end
-    counts = first_byte.sum(1).tolist()
-    draw = torch.full((len(numbers), 1 + max(counts, default=0)), 2.0)  # column 0 stands for no word, never chosen
-    for example, count in enumerate(counts):
-        example_generator = generator
-        if example_generator is None:
-            content = numbers[example][in_word[example]].cpu().numpy().tobytes()
-            example_generator = torch.Generator().manual_seed(zlib.crc32(content))
-        draw[example, 1 : 1 + count] = torch.rand(count, generator=example_generator)
+    most = (numbers.shape[1] + 1) // 2  # words that fit
+    if generator is None:
+        contents = [line[words].cpu().numpy().tobytes() for line, words in zip(numbers, in_word, strict=True)]
+        own = [torch.Generator().manual_seed(zlib.crc32(content)) for content in contents]
+        # A draw for each word, so that they do not depend on the length that texts are padded to.
+        counts = first_byte.sum(1).tolist()
+        draws = [
+            F.pad(torch.rand(count, generator=its), (0, most - count)) for count, its in zip(counts, own, strict=True)
+        ]
+        draw = torch.stack(draws)
+    else:
+        draw = torch.rand(len(numbers), most, generator=generator)
+    no_word = torch.arange(1, most + 1, device=numbers.device) > first_byte.sum(1, keepdim=True)
+    draw = draw.to(numbers.device, non_blocking=True).masked_fill(no_word, 2.0)
     chosen = (draw < share) | (draw == draw.amin(1, keepdim=True))
-    return in_word & chosen.to(numbers.device).gather(1, word_number)
+    return in_word & F.pad(chosen, (1, 0)).gather(1, word_number)  # column 0 stands for no word

@@ -154,7 +154,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
 
     # -- inputs and queries
 
-    def queries(self, batch: Batch, indices: Tensor | None = None) -> SignalQueries:
+    def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """Queries for the rows of every signal that is in the batch. Signals without positions have learned queries,
         which can be used for examples without that signal."""
         count = len(next(batch[modality.name] for modality in self.inputs.modalities if modality.name in batch))
@@ -227,14 +227,14 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         for modality in present:
             output_modality = self.output_modalities[modality.name]
             counts = counting_rows(modality, output_modality, view, hidden.get(modality.name))
-            index = rows[modality.name].to(counts.device)
+            index = rows[modality.name].to(counts.device, non_blocking=True)
             values = output_modality.targets(view)[:, index]
             targets[modality.name] = ReconstructionTarget(output_modality, values, counts[:, index], view)
         starts = accumulate((segment.num_rows for segment in segments), initial=0)
         indices = None
         if sum(map(len, rows.values())) < sum(segment.num_rows for segment in segments):
             indices = torch.cat([rows[segment.name] + start for segment, start in zip(segments, starts, strict=False)])
-            indices = indices.to(segments[0].values.device)
+            indices = indices.to(segments[0].values.device, non_blocking=True)
         return Prepared(view | {f"{name}.hidden": mask for name, mask in hidden.items()}, targets, indices)
 
     def _draw_rows(self, segments: tuple[Segment, ...], generator: torch.Generator | None) -> dict[str, Tensor]:
@@ -255,12 +255,24 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         self, output: dict[str, Tensor], targets: dict[str, ReconstructionTarget], *, label_smoothing: float = 0.0
     ) -> Tensor:
         """The weighted sum over modalities of the mean distance of the rows that count."""
-        total = torch.zeros((), device=next(iter(output.values())).device)
+        return self.loss_terms(output, targets).sum()
+
+    def loss_terms(
+        self, output: dict[str, Tensor], targets: dict[str, ReconstructionTarget], *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """One for each modality; 0 of one that the batch lacks."""
+        terms = dict.fromkeys(self.output_modalities, torch.zeros((), device=next(iter(output.values())).device))
         for name, target in targets.items():
             distance = target.modality.distance(output[name], target.values).where(target.counts, 0.0)
-            mean = self.config.loss_weights.get(name, 1.0) * distance.sum() / target.counts.sum().clamp(min=1)
-            total = total + mean
-        return total
+            terms[name] = self.config.loss_weights.get(name, 1.0) * distance.sum() / target.counts.sum().clamp(min=1)
+        return torch.stack(list(terms.values()))
+
+    def term_counts(self, targets: dict[str, ReconstructionTarget]) -> Tensor:
+        """The rows that count, of each modality."""
+        device = next(iter(targets.values())).counts.device
+        counts = dict.fromkeys(self.output_modalities, torch.zeros((), device=device))
+        counts |= {name: target.counts.sum().float() for name, target in targets.items()}
+        return torch.stack(list(counts.values()))
 
     def metrics(self) -> MetricCollection:
         """Of each modality: the peak signal-to-noise ratio in decibels, the mean over examples, where the signal has a

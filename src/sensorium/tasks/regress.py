@@ -65,7 +65,8 @@ class Regress(LabelTask[RegressConfig]):
     def _mean_and_std(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the targets, float32, on the device of ``output``."""
         device = output.device
-        return torch.tensor(self.config.mean, device=device), torch.tensor(self.config.std, device=device)
+        mean, std = torch.tensor([self.config.mean, self.config.std]).to(device, non_blocking=True)
+        return mean, std
 
     @classmethod
     def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> RegressConfig:

@@ -47,8 +47,8 @@ class Tag(LabelTask[TagConfig]):
     def interpret(self, output: Tensor) -> Prediction:
         return Prediction(output, output.float().sigmoid())
 
-    def training_accuracy(self, output: Tensor, targets: Tensor) -> float:
-        return ((output > 0) == (targets > 0.5)).float().mean().item()
+    def training_accuracy(self, output: Tensor, targets: Tensor) -> Tensor:
+        return ((output > 0) == (targets > 0.5)).float().mean()
 
     def metrics(self) -> MetricCollection:
         from torchmetrics import MetricCollection

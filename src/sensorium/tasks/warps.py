@@ -116,7 +116,7 @@ class _Random:
         """batch × shape, by default batch × 1 × 1 × 1, between ``low`` and ``high``."""
         shape, count = shape or (1, 1, 1), self.batch // len(self.generators)
         drawn = [torch.rand(count, *shape, generator=own, device=own.device) for own in self.generators]
-        return torch.cat(drawn).to(self.device) * (high - low) + low
+        return torch.cat(drawn).to(self.device, non_blocking=True) * (high - low) + low
 
     def direction(self, longest: Tensor) -> Tensor:
         """A vector to the right and down, of any direction and a length up to ``longest``: batch × 2 × 1 × 1."""

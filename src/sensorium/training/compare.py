@@ -9,7 +9,6 @@ and minutes. Muon, which ``auto`` takes, updates the matrices of Transformers; a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..config import read_json
 from ..data import load_samples
 from ..errors import InputError, did_you_mean
 from ..files import replace_file
@@ -32,7 +32,8 @@ from .contenders import CONTENDERS, Batch, Candidate, Contender, Offer, without_
 from .entries import simple_entries, with_run
 from .plan import PLAIN, Plan, RunConfig, plan, read_run_config
 from .progress import Interrupted, Listener, Quiet
-from .run_folder import CONFIG, HISTORY, LAST, REPORT, check_writable
+from .resume import check_data
+from .run_folder import CONFIG, HISTORY, REPORT, check_writable, has_checkpoint
 from .sizes import RULE, Budget, Size, choose_size
 
 LONGEST = 200  # letters of a failure's message in the table
@@ -123,7 +124,7 @@ def _stored(folder: Path, *, resume: bool) -> dict[str, Any]:
         raise InputError(f"{folder}: a comparison is here already; go on with --resume or choose another --out")
     if resume and not path.exists():
         raise InputError(f"{folder}: there is nothing to resume; compare without --resume")
-    stored: dict[str, Any] = json.loads(path.read_text("utf-8")) if resume else {}
+    stored: dict[str, Any] = read_json(path) if resume else {}
     return stored
 
 
@@ -236,7 +237,7 @@ class _Comparison:
         budget = Budget.of(self.planned.config, examples=len(self.planned.source.splits["train"]))
         self.listener.stage(f"{self.title}: measuring training steps")
         folder = self.folder / contender.name
-        if (folder / LAST).exists() or (folder / REPORT).exists():
+        if has_checkpoint(folder) or (folder / REPORT).exists():
             encoder = read_run_config(folder).model.encoder
             for number, candidate in enumerate(candidates):
                 if candidate.config.model.encoder == encoder:
@@ -255,7 +256,7 @@ class _Comparison:
     def _train(self, folder: Path, planned: Plan, seed: int) -> None:
         """Train a run, or go on with one that was interrupted."""
         title = self.title if len(self.seeds) == 1 else f"{self.title}, seed {seed}"
-        fresh = not (folder / LAST).exists()
+        fresh = not has_checkpoint(folder)
         if fresh:  # what is left of a run that ended before it saved anything would be taken for its beginning
             for leftover in (CONFIG, HISTORY):
                 with suppress(OSError):
@@ -263,7 +264,8 @@ class _Comparison:
             check_writable(folder)
         else:
             planned = replace(planned, config=read_run_config(folder))
-        run.run_plan(planned, folder, fresh=fresh, listener=_Named(title, self.listener))
+            check_data(planned.source, folder)
+        run.run_plan(planned, folder, listener=_Named(title, self.listener))
 
     # -- all of them
 

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+from .sharding import local
 
 
-def averaged(model: nn.Module, *, decay: float) -> AveragedModel:
+class Ema:
     """The moving average of a model's weights, which begins as a copy of them.
 
-    After each step, ``update_parameters(model)`` computes, with n the number of steps so far:
+    After each step, ``update(model)`` computes, with n the number of steps so far:
 
         d    = min(decay, n / (n + 9))
         ema ← ema + (1 - d) · (weights - ema)
 
     Early on d is small, so that the initial weights are soon forgotten. Buffers, which are averages themselves, are
-    copied. The averaged model is ``.module``.
+    copied.
+
+    Attributes:
+        module: the averaged model; nothing in it has a gradient.
+        updates: n.
 
     >>> model = nn.Linear(1, 1, bias=False)
-    >>> ema = averaged(nn.Linear(1, 1, bias=False), decay=0.9)
+    >>> ema = Ema(nn.Linear(1, 1, bias=False), decay=0.9)
     >>> _, _ = nn.init.zeros_(ema.module.weight), nn.init.ones_(model.weight)
-    >>> ema.update_parameters(model)
+    >>> ema.update(model)
     >>> round(ema.module.weight.item(), 4)
     0.9
     """
-    ema = AveragedModel(model, multi_avg_fn=_with_warmup(decay))
-    ema.n_averaged += 1  # the copy counts: without this the first update would copy instead of averaging
-    return ema.requires_grad_(False)
 
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.decay, self.updates = decay, 0
 
-def _with_warmup(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     @torch.no_grad()
-    def update(averages: Tensors, weights: Tensors, updates: Tensor | int) -> None:
-        steps = int(updates)
-        torch._foreach_lerp_(list(averages), list(weights), 1 - min(decay, steps / (steps + 9)))
+    def update(self, model: nn.Module) -> None:
+        """Move towards the weights of the model, which may be sharded as the average is."""
+        self.updates += 1
+        share = 1 - min(self.decay, self.updates / (self.updates + 9))
+        torch._foreach_lerp_(_local(self.module.parameters()), _local(model.parameters()), share)
+        for own, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(buffer)
 
-    return update
+
+def _local(parameters: Iterator[nn.Parameter]) -> list[Tensor]:
+    return [local(parameter.detach()) for parameter in parameters]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..config import read_json
 from ..report.comparison import Entry
 from .run_folder import REPORT, read_history
 
@@ -55,8 +55,7 @@ def simple_entries(run: Path) -> list[Entry]:
 
 
 def _report(run: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((run / REPORT).read_text("utf-8"))
-    return report
+    return read_json(run / REPORT)
 
 
 def _interval(report: Mapping[str, Any]) -> tuple[float, float] | None:

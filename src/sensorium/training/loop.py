@@ -1,59 +1,51 @@
-"""Training a model: the only file that imports the engine (Lightning), and only ``run.train`` imports this file."""
+"""Training a model: one loop, from the first step or a checkpoint to the last step.
+
+Several processes run this file side by side, each with its parts of every batch. What depends on the clock or on a
+signal is decided by the main process for all of them.
+"""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import signal
+import threading
 import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
-from torchdata.stateful_dataloader import StatefulDataLoader
+from torch.utils.data import DataLoader
 
 from ..data import Samples
 from ..errors import InputError
-from ..files import replace_file
-from ..inference.evaluate import evaluate_model
-from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..nn import Encoder
+from ..processes import Launch, end_unless_main, from_main, is_main, rank, total, world_size
 from .aligned import align
-from .batches import Drawn, EpochBatches
-from .ema import averaged
-from .mixing import mix
+from .batches import Drawn, EpochBatches, Parts
+from .ema import Ema
+from .engine import Curves, Fabric, quiet_engine, shard_like, start
 from .optimizers import optimizers
 from .plan import RunConfig
 from .precision import faster_precision
-from .progress import Interrupted, Listener
-from .run_folder import LAST, append_history
+from .progress import Interrupted, Listener, Quiet
+from .run_folder import append_history, trim_history
+from .run_state import RunState, Sums
 from .schedule import learning_rate
+from .state import read_state, write_state
+from .step import TrainingStep, part_generator, update
+from .validation import is_due, validate
 
-VALIDATIONS = 20  # validation passes over a run, at most
-APART = 7  # training examples between two passes for each validated one: with a backward pass, 5 % of the time
 ALIGNED_ON = 8  # examples that the aligned initialisation measures
 WORKERS = 4  # processes that decode batches ahead
-LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")  # of advertisements
-STATE = (
-    "steps",
-    "seconds",
-    "validations",
-    "validated_at",
-    "best_score",
-    "best_metric",
-)  # of the module, in a checkpoint
+SHOWN_EVERY = 1.0  # seconds between two looks at the loss, for which the device must be waited for
 
 
 def fit(
@@ -64,11 +56,12 @@ def fit(
     config: RunConfig,
     folder: Path,
     listener: Listener,
+    fabric: Fabric | None = None,
+    checkpoint_minutes: float = 5.0,
 ) -> float:
     """Train a model and return the seconds it took. The best weights are written to ``folder`` as they are found.
 
-    The run continues from ``checkpoints/last.ckpt`` where that exists. Without a validation split the last weights are
-    kept.
+    The run continues from its checkpoint where there is one. Without a validation split the last weights are kept.
 
     Args:
         model: freshly initialised, or with weights taken over from another run.
@@ -76,80 +69,251 @@ def fit(
         config: the run's configuration; its recipe and seed are used.
         folder: the run folder.
         listener: receives the progress.
+        fabric: the processes that train, from :func:`sensorium.training.engine.start`; None: this one.
+        checkpoint_minutes: between two checkpoints, besides those after each validation pass.
 
     Raises:
         Interrupted: stopped by a signal, after saving.
         InputError: the loss is not finite.
     """
+    fabric = fabric or start(Launch())
+    listener = listener if is_main() else Quiet()
+    saved = from_main(read_state(folder) if is_main() else None)
     batches = EpochBatches(train.drawn_from, config.recipe.batch_size, seed=config.seed)
     drawn = Drawn(train)
-    last, recipe = folder / LAST, config.recipe
-    if recipe.precision == "auto":
+    parts = Parts(batches, accumulate=config.recipe.accumulate, process=rank(), processes=world_size())
+    model.to(fabric.device)
+    recipe = config.recipe
+    if saved is None and recipe.precision == "auto":
         listener.stage("measuring which precision is faster")
-        recipe = replace(recipe, precision=faster_precision(model, train.drawn(next(iter(batches)))))
-    if recipe.attention_init == "aligned" and config.start is None and not last.exists():
+        part = train.drawn(next(iter(parts)))
+        precision = from_main(faster_precision(model, part, checkpointing=recipe.checkpointing))
+        recipe = replace(config.recipe, precision=precision)
+    elif saved is not None:
+        recipe = replace(config.recipe, precision=saved["precision"])
+    if recipe.attention_init == "aligned" and config.start is None and saved is None:
         _align(model, train.drawn(list(range(min(ALIGNED_ON, len(drawn))))), config.seed)
-    module = Training(
-        model,
-        recipe,
-        drawn=drawn,
-        steps_per_epoch=len(batches),
-        val=val,
-        folder=folder,
-        seed=config.seed,
-        listener=listener,
-    )
-    listener.stage("training")
     with quiet_engine():
-        _trainer(recipe, folder).fit(
-            module,
-            # Samples that stay in memory are decoded once; others are decoded ahead of the steps by other processes.
-            StatefulDataLoader(
-                drawn,
-                sampler=batches,
-                batch_size=None,
-                num_workers=0 if train.in_memory else min(WORKERS, os.cpu_count() or 1),
-            ),
-            ckpt_path=str(last) if last.exists() else None,
-            weights_only=True if last.exists() else None,
+        run = _begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
+        if saved is not None:
+            run.state.load(saved)
+            if is_main():
+                trim_history(folder, step=run.state.counters.steps)
+        parts.step = run.state.counters.steps
+        workers = 0 if train.in_memory else min(WORKERS, os.cpu_count() or 1)
+        listener.stage("training")
+        return _loop(
+            run, _decoded(drawn, parts, workers=workers, device=fabric.device), val, listener, checkpoint_minutes
         )
-    if module.interrupted:
-        raise Interrupted(folder)
-    return module.seconds
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run consists of, as its loop needs it.
+
+    Attributes:
+        fabric: the engine.
+        step: the model with its loss.
+        averaged: the same, but that the engine takes the mean of gradients over the processes.
+        state: what changes.
+        recipe: with the precision that was chosen.
+        seed, folder: of the run.
+        steps_per_epoch: of all processes together.
+    """
+
+    fabric: Fabric
+    step: TrainingStep
+    averaged: Any
+    state: RunState
+    recipe: RecipeConfig
+    seed: int
+    steps_per_epoch: int
+    folder: Path
+
+    @property
+    def share_done(self) -> float:
+        """The share of the run that is done."""
+        return self.state.counters.share_done(self.recipe, self.steps_per_epoch)
+
+
+def _begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any) -> _Run:
+    """A run before its first step: its model shared or sharded among the processes, with optimizers and average."""
+    ema = Ema(model, decay=recipe.ema_decay) if recipe.ema_decay else None
+    step = TrainingStep(model, recipe)
+    averaged = fabric.setup_module(step)
+    if ema is not None:
+        shard_like(fabric, ema.module)
+    sums = Sums.zero(fabric.device)
+    state = RunState(model, ema, optimizers(recipe, model), recipe.precision, sums)
+    return _Run(fabric, step, averaged, state, recipe, **facts)
+
+
+def _decoded(drawn: Drawn, parts: Parts, *, workers: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """The decoded parts of the batches that this process takes, without end. Examples that stay in memory are decoded
+    once; others are decoded ahead of the steps by other processes."""
+    loader = DataLoader(
+        drawn,
+        sampler=parts,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # so that it draws nothing from the global one
+    )
+    for batch in loader:
+        drawn.learn(batch)
+        yield batch
+
+
+def _loop(
+    run: _Run, parts: Iterator[dict[str, Tensor]], val: Samples | None, listener: Listener, checkpoint_minutes: float
+) -> float:
+    """Step after step, with a look at the clock, the signals and the validation split before each; returns the
+    seconds."""
+    state, recipe = run.state, run.recipe
+    counters = state.counters
+    began, curves, figures = (
+        time.monotonic() - counters.seconds,
+        Curves(run.folder if is_main() else None),
+        _Figures(state),
+    )
+    validated = 0 if val is None else len(val) * state.model.inputs.num_views
+    with _signals(listener) as signalled:
+        while True:
+            counters.seconds, stopping, broken = _agreed(time.monotonic() - began, signalled(), figures.broken)
+            share = run.share_done
+            due = is_due(counters, share, batch_size=recipe.batch_size, validated=validated) and not stopping
+            save = due or stopping or counters.seconds - counters.saved_at >= 60 * checkpoint_minutes
+            loss = _mean_loss(run) if save or broken else math.nan
+            if due:
+                row = validate(
+                    state, val, recipe=recipe, steps_per_epoch=run.steps_per_epoch, loss=loss, folder=run.folder
+                )
+                if is_main():
+                    append_history(run.folder, row)
+                    curves.add(row)
+                counters.seconds = _agreed(time.monotonic() - began)[0]
+            if save:
+                _save(run)
+            if stopping:
+                end_unless_main(130)
+                raise Interrupted(run.folder)
+            if share >= 1 and counters.steps:  # a run of no time takes one step
+                curves.close()
+                return counters.seconds
+            _take_step(run, parts)
+            listener.progress(run.share_done, figures.latest())
+
+
+def _take_step(run: _Run, parts: Iterator[dict[str, Tensor]]) -> None:
+    """One step of the optimizers with this process's parts of the batch. It does not wait for the device."""
+    state, recipe = run.state, run.recipe
+    counters, task = state.counters, state.model.task
+    first = rank() * recipe.accumulate
+    generators = [part_generator(run.seed, counters.steps, first + number) for number in range(recipe.accumulate)]
+    prepared = [run.step.prepare(next(parts), generator) for generator in generators]
+    counts = [task.term_counts(part.targets) for part in prepared]
+    whole_batch = total(torch.stack(counts).sum(0)).clamp(min=1)
+    for number, (part, count, generator) in enumerate(zip(prepared, counts, generators, strict=True), 1):
+        with run.fabric.no_backward_sync(run.averaged, enabled=number < recipe.accumulate):
+            loss, training_accuracy = run.averaged(part, count / whole_batch, generator)
+            run.fabric.backward(loss * world_size())  # the engine takes the mean over processes
+        state.sums.loss += loss.detach()
+        state.sums.training_accuracy += training_accuracy
+    update(
+        state.model,
+        state.optimizers,
+        learning_rate=learning_rate(recipe, run.share_done),
+        clip=recipe.gradient_clip,
+    )
+    if state.ema is not None:
+        state.ema.update(state.model)
+    counters.steps += 1
+    state.sums.steps += 1
+
+
+def _save(run: _Run) -> None:
+    """Write the checkpoint that a resumed run goes on with."""
+    run.state.counters.saved_at = run.state.counters.seconds
+    content = run.state.to_dict()
+    if is_main():
+        write_state(run.folder, content)
+
+
+def _agreed(seconds: float, stopping: bool = False, broken: bool = False) -> tuple[float, bool, bool]:
+    """What all processes go by: the main one's seconds, and whether any of them was told to stop, or has a loss that is
+    not finite."""
+    if world_size() == 1:
+        return seconds, stopping, broken
+    values = total(torch.tensor([seconds * is_main(), stopping, broken], dtype=torch.float64)).tolist()
+    return values[0], values[1] > 0, values[2] > 0
+
+
+def _mean_loss(run: _Run) -> float:
+    """The mean over the steps since the last validation pass; NaN where there were none.
+
+    Raises:
+        InputError: it is not finite.
+    """
+    counters, sums = run.state.counters, run.state.sums
+    if not sums.steps:
+        return math.nan
+    mean = total(sums.loss).item() / sums.steps
+    if not math.isfinite(mean):
+        end_unless_main(2)
+        raise InputError(
+            f"the loss is {mean} at step {counters.steps}; lower it with "
+            f"--set recipe.learning_rate={run.recipe.learning_rate / 3:.1e}"
+        )
+    return mean
+
+
+class _Figures:
+    """The figures to show while training, which are read from the device now and then.
+
+    Attributes:
+        broken: whether the loss of this process was not finite when it was read.
+    """
+
+    def __init__(self, state: RunState) -> None:
+        self.state, self.broken, self.read_at = state, False, -math.inf
+        self.figures: dict[str, float] = {}
+
+    def latest(self) -> dict[str, float]:
+        """The means over the steps since the last validation pass, by name; at most so many seconds old."""
+        now, sums = time.monotonic(), self.state.sums
+        if now - self.read_at >= SHOWN_EVERY and sums.steps:
+            self.read_at = now
+            # Of this process's parts, which are as good as the whole for a look.
+            factor = world_size() / sums.steps
+            best = self.state.counters.best_metric
+            values = {
+                "loss": sums.loss.item() * factor,
+                "training accuracy": sums.training_accuracy.item() * factor,
+                f"best {self.state.model.task.primary_metric}": best,
+            }
+            self.broken = not math.isfinite(values["loss"])
+            self.figures = {name: value for name, value in values.items() if math.isfinite(value)}
+        return self.figures
 
 
 @contextmanager
-def quiet_engine() -> Iterator[None]:
-    """Without the engine's advertisements and warnings; afterwards its loggers and all warnings are as before."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
+def _signals(listener: Listener) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM has asked the run to stop. Afterwards they do what they did before."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        listener.stage("stopping after this step")
+
+    if threading.current_thread() is not threading.main_thread():  # only there can they be received
+        yield lambda: False
+        return
+    handlers = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning|torchdata")
-            yield
+        yield lambda: bool(received)
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _trainer(recipe: RecipeConfig, folder: Path) -> Trainer:
-    """The engine, which runs until the module says that it should stop."""
-    loggers: list[Logger] = []
-    if find_spec("tensorboard") is not None:
-        loggers.append(TensorBoardLogger(save_dir=folder, name="", version="tensorboard"))
-    return Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=-1,
-        precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
-        logger=loggers or False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _align(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
@@ -157,217 +321,7 @@ def _align(model: Perceiver, batch: dict[str, Tensor], seed: int) -> None:
     if not isinstance(model.encoder, Encoder):
         raise InputError("recipe.attention_init=aligned needs a Perceiver encoder; set it to default")
     generator = torch.Generator().manual_seed(seed)
-    prepared = model.prepare(model.inputs.augment(batch, generator), generator)
+    prepared = model.prepare(model.inputs.augment(model.to_device(batch), generator), generator)
     with torch.no_grad():
-        align(model.encoder, model.decoder, model.embed(prepared.inputs), model.queries(prepared.inputs))
-
-
-@dataclass
-class _Sums:
-    """Sums over the steps since the last validation pass."""
-
-    loss: float = 0.0
-    training_accuracy: float = 0.0
-    steps: int = 0
-
-
-class Training(LightningModule):
-    """The engine's view of a run: what a step, a validation pass and a checkpoint are.
-
-    Attributes:
-        steps, seconds: of training so far.
-        validations: validation passes so far.
-        validated_at: the step of the last one.
-        best_score, best_metric: the selection score and the primary metric of the weights that are kept.
-        interrupted: whether a signal asked the run to stop.
-    """
-
-    def __init__(
-        self,
-        model: Perceiver,
-        recipe: RecipeConfig,
-        *,
-        drawn: Drawn,
-        steps_per_epoch: int,
-        val: Samples | None,
-        folder: Path,
-        seed: int,
-        listener: Listener,
-    ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.model = model
-        self.ema = averaged(model, decay=recipe.ema_decay) if recipe.ema_decay else None
-        self.recipe, self.steps_per_epoch, self.val, self.folder = recipe, steps_per_epoch, val, folder
-        self.drawn = drawn
-        self.seed, self.listener = seed, listener
-        self.steps, self.seconds, self.validations, self.validated_at = 0, 0.0, 0, 0
-        self.best_score, self.best_metric = -math.inf, math.nan
-        self.sums = _Sums()
-        self.interrupted = False
-
-    @property
-    def kept(self) -> Perceiver:
-        """The model that is validated and kept: the moving average, where there is one."""
-        return self.model if self.ema is None else cast(Perceiver, self.ema.module)
-
-    # -- checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["run"] = {name: getattr(self, name) for name in STATE}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["run"].items():
-            setattr(self, name, value)
-
-    def save(self) -> None:
-        """Write the checkpoint that a resumed run goes on with."""
-        replace_file(self.folder / LAST, self.trainer.save_checkpoint)
-
-    # -- start and end
-
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return optimizers(self.recipe, self.model)
-
-    def on_train_start(self) -> None:
-        self.began = time.monotonic() - self.seconds
-        self.handlers = {number: signal.signal(number, self.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_train_end(self) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-
-    def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Called by a signal: the run stops after the current step."""
-        self.interrupted = True
-        self.listener.stage("stopping after this step")
-
-    def share_done(self) -> float:
-        """The share of the run that is done, 0 to 1: by epochs or by minutes, whichever is further."""
-        shares = [0.0]
-        if self.recipe.epochs is not None:
-            shares.append(self.steps / max(1.0, self.recipe.epochs * self.steps_per_epoch))
-        if self.recipe.minutes is not None:
-            shares.append(self.seconds / (60 * self.recipe.minutes))
-        return min(1.0, max(shares))
-
-    # -- steps
-
-    def on_before_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        self.drawn.learn(batch)
-        return batch
-
-    def training_step(self, batch: dict[str, Tensor], _: int) -> None:
-        """One step of the optimizers. What is random in it depends on the seed and the step's number alone."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.steps)
-        inputs, target, query_indices = self._prepare(batch, generator)
-        latents = self.model.encode(
-            inputs, drop_rows=self.recipe.drop_rows, generator=generator, checkpointing=self.recipe.checkpointing
-        )
-        output = self.model.decode(latents, self.model.queries(inputs, query_indices)).output
-        loss = self.model.loss(output, target, label_smoothing=self.recipe.label_smoothing)
-        self._update(loss)
-        if self.ema is not None:
-            self.ema.update_parameters(self.model)
-        self.steps += 1
-        self.sums.loss += loss.item()
-        self.sums.training_accuracy += self.model.task.training_accuracy(output, target)
-        self.sums.steps += 1
-
-    def _prepare(
-        self, batch: dict[str, Tensor], generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], Any, Tensor | None]:
-        """The augmented inputs, the targets and the query indices of a batch, mixed where the recipe says so."""
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            view = self.model.inputs.augment(batch, generator)
-            prepared = self.model.prepare(view, generator)
-            inputs, target = prepared.inputs, prepared.targets
-            if self.recipe.mixup or self.recipe.cutmix:
-                inputs, target = mix(
-                    inputs,
-                    self.model.inputs,
-                    target,
-                    mixup=self.recipe.mixup,
-                    cutmix=self.recipe.cutmix,
-                    generator=generator,
-                )
-        return inputs, target, prepared.query_indices
-
-    def _update(self, loss: Tensor) -> None:
-        """The backward pass and a step of each optimizer."""
-        chosen = self.optimizers()
-        chosen = chosen if isinstance(chosen, list) else [chosen]
-        for optimizer in chosen:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.recipe, self.share_done())
-            optimizer.zero_grad()
-        self.manual_backward(loss)
-        if self.recipe.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
-        for optimizer in chosen:
-            optimizer.step()
-
-    def on_train_batch_end(self, *_: object) -> None:
-        self.seconds = time.monotonic() - self.began
-        if not math.isfinite(self.sums.loss):
-            raise InputError(
-                f"the loss is {self.sums.loss} at step {self.steps}; lower it with "
-                f"--set recipe.learning_rate={self.recipe.learning_rate / 3:.1e}"
-            )
-        share = self.share_done()
-        figures = {
-            "loss": self.sums.loss / self.sums.steps,
-            "training accuracy": self.sums.training_accuracy / self.sums.steps,
-            f"best {self.model.task.primary_metric}": self.best_metric,
-        }
-        self.listener.progress(share, {key: value for key, value in figures.items() if math.isfinite(value)})
-        done = share >= 1
-        if done or (not self.interrupted and self.is_due(share)):
-            self.validate(share)
-        if done or self.interrupted:
-            self.save()
-            self.trainer.should_stop = True
-
-    def _evaluated(self, val: Samples) -> dict[str, float]:
-        """The metrics of the validation split, in the precision that trains: only their order matters."""
-        with self.trainer.precision_plugin.forward_context():
-            return evaluate_model(self.kept, val, split="val").metrics
-
-    def is_due(self, share: float) -> bool:
-        """Whether it is time for a validation pass. It depends on what was trained since the last one, not on seconds,
-        so that runs of some epochs repeat themselves."""
-        validated = 0 if self.val is None else len(self.val) * self.model.inputs.num_views
-        trained = (self.steps - self.validated_at) * self.recipe.batch_size
-        return share * VALIDATIONS >= self.validations + 1 and trained >= APART * validated
-
-    def validate(self, share: float) -> None:
-        """Evaluate the weights on the validation split, keep them if they are the best so far, and write the figures
-        to the run's history.
-
-        Args:
-            share: of the run that is done.
-        """
-        self.validations = max(self.validations + 1, int(share * VALIDATIONS))
-        self.validated_at = self.steps
-        row = {
-            "step": self.steps,
-            "epoch": round(self.steps / self.steps_per_epoch, 2),
-            "progress": round(share, 4),
-            "seconds": round(self.seconds, 1),
-            "loss": self.sums.loss / self.sums.steps,
-            "learning_rate": learning_rate(self.recipe, share),
-        }
-        self.sums = _Sums()
-        task = self.model.task
-        metrics = {} if self.val is None else self._evaluated(self.val)
-        row |= {f"val_{name}": value for name, value in metrics.items()}
-        score = task.selection_score(metrics) if metrics else math.inf
-        if not score < self.best_score:  # of a score that is not a number none is better
-            self.best_score, self.best_metric = score, metrics.get(task.primary_metric, math.nan)
-            checkpoints.save(self.kept, self.folder)
-        append_history(self.folder, row)
-        for logger in self.loggers:
-            logger.log_metrics({key: value for key, value in row.items() if key != "step"}, step=self.steps)
-        self.seconds = time.monotonic() - self.began
-        if not self.interrupted:
-            self.save()
+        array = model.embed(prepared.inputs)
+        align(model.encoder, model.decoder, array, model.queries(prepared.inputs, array=array))

@@ -43,11 +43,12 @@ def mix(
     """
     _check(batch, inputs, target, mixup=mixup, cutmix=cutmix)
     count = len(target)
-    cut = torch.arange(count, device=target.device) >= (count // 2 if mixup and cutmix else count if mixup else 0)
+    cut = torch.arange(count) >= (count // 2 if mixup and cutmix else count if mixup else 0)
     seed = int(torch.randint(2**31, (), generator=generator))
-    alpha = torch.where(cut, cutmix, mixup).cpu()
-    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha)).to(target)
-    partner = torch.randperm(count, generator=generator).to(target.device)
+    alpha = torch.where(cut, cutmix, mixup)
+    share = torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha)).to(target, non_blocking=True)
+    cut = cut.to(target.device, non_blocking=True)
+    partner = torch.randperm(count, generator=generator).to(target.device, non_blocking=True)
     around = None
     if cutmix:
         around = inputs.around_boxes(batch, share, generator)

@@ -110,7 +110,7 @@ def plan(
         InputError: the data, the preset or a setting cannot be used.
     """
     chooser = presets.find(preset)
-    settings = [f"model.{setting}" if setting.partition(".")[0] in MODEL_FIELDS else setting for setting in settings]
+    settings = in_model(settings)
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
@@ -136,6 +136,15 @@ def plan(
         others = [setting for setting in settings if setting != PLAIN or preset != "auto"]
         config = from_dict(RunConfig, override(to_dict(config), others), where="--set")
     return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
+
+
+def in_model(settings: Sequence[str]) -> list[str]:
+    """Settings with the whole path of what they set.
+
+    >>> in_model(["encoder.num_latents=4", "recipe.epochs=3"])
+    ['model.encoder.num_latents=4', 'recipe.epochs=3']
+    """
+    return [f"model.{setting}" if setting.partition(".")[0] in MODEL_FIELDS else setting for setting in settings]
 
 
 def _sizes(inputs: ModalityConfig) -> tuple[Assumption, ...]:
@@ -260,9 +269,7 @@ def read_run_config(folder: Path) -> RunConfig:
         InputError: there is none, it cannot be read, or it is of another format.
     """
     path = folder / CONFIG
-    values = read_yaml(path)
-    check_format(values.get("format") if isinstance(values, dict) else None, where=path)
-    return from_dict(RunConfig, values, where=str(path))
+    return from_dict(RunConfig, check_format(read_yaml(path), where=path), where=str(path))
 
 
 def reopen(data: Path, config: RunConfig) -> Source:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 import torch
 
 from .. import report
@@ -18,38 +16,41 @@ from ..data import (
     Assumption,
     Corrections,
     Examples,
-    Known,
     Samples,
-    Source,
-    count_seen,
-    find_description,
     fingerprints,
     load_samples,
     open_for,
-    read_description,
 )
-from ..errors import InputError, did_you_mean
+from ..data.identity import identify
 from ..files import replace_file
 from ..inference.baselines import Beside, compute_baselines, only_majority, stored_baselines
-from ..inference.evaluate import evaluate_model
+from ..inference.devices import chosen_device
+from ..inference.evaluate import Evaluation, evaluate_model
 from ..inference.remarks import count_remarks
 from ..models import checkpoints
-from ..models.auto import parts_of
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..tasks import TASKS
+from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main
+from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
+from .resume import resumed
+from .run_data import count_seen_by, is_same, known_of, own_data, scored_split, split_of
 from .run_folder import (
     CONFIG,
     EVALUATIONS,
-    REPORT,
+    has_checkpoint,
     interrupted_folder,
     new_folder,
     read_examples,
     read_history,
-    write_examples,
+    read_report,
+    trim_history,
+    write_identity,
 )
+
+if TYPE_CHECKING:
+    from .engine import Fabric
 
 
 def train(
@@ -67,6 +68,10 @@ def train(
     class_weights: ClassWeights | None = None,
     seed: int = 0,
     resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: Strategy = "auto",
+    checkpoint_minutes: float = 5.0,
     listener: Listener | None = None,
     **corrections: Unpack[Corrections],
 ) -> dict[str, Any]:
@@ -74,25 +79,44 @@ def train(
 
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
-        resume: go on with the interrupted run in ``out``. Its own configuration is used; only ``data``, ``out`` and
-            ``listener`` matter then.
+        resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
+        devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
+            one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
+            that torchrun or another launcher has started are used without these.
+        checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
             :func:`plan`.
 
     Raises:
-        InputError: an argument or the data cannot be used.
+        InputError: an argument or the data cannot be used, another process trains into the folder, or, with ``resume``,
+            the data or the configuration have changed.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
     listener = listener or Quiet()
+    launch = Launch(devices=devices, nodes=nodes, strategy=strategy).as_started()
+    fabric = None
+    if launch.processes > 1:
+        listener.stage("starting processes")
+        from .engine import start as start_processes
+
+        fabric = start_processes(launch)
+        listener = listener if is_main() else Quiet()
     listener.stage("opening the data")
-    if resume:
-        folder = interrupted_folder(data, out)
-        config = read_run_config(folder)
-        planned = Plan(reopen(data, config), config)
-    else:
+
+    planned: Plan | None = None
+
+    def decide() -> tuple[Path, RunConfig]:
+        """The run folder and what is trained in it."""
+        nonlocal planned
+        if resume:
+            folder = interrupted_folder(data, out)
+            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+            planned = resumed(data, folder, settings=settings, options=options)
+            return folder, planned.config
         planned = plan(
             data,
             preset=preset,
@@ -107,45 +131,80 @@ def train(
             seed=seed,
             **corrections,
         )
-        folder = new_folder(data, out)
-    return run_plan(planned, folder, fresh=not resume, listener=listener)
+        return new_folder(data, out), planned.config
+
+    folder, config = decided_by_main(decide)
+    planned = planned or Plan(reopen(data, config), config)
+    return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
 
 
-def run_plan(planned: Plan, folder: Path, *, fresh: bool, listener: Listener) -> dict[str, Any]:
-    """Train what was planned, and report on the best weights; returns what ``report.json`` holds.
+def run_plan(
+    planned: Plan,
+    folder: Path,
+    *,
+    listener: Listener,
+    fabric: Fabric | None = None,
+    checkpoint_minutes: float = 5.0,
+) -> dict[str, Any]:
+    """Train what was planned, and report on the best weights; returns what ``report.json`` holds. A run that has a
+    checkpoint goes on from it.
 
     Args:
         planned: the examples and the configuration.
         folder: the run folder.
-        fresh: whether the run begins here, rather than going on from its checkpoint.
         listener: receives the progress.
+        fabric, checkpoint_minutes: as of :func:`sensorium.training.loop.fit`.
 
     Raises:
-        InputError: the data cannot be read, or the loss is not finite.
+        InputError: the data cannot be read, the loss is not finite, or another process trains into the folder.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
+    with lock(folder):
+        return _run_plan(planned, folder, listener, fabric, checkpoint_minutes)
+
+
+def _run_plan(
+    planned: Plan, folder: Path, listener: Listener, fabric: Fabric | None, checkpoint_minutes: float
+) -> dict[str, Any]:
+    """As :func:`run_plan`, in a folder that is locked."""
     source, config = planned.source, planned.config
+    fresh = from_main(not has_checkpoint(folder))
     torch.manual_seed(config.seed)
     model = Perceiver(config.model)
     if config.start is not None and fresh:
         checkpoints.start_from(model, config.start)
     listener.planned(planned)
     samples = {split: _load(examples, model, split, listener) for split, examples in source.splits.items()}
-    replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
+    if is_main() and fresh:
+        trim_history(folder, step=-1)
+        write_identity(folder, identify(source), config=to_dict(config))
+        replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
     from .loop import fit  # takes a second, and nothing else needs the engine
 
-    seconds = fit(model, samples["train"], samples.get("val"), config=config, folder=folder, listener=listener)
-    write_examples(folder, {split: fingerprints(examples) for split, examples in source.splits.items()})
-    split = _scored_split(source)
-    model = checkpoints.load(folder)
+    seconds = fit(
+        model,
+        samples["train"],
+        samples.get("val"),
+        config=config,
+        folder=folder,
+        listener=listener,
+        fabric=fabric,
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    split = scored_split(source)
+    model = _best(folder, config)
+    evaluation = _evaluated(model, samples[split], split, listener, device="auto")
+    only_main()
+    if read_examples(folder) is None:  # of so many that only some were taken at the start
+        write_identity(folder, identify(source, sampled=None), config=to_dict(config))
     listener.stage("fitting a baseline")
     beside = compute_baselines(model, samples["train"], samples[split], train_seconds=seconds, seed=config.seed)
     return _report(
         folder,
         model,
         samples[split],
-        split,
+        evaluation,
         config=config,
         seconds=seconds,
         warnings=[*source.warnings, *beside.problems],
@@ -164,6 +223,7 @@ def evaluate(
     without: Sequence[str] = (),
     dataset: str | Path | None = None,
     fold: str | int | None = None,
+    device: str = "auto",
     listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Score a finished run on a split of some data and write a report; returns what ``report.json`` holds.
@@ -179,6 +239,7 @@ def evaluate(
             without one, every example.
         without: names of signals to mask in every example, which shows what the model makes of the others.
         dataset, fold, listener: as for :func:`train`.
+        device: where it is computed: cpu, cuda, cuda:1, …; auto: a GPU where there is one.
 
     Raises:
         InputError: no model in ``run``, no such split or signal, no labels, or a class that the model does not know.
@@ -187,109 +248,35 @@ def evaluate(
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    previous = json.loads((folder / REPORT).read_text()) if (folder / REPORT).exists() else {}
+    previous = read_report(folder)
     seen = read_examples(folder)
     listener.stage("opening the data")
-    own = None if imported or dataset is not None else _own(data, model, config, seen, previous, fold)
+    own = None if imported or dataset is not None else own_data(data, model, config, seen, previous, fold)
     if own is None:
-        source = open_for(_known(data, model, config, dataset=dataset, imported=imported), data)
+        source = open_for(known_of(data, model, config, dataset=dataset, imported=imported), data)
         chosen = split or ("test" if "test" in source.splits else EVERYTHING)
     else:
-        source, chosen = own, split or _scored_split(own)
-    examples = _split(source, chosen)
+        source, chosen = own, split or scored_split(own)
+    examples = split_of(source, chosen)
     prints = fingerprints(examples)
-    is_own = own is not None and not without and chosen == "test" and seen is not None and _same(prints, seen["test"])
+    is_own = own is not None and not without and chosen == "test" and seen is not None and is_same(prints, seen["test"])
     said = [f"evaluated without {name}" for name in without]
     samples = _load(examples.without(without), model, chosen, listener)
     return _report(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
         model,
         samples,
-        chosen,
+        _evaluated(model, samples, chosen, listener, device=device),
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=[*source.warnings, *said, *count_remarks(examples, model.inputs)],
         assumptions=source.assumptions,
         beside=stored_baselines(previous, split=chosen, samples=len(samples)) if is_own else None,
         set_aside=[line for line in previous.get("set_aside", ()) if is_own and line not in samples.set_aside],
-        seen=_count_seen(prints, seen),
+        seen=count_seen_by(prints, seen),
         listener=listener,
         history_of=folder,
     )
-
-
-def _own(
-    data: Path,
-    model: Perceiver,
-    config: RunConfig,
-    seen: Mapping[str, np.ndarray] | None,
-    previous: Mapping[str, Any],
-    fold: str | int | None,
-) -> Source | None:
-    """The data as a run's, with the run's splits; None: they are others.
-
-    Args:
-        seen: the fingerprints of the run's examples; None: they are not known. Then data with as many scored examples
-            as the ``previous`` report are taken as the run's.
-        fold: the fold to test on instead of the run's.
-    """
-    try:
-        source = reopen(data, config if fold is None else replace(config, fold=str(fold)))
-    except InputError:
-        return None
-    if source.classes != model.task.classes:
-        return None
-    if fold is not None:
-        return source
-    examples = source.splits[_scored_split(source)]
-    if seen is None:
-        return source if len(examples) == previous.get("samples") else None
-    return source if _same(fingerprints(examples), seen["test"]) else None
-
-
-def _known(data: Path, model: Perceiver, config: RunConfig, *, dataset: str | Path | None, imported: bool) -> Known:
-    """What is known of a model, and how the data are described: as the run's were, where they may be laid out alike."""
-    task = TASKS[config.model.task.kind]
-    # Targets that are neither labels nor the signal lie in the data: a model of flow that was trained on single
-    # pictures may be evaluated on pairs of frames.
-    own_layout = task.label_type is None and not task.self_supervised
-    if dataset is not None:
-        description = read_description(Path(dataset))
-    else:
-        description = find_description(data) if imported or own_layout else config.data
-    return Known(
-        reads={name: part.kind for name, part in parts_of(config.model.inputs).items()},
-        task="none" if task.self_supervised else config.model.task.kind,
-        classes=model.task.classes,
-        description=description,
-        by_number=imported,
-    )
-
-
-def _scored_split(source: Source) -> str:
-    """The split that a run is scored on."""
-    return next(name for name in ("test", "val", "train") if name in source.splits)
-
-
-def _split(source: Source, split: str) -> Examples:
-    """The examples of a split, or of all of them."""
-    parts = {EVERYTHING: Examples.joined(list(source.splits.values())), **source.splits}
-    if split not in parts:
-        raise InputError(f"--split {split}: there is none; {did_you_mean(split, parts)}")
-    return parts[split]
-
-
-def _same(prints: np.ndarray, known: np.ndarray) -> bool:
-    """Whether two sets of examples have the same fingerprints, in any order."""
-    return np.array_equal(np.sort(prints), np.sort(known))
-
-
-def _count_seen(prints: np.ndarray, seen: Mapping[str, np.ndarray] | None) -> int | None:
-    """How many examples were seen in training or chose the checkpoint. The run's own test examples were not, even where
-    others are like them."""
-    if seen is None:
-        return None
-    return 0 if _same(prints, seen["test"]) else count_seen(prints, np.concatenate([seen["train"], seen["val"]]))
 
 
 def _name(data: Path) -> str:
@@ -299,6 +286,27 @@ def _name(data: Path) -> str:
 
 def _parts(word: str, names: Sequence[str]) -> list[str]:
     return [word, *names] if names else []
+
+
+def _best(folder: Path, config: RunConfig) -> Perceiver:
+    """The model with the weights that a run kept, in every process; the main one alone reads them."""
+    model = checkpoints.load(folder) if is_main() else Perceiver(config.model).eval()
+    as_in_main(list(model.state_dict().values()))
+    return model
+
+
+def _evaluated(model: Perceiver, samples: Samples, split: str, listener: Listener, *, device: str) -> Evaluation:
+    """The evaluation of a model on a device; afterwards it is on the CPU. The processes share the work."""
+    listener.stage(f"evaluating on {split}")
+    evaluation = evaluate_model(
+        model.to(chosen_device(device)),
+        samples,
+        split=split,
+        shared=True,
+        progress=lambda done, total: listener.progress(done / total, {}),
+    )
+    model.cpu()
+    return evaluation
 
 
 def _load(examples: Examples, model: Perceiver, split: str, listener: Listener) -> Samples:
@@ -312,7 +320,7 @@ def _report(
     folder: Path,
     model: Perceiver,
     samples: Samples,
-    split: str,
+    evaluation: Evaluation,
     *,
     config: RunConfig,
     seconds: float,
@@ -324,7 +332,7 @@ def _report(
     seen: int | None = 0,
     history_of: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a model and write its report.
+    """Write the report of an evaluation.
 
     Args:
         folder: where the report goes.
@@ -334,13 +342,6 @@ def _report(
         seen: how many of the examples were seen in training; None: it is not known.
         history_of: the run folder whose history it shows; None: ``folder``.
     """
-    listener.stage(f"evaluating on {split}")
-    evaluation = evaluate_model(
-        model,
-        samples,
-        split=split,
-        progress=lambda done, total: listener.progress(done / total, {}),
-    )
     if beside is None and evaluation.targets is not None:
         beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")

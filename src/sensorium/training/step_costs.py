@@ -24,7 +24,7 @@ from ..config import from_dict, to_dict
 from ..inference.bench import peak_memory
 from ..models.perceiver import Perceiver
 from ..nn import attention_path
-from .ema import averaged
+from .ema import Ema
 from .optimizers import optimizers
 from .plan import RunConfig
 
@@ -100,24 +100,25 @@ def measure(config: RunConfig, batch: Mapping[str, Tensor], *, before: int = 0) 
     model = Perceiver(config.model).to(device)
     recipe, generator = config.recipe, torch.Generator().manual_seed(config.seed)
     chosen = optimizers(recipe, model)
-    ema = averaged(model, decay=recipe.ema_decay) if recipe.ema_decay else None
+    ema = Ema(model, decay=recipe.ema_decay) if recipe.ema_decay else None
     batch = model.to_device(batch)
     seconds = float("inf")
     for _ in range(1 + STEPS):
         began = time.perf_counter()
         prepared = model.prepare(model.inputs.augment(batch, generator), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            array = model.embed(prepared.inputs)
             latents = model.encode(
-                prepared.inputs, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
+                array, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
             )
-            output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices)).output
+            output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices, array=array)).output
             loss = model.loss(output, prepared.targets)
         loss.backward()
         for optimizer in chosen:
             optimizer.step()
             optimizer.zero_grad()
         if ema is not None:
-            ema.update_parameters(model)
+            ema.update(model)
         loss.item()  # waits for the device
         seconds = min(seconds, time.perf_counter() - began)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else max(0, peak_memory() - before)

@@ -298,7 +298,7 @@ def _echoes(table: pa.Table, name: str, target: TargetConfig) -> bool:
         return False
     column, labels = table[name], table[target.column]
     plain = (is_number(column.type) or is_text(column.type)) and not is_list(labels.type)
-    if not plain or _is_numbers(target.task):
+    if labels.null_count == len(labels) or not plain or _is_numbers(target.task):
         return False
     count = pc.count_distinct(labels).as_py()
     if not 1 < count <= len(labels) / 2 or pc.count_distinct(column).as_py() != count:

@@ -95,7 +95,7 @@ def open_array_file(
 def _read(file: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig) -> Sequence[Any]:
     axes = {name: config.axes for name, config in inputs.items()}
     if ending(file) == ".npy" and modality.modalities == (modality,):
-        array = _mapped(file)
+        array = array_codec.mapped(file)
         raws = examples_of(array, modality, axes=axes[modality.name])
         # A single one is decoded as files are, when it is needed; the parts of a mapped array are read then, too.
         as_file = isinstance(raws, list) and ending(file) in modality.suffixes and axes[modality.name] is None
@@ -112,15 +112,6 @@ def _read(file: Path, modality: Modality, inputs: Mapping[str, InputConfig], des
     if modality.modalities != (modality,):
         return together(chosen, modality, axes)
     return examples_of(chosen[modality.name], modality, axes=axes[modality.name])
-
-
-def _mapped(file: Path) -> np.ndarray:
-    """The array of a ``.npy`` file, read from disk where it is used."""
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        (array,) = array_codec.decode(file).values()  # which says what is wrong
-        return array
 
 
 def _keys(arrays: Mapping[str, np.ndarray], part: Modality, config: InputConfig, description: DataConfig) -> list[str]:

@@ -6,6 +6,7 @@ that structured attention applies. Masked rows change no other row.
 """
 
 from .grid import GridStem, GridStemConfig, Stage, patches_of
+from .matches import MatchStem, MatchStemConfig, matches_of
 from .neighbours import NeighbourStem, NeighbourStemConfig
 from .ngrams import NGramStem, NGramStemConfig
 from .numbers import NumberStem, NumberStemConfig
@@ -16,6 +17,8 @@ __all__ = [
     "ConvolutionConfig",
     "GridStem",
     "GridStemConfig",
+    "MatchStem",
+    "MatchStemConfig",
     "NGramStem",
     "NGramStemConfig",
     "NeighbourStem",
@@ -25,5 +28,6 @@ __all__ = [
     "Pointwise",
     "PointwiseConfig",
     "Stage",
+    "matches_of",
     "patches_of",
 ]

@@ -119,7 +119,7 @@ class _Stage(nn.Module):
         self.stride = config.stride
         self.projection = lecun(nn.Linear(channels * prod(config.stride), config.channels))
         self.blocks = nn.ModuleList(
-            _Block(config.channels, kernel=config.kernel, dilation=dilation) for dilation in config.dilations
+            ConvolutionBlock(config.channels, kernel=config.kernel, dilation=dilation) for dilation in config.dilations
         )
 
     def forward(self, signal: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -131,7 +131,7 @@ class _Stage(nn.Module):
         return signal, mask
 
 
-class _Block(nn.Module):
+class ConvolutionBlock(nn.Module):
     """Two convolutions around which the signal goes on unchanged; the second starts at zero."""
 
     def __init__(self, channels: int, *, kernel: tuple[int, ...], dilation: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...config import record
 from ...errors import InputError
 from ..initialisation import lecun, truncated_normal
+from .grid import ConvolutionBlock
 
 BASE = 0x9E3779B97F4A7C15 - 2**64  # the base of the polynomial of an n-gram; odd, so that no byte is ever lost
 MIXERS = (
@@ -38,7 +39,7 @@ class NGramStemConfig:
         longest: bytes of the longest n-grams; there is one of every length between for each byte.
         buckets: entries of the table that n-grams of all lengths share by their hash; the first one stays unused.
         channels: of an entry, before a linear layer.
-        layers: convolutions over neighbouring rows after that, each added to its input; 0: none.
+        dilations: one for each residual block of two convolutions over the rows after that; empty: there are none.
         kernel: rows that a convolution sees, an odd number.
     """
 
@@ -47,7 +48,7 @@ class NGramStemConfig:
     longest: int = 6
     buckets: int = 65536
     channels: int = 32
-    layers: int = 0
+    dilations: tuple[int, ...] = ()
     kernel: int = 5
 
 
@@ -77,32 +78,31 @@ class NGramStem(nn.Module):
         self.config = config
         self.table = nn.Parameter(truncated_normal(torch.empty(config.buckets, config.channels), SPREAD))
         self.projection = lecun(nn.Linear(config.channels, channels, bias=False))
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(config.layers))
-        self.convolutions = nn.ModuleList(
-            lecun(nn.Linear(config.kernel * channels, channels)) for _ in range(config.layers)
+        self.blocks = nn.ModuleList(
+            ConvolutionBlock(channels, kernel=(config.kernel,), dilation=dilation) for dilation in config.dilations
         )
 
     def forward(
         self,
         rows: Float[Tensor, "batch length channels"],
         numbers: Int[Tensor, "batch length"],
-        present: Bool[Tensor, "batch length"],
+        known: Bool[Tensor, "batch length"],
+        mask: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length channels"]:
         """The rows with what their n-grams say.
 
         Args:
             rows: batch × length × channels, the embeddings of the bytes.
             numbers: batch × length, int64, at least 0: which byte it is.
-            present: batch × length, True = known. An n-gram with any byte that is not is left out.
+            known: batch × length, True = known. An n-gram with any byte that is not is left out.
+            mask: batch × length, True = present: the rows that convolutions may see; None: all.
         """
-        index = ngram_buckets(numbers, present, self.config)
+        index = ngram_buckets(numbers, known, self.config)
         sums = F.embedding_bag(index.flatten(0, 1), self.table, mode="sum", padding_idx=NONE)
         scale = GAIN / sqrt(self.config.longest - self.config.shortest + 1)
         rows = rows + self.projection(scale * sums).unflatten(0, numbers.shape)
-        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            pad = self.config.kernel // 2
-            padded = F.pad(norm(rows) * present[..., None], (0, 0, pad, pad))
-            rows = rows + F.gelu(convolution(padded.unfold(1, self.config.kernel, 1).flatten(2)))
+        for block in self.blocks:
+            rows = block(rows, mask)
         return rows
 
 

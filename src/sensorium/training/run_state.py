@@ -1,0 +1,137 @@
+"""The state of a run between two steps: all that it needs to go on bit for bit.
+
+What is random in a step and which examples are in it depend on the seed and the step's number alone
+(:mod:`sensorium.training.step`, :mod:`sensorium.training.batches`), so neither generators nor a position in the data
+are part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..models.perceiver import Perceiver
+from ..models.recipe import RecipeConfig
+from ..processes import as_in_main, is_main, total
+from .ema import Ema
+from .sharding import load_whole, load_whole_optimizer, whole
+
+
+@dataclass
+class Sums:
+    """Sums over the steps since the last validation pass, on the device and of this process's parts alone.
+
+    Attributes:
+        loss, training_accuracy: scalars.
+        steps: how many.
+    """
+
+    loss: Tensor
+    training_accuracy: Tensor
+    steps: int = 0
+
+    @classmethod
+    def zero(cls, device: torch.device) -> Sums:
+        """Of no steps."""
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+    def gather(self) -> None:
+        """Move what all processes have to the main one. All of them must call this."""
+        for name in ("loss", "training_accuracy"):
+            whole_sum = total(getattr(self, name))
+            setattr(self, name, whole_sum if is_main() else torch.zeros_like(whole_sum))
+
+
+@dataclass
+class Counters:
+    """How far a run is.
+
+    Attributes:
+        steps: of the optimizers.
+        seconds: of training.
+        saved_at: the seconds at the last checkpoint.
+        validations: validation passes.
+        validated_at: the step of the last one.
+        best_score, best_metric: the selection score and the primary metric of the weights that are kept.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    saved_at: float = 0.0
+    validations: int = 0
+    validated_at: int = 0
+    best_score: float = -math.inf
+    best_metric: float = math.nan
+
+    def share_done(self, recipe: RecipeConfig, steps_per_epoch: int) -> float:
+        """The share of the run that is done, 0 to 1: by epochs or by minutes, whichever is further."""
+        shares = [0.0]
+        if recipe.epochs is not None:
+            shares.append(self.steps / max(1.0, recipe.epochs * steps_per_epoch))
+        if recipe.minutes is not None:
+            shares.append(self.seconds / (60 * recipe.minutes))
+        return min(1.0, max(shares))
+
+
+@dataclass
+class RunState:
+    """What changes in a run.
+
+    Attributes:
+        model: what is trained.
+        ema: the moving average of its weights; None: there is none.
+        optimizers: of all its parameters.
+        precision: that was chosen for the run.
+        counters, sums: how far it is.
+    """
+
+    model: Perceiver
+    ema: Ema | None
+    optimizers: Sequence[torch.optim.Optimizer]
+    precision: str
+    sums: Sums
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def kept(self) -> Perceiver:
+        """The model that is validated and kept: the moving average, where there is one."""
+        return self.model if self.ema is None else cast(Perceiver, self.ema.module)
+
+    def agree(self) -> None:
+        """Give every process the buffers of the main one, such as the statistics of a batch norm."""
+        for module in (self.model, self.kept):
+            as_in_main(list(module.buffers()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as tensors on the CPU, numbers, strings, lists and dicts. All processes must call this; that of the
+        main one is complete."""
+        self.agree()
+        self.sums.gather()
+        return {
+            "model": whole(self.model.state_dict()),
+            "ema": None if self.ema is None else whole(self.ema.module.state_dict()),
+            "ema_updates": 0 if self.ema is None else self.ema.updates,
+            "optimizers": [whole(optimizer.state_dict()) for optimizer in self.optimizers],
+            "precision": self.precision,
+            "sums": whole(vars(self.sums)),
+            "counters": dict(vars(self.counters)),
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a state, which may be that of another number of processes."""
+        load_whole(self.model, saved["model"])
+        if self.ema is not None:
+            load_whole(self.ema.module, saved["ema"])
+            self.ema.updates = saved["ema_updates"]
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            load_whole_optimizer(optimizer, state)
+        self.counters = Counters(**saved["counters"])
+        for name in ("loss", "training_accuracy"):
+            value = saved["sums"][name].to(self.sums.loss.device)
+            setattr(self.sums, name, value if is_main() else torch.zeros_like(value))
+        self.sums.steps = saved["sums"]["steps"]

@@ -1,0 +1,142 @@
+"""Several processes compute what one computes: gloo on the CPU, two processes, under torchrun as users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from two_processes import TARGETS
+
+import sensorium as sm
+from sensorium.data import load_samples
+from sensorium.errors import InputError
+from sensorium.inference.evaluate import evaluate_model
+from sensorium.models.perceiver import Perceiver
+from sensorium.processes import Launch
+from sensorium.training.loop import fit
+from sensorium.training.progress import Quiet
+from sensorium.training.run_folder import read_history
+from sensorium.training.state import read_state
+from small_models import IMAGE, pictures, small_model
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "model.encoder.num_latents=8",
+    "model.encoder.latent_channels=16",
+    "model.encoder.num_self_attention_heads=2",
+    "model.encoder.num_layers=1",
+    "recipe.precision=float32",
+    "recipe.batch_size=8",
+    "recipe.ema_decay=0.9",
+)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Two kinds of short series that differ in sign, with a split for validation."""
+    random = np.random.default_rng(0)
+    labels = np.arange(64) % 2
+    values = random.normal(0, 0.3, (64, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    parts = {"train": slice(32), "val": slice(32, 43), "test": slice(43, 64)}
+    arrays = {
+        f"{name}_{split}": array[part]
+        for split, part in parts.items()
+        for name, array in (("x", values), ("y", labels))
+    }
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    np.savez(folder / "signs.npz", **arrays)
+    return folder
+
+
+def in_two_processes(*program: str) -> str:
+    """Run a program under torchrun, which finds a free port; returns what it printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(sm.__file__).parents[1])}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def assert_same_state(first: Path, second: Path, *, tolerance: float) -> None:
+    """The weights, their average and the optimizers of two runs."""
+
+    def tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
+        if isinstance(value, torch.Tensor):
+            return {name: value}
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return {key: leaf for part, item in items for key, leaf in tensors(item, f"{name}.{part}").items()}
+
+    ours, theirs = (
+        tensors({key: state[key] for key in ("model", "ema", "optimizers")})
+        for state in map(read_state, (first, second))
+    )
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(
+            tensor, theirs[name], rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_two_processes_train_as_one(series: Path, tmp_path: Path) -> None:
+    """From data to report: the same weights, average, optimizers and curves as one process with batches in two parts,
+    augmentation and all. Only one process writes and prints, and the run can be resumed by one."""
+    sm.train(series, out=tmp_path / "one", epochs=3, settings=(*SMALL, "recipe.accumulate=2"))
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    printed = in_two_processes(
+        *("-m", "sensorium", "train", str(series), "--out", str(tmp_path / "two"), "--epochs", "3", *settings)
+    )
+    assert printed.count("report:") == 1
+    assert_same_state(tmp_path / "one", tmp_path / "two", tolerance=1e-5)
+    curves = [read_history(tmp_path / name) for name in ("one", "two")]
+    assert len(curves[0]) == len(curves[1]) > 1
+    for ours, theirs in zip(*curves, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert {**ours, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, rel=1e-4)
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
+    assert reports[0]["metrics"] == pytest.approx(reports[1]["metrics"], rel=1e-4)
+
+
+def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -> None:
+    """Metrics are exact, whatever the shares of the processes; FSDP ends with the weights of one process, and its
+    checkpoint is one of whole tensors."""
+    config = sm.plan(series, epochs=1, settings=(*SMALL, "recipe.optimizer=lamb", "recipe.accumulate=2")).config
+    torch.manual_seed(0)
+    model = Perceiver(config.model)
+    examples = sm.plan(series).source.splits["train"].for_modality(model.inputs)
+    train = load_samples(examples, [model.inputs])
+    fit(model, train, None, config=config, folder=tmp_path / "whole", listener=Quiet())
+    halved = sm.plan(series, epochs=1, settings=(*SMALL, "recipe.optimizer=lamb")).config
+    torch.save({"config": halved, "train": train}, tmp_path / "run.pt")
+    in_two_processes(str(Path(__file__).parent / "two_processes.py"), str(tmp_path))
+    assert_same_state(tmp_path / "whole", tmp_path / "sharded", tolerance=1e-5)
+    found = json.loads((tmp_path / "found.json").read_text())
+    for name, (task, targets) in TARGETS.items():
+        model = small_model(IMAGE, task)
+        for count in (7, 2):
+            samples = pictures(targets[:count].float() if name == "tag" else targets[:count], count=count)
+            alone, shared = evaluate_model(model, samples, batch_size=3), found[f"{name} {count}"]
+            np.testing.assert_allclose(shared.pop("scores"), alone.scores, rtol=1e-6, atol=1e-7)
+            assert shared == pytest.approx(alone.metrics, rel=1e-6, nan_ok=True)
+
+
+def test_what_a_launcher_has_started_is_used() -> None:
+    """And a number of processes that contradicts it is refused."""
+    environment = {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
+    assert Launch(strategy="fsdp").as_started(environment) == Launch(devices=4, nodes=2, strategy="fsdp")
+    assert Launch(devices=4, nodes=2).as_started(environment).processes == 8
+    assert Launch(devices=3).as_started({}) == Launch(devices=3)
+    with pytest.raises(InputError, match=r"--devices 3 --nodes 1: 8 processes were started"):
+        Launch(devices=3).as_started(environment)
+    with pytest.raises(InputError, match=r"--nodes 0: use at least 1"):
+        Launch(nodes=0)
