@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
 from . import bounds, large, npy
+from .matlab_headers import check_matlab
 from .raw import file_bytes, first_line, plain_file
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
@@ -25,13 +26,12 @@ SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".idx")
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # bytes of text before the HDF5 of a MATLAB file
-_MATLAB_HEADER, _COMPRESSED = 128, 15  # bytes before the first variable of a MATLAB file; the type of compressed ones
 
 # What h5py and SciPy raise for damaged files. SciPy asks for as much memory as a damaged cell says that it has parts.
 H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 MAT_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, NotImplementedError, EOFError),
-    *(AttributeError, MemoryError, zlib.error),
+    *(AttributeError, UnboundLocalError, MemoryError, zlib.error),
 )
 
 
@@ -241,11 +241,14 @@ def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
         from scipy.io.matlab import MatReadError
 
         try:
-            bounds.check_bytes(_announced(content), "what it holds")
+            if 0 not in content[:4]:  # version 4 has a number there, and no sizes but those of its bytes
+                check_matlab(content)
             found = loadmat(io.BytesIO(content))
         except (*MAT_ERRORS, MatReadError) as error:
             raise InputError(f"cannot be read ({first_line(error)})") from None
         arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
+    if not all(map(str.isidentifier, arrays)):
+        raise InputError("cannot be read (what it calls its arrays are no names); copy it again")
     kept = {key: _matlab_array(array) for key, array in arrays.items() if array.dtype.names is None}
     kept = {key: array for key, array in kept.items() if array.dtype != object}
     if not kept:
@@ -259,22 +262,13 @@ def _decode_mat(content: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def _announced(content: bytes) -> int:
-    """The bytes that the variables of a MATLAB file take: each says so in front, also where zlib compressed it."""
-    order: Literal["big", "little"] = "big" if content[126:128] == b"MI" else "little"
-    start, total = _MATLAB_HEADER, 0
-    while start + 8 <= len(content):
-        kind, size = (int.from_bytes(content[at : at + 4], order) for at in (start, start + 4))
-        if kind == _COMPRESSED:
-            head = zlib.decompressobj().decompress(content[start + 8 : start + 8 + min(size, _USER_BLOCK)], 8)
-            total += int.from_bytes(head[4:8], order)
-        start += 8 + size
-    return total
-
-
 def _matlab_array(array: np.ndarray) -> np.ndarray:
     """Without the axis of length one that MATLAB gives to numbers and rows; a cell of words is an array of them."""
-    if array.dtype == object and array.size and all(cell.dtype.kind == "U" for cell in array.flat):
+    if (
+        array.dtype == object
+        and array.size
+        and all(isinstance(cell, np.ndarray) and cell.dtype.kind == "U" for cell in array.flat)
+    ):
         array = np.array(["".join(map(str, cell.flat)) for cell in array.flat])
     if array.ndim == 2 and array.shape[0] == 1:
         return array.reshape(-1) if array.shape[1] > 1 else array.reshape(())

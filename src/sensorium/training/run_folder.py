@@ -29,6 +29,7 @@ HISTORY = "metrics.csv"
 SPLITS = ("train", "val", "test")
 EXAMPLES = "examples.npz"  # what tells the run's examples from others: names, labels, sizes, fingerprints
 EVALUATIONS = "evaluations"  # the folder for reports on other splits and other data
+OLD = Path("checkpoints", "last.ckpt")  # the checkpoint of older versions
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ def interrupted_folder(data: Path, out: Path | None) -> Path:
     folder = default_folder(data) if out is None else out
     if not (folder / CONFIG).exists():
         raise InputError(f"{folder}: there is nothing to resume; train without --resume")
+    if (folder / OLD).exists() and not has_checkpoint(folder):
+        raise InputError(f"{folder / OLD}: written by an older sensorium; train a new run with another --out")
     if (folder / REPORT).exists() and (folder / PAGE).exists():
         raise InputError(f"{folder}: this run is finished; train a new one with another --out")
     check_unlocked(folder)
