@@ -47,12 +47,7 @@ def shards(folder: Path, count: int, *, unreadable: tuple[int, ...] = ()) -> Sam
 
 def global_batches(batches: EpochBatches) -> Iterator[list[int]]:
     """The batches of all processes together, over some epochs."""
-    for epoch in range(EPOCHS):
-        if hasattr(batches, "of_step"):
-            yield from (batches.of_step(step) for step in range(epoch * len(batches), (epoch + 1) * len(batches)))
-        else:
-            batches.set_epoch(epoch)
-            yield from batches
+    return (batches.of_step(step) for step in range(EPOCHS * len(batches)))
 
 
 def numbers_of(rank: int, samples: Samples, batches: list[list[int]]) -> Iterator[list[int]]:
