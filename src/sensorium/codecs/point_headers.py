@@ -12,6 +12,7 @@ _FLOAT64 = 8  # bytes
 _LAS_COLUMNS = 7  # that are read of .las, at most
 _LAS_RECORD = 54  # bytes of the smallest record of variable length in .las
 _HEAD = 1 << 16  # bytes that hold a header of text
+_PCD_LINES = 10  # of a header
 _COUNT = rb"(\d{1,18})"
 
 
@@ -55,15 +56,27 @@ def check_pcd(content: bytes) -> None:
 
     Raises:
         InputError: the size and the bound.
+        ValueError, struct.error: it is damaged.
     """
     head = content[:_HEAD]
     counts = [int(count) for count in re.findall(rb"^(?:POINTS|WIDTH)\s+" + _COUNT, head, re.MULTILINE)]
     fields = re.search(rb"^COUNT\s+([\d \t]{1,4000})", head, re.MULTILINE)
     columns = sum(map(int, fields[1].split())) if fields else 1
     bounds.check_array((max(counts, default=0), columns), _FLOAT64, "the cloud")
-    if (start := content.find(b"DATA binary_compressed")) >= 0:
-        at = content.find(b"\n", start) + 1
-        bounds.check_bytes(struct.unpack_from("<II", content, at)[1], "the cloud")
+    form, start = _pcd_data(content)
+    if form.endswith(b"compressed"):
+        bounds.check_bytes(struct.unpack_from("<II", content, start)[1], "the cloud")
+
+
+def _pcd_data(content: bytes) -> tuple[bytes, int]:
+    """How the points of a .pcd file are written, as the last line of its header says, and where they begin."""
+    start = lines = 0
+    while lines < _PCD_LINES and (end := content.find(b"\n", start)) >= 0:
+        line, start = content[start:end].strip(), end + 1
+        lines += bool(line) and not line.startswith(b"#")
+        if line.startswith(b"DATA"):
+            return line, start
+    raise ValueError("its header does not say how the points are written")
 
 
 def check_mesh(content: bytes, suffix: str) -> None:

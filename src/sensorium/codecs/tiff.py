@@ -23,6 +23,7 @@ TIFF_ERRORS = (
     *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, OverflowError, ZeroDivisionError),
     *(RuntimeError, NotImplementedError, AssertionError, struct.error, zlib.error),
 )
+_FEW = 1000  # strips
 _NODATA = 42113  # GDAL's tag: the number that stands for "not measured"
 _REDUCED, _MASK = 1, 4  # bits of a page's subfile type
 _BANDS = "SC"  # tifffile's letters for samples and channels
@@ -61,6 +62,12 @@ def decode(source: Path | io.BytesIO) -> np.ndarray:
     """
     with _main_series(source) as series:
         bounds.check_bytes(sum(bounds.size_of(part.shape, part.dtype.itemsize) for part in series), "the picture")
+        for part in series:  # each missing strip would be looked for
+            strips = int(np.prod(part.keyframe.chunked, dtype=object))
+            if strips > max(_FEW, len(part.keyframe.dataoffsets)):
+                raise ValueError(
+                    f"{strips:,} strips are announced, and the places of {len(part.keyframe.dataoffsets):,}"
+                )
         if len({part.shape for part in series}) > 1:
             raise InputError("its pages differ in size; save each as a file of its own")
         stacks = []

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..config import read_json
+from ..data.fingerprints import MOST
 from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
@@ -239,9 +240,11 @@ def read_examples(folder: Path) -> dict[str, np.ndarray] | None:
         InputError: the file is damaged.
     """
     arrays = _arrays(folder)
-    if arrays is None or any((arrays[split] == 0).any() for split in SPLITS):
+    if arrays is None:
         return None
-    return {split: arrays[split] for split in SPLITS}
+    taken = {split: arrays[split][arrays[split] != 0] for split in SPLITS}
+    whole = all(len(taken[split]) >= min(len(arrays[split]), MOST) for split in SPLITS)
+    return taken if whole else None
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray] | None:
