@@ -350,7 +350,7 @@ assert not heavy, heavy
 
 
 COMMANDS = (
-    "inspect train pretrain evaluate predict explain compare import presets bench doctor demo".split()  # noqa: SIM905
+    "inspect train pretrain evaluate predict explain compare shard import presets bench doctor demo".split()  # noqa: SIM905
 )
 
 
@@ -385,3 +385,22 @@ def test_completion_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     main(["--install-completion", "--shell", "bash"])
     (script,) = (tmp_path / ".local/share/bash-completion/completions").iterdir()
     assert "class-weights" in script.read_text()
+
+
+def test_too_little_memory_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever asked for it; with --debug, where."""
+
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sensorium.training.plan.plan", greedy)
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "data"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "sensorium: there is not enough memory for this; use smaller data or a smaller model\n"
+    )
+    with pytest.raises(MemoryError):
+        main(["inspect", "data", "--debug"])

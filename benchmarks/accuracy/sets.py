@@ -168,7 +168,7 @@ SETS = (
         aim=8.0,
         commands=(
             "sensorium pretrain {data}/grid_av --minutes {minutes} --set model.task.mask_ratio=0"
-            f" --set {AUDIO}.representation=raw --set '{AUDIO}.patch=[64,1]' --set 'model.inputs.dropout={{{{}}}}'"
+            f" --set {AUDIO}.representation=raw --set '{AUDIO}.patch=[256,1]' --set {AUDIO}.bands=128 --set 'model.inputs.dropout={{{{}}}}'"
             " --set model.encoder.num_latents=128 --set recipe.batch_size=8",
             "python benchmarks/films.py {run} {data}/grid_av",
         ),

@@ -100,8 +100,8 @@ def ending(path: str | Path) -> str:
     >>> ending("train-images-idx3-ubyte.gz"), ending("t10k-labels.idx1-ubyte")
     ('.idx', '.idx')
     """
-    name = (path if isinstance(path, Path) else Path(path)).name.lower()
-    if _IDX.search(name):
+    name = (path.name if isinstance(path, Path) else path.rpartition("/")[2]).lower()
+    if "idx" in name and _IDX.search(name):
         return ".idx"
     stem, suffix = _in_two(name)
     return (_in_two(stem)[1] or suffix) if suffix == ".gz" else suffix

@@ -69,6 +69,15 @@ class Launch:
         return found
 
 
+def was_restarted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun has started these processes anew, because one of those before died.
+
+    Args:
+        environment: the variables that it sets.
+    """
+    return environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 def world_size() -> int:
     """How many processes there are."""
     return torch.distributed.get_world_size() if _several() else 1

@@ -44,9 +44,10 @@ class Run:
 
     def end(self) -> None:
         """Go on until the run is done."""
-        process = self.live()
-        process.join(LONGEST)
-        self.check_ended(process)
+        self.live()
+        for process in self.team:
+            process.join(LONGEST)
+            self.check_ended(process)
 
     def wait_for(self, name: Path) -> None:
         """Begin, and be killed when there is a file of that name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import layout_arrays
 import layout_folders
 import layout_recordings
+import layout_shards
 import layout_tables
 from layout_case import Case
 
@@ -13,5 +14,6 @@ CHAPTERS: dict[str, tuple[Case, ...]] = {
     "Recordings of sensors": layout_recordings.CASES,
     "Arrays": layout_arrays.CASES,
     "Tables and lists of files": layout_tables.CASES,
+    "Shards": layout_shards.CASES,
 }
 CASES: tuple[Case, ...] = tuple(case for chapter in CHAPTERS.values() for case in chapter)

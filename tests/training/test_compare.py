@@ -30,6 +30,7 @@ from sensorium.training import sizes, step_costs
 from sensorium.training.contenders import CONTENDERS, SHARES, Candidate, Offer, without_stems
 from sensorium.training.plan import RunConfig
 from sensorium.training.progress import Interrupted, Quiet
+from sensorium.training.run_folder import has_checkpoint
 from sensorium.training.sizes import Budget, choose_size
 from sensorium.training.step_costs import StepCost, forward_flop, measure, measure_apart, write_batch
 
@@ -158,9 +159,9 @@ def test_a_comparison_is_resumed_where_it_was_interrupted(
     started: list[tuple[str, bool]] = []
     original = comparing.run.run_plan
 
-    def counted(planned: Any, folder: Path, *, fresh: bool, listener: Any) -> Any:
-        started.append((folder.name, fresh))
-        return original(planned, folder, fresh=fresh, listener=listener)
+    def counted(planned: Any, folder: Path, *, listener: Any) -> Any:
+        started.append((folder.name, not has_checkpoint(folder)))
+        return original(planned, folder, listener=listener)
 
     monkeypatch.setattr(comparing.run, "run_plan", counted)
     result = sm.compare(series, out=out, only=names, resume=True)

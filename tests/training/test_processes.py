@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from two_processes import TARGETS
 
 import sensorium as sm
+from sensorium import cli
 from sensorium.data import load_samples
 from sensorium.errors import InputError
 from sensorium.inference.evaluate import evaluate_model
@@ -30,6 +32,7 @@ from sensorium.training.state import read_state
 from small_models import IMAGE, pictures, small_model
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = str(Path(__file__).parent / "two_processes.py")
 SMALL = (
     "model.encoder.num_latents=8",
     "model.encoder.latent_channels=16",
@@ -90,11 +93,12 @@ def assert_same_state(first: Path, second: Path, *, tolerance: float) -> None:
 
 def test_two_processes_train_as_one(series: Path, tmp_path: Path) -> None:
     """From data to report: the same weights, average, optimizers and curves as one process with batches in two parts,
-    augmentation and all. Only one process writes and prints, and the run can be resumed by one."""
+    augmentation and all; though one of the two is killed, and torchrun starts both anew. One writes and prints."""
     sm.train(series, out=tmp_path / "one", epochs=3, settings=(*SMALL, "recipe.accumulate=2"))
     settings = [word for setting in SMALL for word in ("--set", setting)]
     printed = in_two_processes(
-        *("-m", "sensorium", "train", str(series), "--out", str(tmp_path / "two"), "--epochs", "3", *settings)
+        *("--max-restarts", "1", SCRIPT, "train", str(series), "--out", str(tmp_path / "two"), "--epochs", "3"),
+        *settings,
     )
     assert printed.count("report:") == 1
     assert_same_state(tmp_path / "one", tmp_path / "two", tolerance=1e-5)
@@ -118,7 +122,7 @@ def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -
     fit(model, train, None, config=config, folder=tmp_path / "whole", listener=Quiet())
     halved = sm.plan(series, epochs=1, settings=(*SMALL, "recipe.optimizer=lamb")).config
     torch.save({"config": halved, "train": train}, tmp_path / "run.pt")
-    in_two_processes(str(Path(__file__).parent / "two_processes.py"), str(tmp_path))
+    in_two_processes(SCRIPT, str(tmp_path))
     assert_same_state(tmp_path / "whole", tmp_path / "sharded", tolerance=1e-5)
     found = json.loads((tmp_path / "found.json").read_text())
     for name, (task, targets) in TARGETS.items():
@@ -128,6 +132,11 @@ def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -
             alone, shared = evaluate_model(model, samples, batch_size=3), found[f"{name} {count}"]
             np.testing.assert_allclose(shared.pop("scores"), alone.scores, rtol=1e-6, atol=1e-7)
             assert shared == pytest.approx(alone.metrics, rel=1e-6, nan_ok=True)
+
+
+def test_the_module_is_the_command() -> None:
+    """``torchrun -m sensorium`` is ``sensorium``."""
+    assert importlib.import_module("sensorium.__main__").main is cli.main
 
 
 def test_what_a_launcher_has_started_is_used() -> None:

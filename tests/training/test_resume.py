@@ -294,6 +294,15 @@ def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path:
         sm.train(series, out=run, resume=True)
 
 
+def test_a_checkpoint_of_an_older_version_is_not_overwritten(begun: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(begun[0] / "data-run", run)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"last\.ckpt: written by an older sensorium"):
+        sm.train(begun[0] / "data", out=run, resume=True)
+
+
 def test_options_of_a_resumed_run_are_compared(series: Path, tmp_path: Path) -> None:
     stopper = Steps(at=1, do=lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted):

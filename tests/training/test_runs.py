@@ -94,9 +94,14 @@ def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -
     assert sm.evaluate(out, series, split="all")["samples"] == 48 + 16
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(series: Path, tmp_path: Path) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that is stopped by a signal and resumed ends with the very same weights and history: stopped in the middle
-    of an epoch, at its end, before the first step of all that is validated, and after the last one."""
+    of an epoch, at its end, before the first step of all that is validated, and after the last one. The precision that
+    was measured first stays, whatever would be measured later."""
+    measured = iter(["bfloat16", "bfloat16"])  # once a run
+    monkeypatch.setattr("sensorium.training.loop.faster_precision", lambda *_, **__: next(measured))
     settings = (*SMALL, "recipe.ema_decay=0.9", "recipe.accumulate=2", "recipe.precision=auto")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     sm.train(series, out=whole, epochs=3, settings=settings)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
-from .options import CompareOptions, PlanOptions, TrainOptions, Words
+from .options import CompareOptions, DataOptions, PlanOptions, TrainOptions, Words
 
 app = App(
     name="sensorium",
@@ -237,7 +237,24 @@ def compare(data: Path, *, task: str | None = None, options: CompareOptions = Co
     print_comparison(result)
 
 
-@command(8, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
+@command(8, "sensorium shard data/birds shards/birds", "sensorium shard films.csv shards/films --size 1000")
+def shard(
+    data: Path, out: Path, *, size: float = 256, task: str | None = None, options: DataOptions = DataOptions()
+) -> None:
+    """Write any data set as WebDataset shards, with its splits and labels: few large files instead of many small ones.
+
+    Args:
+        data: A folder or a file.
+        out: A new folder for the shards.
+        size: Megabytes of a shard.
+        task: The task of "sensorium train" or "sensorium pretrain"; by default what the data is labelled with.
+    """
+    from .shards import shard_data
+
+    shard_data(data, out, megabytes=size, task=task, options=options)
+
+
+@command(9, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -258,7 +275,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@command(9, "sensorium presets")
+@command(10, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -277,7 +294,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@command(11, "sensorium doctor")
+@command(12, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -298,7 +315,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@command(10, "sensorium bench --sizes 224 --rounds 2")
+@command(11, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -340,7 +357,7 @@ def bench(
     print_measurements(results, benchmark.ratios(results))
 
 
-@command(12, "sensorium demo")
+@command(13, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

@@ -19,15 +19,12 @@ Settings: TypeAlias = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """The options of every command that plans a run; their names are the arguments of ``plan``.
+class DataOptions:
+    """What the user says of data; the names are the arguments of ``recognise``.
 
     Attributes:
-        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
         dataset: A dataset.yaml that describes the data; by default the one beside the data, if there is one.
         fold: The fold to test on, where the data has folds; by default the last one.
-        minutes: Stop training after this many minutes; by default as the preset says, with auto 20.
-        epochs: Stop training after this many passes over the training examples; by default as the preset says.
         target: The column or key to predict; several with commas between them. By default the one that is called label,
             target, class or the like.
         ignore: A column or key that is not used; repeatable.
@@ -42,14 +39,10 @@ class PlanOptions:
         hop: Steps from the beginning of a window to the next; by default half a window.
         val: The share of the training examples that is set aside for validation, where the data has no such split; by
             default 0.1 of 500 examples or more, otherwise 0.
-        class_weights: "balanced": rare classes count as much in training as frequent ones.
     """
 
-    preset: str = "auto"
     dataset: Path | None = None
     fold: str | None = None
-    minutes: float | None = None
-    epochs: float | None = None
     target: str | None = None
     ignore: Words = ()
     group: str | None = None
@@ -58,6 +51,23 @@ class PlanOptions:
     window: int | None = None
     hop: int | None = None
     val: float | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(DataOptions):
+    """The options of every command that plans a run; their names are the arguments of ``plan``.
+
+    Attributes:
+        preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
+        minutes: Stop training after this many minutes; by default as the preset says, with auto 20.
+        epochs: Stop training after this many passes over the training examples; by default as the preset says.
+        class_weights: "balanced": rare classes count as much in training as frequent ones.
+    """
+
+    preset: str = "auto"
+    minutes: float | None = None
+    epochs: float | None = None
     class_weights: Literal["balanced"] | None = None
     settings: Settings = ()
 

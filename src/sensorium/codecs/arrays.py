@@ -6,16 +6,17 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import ending, replace_file, without_ending
-from . import bounds, npy
+from . import bounds, large, npy
 from .matlab_headers import check_matlab
 from .raw import file_bytes, first_line, plain_file
 
@@ -38,19 +39,24 @@ def decode(path: Path) -> dict[str, np.ndarray]:
     """Every array of a file by its name; the array of a ``.npy`` has the name of the file, that of an
     ``a-train-images-idx3-ubyte`` the last two words of it. Any of them may be compressed by gzip.
 
+    Large arrays are not loaded: those of ``.npy`` and of ``.npz`` files that are stored plainly, and those of HDF5 in
+    one piece, are mapped into memory, and rows of other HDF5 arrays are read when they are needed (:class:`Rows`).
+
     Of a MATLAB file, structs and cells of anything but text are left out. Its rows of numbers lose their axis of
     length one, and examples that are counted along the last axis, as many as there are labels, come first.
 
     Raises:
-        InputError: the file cannot be read, or holds pickled objects.
+        InputError: the file cannot be read, holds pickled objects, or more than a file may.
     """
     try:
         plain, suffix = plain_file(path), ending(path)
         source = io.BytesIO(plain) if isinstance(plain, bytes) else plain
         if suffix == ".npy":
-            return {without_ending(path).name: npy.load(source)}
+            is_large = isinstance(source, Path) and source.stat().st_size > large.SIZE
+            loaded = npy.mapped(source) if is_large and isinstance(source, Path) else npy.load(source)
+            return {without_ending(path).name: loaded}
         if suffix == ".npz":
-            return npy.load_archive(source)
+            return large.decode_npz(source)
         if suffix == ".idx":
             return {"-".join(without_ending(path).name.split("-")[-2:]): _decode_idx(file_bytes(path))}
         if suffix == ".mat":
@@ -114,8 +120,11 @@ def _h5_file(source: Path | io.BytesIO) -> Iterator[Any]:
         raise InputError(f"cannot be read ({first_line(error)})") from None
 
 
-def _h5_datasets(file: Any) -> dict[str, Any]:
+def _h5_datasets(file: Any, stays: Callable[[Any], bool] = large.stays) -> dict[str, Any]:
     """The arrays in an HDF5 file, by name, not yet read. Links to other files are not followed.
+
+    Args:
+        stays: whether an array is left in the file, and so may be larger than the bound.
 
     Raises:
         InputError: together they take more than a file may, or are in other files.
@@ -126,18 +135,20 @@ def _h5_datasets(file: Any) -> dict[str, Any]:
 
     def collect(key: str, item: object) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            _check_storage(item)
+            _check_storage(item, stays)
             found[key] = item
 
     file.visititems(collect)
-    bounds.check_bytes(sum(bounds.size_of(data.shape, data.dtype.itemsize) for data in found.values()), "what it holds")
+    loaded = [data for data in found.values() if not stays(data)]
+    bounds.check_bytes(sum(bounds.size_of(data.shape, data.dtype.itemsize) for data in loaded), "what it holds")
     return found
 
 
-def _check_storage(data: Any) -> None:
+def _check_storage(data: Any, stays: Callable[[Any], bool] = lambda data: False) -> None:
     if data.is_virtual or data.external:
         raise InputError(f"{data.name} is kept in other files, which are not read; copy it into one file (h5repack)")
-    bounds.check_array(data.shape, data.dtype.itemsize, data.name)
+    if not stays(data):
+        bounds.check_array(data.shape, data.dtype.itemsize, data.name)
     bounds.check_array(data.chunks or (), data.dtype.itemsize, f"a chunk of {data.name}")
 
 
@@ -195,7 +206,15 @@ def encode_file(arrays: Mapping[str, np.ndarray], path: Path) -> None:
 
 def _decode_h5(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
     with _h5_file(source) as file:
-        return {key: _h5_values(data) for key, data in _h5_datasets(file).items()}
+        return {
+            key: large.rows_of_dataset(cast(Path, source), key, data) if _stays(source, data) else _h5_values(data)
+            for key, data in _h5_datasets(file, stays=partial(_stays, source)).items()
+        }
+
+
+def _stays(source: Path | io.BytesIO, data: Any) -> bool:
+    """Whether an array stays in its file: a large one, of which as much is stored as it announces."""
+    return isinstance(source, Path) and large.stays(data)
 
 
 def _decode_idx(content: bytes) -> np.ndarray:

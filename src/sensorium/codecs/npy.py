@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Collection
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
@@ -60,14 +61,17 @@ def mapped(path: Path) -> np.ndarray:
     """
     try:
         with path.open("rb") as file:
-            _header(file, path.stat().st_size)
+            header(file, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from None
 
 
-def load_archive(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
+def load_archive(source: Path | io.BytesIO, *, without: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` file by name; what else is in it is left out.
+
+    Args:
+        without: the names of files in it that are not loaded.
 
     Raises:
         InputError: it cannot be read, holds pickled objects, or more than a file may.
@@ -76,6 +80,7 @@ def load_archive(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(source) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            members = [member for member in members if member.filename not in without]
             bounds.check_bytes(sum(member.file_size for member in members), "what it holds")
             for member in members:
                 with archive.open(member) as file:
@@ -87,14 +92,14 @@ def load_archive(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """The array in an open file of ``size`` bytes."""
-    shape, in_columns, dtype = _header(file, size)
+    shape, in_columns, dtype = header(file, size)
     bounds.check_array(shape, dtype.itemsize)
     values = _elements(file, dtype, prod(shape))
     return values.reshape(shape[::-1]).T if in_columns else values.reshape(shape)
 
 
-def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """The shape, whether the first axis varies fastest, and the type of the elements."""
+def header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Of an open ``.npy`` of ``size`` bytes: the shape, whether the first axis varies fastest, the type of elements."""
     try:
         version = npy_format.read_magic(file)
         read_header: Any = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0

@@ -18,7 +18,7 @@ from . import bounds
 
 Raw: TypeAlias = "Path | bytes | str | np.ndarray | Sequence[Any] | Mapping[str, Any]"
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20  # bytes decompressed at a time
 
 
@@ -38,7 +38,7 @@ def file_bytes(raw: str | bytes | Path) -> bytes:
                 raw = file.read()
         except (OSError, ValueError) as error:  # a ValueError for a NUL in its name
             raise InputError(f"cannot be read ({getattr(error, 'strerror', error)})") from None
-    if raw.startswith(_GZIP):
+    if raw.startswith(GZIP):
         try:
             raw = _decompressed(raw)
         except (OSError, EOFError, zlib.error) as error:
@@ -66,7 +66,7 @@ def plain_file(raw: str | bytes | Path) -> bytes | Path:
         InputError: its compression is damaged.
     """
     if isinstance(raw, bytes):
-        return file_bytes(raw) if raw.startswith(_GZIP) else raw
+        return file_bytes(raw) if raw.startswith(GZIP) else raw
     return file_bytes(raw) if _is_compressed(Path(raw)) else Path(raw)
 
 
@@ -74,7 +74,7 @@ def _is_compressed(path: Path) -> bool:
     """Whether gzip compressed the file; False where there is none."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_GZIP)) == _GZIP
+            return file.read(len(GZIP)) == GZIP
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ from ..errors import InputError
 
 SplitName = Literal["train", "val", "test"]
 TaskName: TypeAlias = str  # a name in TASKS that labels or pairs determine, or "none"
-LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs", "bids"]
+LayoutName = Literal["folders", "table", "arrays", "ts", "audioset", "pairs", "bids", "shards"]
 
 NO_LABELS: TaskName = "none"  # the signal itself is learned
 
@@ -29,7 +29,8 @@ class InputConfig:
     Attributes:
         kind: the kind of signal, as in ``KINDS``.
         column: the column of a table that holds it (several columns for the kind ``table``), or the key of an array
-            file. In class folders a ``label`` is the name of the folder.
+            file. In class folders a ``label`` is the name of the folder. In shards it is the ending of its files (or
+            several, of which an example has one), or a name in the ``.json`` files.
         files: in class folders, which files belong to it (a glob such as ``"*.wav"``).
         axes: what the axes of an array are, the examples' axis left out, such as ``("time", "channels")``.
     """
@@ -63,7 +64,8 @@ class DataConfig:
 
     Attributes:
         layout: ``folders`` (a folder per class), ``table`` (CSV, TSV, Parquet), ``arrays`` (.npz, .npy, .h5), ``ts``,
-            ``audioset`` (its published lists beside a folder of clips) or ``pairs`` (two frames and their flow).
+            ``audioset`` (its published lists beside a folder of clips), ``pairs`` (two frames and their flow) or
+            ``shards`` (tars of WebDataset).
         inputs: the signals of an example, by name.
         target: the target of the examples.
         split: the column that says which split a row belongs to.

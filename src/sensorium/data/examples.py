@@ -43,9 +43,14 @@ class Selection(Sequence[Any]):
     def __getitem__(self, position: int | slice) -> Any:
         if isinstance(position, slice):
             return Selection(self._parts, self._index[position])
+        part, at = self.locate(position)
+        return part[at]
+
+    def locate(self, position: int) -> tuple[Sequence[Any], int]:
+        """The sequence that an item is taken from, and its position there."""
         index = int(self._index[position])
         part = bisect_right(self._starts, index) - 1
-        return self._parts[part][index - self._starts[part]]
+        return self._parts[part], index - self._starts[part]
 
     def select(self, indices: npt.ArrayLike) -> Selection:
         """The items at ``indices``, in that order."""

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from ..codecs.large import Rows
+from ..codecs.row_groups import RowGroups
 from ..codecs.series import Recording
-from .examples import Examples
-from .fingerprints import fingerprints
+from .examples import Examples, Selection
+from .fingerprints import MOST, fingerprints
+from .layouts.members import Members
 from .leaks import frames_of
 from .source import Source
 
 SAMPLED = 10_000  # examples of a split whose content is compared; of all others it is their names, sizes and labels
+
+IN_NO_FILE = -1  # as a size
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,25 @@ def identify(source: Source, *, sampled: int | None = SAMPLED) -> Identity:
 def _identify(examples: Examples, prefix: str, sampled: int | None) -> SplitIdentity:
     count = len(examples)
     prints = np.zeros(count, dtype=np.uint64)
-    chosen = np.unique(np.linspace(0, count - 1, count if sampled is None else min(count, sampled), dtype=int))
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST if sampled is None else sampled), dtype=int))
     prints[chosen] = fingerprints(examples if len(chosen) == count else examples.select(chosen))
     signals = [examples.raws[name] for name in sorted(examples.raws)]
-    sizes = [sum(_size(raws[index]) for raws in signals) for index in range(count)]
+    sizes = [sum(_size_of(raws, index) for raws in signals) for index in range(count)]
     names = [str(name).removeprefix(prefix) for name in examples.names]
     return SplitIdentity(names, examples.targets, np.array(sizes, dtype=np.int64), prints)
+
+
+def _size_of(raws: Sequence[Any], index: int) -> int:
+    """The bytes of one example's signal, as :func:`_size`; what is read when it is needed is not read for that."""
+    if isinstance(raws, Selection):
+        part, at = raws.locate(index)
+        if isinstance(part, Selection):
+            return _size_of(part, at)
+        if isinstance(part, Members):
+            return int(part.sizes[at])
+        if isinstance(part, RowGroups | Rows | np.ndarray):
+            return IN_NO_FILE
+    return _size(raws[index])
 
 
 def _size(raw: Any) -> int:

@@ -17,6 +17,7 @@ IMBALANCE = 10  # examples of the largest class for each of the smallest one, fr
 _WITHOUT_GAPS = (PICTURES, "video", "volume")
 _MOST_LISTED = 5  # classes, columns or channels in a line
 _BLOCK = 1 << 24  # numbers looked at together
+_MOST_BLOCKS = 16  # of an array that is larger, evenly spaced: it may lie in a file that is larger than memory
 
 
 def remarks_on(
@@ -90,7 +91,7 @@ def _of_columns(name: str, records: Records) -> Iterator[str]:
 def _of_arrays(name: str, kind: str, arrays: Sequence[np.ndarray]) -> Iterator[str]:
     numbers = [array for array in arrays if array.dtype.kind == "f"]
     gaps = sum(int(np.isnan(block).sum()) for array in numbers for block in _blocks(array))
-    total = sum(array.size for array in arrays)
+    total = sum(block.size for array in arrays for block in _blocks(array))
     if gaps and kind in _WITHOUT_GAPS:
         raise InputError(
             f"{gaps:,} of {total:,} numbers in {name!r} are NaN, and pictures have no gaps; put a number in their place"
@@ -125,9 +126,10 @@ def _arrays(raws: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """An array in pieces along its first axis, so that little memory is needed."""
+    """An array in pieces along its first axis, so that little memory is needed; of a large one, some of them."""
     step = max(1, _BLOCK // max(1, array[:1].size))
-    return (array[start : start + step] for start in range(0, len(array), step))
+    starts = range(0, len(array), step)
+    return (array[start : start + step] for start in starts[:: -(-len(starts) // _MOST_BLOCKS) or 1])
 
 
 def _first(names: Sequence[str], numbers: Sequence[int] | np.ndarray) -> str:

@@ -17,7 +17,8 @@ from .stores import Loader, Memory, OnTheWay, Part, Store, bytes_of, check_probl
 
 __all__ = ["Samples", "collate", "load_samples", "memory"]
 
-UP_FRONT = 5.0  # seconds that decoding may take before training begins; what takes longer is decoded on the way
+UP_FRONT = 5.0  # seconds that decoding may take before training begins; what takes longer is decoded on the way,
+LARGE = 1 << 28  # and so is what takes more bytes
 _BLOCK = 256  # examples decoded between two calls of progress
 _PROBED = 32  # examples whose size and time are measured before deciding
 
@@ -66,6 +67,11 @@ class Samples:
         """Whether samples stay decoded; otherwise each batch is decoded when it is needed."""
         return self._store.fits if isinstance(self._store, OnTheWay) else True
 
+    def count_met(self, number: int) -> None:
+        """Count samples that a worker decoded: of those that were met, 1 % may be unreadable."""
+        if isinstance(self._store, OnTheWay):
+            self._store.count_met(number)
+
     def readable(self, set_aside: Sequence[str] = ()) -> Samples:
         """Those samples that are not known to be unreadable: the ones that an evaluation has scored, in its order.
 
@@ -112,10 +118,10 @@ def load_samples(
     budget: int | None = None,
     up_front: float | None = None,
 ) -> Samples:
-    """Decode every example once, with a pool of threads: now, if that takes seconds, otherwise when a batch first needs
-    it.
+    """Decode every example once, with a pool of threads: now, if that takes seconds and little memory, otherwise when a
+    batch first needs it.
 
-    Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples.
+    Files that cannot be read are set aside and listed, unless they are more than 1 % of the examples that were met.
 
     Args:
         examples: one split of a source.
@@ -136,9 +142,10 @@ def load_samples(
     ragged = tuple(modality.name for modality in modalities for modality in modality.modalities if modality.ragged)
     budget = memory() // 3 if budget is None else budget
     probed, problems, seconds = _probe(loader)
-    fits = bytes_of(probed.values()) / max(1, len(probed)) * total <= budget
-    if seconds > (UP_FRONT if up_front is None else up_front) and probed:
-        check_problems(problems.values(), total)
+    size = bytes_of(probed.values()) / max(1, len(probed)) * total
+    fits = size <= budget
+    if (size > LARGE or seconds > (UP_FRONT if up_front is None else up_front)) and probed:
+        check_problems(problems.values(), met=len(probed) + len(problems), total=total)
         store = OnTheWay(loader, ragged, probed=probed, problems=problems, room=budget if fits else 0)
         return Samples(store, examples.names, _tensor(examples.targets))
     return _decoded(loader, ragged, fits=fits, probed=probed, progress=progress)
@@ -182,7 +189,7 @@ def _decoded(
                 samples.append(outcome)
         if progress is not None:
             progress(block.stop, total)
-    check_problems(problems, total)
+    check_problems(problems, met=total, total=total)
     kept = examples.select(readable) if problems else examples
     store: Store
     if fits:

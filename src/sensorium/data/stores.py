@@ -12,12 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
 from .examples import Examples
 
-BAD_SHARE = 0.01  # of the examples that may be unreadable
+BAD_SHARE = 0.01  # of the examples that were met, that may be unreadable
+FEWEST_MET = 1000  # as many are taken for met from the beginning on: the first of a million may be unreadable
 
 
 class Store(Protocol):
@@ -40,7 +42,10 @@ class Loader:
         sample: Sample = {}
         try:
             for modality in self.modalities:
-                sample.update(modality.load(self.examples.raws[modality.name][index]))
+                raw = self.examples.raws[modality.name][index]
+                if raw is None:
+                    raise InputError(f"it has no {modality.name}; fill it in or remove the example")
+                sample.update(modality.load(raw))
         except (InputError, OSError) as error:
             return f"{self.examples.names[index]}: {error}"
         return sample
@@ -135,6 +140,7 @@ class OnTheWay:
         with_field = {field: sample for sample in probed.values() for field in sample}
         self._prototypes = list({id(sample): sample for sample in with_field.values()}.values())
         self._memory: tuple[Memory, np.ndarray] | None = None
+        self._met = len(probed) + len(problems)
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,11 +166,15 @@ class OnTheWay:
             return chosen, memory.gather(positions[chosen].tolist())[1]
         return chosen, self._collated([found[index] for index in chosen])
 
+    def count_met(self, number: int) -> None:
+        """Count samples that another process met."""
+        self._met += number
+
     def _load(self, indices: Sequence[int]) -> dict[int, Sample]:
         """The samples at those of ``indices`` that can be read; nothing where all samples are in memory.
 
         Raises:
-            InputError: more than 1 % of all samples cannot be read.
+            InputError: more than 1 % of the samples that were met cannot be read.
         """
         kept = self._kept
         if self._memory is not None:
@@ -179,7 +189,10 @@ class OnTheWay:
             else:
                 found[index] = outcome
         total = len(self._loader.examples)
-        check_problems(self.problems.values(), total)
+        self._met += len(wanted)
+        # A worker does not know what others met; the process that it works for does, and stops in time.
+        met = self._met if get_worker_info() is None else total
+        check_problems(self.problems.values(), met=met, total=total)
         with self._lock:
             if self._memory is not None:
                 return found
@@ -235,14 +248,19 @@ def collate(samples: Sequence[Sample], *, ragged: Collection[str]) -> dict[str, 
     return Memory(list(samples), ragged).gather(range(len(samples)))[1]
 
 
-def check_problems(problems: Collection[str], total: int) -> None:
-    """Refuse data of which more than 1 % cannot be read.
+def check_problems(problems: Collection[str], *, met: int, total: int) -> None:
+    """Refuse data of which more than 1 % cannot be read, of those examples that were met so far.
+
+    Args:
+        problems: a line on each example that cannot be read.
+        met: how many examples were met; those that are met again count again.
+        total: how many there are.
 
     Raises:
         InputError: the first of the problems.
     """
-    if len(problems) > BAD_SHARE * total:
-        more = f" ({len(problems)} of {total} examples cannot be read)" if len(problems) > 1 else ""
+    if len(problems) > BAD_SHARE * min(total, max(met, FEWEST_MET)):
+        more = f" ({len(problems)} of {min(met, total)} examples cannot be read)" if len(problems) > 1 else ""
         raise InputError(next(iter(problems)) + more)
 
 

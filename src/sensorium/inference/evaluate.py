@@ -99,21 +99,12 @@ def evaluate_model(
                 continue
             count = len(next(iter(batch.values())))
             scored += count
-            prepared = [model.prepare(view) for view in model.inputs.views(model.to_device(batch))]
-            predictions = [model(view.inputs, view.query_indices) for view in prepared]
-            if model.task.per_example:
-                mean = model.task.average(predictions)
-                scores.append((start, mean.scores.float().cpu()))
+            score, loss = _evaluate_batch(model, batch, metrics)
+            if score is not None:
+                scores.append((start, score.float().cpu()))
                 targets += [(start, batch["target"].cpu())] if "target" in batch else []
-                judged = [(mean, prepared[0])]
-            else:  # the signals of several views have no mean
-                judged = list(zip(predictions, prepared, strict=True))
-            if prepared[0].targets is not None:
-                pairs = zip(predictions, prepared, strict=True)
-                views = [model.loss(prediction.output, view.targets) for prediction, view in pairs]
-                losses.append(torch.stack(views).double().mean() * count)
-                for prediction, view in judged:
-                    model.task.update_metrics(metrics, prediction, view.targets)
+            if loss is not None:
+                losses.append(loss.double() * count)
             if progress is not None:
                 progress(indices[-1] + 1, total)
     own = _Outcome(scored, torch.stack(losses).sum().item() if losses else None, scores, targets)
@@ -123,6 +114,25 @@ def evaluate_model(
         _merge(metrics)
         _share_unreadable(samples)
     return _evaluation(split, outcomes, metrics)
+
+
+def _evaluate_batch(
+    model: Perceiver, batch: dict[str, Tensor], metrics: MetricCollection
+) -> tuple[Tensor | None, Tensor | None]:
+    """The scores of a batch (None: predictions are signals) and its loss (None: there are no targets), means over the
+    views. The metrics take it in."""
+    prepared = [model.prepare(view) for view in model.inputs.views(model.to_device(batch))]
+    predictions = [model(view.inputs, view.query_indices) for view in prepared]
+    mean = model.task.average(predictions) if model.task.per_example else None
+    scores = None if mean is None else mean.scores
+    if prepared[0].targets is None:
+        return scores, None
+    pairs = list(zip(predictions, prepared, strict=True))
+    losses = [model.loss(prediction.output, view.targets) for prediction, view in pairs]
+    # The signals of several views have no mean.
+    for prediction, view in pairs if mean is None else [(mean, prepared[0])]:
+        model.task.update_metrics(metrics, prediction, view.targets)
+    return scores, torch.stack(losses).mean()
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,11 @@ def _merge(metrics: MetricCollection) -> None:
         reductions: Mapping[str, Any] = metric._reductions
         for name, reduce in reductions.items():
             values: list[Any] = [state[name] for state in states]
-            merged = list(chain(*values)) if isinstance(values[0], list) else reduce(torch.stack(values))
+            merged = (
+                list(chain(*values))
+                if isinstance(values[0], list)
+                else reduce(torch.stack(torch.broadcast_tensors(*values)))
+            )
             setattr(metric, name, _moved(merged, metric.device))
 
 

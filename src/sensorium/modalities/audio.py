@@ -30,6 +30,7 @@ from .spectrogram import log_mels, mel_filters
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the decoding time and fills two of 64 mels
 MOST_CHANNELS = 8  # of an array of sound; with more it holds many clips
 LONGEST_SECONDS = 10  # AudioSet's clip
+CREST = 4.0  # of raw samples: the amplitude that counts as 1, in units of their root mean square
 SHORT_SHIFT = 0.2  # a clip shorter than the window is a whole event: it moves by only this share of `shift`
 
 
@@ -49,7 +50,8 @@ class AudioConfig:
         window: samples of one spectrum.
         hop: samples from one spectrum to the next.
         mean, std: of the log-mel spectrogram, for normalisation.
-        amplitude: the root mean square of raw samples, for normalisation; the authors take samples as they are.
+        amplitude: by which raw samples are divided; the authors take them as they are. With values much larger than
+            their positions, attention would not find loud rows (docs/decisions/0014).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time (and mels); None: the number of rows along them.
         gain: training makes clips louder or softer by up to this many decibels.
@@ -190,7 +192,7 @@ class Audio(Modality[AudioConfig]):
             config,
             mean=round(float(mels.mean()), 4),
             std=max(round(float(mels.std()), 4), 0.01),
-            amplitude=max(round(amplitude, 4), 0.001),
+            amplitude=max(round(CREST * amplitude, 4), 0.001),
         )
 
     def load(self, raw: Raw) -> Sample:

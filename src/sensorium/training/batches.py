@@ -13,7 +13,8 @@ from torch.utils.data import get_worker_info
 from ..data import Samples
 from ..errors import InputError
 
-UNREADABLE = "unreadable"  # what a worker adds to a batch: the samples it could not read, by index
+# What a worker adds to a batch: how many samples it met for it, and those that it could not read so far, by index.
+MET, UNREADABLE = "met", "unreadable"
 
 
 class Drawn(torch.utils.data.Dataset[dict[str, Tensor]]):
@@ -32,17 +33,19 @@ class Drawn(torch.utils.data.Dataset[dict[str, Tensor]]):
             batch = self.samples.drawn(indices)
         except InputError:  # too many of them; the process that trains meets the same ones, and says so
             batch = {}
-        unreadable = self.samples.unreadable
-        return {**batch, UNREADABLE: torch.tensor(unreadable)} if unreadable else batch
+        return {**batch, MET: torch.tensor(len(indices)), UNREADABLE: torch.tensor(self.samples.unreadable)}
 
     def learn(self, batch: dict[str, Tensor]) -> None:
         """Take what a worker could not read out of its batch, and note it in this process.
 
         Raises:
-            InputError: more than 1 % of all samples cannot be read.
+            InputError: more than 1 % of the samples that were met cannot be read.
         """
+        if MET not in batch:  # of this process, which knows what it met
+            return
+        self.samples.count_met(int(batch.pop(MET)))
         known = set(self.samples.unreadable)
-        met = [index for index in batch.pop(UNREADABLE, torch.tensor([])).tolist() if index not in known]
+        met = [index for index in batch.pop(UNREADABLE).tolist() if index not in known]
         if met:
             self.samples.batch(met)
 

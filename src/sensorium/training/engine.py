@@ -4,6 +4,7 @@ that imports it, and only when something is trained."""
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.strategies.ddp import DDPStrategy
@@ -19,7 +21,7 @@ from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
 from torch import nn
 
-from ..processes import Launch
+from ..processes import Launch, was_restarted
 from .sharding import shard
 
 __all__ = ["Curves", "Fabric", "quiet_engine", "shard_like", "start"]
@@ -34,6 +36,8 @@ def start(launch: Launch) -> Fabric:
     them come here. With one process nothing is started.
     """
     with quiet_engine():
+        if launch.processes > 1 and was_restarted():
+            _join_anew()
         fabric = Fabric(accelerator="auto", devices=launch.devices, num_nodes=launch.nodes, strategy=_strategy(launch))
         fabric.launch()
     return fabric
@@ -48,14 +52,30 @@ def shard_like(fabric: Fabric, model: nn.Module) -> None:
 def _strategy(launch: Launch) -> Strategy | str:
     if launch.processes == 1:
         return "auto"
-    # Small agreements between the processes' Python need not wait for their devices.
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if launch.strategy == "fsdp":
         return ModelParallelStrategy(
-            shard, data_parallel_size=launch.processes, tensor_parallel_size=1, process_group_backend=backend
+            shard, data_parallel_size=launch.processes, tensor_parallel_size=1, process_group_backend=_backend()
         )
     # A batch may lack a modality, and then the weights of it get no gradient.
-    return DDPStrategy(find_unused_parameters=True, process_group_backend=backend)
+    return DDPStrategy(find_unused_parameters=True, process_group_backend=_backend())
+
+
+def _backend() -> str:
+    """How the processes talk: small agreements between their Python need not wait for their devices."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+
+
+def _join_anew() -> None:
+    """Join processes that torchrun has started again. Its store still has the addresses of the dead ones (torch 2.13),
+    so this attempt writes under a name of its own."""
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or torch.distributed.is_initialized():
+        return
+    distributed: Any = torch.distributed
+    number, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    store = distributed.TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), size, is_master=False)
+    attempt = distributed.PrefixStore(f"attempt {environment['TORCHELASTIC_RESTART_COUNT']}", store)
+    distributed.init_process_group(_backend(), store=attempt, rank=number, world_size=size)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def fit(
     if recipe.attention_init == "aligned" and config.start is None and saved is None:
         _align(model, train.drawn(list(range(min(ALIGNED_ON, len(drawn))))), config.seed)
     with quiet_engine():
-        run = _begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
+        run = begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
         if saved is not None:
             run.state.load(saved)
             if is_main():
@@ -108,7 +108,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What a run consists of, as its loop needs it.
 
     Attributes:
@@ -136,7 +136,7 @@ class _Run:
         return self.state.counters.share_done(self.recipe, self.steps_per_epoch)
 
 
-def _begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any) -> _Run:
+def begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any) -> Run:
     """A run before its first step: its model shared or sharded among the processes, with optimizers and average."""
     ema = Ema(model, decay=recipe.ema_decay) if recipe.ema_decay else None
     step = TrainingStep(model, recipe)
@@ -145,7 +145,7 @@ def _begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any)
         shard_like(fabric, ema.module)
     sums = Sums.zero(fabric.device)
     state = RunState(model, ema, optimizers(recipe, model), recipe.precision, sums)
-    return _Run(fabric, step, averaged, state, recipe, **facts)
+    return Run(fabric, step, averaged, state, recipe, **facts)
 
 
 def _decoded(drawn: Drawn, parts: Parts, *, workers: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
@@ -165,7 +165,7 @@ def _decoded(drawn: Drawn, parts: Parts, *, workers: int, device: torch.device) 
 
 
 def _loop(
-    run: _Run, parts: Iterator[dict[str, Tensor]], val: Samples | None, listener: Listener, checkpoint_minutes: float
+    run: Run, parts: Iterator[dict[str, Tensor]], val: Samples | None, listener: Listener, checkpoint_minutes: float
 ) -> float:
     """Step after step, with a look at the clock, the signals and the validation split before each; returns the
     seconds."""
@@ -195,16 +195,17 @@ def _loop(
             if save:
                 _save(run)
             if stopping:
-                end_unless_main(130)
+                from_main(None)  # the others wait for the checkpoint: where one has ended, a launcher may end them all
+                end_unless_main(0)
                 raise Interrupted(run.folder)
             if share >= 1 and counters.steps:  # a run of no time takes one step
                 curves.close()
                 return counters.seconds
-            _take_step(run, parts)
+            take_step(run, parts)
             listener.progress(run.share_done, figures.latest())
 
 
-def _take_step(run: _Run, parts: Iterator[dict[str, Tensor]]) -> None:
+def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
     """One step of the optimizers with this process's parts of the batch. It does not wait for the device."""
     state, recipe = run.state, run.recipe
     counters, task = state.counters, state.model.task
@@ -231,7 +232,7 @@ def _take_step(run: _Run, parts: Iterator[dict[str, Tensor]]) -> None:
     state.sums.steps += 1
 
 
-def _save(run: _Run) -> None:
+def _save(run: Run) -> None:
     """Write the checkpoint that a resumed run goes on with."""
     run.state.counters.saved_at = run.state.counters.seconds
     content = run.state.to_dict()
@@ -248,7 +249,7 @@ def _agreed(seconds: float, stopping: bool = False, broken: bool = False) -> tup
     return values[0], values[1] > 0, values[2] > 0
 
 
-def _mean_loss(run: _Run) -> float:
+def _mean_loss(run: Run) -> float:
     """The mean over the steps since the last validation pass; NaN where there were none.
 
     Raises:

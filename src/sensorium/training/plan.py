@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias, Unpack
 
@@ -42,6 +43,8 @@ ClassWeights: TypeAlias = Literal["balanced"]
 SIZES = ("size", "frames", "seconds", "length", "samples", "rate", "points", "patch")  # fields of kinds of signal
 MODEL_FIELDS = ("inputs", "encoder", "decoder", "task")  # a setting may leave out that they are the model's
 PLAIN = "model.inputs.stem=null"  # chooses the plain Perceiver, whichever signals it reads
+MANY = 20_000  # examples, of which not each is touched before training
+MOST_BYTES = 1 << 28  # of values in memory that sizes and statistics are measured on
 MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
@@ -298,24 +301,36 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
 def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
     """The configuration of one signal that fits the examples it is measured on."""
     modality = KINDS[kind]
-    measured_on = splits if modality.measured_on == "all" else {"train": splits["train"]}
-    present = [
-        (examples, index)
-        for examples in measured_on.values()
-        for index in range(len(examples))
-        if examples.raws[name][index] is not None
-    ]
-    if not present:
+    named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
+    if not named:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    first, index = present[0]
-    if modality.reads_files(first.raws[name][index]):
-        present = present[:: max(1, len(present) // MEASURED)]
-    named = [(examples.names[index], examples.raws[name][index]) for examples, index in present]
     try:
         return modality.measure([raw for _, raw in named])
     except InputError as error:
         # One bad file must not end it here: decoding sets it aside, or names it.
         return modality.measure(_readable(kind, named, error))
+
+
+def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
+    """The names and the raws that a signal is measured on: evenly chosen files, or all values in memory, of which there
+    may be less than 256 MB. Of many examples, few are touched."""
+    total = sum(map(len, splits.values()))
+
+    def present(step: int) -> list[tuple[str, Raw]]:
+        everywhere = ((examples, index) for examples in splits.values() for index in range(len(examples)))
+        chosen = ((part, index, part.raws[name][index]) for part, index in islice(everywhere, 0, None, step))
+        return [(examples.names[index], raw) for examples, index, raw in chosen if raw is not None]
+
+    in_steps = max(1, total // MEASURED)
+    found = present(in_steps if total > MANY else 1) or present(1)
+    if not found:
+        return []
+    if KINDS[kind].reads_files(found[0][1]):
+        return found[:: max(1, len(found) // MEASURED)]
+    if total > MANY:
+        size = getattr(getattr(found[0][1], "values", found[0][1]), "nbytes", 0)
+        return present(min(in_steps, 1 + size * total // MOST_BYTES))
+    return found
 
 
 def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:

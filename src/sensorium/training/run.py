@@ -30,7 +30,7 @@ from ..inference.remarks import count_remarks
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main
+from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main, was_restarted
 from .lock import lock
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
@@ -84,7 +84,8 @@ def train(
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
-            that torchrun or another launcher has started are used without these.
+            that torchrun or another launcher has started are used without these; if it starts them anew after one has
+            died, the run in ``out`` goes on.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
@@ -96,23 +97,14 @@ def train(
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
-    listener = listener or Quiet()
-    launch = Launch(devices=devices, nodes=nodes, strategy=strategy).as_started()
-    fabric = None
-    if launch.processes > 1:
-        listener.stage("starting processes")
-        from .engine import start as start_processes
-
-        fabric = start_processes(launch)
-        listener = listener if is_main() else Quiet()
+    fabric, listener = _start(Launch(devices=devices, nodes=nodes, strategy=strategy), listener or Quiet())
     listener.stage("opening the data")
-
     planned: Plan | None = None
 
     def decide() -> tuple[Path, RunConfig]:
         """The run folder and what is trained in it."""
         nonlocal planned
-        if resume:
+        if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
             options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
             planned = resumed(data, folder, settings=settings, options=options)
@@ -136,6 +128,18 @@ def train(
     folder, config = decided_by_main(decide)
     planned = planned or Plan(reopen(data, config), config)
     return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
+
+
+def _start(launch: Launch, listener: Listener) -> tuple[Fabric | None, Listener]:
+    """The processes that train, and the listener of this one; None: there is one process."""
+    launch = launch.as_started()
+    if launch.processes == 1:
+        return None, listener
+    listener.stage("starting processes")
+    from .engine import start
+
+    fabric = start(launch)
+    return fabric, listener if is_main() else Quiet()
 
 
 def run_plan(

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..config import read_json
+from ..data.fingerprints import MOST
 from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
@@ -28,6 +29,7 @@ HISTORY = "metrics.csv"
 SPLITS = ("train", "val", "test")
 EXAMPLES = "examples.npz"  # what tells the run's examples from others: names, labels, sizes, fingerprints
 EVALUATIONS = "evaluations"  # the folder for reports on other splits and other data
+OLD = Path("checkpoints", "last.ckpt")  # the checkpoint of older versions
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ def interrupted_folder(data: Path, out: Path | None) -> Path:
     folder = default_folder(data) if out is None else out
     if not (folder / CONFIG).exists():
         raise InputError(f"{folder}: there is nothing to resume; train without --resume")
+    if (folder / OLD).exists() and not has_checkpoint(folder):
+        raise InputError(f"{folder / OLD}: written by an older sensorium; train a new run with another --out")
     if (folder / REPORT).exists() and (folder / PAGE).exists():
         raise InputError(f"{folder}: this run is finished; train a new one with another --out")
     check_unlocked(folder)
@@ -236,9 +240,11 @@ def read_examples(folder: Path) -> dict[str, np.ndarray] | None:
         InputError: the file is damaged.
     """
     arrays = _arrays(folder)
-    if arrays is None or any((arrays[split] == 0).any() for split in SPLITS):
+    if arrays is None:
         return None
-    return {split: arrays[split] for split in SPLITS}
+    taken = {split: arrays[split][arrays[split] != 0] for split in SPLITS}
+    whole = all(len(taken[split]) >= min(len(arrays[split]), MOST) for split in SPLITS)
+    return taken if whole else None
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray] | None:

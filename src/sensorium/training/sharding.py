@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..nn import SelfAttention
 
-FORWARD = ("prepare", "encode", "queries", "decode")  # methods of a model that need its weights
+FORWARD = ("prepare", "embed", "encode", "queries", "decode")  # methods of a model that need its weights
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:

@@ -11,19 +11,21 @@ from ..description import FILE_NAME, NO_LABELS, DataConfig, LayoutName
 from ..examples import Listing
 from ..recognition.recognise import needs_labels, visible_files
 from ..recognition.roles import has_named_target
-from . import array_files, tables
+from . import array_files, shards, tables
 from .array_files import list_arrays
 from .audioset import is_segments, list_audioset
 from .bids import is_bids, list_bids
 from .folders import has_class_folders, list_folders
 from .pairs import has_pairs, list_pairs
 from .refusals import check_depth, check_holds_signals, no_data_set
+from .shards import find_shards, list_shards
 from .table_folders import find_tables
 from .tables import list_table, read_table
 from .ts_files import list_ts
 from .windows import cut_into_windows
 
 _SUFFIXES: dict[LayoutName, tuple[str, ...]] = {
+    "shards": shards.SUFFIXES,
     "ts": (".ts",),
     "arrays": array_files.SUFFIXES,
     "table": tables.SUFFIXES,
@@ -34,9 +36,10 @@ def list_path(path: Path, description: DataConfig) -> Listing:
     """What a folder or file holds, before targets are encoded and splits are drawn."""
     root, files = _files_of(path)
     files, description = find_tables(path, files, description)
+    files += [file for file in find_shards(path, files) if file not in files]  # in folders of splits
     layout = description.layout or _layout(path, files, description)
     suffixes = _SUFFIXES.get(layout, ())
-    elsewhere = layout == "table" and description.splits is not None  # the splits say in which files
+    elsewhere = layout in ("table", "shards") and description.splits is not None  # the splits say in which files
     if suffixes and not elsewhere and not any(ending(file) in suffixes for file in files):
         raise InputError(f"{path}: the layout {layout!r} needs files that end in {', '.join(suffixes)}")
     if description.layout is None and layout == "folders" and needs_labels(description.target.task):
@@ -46,7 +49,10 @@ def list_path(path: Path, description: DataConfig) -> Listing:
 
 def layout_of(path: Path, description: DataConfig) -> LayoutName:
     """Which layout a folder or file has."""
-    return description.layout or _layout(path, _files_of(path)[1], description)
+    if description.layout is not None:
+        return description.layout
+    files = _files_of(path)[1]
+    return _layout(path, files or find_shards(path, files), description)
 
 
 def _files_of(path: Path) -> tuple[Path, list[Path]]:
@@ -99,6 +105,7 @@ _LAYOUTS: dict[LayoutName, Callable[[Path, list[Path], DataConfig], Listing]] = 
     "table": list_table,
     "arrays": list_arrays,
     "ts": list_ts,
+    "shards": list_shards,
     "audioset": list_audioset,
     "bids": lambda root, _, description: list_bids(root, description),
     "pairs": lambda root, _, description: list_pairs(root, description),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ...codecs import row_groups
 from ...codecs import tables as table_codec
 from ...errors import InputError, did_you_mean
+from ...files import ending
 from ..assumptions import listed
 from ..description import DataConfig, SplitName, TargetConfig, in_split_order
+from ..examples import Selection
 from ..recognition.recognise import SPLIT_WORDS
 from .folders import relative
 from .table_folders import splits_of_paths, with_paths_from
+
+_PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,14 @@ class JoinedTable:
         parts: the files, in the order of their rows.
         absent: the one column that a file of test rows lacks; None: there is no such file.
         warnings: about files that were left out.
+        lazy: columns of files of which ``table`` shows only the beginning: the bytes of each row, read when needed.
     """
 
     table: pa.Table
     parts: tuple[Part, ...]
     absent: str | None = None
     warnings: tuple[str, ...] = ()
+    lazy: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def names(self, root: Path) -> list[str]:
         """What to call each row."""
@@ -94,7 +102,8 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
     Raises:
         InputError: a file cannot be read, or lacks a column that the first one has.
     """
-    tables = [(split, path, table_codec.decode(path)) for split, path in files]
+    lazy: dict[Path, dict[str, row_groups.RowGroups]] = {}
+    tables = [(split, path, _decode(path, _are_large(files), lazy)) for split, path in files]
     tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
     _, first_path, first = tables[0]
     kept, warnings = [], []
@@ -132,4 +141,20 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
         raise InputError(f"{first_path}: the table has no rows")
     table = table.replace_schema_metadata(first.schema.metadata)
     parts = tuple(Part(split, path, len(part)) for split, path, part in kept)
-    return JoinedTable(table, parts, absent, tuple(warnings))
+    columns = set[str]().union(*lazy.values())
+    whole = {name: Selection([lazy[part.path][name] for part in parts]) for name in columns & set(table.column_names)}
+    return JoinedTable(table, parts, absent, tuple(warnings), whole)
+
+
+def _are_large(files: Sequence[tuple[str, Path]]) -> bool:
+    """Whether the tables are Parquet files that are larger than what one wants to load."""
+    sizes = [path.stat().st_size if ending(path) in _PARQUET and path.is_file() else 0 for _, path in files]
+    return all(sizes) and sum(sizes) > row_groups.SIZE
+
+
+def _decode(path: Path, are_large: bool, lazy: dict[Path, dict[str, row_groups.RowGroups]]) -> pa.Table:
+    """A table; of large ones, the columns of files are put into ``lazy``."""
+    if not are_large:
+        return table_codec.decode(path)
+    table, lazy[path] = row_groups.decode_lazily(path)
+    return table_codec.plain(table)

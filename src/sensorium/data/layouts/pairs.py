@@ -21,7 +21,7 @@ from ...files import ending, without_ending
 from ..description import DataConfig, InputConfig, in_split_order
 from ..examples import Examples, Listing
 from ..recognition.recognise import PICTURES, kind_of_suffix, visible_files
-from .folders import check_no_columns, existing, relative, split_folders, walk
+from .folders import check_no_columns, existing, relative, split_folders, walk, walk_names
 
 INPUTS = {"pair": InputConfig(kind="pair")}
 
@@ -63,9 +63,14 @@ def is_flow(path: Path) -> bool:
         return file.read(26)[24:] == b"\x10\x02"  # the header's bits of a value, and RGB
 
 
+def _may_be_flow(folder: str, name: str) -> bool:
+    """Whether a file is called like flow: quicker than to look at it."""
+    return name.lower().endswith((".flo", ".flo.gz")) or name.startswith("flow") or folder.endswith("flow_occ")
+
+
 def has_pairs(root: Path) -> bool:
     """Whether a folder holds a file of flow, at any depth."""
-    return any(map(is_flow, walk(root)))
+    return any(_may_be_flow(parent, name) and is_flow(Path(parent, name)) for parent, name in walk_names(root))
 
 
 def list_pairs(root: Path, description: DataConfig) -> Listing:

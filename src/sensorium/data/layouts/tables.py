@@ -61,7 +61,10 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
         raws={
-            name: raws_of(table, first.parent, names, config, alone=len(inputs) == 1) for name, config in inputs.items()
+            name: joined.lazy[config.column]
+            if isinstance(config.column, str) and config.column in joined.lazy
+            else raws_of(table, first.parent, names, config, alone=len(inputs) == 1)
+            for name, config in inputs.items()
         },
         names=names,
         labels=_labels(table, described.target),

@@ -52,7 +52,12 @@ class Cells(Sequence[Any]):
 
 def first_values(column: pa.ChunkedArray) -> list[Any]:
     """The first values of a column that are not missing; its kind is judged by them."""
-    return column.drop_null()[:_SAMPLED].to_pylist()
+    found: list[Any] = []
+    for start in range(0, len(column), 16 * _SAMPLED):  # piece by piece: the cells may be files
+        found += column[start : start + 16 * _SAMPLED].drop_null()[: _SAMPLED - len(found)].to_pylist()
+        if len(found) >= _SAMPLED:
+            break
+    return found
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -28,7 +28,7 @@ _CONVERT: dict[str, str] = {
     **dict.fromkeys((".e57", ".pts", ".ptx"), "convert it to .las or .ply"),
     **dict.fromkeys((".fbx", ".blend", ".step", ".stp", ".dae", ".3ds"), "convert it to .ply or .stl"),
     **dict.fromkeys((".c3d", ".bvh", ".tsf"), "save it as .csv"),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), "unpack it first"),
+    **dict.fromkeys((".zip", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), "unpack it first"),
 }
 
 

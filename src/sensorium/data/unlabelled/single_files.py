@@ -14,11 +14,12 @@ from ...errors import InputError
 from ...files import ending
 from ...modalities.base import Modality
 from ..description import DataConfig, InputConfig
-from ..examples import Examples, Selection
-from ..layouts import array_files, tables
+from ..examples import Examples, Records, Selection
+from ..layouts import array_files, shards, tables
 from ..layouts.folders import by_stem, suits, walk
 from ..layouts.pairs import open_pairs
 from ..layouts.recordings import unlabelled_recordings
+from ..layouts.shards import shard_examples
 from ..recognition.recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
 from .array_examples import open_array_file
 from .table_examples import reads_rows, rows_of
@@ -60,6 +61,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
       model does not read, such as the target, are left out.
     * The arrays of ``.npy``, ``.npz`` and ``.h5`` files hold one example or many, as their shape says; labels are left
       out. ``.ts`` files hold many.
+    * A ``.tar`` is a shard of WebDataset: an example in the files of one name.
     * Any other file is one example. Where a model has several modalities, files of one name (``a.png`` and ``a.wav``)
       are one example. For a model that reads pairs of frames, see :func:`open_pairs`.
 
@@ -163,6 +165,9 @@ def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfi
     if suffix in _TS and modality.kind == SERIES:
         series = decode_ts(file).series
         return series, [f"{file} series {number}" for number in range(1, len(series) + 1)], ()
+    if suffix in shards.SUFFIXES:
+        signals, called = shard_examples(file, inputs)
+        return signals[modality.name], list(called), ()
     if suffix in array_files.SUFFIXES:
         return *open_array_file(file, modality, inputs, description), ()
     kind = kind_of_suffix(suffix) or (VALUES if suffix in tables.SUFFIXES else None)
@@ -183,6 +188,12 @@ def _joined(files: Sequence[Path], open_one: Callable[[Path], _Opened]) -> tuple
     return Selection([raws for raws, _, _ in parts]), names, [note for _, _, notes in parts for note in notes]
 
 
+def _signals_in(file: Path, inputs: Mapping[str, InputConfig]) -> _Opened:
+    """As :func:`_examples_in` of a shard, for a model of several modalities."""
+    raws, names = shard_examples(file, inputs)
+    return Records(raws), list(names), ()
+
+
 def _rows(
     file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
 ) -> tuple[Sequence[Any], list[str], list[str]]:
@@ -199,6 +210,8 @@ def _of_several(
         return _joined(files, lambda file: _rows(file, modality, inputs))
     if all(ending(file) in array_files.SUFFIXES for file in files):
         return _joined(files, lambda file: (*open_array_file(file, modality, inputs, description), ()))
+    if all(ending(file) in shards.SUFFIXES for file in files):
+        return _joined(files, lambda file: _signals_in(file, inputs))
     examples, others = by_stem(files, inputs)
     if others:
         kinds = ", ".join(sorted({str(config.kind) for config in inputs.values()}))
