@@ -52,7 +52,7 @@ def largest() -> int:
 def check_bytes(size: int, what: str = "it") -> None:
     """Refuse what unpacks to more than :func:`largest`.
 
-    >>> check_bytes(80 * 10**12, "the array 'x'")
+    >>> check_bytes(80 * 10**12, "the array 'x'")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     sensorium.errors.InputError: the array 'x' takes 80,000 GB of memory...

@@ -196,7 +196,7 @@ def _files_of(source: Source, examples: Examples, index: int, columns: _Columns)
         else:
             suffix, data = _file(raw, kind)
             if suffix == "npy" and kind in AXES:
-                columns.arrays[name] = np.load(io.BytesIO(data)).ndim
+                columns.arrays[name] = np.load(io.BytesIO(data), allow_pickle=False).ndim
             files[columns.ending_of(name, suffix)] = data
     target = None if examples.targets is None else examples.targets[index]
     if target is not None and source.task == "classify":
