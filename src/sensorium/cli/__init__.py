@@ -333,28 +333,9 @@ def bench(
         what: "attention", "model" or both.
         json: Print JSON lines.
     """
-    from dataclasses import asdict
+    from .timings import print_timings
 
-    from rich.console import Console
-
-    from ..inference import bench as benchmark
-    from .tables import print_measurements
-
-    wanted, environment = benchmark.parse_sizes(sizes), benchmark.environment()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("; ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
-    results = benchmark.compare(
-        wanted,
-        rounds=rounds,
-        batch=batch,
-        what=what.split(","),
-        tell=lambda text: console.print(text, markup=False),
-    )
-    if json:
-        for result, ratio in zip(results, benchmark.ratios(results), strict=True):
-            print(json_module.dumps({**asdict(result), "ratio": ratio, "environment": environment}))
-        return
-    print_measurements(results, benchmark.ratios(results))
+    print_timings(sizes, rounds=rounds, batch=batch, what=what.split(","), json=json)
 
 
 @command(13, "sensorium demo")
