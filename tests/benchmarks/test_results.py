@@ -291,7 +291,7 @@ class TestEndToEnd:
         folders = measure.Folders(tmp_path / "data", tmp_path / "runs")
         folder = folders.out / run.name
         (folder / "checkpoints").mkdir(parents=True)
-        for file in ("config.yaml", "checkpoints/last.ckpt"):
+        for file in ("config.yaml", "checkpoints/last.safetensors"):
             (folder / file).touch()
         (folder / "started.json").write_text(json.dumps({"commands": run.shown(), "commits": ["old"], "run": run.name}))
         calls: list[list[str]] = []

@@ -28,5 +28,5 @@ def test_every_ending_of_a_signal_is_in_the_page() -> None:
 
 
 def test_every_ending_of_many_examples_is_in_the_page() -> None:
-    known = {*tables.SUFFIXES, *arrays.SUFFIXES, ".ts"} - {".idx"} | {"-idx3-ubyte"}
+    known = {*tables.SUFFIXES, *arrays.SUFFIXES, ".ts", ".tar"} - {".idx"} | {"-idx3-ubyte"}
     assert rows("Many examples a file").keys() == known

@@ -126,7 +126,7 @@ def test_resample_at_the_steps_is_the_signal() -> None:
         (np.zeros((2, 2, 2)), "is not a series"),
         (b"", "empty"),
         (b"1,2\n3\n", "not a table of numbers"),
-        (b"\x93NUMPYgarbage", "not a table of numbers"),
+        (b"\x93NUMPYgarbage", "cannot be read"),
         (Path("/nowhere/at/all.csv"), "cannot be read"),
         ((np.zeros((3, 2)), [0.0, 2.0, 1.0]), "never fall"),
         (["a", "b"], "something else"),

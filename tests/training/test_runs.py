@@ -310,7 +310,7 @@ def test_too_many_bad_files_met_by_workers_are_an_error_of_one_line(
         (damaged / "train" / "a" / f"{number:03}.png").write_bytes(b"no picture")
     monkeypatch.setattr("sensorium.data.samples.UP_FRONT", -1.0)
     monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
-    with pytest.raises(InputError, match=r"of 202 examples cannot be read\)$") as caught:
+    with pytest.raises(InputError, match=r"\(3 of \d+ examples cannot be read\)$") as caught:
         sm.train(damaged, out=tmp_path / "run", epochs=2, settings=SMALL)
     assert "\n" not in str(caught.value)
 
