@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 WARM_UP = 5  # steps
+SPLITS = ("val", "test")  # of a few pictures: without them they would be taken out of the training pictures
 
 
 def worker(folder: Path, steps: int, batch_size: int) -> None:
@@ -99,11 +100,13 @@ def main() -> None:
         count = options.batch_size * (WARM_UP + options.steps)
         pictures = random.integers(0, 256, (count + 16, options.size, options.size, 3), dtype=np.uint8)
         labels = np.arange(count + 16) % 10
-        np.savez(
-            folder / "pictures.npz",
-            **{"x_train": pictures[:count], "y_train": labels[:count], "x_val": pictures[count:]},
-            y_val=labels[count:],
-        )
+        others = {
+            "x_val": pictures[count:],
+            "y_val": labels[count:],
+            "x_test": pictures[count:],
+            "y_test": labels[count:],
+        }
+        np.savez(folder / "pictures.npz", x_train=pictures[:count], y_train=labels[:count], **others)
         arguments = ["--steps", str(options.steps), "--batch-size", str(options.batch_size)]
         rates: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(options.rounds):
