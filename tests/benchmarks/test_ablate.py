@@ -214,6 +214,7 @@ def pictures(folder: Path, *, count: int) -> None:
             (folder / "test" / name / f"{number}.png").write_bytes(b"not a picture %d" % number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in a process of its own"])
 def test_a_run_has_a_validation_score_and_never_decodes_the_test_split(
     ablate: ModuleType, tmp_path: Path, apart: bool
@@ -238,6 +239,7 @@ def test_a_run_has_a_validation_score_and_never_decodes_the_test_split(
     json.dumps(found)
 
 
+@pytest.mark.slow
 def test_a_problem_is_one_line(ablate: ModuleType, tmp_path: Path) -> None:
     pictures(tmp_path / "pictures", count=5)
     options = parsed(ablate, tmp_path, "--sets", "pictures", "--a", "recipe.no=1", "--threads", "1")

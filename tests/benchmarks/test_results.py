@@ -248,6 +248,7 @@ class TestEndToEnd:
             results.main(words, sets)
         return int(ended.value.code or 0)
 
+    @pytest.mark.slow
     def test_from_a_set_to_the_page_and_no_run_twice(
         self, tmp_path: Path, sets: tuple[Set, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

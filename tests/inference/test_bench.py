@@ -228,6 +228,7 @@ class TestPeers:
         monkeypatch.setattr(peers, "RESULTS", tmp_path / "results.json")
         return peers
 
+    @pytest.mark.slow
     def test_parts_are_merged_and_answers_agree(
         self, peers: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -245,6 +246,7 @@ class TestPeers:
         assert (tmp_path / "rows.png").stat().st_size < 300_000
         assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.md", "rows.png"}
 
+    @pytest.mark.slow
     def test_answers_that_differ_end_it_with_an_error(self, peers: object, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(peers, "difference", lambda *_: 0.1)
         monkeypatch.setattr(sys, "argv", ["peers.py", "--sizes", "4", "--rounds", "1"])

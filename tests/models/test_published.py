@@ -391,6 +391,7 @@ def test_an_imported_model_predicts_explains_and_is_evaluated(
     start_from(Perceiver(planned), run)
 
 
+@pytest.mark.slow
 def test_films_of_an_imported_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Written and told what they show, explained, scored; and training goes on from it on films of two classes."""
     theirs("kinetics", id2label=dict(enumerate("abcde")), label2id={}).save_pretrained(tmp_path / "theirs")

@@ -131,6 +131,7 @@ def test_all_that_can_read_the_data_are_trained_on_the_same_examples(
     assert not sm.load(out / "vit").cross_attends  # reports leave attention maps out
 
 
+@pytest.mark.slow
 def test_a_comparison_is_resumed_where_it_was_interrupted(
     series: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_one_that_fails_does_not_cost_the_others(
     assert result["transformer"]["scores"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table(series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With steps measured as they are for users, in another process."""
     out = tmp_path / "out"
@@ -312,6 +314,7 @@ def test_fewer_passes_are_enough_where_the_recipe_asks_for_fewer() -> None:
     assert Budget.of(config, examples=16) == Budget(passes=3.0, enough=5.0)
 
 
+@pytest.mark.slow
 def test_measuring_in_another_process_stops_at_the_first_that_is_too_slow(tmp_path: Path) -> None:
     """And what fails in it is a reason, not an error."""
     batch = tmp_path / "batch.pt"

@@ -38,6 +38,7 @@ def test_the_data_are_what_the_table_says(
     }
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_three_reports(tmp_path: Path) -> None:
     """However little time it has."""
     rows = demo(tmp_path, minutes=1e-9, listener=Quiet())

@@ -111,6 +111,7 @@ def test_two_processes_train_as_one(series: Path, tmp_path: Path) -> None:
     assert reports[0]["metrics"] == pytest.approx(reports[1]["metrics"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -> None:
     """Metrics are exact, whatever the shares of the processes; FSDP ends with the weights of one process, and its
     checkpoint is one of whole tensors."""

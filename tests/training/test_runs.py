@@ -204,6 +204,7 @@ def test_minutes_end_the_run(series: Path, tmp_path: Path) -> None:
     assert result["samples"] == 16
 
 
+@pytest.mark.slow
 def test_every_optimizer_learns(series: Path, tmp_path: Path) -> None:
     """AdamW, Muon and LAMB all separate two signs."""
     for optimizer in ("adamw", "muon", "lamb"):
@@ -253,6 +254,7 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
     assert "training" not in listener.stages
 
 
+@pytest.mark.slow
 def test_data_larger_than_memory_trains_the_same(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples decoded batch by batch, in other processes, give the very weights that samples in memory give."""
     sm.train(series, out=tmp_path / "memory", epochs=2, settings=SMALL)
@@ -278,6 +280,7 @@ def damaged(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
     damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
