@@ -1,10 +1,11 @@
-"""Models and samples small enough for tests of evaluation, attention maps and prediction."""
+"""Models, settings of runs, and data small enough for tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,32 @@ ENCODER = EncoderConfig(
     num_layers=1,
     num_self_attention_heads=2,
 )
+
+ONE_LAYER = EncoderConfig(
+    num_latents=4,
+    latent_channels=16,
+    cross_attention=(0,),
+    latent_transformer=(0,),
+    num_layers=1,
+    num_self_attention_heads=2,
+)
+# Of `sensorium train --set`; the latents come last, so that a test may ask for fewer.
+SMALL_RUN = (
+    "recipe.precision=float32",
+    "recipe.batch_size=8",
+    "model.encoder.num_self_attention_heads=2",
+    "model.encoder.num_layers=1",
+    "model.encoder.num_latents=8",
+    "model.encoder.latent_channels=16",
+)
+SMALLEST_RUN = (*SMALL_RUN[:4], "model.encoder.num_latents=4", "model.encoder.latent_channels=8")
+
+
+def signs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two kinds of short series that differ in sign, (count, 12, 2), and their labels."""
+    labels = np.arange(count) % 2
+    noise = np.random.default_rng(0).normal(0, 0.3, (count, 12, 2))
+    return noise + np.where(labels == 1, 1.0, -1.0)[:, None, None], labels
 
 
 class TensorSamples:

@@ -19,7 +19,7 @@ from PIL import Image
 from sensorium.codecs import arrays, bounds, large, row_groups, tars
 from sensorium.data import open_source
 from sensorium.data.layouts.members import index_shards
-from sensorium.data.sharding import write_shards
+from sensorium.data.shard_writer import write_shards
 from sensorium.data.stores import FEWEST_MET, check_problems
 from sensorium.errors import InputError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lives import SETTINGS, born, command, write_data
 
-from sensorium.training.state import LAST, read_state
+from sensorium.training.state_file import LAST, read_state
 
 
 class Disk:

@@ -15,7 +15,7 @@ from lives import born, idle, live, write_data
 from safetensors.torch import load_file
 
 from sensorium.training.run_folder import read_history
-from sensorium.training.state import LAST, PREVIOUS
+from sensorium.training.state_file import LAST, PREVIOUS
 
 LONGEST = 120.0  # seconds that a life may take before it is a failure
 

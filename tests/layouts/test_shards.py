@@ -10,7 +10,7 @@ from layout_case import Case
 
 from layouts import CASES
 from sensorium.data import EVERYTHING, Examples, Known, open_files, open_for
-from sensorium.data.sharding import write_shards
+from sensorium.data.shard_writer import write_shards
 from sensorium.modalities import build_modality
 from sensorium.training.plan import measure, recognise
 

@@ -12,18 +12,11 @@ from builders import shake
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig, PairConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import FlowConfig
 from sensorium.tasks.warps import WarpConfig
+from small_models import ONE_LAYER
 
-ENCODER = EncoderConfig(
-    num_latents=4,
-    latent_channels=16,
-    cross_attention=(0,),
-    latent_transformer=(0,),
-    num_layers=1,
-    num_self_attention_heads=2,
-)
 PAIR = PairConfig(size=(6, 9), channels=8, bands=2)
 
 
@@ -31,7 +24,7 @@ def small(inputs: Any = PAIR, **settings: Any) -> Perceiver:
     torch.manual_seed(0)
     task = FlowConfig(**settings)
     return Perceiver(
-        PerceiverConfig(inputs=inputs, encoder=ENCODER, decoder=DecoderConfig(query_residual=False), task=task)
+        PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=DecoderConfig(query_residual=False), task=task)
     ).eval()
 
 
@@ -206,4 +199,4 @@ def test_what_cannot_be_predicted_is_refused() -> None:
     with pytest.raises(InputError, match=r"give pairs, or set task\.warps"):
         model.prepare({"pair": torch.rand(1, 1, 3, 6, 9)})
     with pytest.raises(InputError, match="'flow' has queries; give the model a decoder"):
-        Perceiver(PerceiverConfig(inputs=PAIR, encoder=ENCODER, task=FlowConfig()))
+        Perceiver(PerceiverConfig(inputs=PAIR, encoder=ONE_LAYER, task=FlowConfig()))

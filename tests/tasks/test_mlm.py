@@ -15,24 +15,17 @@ from sensorium.modalities import ImageConfig, TextConfig
 from sensorium.modalities.text import MASK, Text
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import IGNORED, MLMConfig
+from small_models import ONE_LAYER
 
 TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")
-ENCODER = EncoderConfig(
-    num_latents=4,
-    latent_channels=16,
-    cross_attention=(0,),
-    latent_transformer=(0,),
-    num_layers=1,
-    num_self_attention_heads=2,
-)
 
 
 def small() -> Perceiver:
     inputs = TextConfig(length=30, channels=8)
     return Perceiver(
-        PerceiverConfig(inputs=inputs, encoder=ENCODER, decoder=DecoderConfig(query_residual=False), task=MLMConfig())
+        PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=DecoderConfig(query_residual=False), task=MLMConfig())
     )
 
 
@@ -124,10 +117,12 @@ def test_some_bytes_are_those_of_the_whole() -> None:
 def test_what_cannot_be_filled_in_is_refused() -> None:
     with pytest.raises(InputError, match="only bytes of text"):
         Perceiver(
-            PerceiverConfig(inputs=ImageConfig(size=(4, 4)), encoder=ENCODER, decoder=DecoderConfig(), task=MLMConfig())
+            PerceiverConfig(
+                inputs=ImageConfig(size=(4, 4)), encoder=ONE_LAYER, decoder=DecoderConfig(), task=MLMConfig()
+            )
         )
     with pytest.raises(InputError, match="'mlm' has queries; give the model a decoder"):
-        Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ENCODER, task=MLMConfig()))
+        Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ONE_LAYER, task=MLMConfig()))
     with pytest.raises(InputError, match=r"this model needs queries; give it those of model.queries"):
         small().decode(torch.zeros(1, 4, 16))
 

@@ -27,17 +27,10 @@ from sensorium.modalities import (
 from sensorium.modalities.base import Soundtrack
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.nn import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import ReconstructConfig
+from small_models import ONE_LAYER
 
-ENCODER = EncoderConfig(
-    num_latents=4,
-    latent_channels=16,
-    cross_attention=(0,),
-    latent_transformer=(0,),
-    num_layers=1,
-    num_self_attention_heads=2,
-)
 IMAGE = ImageConfig(size=(8, 8), patch=(2, 2), bands=2)
 VIDEO = VideoConfig(frames=4, size=(8, 8), patch=(2, 4, 4), bands=2)
 SOUND = AudioConfig(rate=100, samples=48, representation="raw", patch=(8, 1), bands=3)
@@ -69,7 +62,7 @@ FUSION = FusionConfig(modalities={"video": VIDEO, "audio": SOUND, "label": Label
 def small(inputs: Any, **settings: Any) -> Perceiver:
     torch.manual_seed(0)
     task = ReconstructConfig(**settings)
-    return Perceiver(PerceiverConfig(inputs=inputs, encoder=ENCODER, decoder=DecoderConfig(), task=task)).eval()
+    return Perceiver(PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task)).eval()
 
 
 def together() -> dict[str, Tensor]:

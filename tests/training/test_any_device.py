@@ -22,21 +22,14 @@ from sensorium.models.auto import Facts, choose_inputs
 from sensorium.models.auto_stems import STEMS
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.recipe import RecipeConfig
-from sensorium.nn import DecoderConfig, EncoderConfig
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import TASKS
 from sensorium.training.ema import Ema
 from sensorium.training.optimizers import optimizers
 from sensorium.training.step import TrainingStep, part_generator, update
+from small_models import ONE_LAYER
 
 META = torch.device("meta")
-ENCODER = EncoderConfig(
-    num_latents=4,
-    latent_channels=16,
-    cross_attention=(0,),
-    latent_transformer=(0,),
-    num_layers=1,
-    num_self_attention_heads=2,
-)
 LABELS = {
     "classify": np.array([0, 1, 0, 1]),
     "tag": np.eye(4, 2, dtype=np.int64),
@@ -80,7 +73,7 @@ def test_a_step_is_computed_where_the_model_is(signal: str, task: str) -> None:
     classes = () if labels is None else ("a", "b")
     model_config = PerceiverConfig(
         inputs=config,
-        encoder=ENCODER,
+        encoder=ONE_LAYER,
         decoder=DecoderConfig(),
         task=TASKS[task].configure(classes=classes, targets=labels),
     )
@@ -112,7 +105,7 @@ def test_mixing_is_computed_where_the_batch_is() -> None:
     """Mixup and CutMix of pictures."""
     config, batch = inputs_of("image")
     task = TASKS["classify"].configure(classes=("a", "b"), targets=LABELS["classify"])
-    model = Perceiver(PerceiverConfig(inputs=config, encoder=ENCODER, decoder=DecoderConfig(), task=task)).to(META)
+    model = Perceiver(PerceiverConfig(inputs=config, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task)).to(META)
     step = TrainingStep(model, RecipeConfig(mixup=0.2, cutmix=1.0))
     prepared = step.prepare({**batch, "target": torch.from_numpy(LABELS["classify"])}, part_generator(0, 0, 0))
     assert {prepared.inputs["image"].device, prepared.targets.device} == {META}
@@ -122,7 +115,7 @@ def test_what_is_made_on_the_wrong_device_is_found() -> None:
     """A table of the CPU among tensors that are elsewhere, and a question for a value."""
     config, batch = inputs_of("series")
     task = TASKS["classify"].configure(classes=("a", "b"), targets=LABELS["classify"])
-    model = Perceiver(PerceiverConfig(inputs=config, encoder=ENCODER, decoder=DecoderConfig(), task=task)).to(META)
+    model = Perceiver(PerceiverConfig(inputs=config, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task)).to(META)
     step = TrainingStep(model, RecipeConfig())
     batch["target"] = torch.from_numpy(LABELS["classify"])
     model.inputs.mean = model.inputs.mean.new_zeros(2, device="cpu")

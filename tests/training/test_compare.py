@@ -33,24 +33,15 @@ from sensorium.training.progress import Interrupted, Quiet
 from sensorium.training.run_folder import has_checkpoint
 from sensorium.training.sizes import Budget, choose_size
 from sensorium.training.step_costs import StepCost, forward_flop, measure, measure_apart, write_batch
+from small_models import SMALL_RUN, signs
 
-SMALL = (
-    "model.encoder.num_latents=8",
-    "model.encoder.latent_channels=16",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-)
-QUICK: dict[str, Any] = {"minutes": 0.01, "settings": SMALL}
+QUICK: dict[str, Any] = {"minutes": 0.01, "settings": SMALL_RUN}
 
 
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
     """Two kinds of short series that differ in sign; no split is drawn beforehand."""
-    random = np.random.default_rng(0)
-    labels = np.arange(60) % 2
-    values = random.normal(0, 0.3, (60, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    values, labels = signs(60)
     folder = tmp_path / "signs"
     folder.mkdir()
     np.savez(folder / "signs.npz", x=values, y=labels)
@@ -198,7 +189,7 @@ def test_one_that_fails_does_not_cost_the_others(
 def test_the_command_prints_the_table(series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With steps measured as they are for users, in another process."""
     out = tmp_path / "out"
-    settings = [word for setting in SMALL for word in ("--set", setting)]
+    settings = [word for setting in SMALL_RUN for word in ("--set", setting)]
     named = ["--only", "perceiver", "--only", "sensorium"]
     main(["compare", str(series), "--out", str(out), "--minutes", "0.01", *named, *settings])
     printed = capsys.readouterr().out

@@ -15,15 +15,8 @@ from PIL import Image
 import sensorium as sm
 from sensorium.cli.display import print_result
 from sensorium.errors import InputError
+from small_models import SMALLEST_RUN
 
-SMALL = (
-    "model.encoder.num_latents=4",
-    "model.encoder.latent_channels=8",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-)
 CLASSES = ("cat", "dog", "owl")
 
 
@@ -39,7 +32,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[
     root = tmp_path_factory.mktemp("animals")
     for number in range(36):
         picture(root / "data" / ("train" if number < 24 else "test") / CLASSES[number % 3] / f"{number}.png", number)
-    return root / "data", root / "run", sm.train(root / "data", out=root / "run", epochs=1, settings=SMALL)
+    return root / "data", root / "run", sm.train(root / "data", out=root / "run", epochs=1, settings=SMALLEST_RUN)
 
 
 def table(test: Path, to: Path, column: str = "file") -> Path:
@@ -189,7 +182,7 @@ def test_a_table_needs_the_columns_that_the_model_reads_and_no_others(tmp_path: 
     write(tmp_path / "data" / "train.csv", "width,height,species", train)
     write(tmp_path / "data" / "test.csv", "width,height,species", test)
     (tmp_path / "data" / "dataset.yaml").write_text("target: {column: species}")
-    result = sm.train(tmp_path / "data", out=tmp_path / "run", epochs=1, settings=SMALL)
+    result = sm.train(tmp_path / "data", out=tmp_path / "run", epochs=1, settings=SMALLEST_RUN)
     more = [[*row[::-1], "17", f"{number}"] for number, row in enumerate(test)]
     other = write(tmp_path / "other.csv", "species,height,width,colour,id", more)
     found = sm.evaluate(tmp_path / "run", other)
@@ -214,7 +207,7 @@ def test_arrays_under_other_keys_and_of_fewer_classes(tmp_path: Path) -> None:
     x, y = random.normal(size=(48, 10, 2)), np.arange(48) % 3
     data = tmp_path / "waves.npz"
     np.savez(data, x_train=x[:36], y_train=y[:36], x_test=x[36:], y_test=y[36:], classes=np.array(["a", "b", "c"]))
-    result = sm.train(data, out=tmp_path / "run", epochs=1, settings=SMALL)
+    result = sm.train(data, out=tmp_path / "run", epochs=1, settings=SMALLEST_RUN)
     np.savez(tmp_path / "other.npz", signals=x[36:].astype(np.float32), labels=y[36:])
     found = sm.evaluate(tmp_path / "run", tmp_path / "other.npz")
     assert found["metrics"] == pytest.approx(result["metrics"])
@@ -233,7 +226,7 @@ def test_a_number_is_regressed_and_signals_without_labels_are_scored(tmp_path: P
     lines = [f"{a:.3f},{b:.3f},{c:.3f}" for a, b, c in x]
     (tmp_path / "house.csv").write_text("\n".join(["size,rooms,price", *lines]))
     (tmp_path / "dataset.yaml").write_text("target: {column: price, task: regress}")
-    sm.train(tmp_path / "house.csv", out=tmp_path / "run", epochs=1, settings=SMALL)
+    sm.train(tmp_path / "house.csv", out=tmp_path / "run", epochs=1, settings=SMALLEST_RUN)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "list.csv").write_text("\n".join(["rooms,size,price", *lines[:1]]))
     assert sm.evaluate(tmp_path / "run", tmp_path / "new")["samples"] == 1

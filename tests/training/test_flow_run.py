@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_runs import SMALL
 
 import sensorium as sm
 from sensorium.cli import main
 from sensorium.codecs.flow import decode as decode_flow
 from sensorium.codecs.flow import encode_file as encode_flow
+from small_models import SMALL_RUN
 
 
 def picture(path: Path, size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["pictures", "pairs"])
 def run(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / request.param
-    main(["train", str(data / request.param), "--task", "flow", "--out", str(out), "--epochs", "2", *_set(SMALL)])
+    main(["train", str(data / request.param), "--task", "flow", "--out", str(out), "--epochs", "2", *_set(SMALL_RUN)])
     return out
 
 

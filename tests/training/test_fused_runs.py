@@ -22,17 +22,9 @@ from sensorium.modalities.audio import AudioConfig
 from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_encoder, choose_inputs, choose_recipe
 from sensorium.training.mixing import mix
+from small_models import SMALLEST_RUN
 
-SMALL = (
-    "model.encoder.num_latents=4",
-    "model.encoder.latent_channels=8",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "model.encoder.cross_attention=[0,1]",
-    "model.encoder.latent_transformer=[0,1]",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-)
+SMALL = (*SMALLEST_RUN, "model.encoder.cross_attention=[0,1]", "model.encoder.latent_transformer=[0,1]")
 
 
 @pytest.fixture

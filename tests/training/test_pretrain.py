@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_runs import SMALL
 
 import sensorium as sm
 from builders import film
 from sensorium.errors import InputError
+from small_models import SMALL_RUN
 
 
 def pictures(folder: Path, *, classes: tuple[str, ...] = ("",)) -> Path:
@@ -32,7 +32,7 @@ def test_pretrained_on_loose_files_then_trained_on_classes(tmp_path: Path) -> No
     """Files without labels make a run like any other; another one goes on with its inputs and its encoder."""
     out, again = tmp_path / "pretrained", tmp_path / "run"
     loose = pictures(tmp_path / "loose")
-    report = sm.train(loose, out=out, task="reconstruct", epochs=2, settings=SMALL)
+    report = sm.train(loose, out=out, task="reconstruct", epochs=2, settings=SMALL_RUN)
     assert report["metrics"]["psnr"] > 5
     assert (report["task"], report["primary_metric"]) == ("reconstruct", "psnr")
     assert json.loads((out / "report.json").read_text())["metrics"] == report["metrics"]
@@ -47,7 +47,7 @@ def test_pretrained_on_loose_files_then_trained_on_classes(tmp_path: Path) -> No
     with Image.open(answer.answer[0]) as picture:
         assert picture.size == (16, 16)
     labelled = pictures(tmp_path / "labelled", classes=("even", "odd"))
-    sm.train(labelled, out=again, start=out, epochs=1, settings=[*SMALL[4:], "recipe.learning_rate=0.0"])
+    sm.train(labelled, out=again, start=out, epochs=1, settings=[*SMALL_RUN[4:], "recipe.learning_rate=0.0"])
     one, two = sm.load(out), sm.load(again)
     assert two.config.task.kind == "classify"
     for part in ("inputs", "encoder"):
@@ -72,7 +72,7 @@ def test_words_are_filled_in(tmp_path: Path) -> None:
     """The other thing that may be learned without labels."""
     for number in range(8):
         (tmp_path / f"{number}.txt").write_text("the quick brown fox " * (number + 1))
-    report = sm.train(tmp_path, out=tmp_path / "run", task="mlm", epochs=1, settings=SMALL)
+    report = sm.train(tmp_path, out=tmp_path / "run", task="mlm", epochs=1, settings=SMALL_RUN)
     assert (report["task"], report["primary_metric"]) == ("mlm", "accuracy")
 
 
@@ -161,7 +161,7 @@ def test_kinetics_autoencoder_is_trained_and_used(tmp_path: Path) -> None:
 
 def test_a_run_on_other_signals_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "pretrained"
-    sm.train(pictures(tmp_path / "loose"), out=out, task="reconstruct", epochs=1, settings=SMALL)
+    sm.train(pictures(tmp_path / "loose"), out=out, task="reconstruct", epochs=1, settings=SMALL_RUN)
     random = np.random.default_rng(0)
     np.savez(tmp_path / "series.npz", x=random.normal(size=(20, 9, 2)), y=np.arange(20) % 2)
     with pytest.raises(InputError, match="it reads image, the data is series"):

@@ -28,28 +28,18 @@ from sensorium.processes import Launch
 from sensorium.training.loop import fit
 from sensorium.training.progress import Quiet
 from sensorium.training.run_folder import read_history
-from sensorium.training.state import read_state
-from small_models import IMAGE, pictures, small_model
+from sensorium.training.state_file import read_state
+from small_models import IMAGE, SMALL_RUN, pictures, signs, small_model
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(Path(__file__).parent / "two_processes.py")
-SMALL = (
-    "model.encoder.num_latents=8",
-    "model.encoder.latent_channels=16",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-    "recipe.ema_decay=0.9",
-)
+SMALL = (*SMALL_RUN, "recipe.ema_decay=0.9")
 
 
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
     """Two kinds of short series that differ in sign, with a split for validation."""
-    random = np.random.default_rng(0)
-    labels = np.arange(64) % 2
-    values = random.normal(0, 0.3, (64, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    values, labels = signs(64)
     parts = {"train": slice(32), "val": slice(32, 43), "test": slice(43, 64)}
     arrays = {
         f"{name}_{split}": array[part]

@@ -28,16 +28,9 @@ from sensorium.training.plan import read_run_config
 from sensorium.training.progress import Interrupted, Quiet
 from sensorium.training.resume import check_config, check_options, reopen_unchanged
 from sensorium.training.run_folder import append_history, read_history, trim_history, write_identity
+from small_models import SMALLEST_RUN, signs
 
-SMALL = (
-    "model.encoder.num_latents=4",
-    "model.encoder.latent_channels=8",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "inputs.stem=null",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-)
+SMALL = (*SMALLEST_RUN, "inputs.stem=null")
 
 
 def picture(path: Path, number: int) -> None:
@@ -220,9 +213,7 @@ def test_a_changed_configuration_is_refused(begun: tuple[Path, Path], tmp_path: 
 
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    labels = np.arange(32) % 2
-    values = random.normal(0, 0.3, (32, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    values, labels = signs(32)
     np.savez(tmp_path / "signs.npz", x_train=values[:24], y_train=labels[:24], x_test=values[24:], y_test=labels[24:])
     return tmp_path / "signs.npz"
 

@@ -34,24 +34,14 @@ from sensorium.training.plan import read_run_config, reopen
 from sensorium.training.precision import faster_precision
 from sensorium.training.progress import Interrupted, Quiet
 from sensorium.training.run_folder import free_folder, read_history
-from sensorium.training.state import read_state
-
-SMALL = (
-    "model.encoder.num_latents=8",
-    "model.encoder.latent_channels=16",
-    "model.encoder.num_self_attention_heads=2",
-    "model.encoder.num_layers=1",
-    "recipe.precision=float32",
-    "recipe.batch_size=8",
-)
+from sensorium.training.state_file import read_state
+from small_models import SMALL_RUN, signs
 
 
 @pytest.fixture
 def series(tmp_path: Path) -> Path:
     """Two kinds of short series that differ in sign, as an array file."""
-    random = np.random.default_rng(0)
-    labels = np.arange(64) % 2
-    values = random.normal(0, 0.3, (64, 12, 2)) + np.where(labels == 1, 1.0, -1.0)[:, None, None]
+    values, labels = signs(64)
     folder = tmp_path / "signs"
     folder.mkdir()
     np.savez(folder / "signs.npz", x_train=values[:48], y_train=labels[:48], x_test=values[48:], y_test=labels[48:])
@@ -78,7 +68,7 @@ class Listening(Quiet):
 def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -> None:
     """Training learns, and leaves configuration, weights, curves and reports; the API reads them back."""
     out = tmp_path / "run"
-    result = sm.train(series, out=out, epochs=20, settings=SMALL)
+    result = sm.train(series, out=out, epochs=20, settings=SMALL_RUN)
     names = {path.name for path in out.iterdir()}
     assert {"config.yaml", "config.json", "model.safetensors", "metrics.csv", "report.json", "report.html"} <= names
     assert not [name for name in names if name.endswith(".part")]
@@ -102,7 +92,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     was measured first stays, whatever would be measured later."""
     measured = iter(["bfloat16", "bfloat16"])  # once a run
     monkeypatch.setattr("sensorium.training.loop.faster_precision", lambda *_, **__: next(measured))
-    settings = (*SMALL, "recipe.ema_decay=0.9", "recipe.accumulate=2", "recipe.precision=auto")
+    settings = (*SMALL_RUN, "recipe.ema_decay=0.9", "recipe.accumulate=2", "recipe.precision=auto")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     sm.train(series, out=whole, epochs=3, settings=settings)
     options: dict[str, Any] = {"epochs": 3, "settings": settings}
@@ -131,9 +121,9 @@ def test_a_resumed_run_is_not_planned_again(series: Path, tmp_path: Path, monkey
     out = tmp_path / "run"
     stopper = Listening(at=2, do=lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted):
-        sm.train(series, out=out, epochs=4, settings=SMALL, seed=5, listener=stopper)
+        sm.train(series, out=out, epochs=4, settings=SMALL_RUN, seed=5, listener=stopper)
     config = read_run_config(out)
-    planned = sm.plan(series, epochs=4, settings=SMALL, seed=5)
+    planned = sm.plan(series, epochs=4, settings=SMALL_RUN, seed=5)
     for split, examples in reopen(series, config).splits.items():
         assert list(examples.names) == list(planned.source.splits[split].names)
     for function in ("plan.plan", "plan.measure", "plan.choose", "run.plan"):
@@ -150,7 +140,7 @@ def test_only_training_loads_the_engine() -> None:
 def test_a_run_of_the_old_format_is_refused_in_a_line(series: Path, tmp_path: Path) -> None:
     """A configuration without a format number, or with another one, says what to do."""
     out = tmp_path / "run"
-    sm.train(series, out=out, epochs=1, settings=SMALL)
+    sm.train(series, out=out, epochs=1, settings=SMALL_RUN)
     text = (out / "config.yaml").read_text()
     assert text.startswith("format: 2\n")
     for old in (text.removeprefix("format: 2\n"), text.replace("format: 2", "format: 1", 1)):
@@ -180,10 +170,10 @@ def test_a_run_leaves_logging_warnings_and_signals_as_they_were(series: Path, tm
     with pytest.raises(ZeroDivisionError), engine.quiet_engine():
         raise ZeroDivisionError
     assert state() == before
-    sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
+    sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL_RUN)
     assert state() == before
     with pytest.raises(InputError, match="loss is"):
-        sm.train(series, out=tmp_path / "failed", epochs=9, settings=(*SMALL, "recipe.learning_rate=1e30"))
+        sm.train(series, out=tmp_path / "failed", epochs=9, settings=(*SMALL_RUN, "recipe.learning_rate=1e30"))
     assert state() == before
 
 
@@ -191,7 +181,7 @@ def test_same_seed_same_weights(series: Path, tmp_path: Path) -> None:
     """Two runs with one seed agree bit for bit; another seed does not."""
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     for out, seed in ((first, 1), (second, 1), (third, 2)):
-        sm.train(series, out=out, epochs=1, settings=SMALL, seed=seed)
+        sm.train(series, out=out, epochs=1, settings=SMALL_RUN, seed=seed)
     weights = [(out / "model.safetensors").read_bytes() for out in (first, second, third)]
     assert weights[0] == weights[1] != weights[2]
 
@@ -199,7 +189,7 @@ def test_same_seed_same_weights(series: Path, tmp_path: Path) -> None:
 def test_minutes_end_the_run(series: Path, tmp_path: Path) -> None:
     """A run of no minutes takes one step, and still leaves a whole run folder."""
     listener = Listening()
-    result = sm.train(series, out=tmp_path / "run", minutes=1e-9, settings=SMALL, listener=listener)
+    result = sm.train(series, out=tmp_path / "run", minutes=1e-9, settings=SMALL_RUN, listener=listener)
     assert listener.steps == 1
     assert result["samples"] == 16
 
@@ -208,17 +198,17 @@ def test_minutes_end_the_run(series: Path, tmp_path: Path) -> None:
 def test_every_optimizer_learns(series: Path, tmp_path: Path) -> None:
     """AdamW, Muon and LAMB all separate two signs."""
     for optimizer in ("adamw", "muon", "lamb"):
-        settings = (*SMALL, f"recipe.optimizer={optimizer}", "recipe.learning_rate=1e-2")
+        settings = (*SMALL_RUN, f"recipe.optimizer={optimizer}", "recipe.learning_rate=1e-2")
         assert sm.train(series, out=tmp_path / optimizer, epochs=15, settings=settings)["metrics"]["accuracy"] >= 0.9
 
 
 def test_a_finished_run_is_not_overwritten(series: Path, tmp_path: Path) -> None:
     """Training into a run folder again, or resuming a finished run, is refused with the cure."""
     out = tmp_path / "run"
-    sm.train(series, out=out, epochs=1, settings=SMALL)
+    sm.train(series, out=out, epochs=1, settings=SMALL_RUN)
     before = (out / "model.safetensors").read_bytes()
     with pytest.raises(InputError, match="--resume or choose another --out"):
-        sm.train(series, out=out, epochs=1, settings=SMALL)
+        sm.train(series, out=out, epochs=1, settings=SMALL_RUN)
     with pytest.raises(InputError, match="finished"):
         sm.train(series, out=out, resume=True)
     with pytest.raises(InputError, match="nothing to resume"):
@@ -235,7 +225,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_cure(
         "sensorium.tasks.Classify.loss", lambda self, output, targets, label_smoothing=0.0: output.sum() * torch.nan
     )
     with pytest.raises(InputError, match=r"recipe\.learning_rate"):
-        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL)
+        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL_RUN)
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -250,16 +240,16 @@ def test_an_output_folder_that_cannot_be_written_is_said_before_training(
     monkeypatch.setattr(Path, "write_text", full)
     listener = Listening()
     with pytest.raises(InputError, match="No space left on device"):
-        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL, listener=listener)
+        sm.train(series, out=tmp_path / "run", epochs=1, settings=SMALL_RUN, listener=listener)
     assert "training" not in listener.stages
 
 
 @pytest.mark.slow
 def test_data_larger_than_memory_trains_the_same(series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples decoded batch by batch, in other processes, give the very weights that samples in memory give."""
-    sm.train(series, out=tmp_path / "memory", epochs=2, settings=SMALL)
+    sm.train(series, out=tmp_path / "memory", epochs=2, settings=SMALL_RUN)
     monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
-    sm.train(series, out=tmp_path / "lazy", epochs=2, settings=SMALL)
+    sm.train(series, out=tmp_path / "lazy", epochs=2, settings=SMALL_RUN)
     names = ("memory", "lazy")
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in names)
     assert first == second
@@ -291,7 +281,7 @@ def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
     for name, up_front, room in (("early", 1e9, 1 << 40), ("late", -1.0, 1 << 40), ("workers", -1.0, 0)):
         monkeypatch.setattr("sensorium.data.samples.UP_FRONT", up_front)
         monkeypatch.setattr("sensorium.data.samples.memory", lambda room=room: room)
-        report = sm.train(damaged, out=tmp_path / name, epochs=2, settings=SMALL)
+        report = sm.train(damaged, out=tmp_path / name, epochs=2, settings=SMALL_RUN)
         weights.append((tmp_path / name / "model.safetensors").read_bytes())
         assert sorted(Path(line.split(": ")[0]).name for line in report["set_aside"]) == [
             *("006.png", "100.png", "201.png")
@@ -299,7 +289,7 @@ def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
     stopper = Listening(at=7, do=lambda: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr("sensorium.data.samples.memory", lambda: 1 << 40)
     with pytest.raises(Interrupted):
-        sm.train(damaged, out=tmp_path / "parts", epochs=2, settings=SMALL, listener=stopper)
+        sm.train(damaged, out=tmp_path / "parts", epochs=2, settings=SMALL_RUN, listener=stopper)
     monkeypatch.setattr("sensorium.data.samples.UP_FRONT", 1e9)
     sm.train(damaged, out=tmp_path / "parts", resume=True)
     weights.append((tmp_path / "parts" / "model.safetensors").read_bytes())
@@ -314,7 +304,7 @@ def test_too_many_bad_files_met_by_workers_are_an_error_of_one_line(
     monkeypatch.setattr("sensorium.data.samples.UP_FRONT", -1.0)
     monkeypatch.setattr("sensorium.data.samples.memory", lambda: 0)
     with pytest.raises(InputError, match=r"\(3 of \d+ examples cannot be read\)$") as caught:
-        sm.train(damaged, out=tmp_path / "run", epochs=2, settings=SMALL)
+        sm.train(damaged, out=tmp_path / "run", epochs=2, settings=SMALL_RUN)
     assert "\n" not in str(caught.value)
 
 
@@ -362,7 +352,7 @@ def test_a_batch_of_fewer_examples_than_parts_is_refused() -> None:
 
 def test_faster_precision_is_one_of_the_two(series: Path) -> None:
     """It measures, leaves no gradients, and names a precision."""
-    planned = sm.plan(series, settings=SMALL)
+    planned = sm.plan(series, settings=SMALL_RUN)
     model = sm.Perceiver(planned.config.model)
     batch = {"series": torch.rand(4, 12, 2), "series.mask": torch.ones(4, 12, dtype=torch.bool)}
     precision = faster_precision(model, {**batch, "target": torch.zeros(4)})

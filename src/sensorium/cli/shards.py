@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..data.sharding import write_shards
+from ..data.shard_writer import write_shards
 from ..training.plan import recognise
 from .display import Display
 from .options import DataOptions

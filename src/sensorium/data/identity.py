@@ -96,13 +96,13 @@ def _size_of(raws: Sequence[Any], index: int) -> int:
 
 
 def _size(raw: Any) -> int:
-    """The bytes in the files of a signal; -1: it is in none, or it cannot be read."""
+    """The bytes in the files of a signal; IN_NO_FILE: it is in none, or it cannot be read."""
     if frames := frames_of(raw):
         return sum(map(_size, frames))
     try:
-        return raw.stat().st_size if isinstance(raw, Path) else -1
+        return raw.stat().st_size if isinstance(raw, Path) else IN_NO_FILE
     except OSError:
-        return -1
+        return IN_NO_FILE
 
 
 def _shape(raws: Sequence[Any]) -> str:

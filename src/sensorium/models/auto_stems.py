@@ -1,17 +1,17 @@
 """The stems that ``auto`` puts before the rows of a signal.
 
-===========  ==========================================================================================================
-pictures     three stages of 32, 64 and 128 channels, whose kernels are 3 pixels wide, down to 8 to 15 rows a side
-video        three stages of 24, 48 and 96 channels: first within frames, then over time as well
-volumes      three stages of 24, 48 and 96 channels, down to at most 8 rows along an axis
-sound        of spectra: three stages of 32, 64 and 128 channels, down to 4 rows of 64 mels and 24 to 47 of time
-series       two stages of 64 and 128 channels, whose kernels are 9 steps wide and dilated, down to at most 256 rows
-text         n-grams of 2 to 6 bytes
-points       a row for every eighth point, which sees the 32 nearest points, then the 16 nearest rows
-pairs        a row for each pixel, which is compared with all pixels at most 8 away in the other frame
-masked words n-grams as of text, and three blocks of convolutions over 5 bytes, dilated up to four times
-tables       none: what they bring was not measured
-===========  ==========================================================================================================
+============  =========================================================================================================
+pictures      three stages of 32, 64 and 128 channels, whose kernels are 3 pixels wide, down to 8 to 15 rows a side
+video         three stages of 24, 48 and 96 channels: first within frames, then over time as well
+volumes       three stages of 24, 48 and 96 channels, down to at most 8 rows along an axis
+sound         of spectra: three stages of 32, 64 and 128 channels, down to 4 rows of 64 mels and 24 to 47 of time
+series        two stages of 64 and 128 channels, whose kernels are 9 steps wide and dilated, down to at most 256 rows
+text          n-grams of 2 to 6 bytes
+points        a row for every eighth point, which sees the 32 nearest points, then the 16 nearest rows
+pairs         a row for each pixel, which is compared with all pixels at most 8 away in the other frame
+masked words  n-grams as of text, and three blocks of convolutions over 5 bytes, dilated up to four times
+tables        none: what they bring was not measured
+============  =========================================================================================================
 
 Patches do not overlap and are linear: behind them the model has to learn every edge and onset through attention.
 Measured in docs/decisions/0014.

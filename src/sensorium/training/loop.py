@@ -39,7 +39,7 @@ from .progress import Interrupted, Listener, Quiet
 from .run_folder import append_history, trim_history
 from .run_state import RunState, Sums
 from .schedule import learning_rate
-from .state import read_state, write_state
+from .state_file import read_state, write_state
 from .step import TrainingStep, part_generator, update
 from .validation import is_due, validate
 

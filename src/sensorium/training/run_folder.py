@@ -21,7 +21,7 @@ from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
 from .lock import check_unlocked, is_locked
-from .state import LAST, PREVIOUS
+from .state_file import LAST, PREVIOUS
 
 CONFIG = "config.yaml"
 REPORT, PAGE = "report.json", "report.html"

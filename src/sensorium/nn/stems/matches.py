@@ -33,7 +33,7 @@ class MatchStemConfig:
     blocks: int = 2
 
     @property
-    def displacements(self) -> int:
+    def num_displacements(self) -> int:
         """How many pixels of the second frame a pixel is compared with."""
         return (2 * self.reach + 1) ** 2
 
@@ -63,7 +63,7 @@ class MatchStem(nn.Module):
             raise InputError("stem: channels, features and reach of matches must be positive")
         self.config = config
         self.frame = GridStem(_convolutions(config.features, config.blocks), channels=colours)
-        both = config.features + config.displacements + 2
+        both = config.features + config.num_displacements + 2
         self.pair = GridStem(_convolutions(config.channels, config.blocks), channels=both)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         steps = torch.arange(-config.reach, config.reach + 1, dtype=torch.float32) / config.reach

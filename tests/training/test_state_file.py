@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sensorium.errors import InputError
-from sensorium.training.state import LAST, PREVIOUS, read_state, write_state
+from sensorium.training.state_file import LAST, PREVIOUS, read_state, write_state
 
 DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8),
@@ -185,7 +185,7 @@ def test_nothing_is_lost_if_the_disk_is_full(tmp_path: Path, monkeypatch: pytest
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("sensorium.training.state.write_tensors", "sensorium.files.os.fsync"):
+    for name in ("sensorium.training.state_file.write_tensors", "sensorium.files.os.fsync"):
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
             with pytest.raises(InputError, match="No space left on device"):
