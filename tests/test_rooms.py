@@ -43,7 +43,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("config", "report"),
     "pydantic": ("config", "modalities"),
     "pydantic_core": ("config",),
-    "safetensors": ("models.checkpoints",),
+    "safetensors": ("models.tensor_files",),
     "huggingface_hub": ("models.published.sources",),
     "lightning": ("training.engine",),
     "torchmetrics": ("tasks", "inference.evaluate"),

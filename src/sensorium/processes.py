@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import InputError
 
@@ -138,6 +138,20 @@ def as_in_main(tensors: list[Tensor]) -> None:
     if _several():
         for tensor in tensors:
             torch.distributed.broadcast(tensor, src=0)
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether each process holds a part of the module's weights."""
+    # What only DTensors have: importing their class takes a second or two.
+    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """A tensor as a whole and on the CPU in the main process; in the others, anything. Of a sharded tensor all
+    processes must call this."""
+    if hasattr(tensor, "full_tensor"):
+        tensor = tensor.full_tensor()
+    return tensor.detach().cpu() if is_main() else tensor
 
 
 def end_unless_main(status: int) -> None:

@@ -7,6 +7,7 @@ import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
@@ -14,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from sensorium.codecs import arrays, bounds, large, row_groups, tars
@@ -48,6 +51,42 @@ def picture(number: int) -> bytes:
 # -- tars
 
 
+def listed(path: Path) -> list[tuple[str, int, int]]:
+    """Name, offset and size of each file in a tar."""
+    found = tars.members(path)
+    names = [name.decode("utf-8", "surrogateescape") for name in found.names.tolist()]
+    return list(zip(names, found.offsets.tolist(), found.sizes.tolist(), strict=True))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "./", "a/", "b.c/", "long/" * 30]),
+            st.text("ab.é", min_size=1, max_size=5).filter(lambda name: name.strip(".") != ""),
+            st.sampled_from([0, 1, 511, 512, 513, 20_000]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    st.integers(1, 40),
+)
+def test_headers_looked_at_together_are_those_of_tarfile(
+    entries: list[tuple[str, str, int]], form: int, window: int
+) -> None:
+    """Wherever the windows end, and wherever a header is one that is looked at alone."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tars, "_WINDOW", window)
+        path = Path(folder, "a.tar")
+        with tarfile.open(path, "w", format=form) as archive:
+            for start, name, size in entries:
+                header = tarfile.TarInfo(start + name)
+                header.size = size
+                archive.addfile(header, io.BytesIO(bytes(size)))
+        with tarfile.open(path) as archive:
+            expected = [(one.name.removeprefix("./"), one.offset_data, one.size) for one in archive]
+        assert listed(path) == expected
+
+
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_members_are_those_of_tarfile(form: int, tmp_path: Path) -> None:
     files = {name: bytes([number]) * (700 * number) for number, name in enumerate(NAMES)}
@@ -55,8 +94,8 @@ def test_members_are_those_of_tarfile(form: int, tmp_path: Path) -> None:
         files["l/" * 90 + "y" * 150 + ".png"] = b"long"
     path = write_tar(tmp_path / "a.tar", files, form)
     with tarfile.open(path) as archive:
-        assert list(tars.members(path)) == [(one.name, one.offset_data, one.size) for one in archive if one.isfile()]
-    assert {name: tars.read_member(path, begin, size) for name, begin, size in tars.members(path)} == files
+        assert listed(path) == [(one.name, one.offset_data, one.size) for one in archive if one.isfile()]
+    assert {name: tars.read_member(path, begin, size) for name, begin, size in listed(path)} == files
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -64,7 +103,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     for number in range(5):
         writer.add(f"{number}.txt", b"x" * number * 300)
     writer.close()
-    assert [size for _, _, size in tars.members(tmp_path / "a.tar")] == [0, 300, 600, 900, 1200]
+    assert tars.members(tmp_path / "a.tar").sizes.tolist() == [0, 300, 600, 900, 1200]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +121,7 @@ def test_damaged_tars_are_refused_in_one_line(damage: Callable[[bytes], bytes], 
     path = write_tar(tmp_path / "a.tar", {"a.png": b"x" * 2000})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=said) as caught:
-        list(tars.members(path))
+        tars.members(path)
     assert "a.tar" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -26,11 +26,12 @@ from sensorium.codecs.flow import encode_file as encode_flow
 from sensorium.config import from_dict, override, to_dict
 from sensorium.modalities import build_modality
 from sensorium.models import presets
-from sensorium.models.checkpoints import read_weights, start_from
+from sensorium.models.checkpoints import start_from
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.published import CHECKPOINTS, import_published
 from sensorium.models.published.names import AXES
 from sensorium.models.published.pickles import ALLOWED
+from sensorium.models.tensor_files import read_tensors
 
 transformers = pytest.importorskip("transformers")
 
@@ -603,7 +604,7 @@ def test_what_is_no_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytes
     (folder / "config.json").write_text(json.dumps(about))
     assert "not the whole bytes checkpoint" in refused(capsys, folder, "--model", "bytes")
 
-    weights = read_weights(folder / "model.safetensors")
+    weights = read_tensors(folder / "model.safetensors")
     weights["perceiver.more"] = weights.pop("perceiver.embeddings.latents")
     save_file(weights, str(folder / "model.safetensors"))
     line = refused(capsys, folder)
@@ -634,7 +635,7 @@ def test_names_on_the_hub(tmp_path: Path, capsys: pytest.CaptureFixture[str], mo
 
     name = "deepmind/vision-perceiver-learned"
     theirs("learned").save_pretrained(tmp_path / "hub")
-    torch.save(read_weights(tmp_path / "hub" / "model.safetensors"), tmp_path / "hub" / "pytorch_model.bin")
+    torch.save(read_tensors(tmp_path / "hub" / "model.safetensors"), tmp_path / "hub" / "pytorch_model.bin")
 
     def download(repository: str, file: str) -> str:
         assert repository == name

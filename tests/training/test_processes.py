@@ -28,7 +28,7 @@ from sensorium.processes import Launch
 from sensorium.training.loop import fit
 from sensorium.training.progress import Quiet
 from sensorium.training.run_folder import read_history
-from sensorium.training.state_file import read_state
+from sensorium.training.state_file import StoredTensor, read_state
 from small_models import IMAGE, SMALL_RUN, pictures, signs, small_model
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +65,8 @@ def assert_same_state(first: Path, second: Path, *, tolerance: float) -> None:
     """The weights, their average and the optimizers of two runs."""
 
     def tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
-        if isinstance(value, torch.Tensor):
-            return {name: value}
+        if isinstance(value, StoredTensor):
+            return {name: value.read()}
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         return {key: leaf for part, item in items for key, leaf in tensors(item, f"{name}.{part}").items()}
 

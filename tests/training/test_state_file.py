@@ -14,7 +14,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sensorium.errors import InputError
-from sensorium.training.state_file import LAST, PREVIOUS, read_state, write_state
+from sensorium.training.state_file import LAST, PREVIOUS, StoredTensor, write_state
+from sensorium.training.state_file import read_state as open_state
+
+
+def read_state(folder: Path) -> Any:
+    """The last checkpoint, with all its tensors."""
+    return in_memory(open_state(folder))
+
+
+def in_memory(value: Any) -> Any:
+    if isinstance(value, StoredTensor):
+        return value.read()
+    if isinstance(value, dict):
+        return {key: in_memory(item) for key, item in value.items()}
+    return type(value)(map(in_memory, value)) if isinstance(value, list | tuple) else value
+
 
 DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8),
@@ -185,10 +200,10 @@ def test_nothing_is_lost_if_the_disk_is_full(tmp_path: Path, monkeypatch: pytest
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("sensorium.training.state_file.write_tensors", "sensorium.files.os.fsync"):
+    for name in ("sensorium.models.tensor_files.TensorWriter.write", "sensorium.files.os.fsync"):
         with monkeypatch.context() as patch:
             patch.setattr(name, full)
             with pytest.raises(InputError, match="No space left on device"):
-                write_state(tmp_path, {"number": 3})
+                write_state(tmp_path, {"number": 3, "weight": torch.ones(3)})
         assert read_state(tmp_path) == {"number": 2}
         assert sorted(path.name for path in (tmp_path / LAST).parent.iterdir()) == [LAST.name, PREVIOUS.name]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +19,7 @@ from rich.text import Text
 from ..config import to_yaml
 from ..data import Assumption
 from ..models.perceiver import Perceiver
+from ..nn.initialisation import empty_weights
 from ..tasks import TASKS
 from ..training.demonstration import Row
 from ..training.plan import Plan
@@ -124,7 +126,8 @@ def _print_assumptions(console: Console, assumptions: Sequence[Assumption]) -> N
 def _print_model(console: Console, planned: Plan) -> None:
     """The size of the model, and of each of its modalities where it has several."""
     config, train = planned.config, planned.source.splits["train"]
-    model = Perceiver(config.model)
+    with torch.device("meta"), empty_weights():  # its sizes are all that is shown
+        model = Perceiver(config.model)
     encoder = config.model.encoder
     console.print(
         f"model: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "

@@ -8,8 +8,10 @@ import os
 import struct
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+
+import numpy as np
 
 from ..errors import InputError
 
@@ -18,32 +20,52 @@ BLOCK = 512  # bytes that a header takes, and of which what follows it takes a w
 
 # Name, size, type, magic and prefix of a header: what POSIX calls ustar, and GNU writes too.
 _HEADER = struct.Struct("100s24x12s20xc100x6s82x155s12x")
+_LONGEST_PLAIN_NAME, _DIGITS, _KIND, _PREFIX = 100, slice(124, 135), 156, 345  # where some of these are
 _FILES, _LONG_NAME, _EXTENDED, _COMMON = b"0\0007", b"L", b"x", b"g"
 _ZERO = ord("0")
 _CHECKSUM = slice(148, 156)
 _GZIP, _OTHERS = b"\x1f\x8b", (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_WINDOW = 1 << 13  # blocks that are looked at together,
+_SPARSE = 16  # as long as at least one in so many is a header
 _LONGEST_NAME = 1 << 20  # bytes of a header's extension
 
-Member: TypeAlias = tuple[str, int, int]  # name, offset of its content, size of it
+
+@dataclass(frozen=True)
+class Members:
+    """The files in a tar, in their order.
+
+    Attributes:
+        names: bytes, n.
+        offsets: int64, n: where the content of each begins.
+        sizes: int64, n: in bytes.
+    """
+
+    names: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
 
 
-def members(path: Path) -> Iterator[Member]:
-    """The name of each file in a tar, and the offset and size of its content in bytes. Only headers are read, so a tar
-    of a million files takes seconds, whatever they hold. Folders and links are left out.
+def members(path: Path) -> Members:
+    """The files in a tar. Only headers are read, so a tar of a million files takes seconds, whatever they hold. Folders
+    and links may be left out.
 
     Raises:
         InputError: it cannot be read, is compressed, damaged or cut short.
     """
     try:
-        size = path.stat().st_size
+        total = path.stat().st_size
         with path.open("rb") as file:
-            if not size:
+            if not total:
                 raise InputError(f"{path}: the file is empty; copy it again or remove it")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 _check_plain(path, content)
-                yield from _members(path, content, size)
+                dense, start = _dense_members(content, total)
+                rest = list(_members(path, content, total, start))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    names, offsets, sizes = zip(*rest, strict=True) if rest else ((), (), ())
+    others = Members(np.array(names, np.bytes_), np.array(offsets, np.int64), np.array(sizes, np.int64))
+    return Members(*(np.concatenate([getattr(part, name) for part in (*dense, others)]) for name in vars(others)))
 
 
 def read_member(path: str | Path, offset: int, size: int) -> bytes:
@@ -118,9 +140,40 @@ def _is_header(head: bytes) -> bool:
     return sum(head[: _CHECKSUM.start]) + 8 * ord(" ") + sum(head[_CHECKSUM.stop :]) == announced
 
 
-def _members(path: Path, content: mmap.mmap, total: int) -> Iterator[Member]:
-    start = 0
-    extended: dict[str, str] = {}  # of the next file
+def _dense_members(content: mmap.mmap, total: int) -> tuple[list[Members], int]:
+    """The files from the beginning of a tar, as long as they are small and their headers plain, and where the others
+    begin. Many headers at a time: a tenth of the time of one by one."""
+    # A file object's memory may not be closed while an array looks into it; these arrays are gone by then.
+    blocks = np.frombuffer(content, np.uint8, total // BLOCK * BLOCK).reshape(-1, BLOCK)
+    found: list[Members] = []
+    first = 0  # the block of the next header
+    while first < len(blocks):
+        window = blocks[first : first + _WINDOW]
+        digits = window[:, _DIGITS].astype(np.int64) - _ZERO
+        sizes = digits @ 8 ** np.arange(10, -1, -1)
+        is_plain = ((digits >= 0) & (digits < 8)).all(1)
+        is_plain &= (window[:, _KIND] == _ZERO) & (window[:, _PREFIX] == 0) & (window[:, 0] != 0)
+        is_plain &= (np.arange(first + 1, first + 1 + len(window)) * BLOCK + sizes) <= total
+        steps = np.where(is_plain, 1 + (sizes + BLOCK - 1) // BLOCK, 0).tolist()
+        chosen, block = [], 0
+        while block < len(steps) and steps[block]:
+            chosen.append(block)
+            block += steps[block]
+        names = window[chosen, :_LONGEST_PLAIN_NAME]
+        dotted = (names[:, :2] == (ord("."), ord("/"))).all(1)
+        names[dotted, :-2], names[dotted, -2:] = names[dotted, 2:], 0
+        names[np.maximum.accumulate(names == 0, axis=1)] = 0  # a name ends at the first zero
+        offsets = (first + np.array(chosen, np.int64) + 1) * BLOCK
+        found.append(Members(names.view(f"S{_LONGEST_PLAIN_NAME}").reshape(-1), offsets, sizes[chosen]))
+        first += block
+        if len(chosen) * _SPARSE < len(window):
+            break
+    return found, first * BLOCK
+
+
+def _members(path: Path, content: mmap.mmap, total: int, start: int) -> Iterator[tuple[bytes, int, int]]:
+    """The name, offset and size of each file from an offset on."""
+    extended: dict[str, bytes] = {}  # of the next file
     while start + BLOCK <= total:
         stored, octal, kind, magic, prefix = _HEADER.unpack_from(content, start)
         if not stored[0] and not any(content[start : start + BLOCK]):
@@ -134,8 +187,7 @@ def _members(path: Path, content: mmap.mmap, total: int) -> Iterator[Member]:
         if begin + size > total:
             raise InputError(f"{path}: it is cut short at byte {total:,}; copy it again")
         if kind == b"0" and not extended and not prefix[0]:  # most of them
-            name = stored.rstrip(b"\0").decode("utf-8", "surrogateescape")
-            yield name[2:] if name.startswith("./") else name, begin, size
+            yield stored.split(b"\0", 1)[0].removeprefix(b"./"), begin, size
         elif kind in (_LONG_NAME, _EXTENDED):
             if size > _LONGEST_NAME:
                 raise InputError(f"{path}: its header at byte {start:,} is damaged; copy it again")
@@ -143,8 +195,8 @@ def _members(path: Path, content: mmap.mmap, total: int) -> Iterator[Member]:
         elif kind in _FILES:
             name = extended.pop("path", None) or _name(stored, prefix if magic == b"ustar\0" else b"")
             extended.clear()
-            if not name.endswith("/"):
-                yield name.removeprefix("./"), begin, size
+            if not name.endswith(b"/"):
+                yield name.removeprefix(b"./"), begin, size
         elif kind != _COMMON:
             extended.clear()
         start = begin + (size + BLOCK - 1) // BLOCK * BLOCK
@@ -157,19 +209,19 @@ def _size(octal: bytes) -> int:
     return int(octal.strip(b" \0") or b"0", 8) if octal[0] < 128 else int.from_bytes(octal[1:], "big")
 
 
-def _name(stored: bytes, prefix: bytes) -> str:
+def _name(stored: bytes, prefix: bytes) -> bytes:
     """The name in a header; a long one is in two parts."""
     name = stored.split(b"\0", 1)[0]
     if prefix and prefix[0]:
         name = prefix.split(b"\0", 1)[0] + b"/" + name
-    return name.decode("utf-8", errors="surrogateescape")
+    return name
 
 
-def _extension(kind: bytes, content: bytes) -> dict[str, str]:
+def _extension(kind: bytes, content: bytes) -> dict[str, bytes]:
     """The name and size of the next file that a header has no room for: GNU's long name, or the records of POSIX, each
     a length, a space, ``key=value`` and an end of line."""
     if kind == _LONG_NAME:
-        return {"path": content.split(b"\0", 1)[0].decode("utf-8", errors="surrogateescape")}
+        return {"path": content.split(b"\0", 1)[0]}
     found = {}
     while content:
         length, _, _ = content.partition(b" ")
@@ -177,6 +229,6 @@ def _extension(kind: bytes, content: bytes) -> dict[str, str]:
             break
         key, _, value = content[len(length) + 1 : int(length) - 1].partition(b"=")
         if key in (b"path", b"size"):
-            found[key.decode()] = value.decode("utf-8", errors="surrogateescape")
+            found[key.decode()] = value
         content = content[int(length) :]
     return found

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..data import Samples
 from ..errors import InputError
 from ..models.perceiver import Perceiver, evaluating
-from ..processes import from_all, rank, world_size
+from ..processes import from_all, is_sharded, rank, world_size
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -92,10 +92,12 @@ def evaluate_model(
     scored = 0
     metrics = model.task.metrics().to(next(model.parameters()).device)
     with evaluating(model):
-        for start in range(number * batch_size, total, processes * batch_size):
+        for start in range(number * batch_size, total + number * batch_size, processes * batch_size):
             indices = list(range(start, min(start + batch_size, total)))
-            batch = samples.batch(indices)
+            batch = samples.batch(indices) if indices else {}
             if not batch:
+                if is_sharded(model):
+                    _accompany(model, samples)
                 continue
             count = len(next(iter(batch.values())))
             scored += count
@@ -133,6 +135,17 @@ def _evaluate_batch(
     for prediction, view in pairs if mean is None else [(mean, prepared[0])]:
         model.task.update_metrics(metrics, prediction, view.targets)
     return scores, torch.stack(losses).mean()
+
+
+def _accompany(model: Perceiver, samples: Samples) -> None:
+    """Take part in the passes of the other processes, which need this one's weights, with the first example that can
+    be read."""
+    batches = (samples.batch([index]) for index in range(len(samples)))
+    batch = next(filter(None, batches), None)
+    if batch is not None:
+        for view in model.inputs.views(model.to_device(batch)):
+            prepared = model.prepare(view)
+            model(prepared.inputs, prepared.query_indices)
 
 
 @dataclass(frozen=True)

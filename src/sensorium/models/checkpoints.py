@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..config import from_dict, read_json, to_dict
 from ..errors import InputError
 from ..files import replace_file
 from ..nn.initialisation import empty_weights
+from ..processes import gathered, is_main
 from .perceiver import Perceiver, PerceiverConfig
+from .tensor_files import TensorWriter, read_tensors
 
 FORMAT = 2  # of config.json and of a run's config.yaml; raised when names or meanings in them change
 DEPTHS = ("num_layers", "layers", "blocks", "cross_attends")  # fields of configurations that count layers
@@ -22,10 +22,21 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def save(model: Perceiver, folder: Path) -> None:
-    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all."""
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    """Write ``model.safetensors`` and ``config.json`` to a folder, each whole or not at all. Of a model that is sharded
+    all processes must call this; the main one writes."""
+    weights = model.state_dict()
+
+    def write(path: Path) -> None:
+        with TensorWriter(path, weights) as file:
+            for name, tensor in weights.items():
+                file.write(name, gathered(tensor))
+
+    if not is_main():
+        for tensor in weights.values():
+            gathered(tensor)
+        return
     content = {"format": FORMAT, "model": to_dict(model.config)}
-    replace_file(folder / WEIGHTS, lambda path: write_tensors(path, weights))
+    replace_file(folder / WEIGHTS, write)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     replace_file(folder / CONFIG, lambda path: path.write_text(text, "utf-8"))
 
@@ -38,7 +49,7 @@ def load(folder: str | Path) -> Perceiver:
     """
     folder = Path(folder)
     config = read_config(folder)
-    weights = read_weights(folder / WEIGHTS)
+    weights = read_tensors(folder / WEIGHTS)
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{folder / WEIGHTS}: {name} is not finite; the weights are damaged, copy or train again")
@@ -124,45 +135,3 @@ def start_from(model: Perceiver, folder: str | Path) -> None:
         raise InputError(f"{folder}: its inputs or encoder are not configured as this run's; do not change them")
     model.inputs.load_state_dict(other.inputs.state_dict())
     model.encoder.load_state_dict(other.encoder.state_dict())
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a safetensors file, by name.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    return read_tensors(path)[0]
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file. No two tensors may share memory.
-
-    Args:
-        notes: texts that are kept in the file's header.
-
-    Raises:
-        OSError: it cannot be written: a full disk, a folder that is not there.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    try:
-        save_file(dict(tensors), str(path), metadata=None if notes is None else dict(notes))
-    except SafetensorError as error:  # a full disk too
-        raise OSError(str(error)) from None
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in a safetensors file, by name, and the notes in its header.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: the weights are damaged ({error}); copy or train them again") from None

@@ -15,6 +15,7 @@ from ..modalities import Batch, Modality, ModalityConfig, build_modality
 from ..nn import Decoder, DecoderConfig, MeanDecoder
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
+from ..processes import is_sharded
 from ..tasks import AnyPrediction, Prepared, Task, TaskConfig, build_task
 from .backbones import AttentionBackbone, Backbone, BackboneConfig, build_backbone
 
@@ -225,7 +226,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
+        # What is gathered of a sharded model in inference mode could not be trained afterwards.
+        with torch.no_grad() if is_sharded(model) else torch.inference_mode():
             yield
     finally:
         for module, training in modes:

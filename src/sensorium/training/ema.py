@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .sharding import local
+from ..processes import is_sharded
+from .sharding import local, sharded_like
 
 
 class Ema:
-    """The moving average of a model's weights, which begins as a copy of them.
+    """The moving average of a model's weights, which begins as a copy of them, and is sharded if they are.
 
     After each step, ``update(model)`` computes, with n the number of steps so far:
 
@@ -35,7 +36,7 @@ class Ema:
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.module = sharded_like(model) if is_sharded(model) else copy.deepcopy(model).requires_grad_(False)
         self.decay, self.updates = decay, 0
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from ..processes import Launch, end_unless_main, from_main, is_main, rank, total
 from .aligned import align
 from .batches import Drawn, EpochBatches, Parts
 from .ema import Ema
-from .engine import Curves, Fabric, quiet_engine, shard_like, start
+from .engine import Curves, Fabric, place, quiet_engine, start
 from .optimizers import optimizers
 from .plan import RunConfig
 from .precision import faster_precision
@@ -78,22 +78,22 @@ def fit(
     """
     fabric = fabric or start(Launch())
     listener = listener if is_main() else Quiet()
-    saved = from_main(read_state(folder) if is_main() else None)
+    saved = read_state(folder)
     batches = EpochBatches(train.drawn_from, config.recipe.batch_size, seed=config.seed)
     drawn = Drawn(train)
     parts = Parts(batches, accumulate=config.recipe.accumulate, process=rank(), processes=world_size())
-    model.to(fabric.device)
     recipe = config.recipe
-    if saved is None and recipe.precision == "auto":
-        listener.stage("measuring which precision is faster")
-        part = train.drawn(next(iter(parts)))
-        precision = from_main(faster_precision(model, part, checkpointing=recipe.checkpointing))
-        recipe = replace(config.recipe, precision=precision)
-    elif saved is not None:
-        recipe = replace(config.recipe, precision=saved["precision"])
     if recipe.attention_init == "aligned" and config.start is None and saved is None:
         _align(model, train.drawn(list(range(min(ALIGNED_ON, len(drawn))))), config.seed)
     with quiet_engine():
+        place(fabric, model)
+        if saved is not None:
+            recipe = replace(recipe, precision=saved["precision"])
+        elif recipe.precision == "auto":
+            listener.stage("measuring which precision is faster")
+            part = train.drawn(next(iter(parts)))
+            measured = from_main(faster_precision(model, part, checkpointing=recipe.checkpointing))
+            recipe = replace(recipe, precision=measured)
         run = begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
         if saved is not None:
             run.state.load(saved)
@@ -141,8 +141,6 @@ def begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any) 
     ema = Ema(model, decay=recipe.ema_decay) if recipe.ema_decay else None
     step = TrainingStep(model, recipe)
     averaged = fabric.setup_module(step)
-    if ema is not None:
-        shard_like(fabric, ema.module)
     sums = Sums.zero(fabric.device)
     state = RunState(model, ema, optimizers(recipe, model), recipe.precision, sums)
     return Run(fabric, step, averaged, state, recipe, **facts)
@@ -220,12 +218,13 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
             run.fabric.backward(loss * world_size())  # the engine takes the mean over processes
         state.sums.loss += loss.detach()
         state.sums.training_accuracy += training_accuracy
-    update(
-        state.model,
-        state.optimizers,
-        learning_rate=learning_rate(recipe, run.share_done),
-        clip=recipe.gradient_clip,
-    )
+    rate = learning_rate(recipe, run.share_done)
+    try:
+        update(state.model, state.optimizers, learning_rate=rate, clip=recipe.gradient_clip)
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        _end_diverged(run, math.inf)  # an optimizer's own factor on the rate is more than float32 can hold
     if state.ema is not None:
         state.ema.update(state.model)
     counters.steps += 1
@@ -235,9 +234,7 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
 def _save(run: Run) -> None:
     """Write the checkpoint that a resumed run goes on with."""
     run.state.counters.saved_at = run.state.counters.seconds
-    content = run.state.to_dict()
-    if is_main():
-        write_state(run.folder, content)
+    write_state(run.folder, run.state.to_dict())
 
 
 def _agreed(seconds: float, stopping: bool = False, broken: bool = False) -> tuple[float, bool, bool]:
@@ -260,12 +257,21 @@ def _mean_loss(run: Run) -> float:
         return math.nan
     mean = total(sums.loss).item() / sums.steps
     if not math.isfinite(mean):
-        end_unless_main(2)
-        raise InputError(
-            f"the loss is {mean} at step {counters.steps}; lower it with "
-            f"--set recipe.learning_rate={run.recipe.learning_rate / 3:.1e}"
-        )
+        _end_diverged(run, mean)
     return mean
+
+
+def _end_diverged(run: Run, loss: float) -> NoReturn:
+    """End a run whose loss is not finite.
+
+    Raises:
+        InputError: in the main process.
+    """
+    end_unless_main(2)
+    raise InputError(
+        f"the loss is {loss} at step {run.state.counters.steps}; lower it with "
+        f"--set recipe.learning_rate={run.recipe.learning_rate / 3:.1e}"
+    )
 
 
 class _Figures:

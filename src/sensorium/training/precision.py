@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -34,11 +33,11 @@ def faster_precision(model: Perceiver, batch: dict[str, Tensor], *, checkpointin
     The model is left as it was.
 
     Args:
-        model: on the device that trains.
+        model: on the device that trains. If it is sharded, all processes must call this.
         batch: as large as those that train.
         checkpointing: as in training.
     """
-    model = copy.deepcopy(model)  # because a batch norm would count these passes
+    buffers = [buffer.clone() for buffer in model.buffers()]  # because a batch norm counts these passes
     device = next(model.parameters()).device
     # Prepared as in training: an evaluation may ask for more outputs than gradients have room for.
     prepared = model.prepare(model.inputs.view(model.to_device(batch)), torch.Generator().manual_seed(0))
@@ -53,6 +52,8 @@ def faster_precision(model: Perceiver, batch: dict[str, Tensor], *, checkpointin
             loss.backward()
             times[precision] = min(times[precision], _now(device) - began)
         model.zero_grad(set_to_none=True)
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
     return min(times, key=lambda precision: times[precision])
 
 

@@ -19,7 +19,7 @@ from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..processes import as_in_main, is_main, total
 from .ema import Ema
-from .sharding import load_whole, load_whole_optimizer, whole
+from .sharding import load_stored, load_stored_optimizer
 
 
 @dataclass
@@ -108,30 +108,31 @@ class RunState:
             as_in_main(list(module.buffers()))
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as tensors on the CPU, numbers, strings, lists and dicts. All processes must call this; that of the
-        main one is complete."""
+        """The state as tensors, which are the run's own, numbers, strings, lists and dicts. All processes must call
+        this."""
         self.agree()
         self.sums.gather()
         return {
-            "model": whole(self.model.state_dict()),
-            "ema": None if self.ema is None else whole(self.ema.module.state_dict()),
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
             "ema_updates": 0 if self.ema is None else self.ema.updates,
-            "optimizers": [whole(optimizer.state_dict()) for optimizer in self.optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "precision": self.precision,
-            "sums": whole(vars(self.sums)),
+            "sums": dict(vars(self.sums)),
             "counters": dict(vars(self.counters)),
         }
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a state, which may be that of another number of processes."""
-        load_whole(self.model, saved["model"])
+        """Go on from a state in a file, which may be that of another number of processes. All processes must call
+        this."""
+        load_stored(self.model, saved["model"])
         if self.ema is not None:
-            load_whole(self.ema.module, saved["ema"])
+            load_stored(self.ema.module, saved["ema"])
             self.ema.updates = saved["ema_updates"]
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
-            load_whole_optimizer(optimizer, state)
+            load_stored_optimizer(optimizer, state)
         self.counters = Counters(**saved["counters"])
         for name in ("loss", "training_accuracy"):
-            value = saved["sums"][name].to(self.sums.loss.device)
+            value = saved["sums"][name].read().to(self.sums.loss.device)
             setattr(self.sums, name, value if is_main() else torch.zeros_like(value))
         self.sums.steps = saved["sums"]["steps"]

@@ -7,16 +7,20 @@ orthogonalised matrices and LAMB's trust ratios are those of whole matrices, for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ..models.perceiver import Perceiver
 from ..nn import SelfAttention
+from ..nn.initialisation import empty_weights
+from ..processes import is_sharded
+from .state_file import StoredTensor
 
 FORWARD = ("prepare", "embed", "encode", "queries", "decode")  # methods of a model that need its weights
 
@@ -26,10 +30,12 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
     Args:
         module: its child ``model`` is sharded; or it is the model.
-        mesh: of the processes; its dimension ``data_parallel`` is used.
+        mesh: of the processes; its dimension ``data_parallel`` is used, where it has several.
     """
     model = getattr(module, "model", module)
-    processes = mesh["data_parallel"]
+    if is_sharded(model):
+        return module
+    processes = mesh["data_parallel"] if mesh.ndim > 1 else mesh
     for part in model.modules():
         if isinstance(part, SelfAttention):
             fully_shard(part, mesh=processes)
@@ -39,31 +45,32 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return module
 
 
-def is_sharded(module: nn.Module) -> bool:
-    """Whether the processes hold parts of the module's weights."""
-    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+def sharded_like(model: nn.Module) -> Perceiver:
+    """A copy of a sharded model, sharded as it is, for evaluation: nothing in it has a gradient."""
+    with empty_weights():
+        copy = Perceiver(cast(Perceiver, model).config).requires_grad_(False)
+    shard(copy, next(shards(model)).device_mesh)
+    for own, tensor in zip(_tensors(copy), _tensors(model), strict=True):
+        local(own).copy_(local(tensor))
+    return copy
 
 
-def whole(value: Any) -> Any:
-    """A value as a checkpoint holds it: every tensor in it whole and on the CPU. All processes must call this.
-
-    Args:
-        value: tensors, dicts, lists and anything else, nested.
-    """
-    if isinstance(value, DTensor):
-        value = value.full_tensor()
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, Mapping):
-        return {key: whole(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(whole(item) for item in value)
-    return value
+def shards(module: nn.Module) -> Iterator[DTensor]:
+    """The sharded parameters of a module."""
+    return (parameter for parameter in module.parameters() if isinstance(parameter, DTensor))
 
 
-def as_sharded(value: Any, like: Tensor) -> Any:
-    """A whole tensor sharded as another one of its shape; anything else as it is."""
-    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+def reshard(model: nn.Module) -> None:
+    """Free what is gathered of a sharded model. After a forward pass without a backward pass, what is in no block stays
+    gathered, and would not follow the shards."""
+    for part in model.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
+def as_sharded(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor sharded as another one of its shape; one of another shape as it is."""
+    if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     value = value.to(like.device, like.dtype)
     return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
@@ -74,17 +81,25 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def load_whole(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load a state dict of whole tensors into a module that may be sharded."""
-    state = module.state_dict()
-    module.load_state_dict({name: as_sharded(tensor, state[name]) for name, tensor in tensors.items()})
+@torch.no_grad()
+def load_stored(module: nn.Module, tensors: Mapping[str, StoredTensor]) -> None:
+    """Load a state dict, tensor by tensor, into a module that may be sharded."""
+    for name, own in module.state_dict().items():
+        own.copy_(as_sharded(tensors[name].read(), own))
 
 
-def load_whole_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Load an optimizer's state of whole tensors; its parameters may be sharded."""
+def load_stored_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load an optimizer's state, tensor by tensor; its parameters may be sharded."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
-        number: {name: as_sharded(item, parameters[number]) for name, item in items.items()}
+        number: {
+            name: as_sharded(item.read(), parameters[number]) if isinstance(item, StoredTensor) else item
+            for name, item in items.items()
+        }
         for number, items in saved["state"].items()
     }
     optimizer.load_state_dict({**saved, "state": state})
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replace_file
-from ..models.checkpoints import read_tensors, write_tensors
+from ..models.tensor_files import TensorReader, TensorWriter, tensor_bytes
+from ..processes import as_in_main, decided_by_main, gathered, is_main
 
 LAST = Path("checkpoints", "last.safetensors")  # what a resumed run goes on with
 PREVIOUS = Path("checkpoints", "previous.safetensors")  # the one before, for when the last one is damaged
@@ -28,8 +30,31 @@ CONTENT, CHECKSUM = "state", "blake2b"  # the notes in the header
 _DAMAGE = (InputError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 
 
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a checkpoint, which is read when it is needed.
+
+    Attributes:
+        name: in the file.
+        dtype, shape: of the tensor.
+        file: the checkpoint; None: this is not the main process, which alone reads it.
+    """
+
+    name: str
+    dtype: torch.dtype
+    shape: torch.Size
+    file: TensorReader | None
+
+    def read(self) -> Tensor:
+        """The tensor on the CPU, with memory of its own, in every process. All of them must call this."""
+        tensor = torch.empty(self.shape, dtype=self.dtype) if self.file is None else self.file.read(self.name)
+        as_in_main([tensor.reshape(-1).view(torch.uint8)])
+        return tensor
+
+
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all; the one before it is kept.
+    """Write a checkpoint, whole or not at all; the one before it is kept. All processes must call this; the main one
+    writes, and gathers one sharded tensor at a time.
 
     Args:
         folder: the run folder.
@@ -44,35 +69,63 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     write_state(Path(folder), {"step": 3, "moments": {0: torch.ones(2), 1: [None, float("inf")]}})
-    ...     read_state(Path(folder))
-    {'step': 3, 'moments': {0: tensor([1., 1.]), 1: [None, inf]}}
+    ...     state = read_state(Path(folder))
+    ...     state["step"], state["moments"][0].read(), state["moments"][1]
+    (3, tensor([1., 1.]), [None, inf])
     """
     tensors: list[Tensor] = []
     content = json.dumps(_described(state, tensors))
-    named = {str(number): tensor for number, tensor in enumerate(_apart(tensors))}
-    notes = {CONTENT: content, CHECKSUM: _checksum(content, named)}
-    replace_file(folder / LAST, lambda path: write_tensors(path, named, notes), previous=folder / PREVIOUS)
+    named = {str(number): tensor for number, tensor in enumerate(tensors)}
+
+    def write(path: Path) -> None:
+        checksum = _Checksum(content)
+        with TensorWriter(path, named, {CONTENT: content, CHECKSUM: checksum.text()}) as file:
+            for name in sorted(named):
+                tensor = gathered(named[name])
+                checksum.add(name, tensor)
+                file.write(name, tensor)
+            file.change_note(CHECKSUM, checksum.text())
+
+    if is_main():
+        replace_file(folder / LAST, write, previous=folder / PREVIOUS)
+    else:
+        for name in sorted(named):
+            gathered(named[name])
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
     """The state in a run's last checkpoint. If that is damaged, it is removed, and the one before it is taken; a line
-    in the log says so.
+    in the log says so. All processes must call this; the main one reads.
 
     Args:
         folder: the run folder.
 
     Returns:
-        the state, its tensors on the CPU and each with memory of its own; None: there is no checkpoint.
+        the state, with a :class:`StoredTensor` for each tensor; None: there is no checkpoint.
 
     Raises:
         InputError: there are checkpoints, and all of them are damaged.
     """
+    found = decided_by_main(lambda: _undamaged(folder))
+    if found is None:
+        return None
+    path, content, kinds = found
+    file = TensorReader(path) if is_main() else None
+    state: dict[str, Any] = _restored(json.loads(content), lambda name: StoredTensor(name, *kinds[name], file))
+    return state
+
+
+_Kinds = dict[str, tuple[torch.dtype, torch.Size]]  # of tensors, by name
+
+
+def _undamaged(folder: Path) -> tuple[Path, str, _Kinds] | None:
+    """The checkpoint to go on from, its description, and what its tensors are like."""
     damaged: list[Path] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
             continue
         try:
-            state = _state_in(path)
+            content, kinds = _checked(path)
         except _DAMAGE:
             damaged.append(path)
             continue
@@ -80,7 +133,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
             logging.getLogger(__name__).warning("%s: damaged, and removed; the run goes on from %s", other, path.name)
             with suppress(OSError):
                 other.unlink()
-        return state
+        return path, content, kinds
     if damaged:
         raise InputError(
             f"{damaged[0]}: damaged, and there is no older checkpoint; remove the folder {damaged[0].parent} and the "
@@ -89,16 +142,23 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _state_in(path: Path) -> dict[str, Any]:
-    """The state in one checkpoint.
+def _checked(path: Path) -> tuple[str, _Kinds]:
+    """The description in a checkpoint, and what its tensors are like, if the whole of it is undamaged.
 
     Raises:
         InputError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError: it is damaged.
     """
-    named, notes = read_tensors(path)
-    if notes[CHECKSUM] != _checksum(notes[CONTENT], named):
+    file = TensorReader(path)
+    content, kinds = file.notes[CONTENT], {}
+    checksum = _Checksum(content)
+    for name in sorted(file.names):
+        tensor = file.read(name)
+        checksum.add(name, tensor)
+        kinds[name] = (tensor.dtype, tensor.shape)
+    if file.notes[CHECKSUM] != checksum.text():
         raise ValueError("the checksum is of another content")
-    return _restored(json.loads(notes[CONTENT]), named)
+    _restored(json.loads(content), kinds.__getitem__)
+    return content, kinds
 
 
 def _described(value: Any, tensors: list[Tensor]) -> Any:
@@ -118,37 +178,34 @@ def _described(value: Any, tensors: list[Tensor]) -> Any:
     raise TypeError(f"a state cannot hold {type(value).__name__}: only tensors, numbers, strings, lists and dicts")
 
 
-def _restored(value: Any, named: Mapping[str, Tensor]) -> Any:
-    """What :func:`_described` described."""
+def _restored(value: Any, tensor: Callable[[str], Any]) -> Any:
+    """What :func:`_described` described, with what ``tensor`` gives for the name of each tensor."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tensor":
-        return named[str(content)]
+        return tensor(str(content))
     if kind == "dict":
-        return {key: _restored(item, named) for key, item in content}
-    items = [_restored(item, named) for item in content]
+        return {key: _restored(item, tensor) for key, item in content}
+    items = [_restored(item, tensor) for item in content]
     return tuple(items) if kind == "tuple" else items
 
 
-def _apart(tensors: list[Tensor]) -> list[Tensor]:
-    """The tensors on the CPU, contiguous, no two of them with the same memory."""
-    taken: set[int] = set()
-    apart = []
-    for tensor in tensors:
-        tensor = tensor.detach().cpu().contiguous()
-        if tensor.untyped_storage().data_ptr() in taken:
-            tensor = tensor.clone()
-        taken.add(tensor.untyped_storage().data_ptr())
-        apart.append(tensor)
-    return apart
+class _Checksum:
+    """Of a state: of its JSON, and of each tensor's name, dtype, shape and bytes.
 
+    Args:
+        content: the JSON.
+    """
 
-def _checksum(content: str, named: Mapping[str, Tensor]) -> str:
-    """Of a state: of its JSON, and of each tensor's dtype, shape and bytes."""
-    digest = blake2b(content.encode(), digest_size=32)
-    for name in sorted(named):
-        tensor = named[name]
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    def __init__(self, content: str) -> None:
+        self._digest = blake2b(content.encode(), digest_size=32)
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Go on with a tensor, in the order of the names."""
+        self._digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        self._digest.update(tensor_bytes(tensor))
+
+    def text(self) -> str:
+        """Of all so far."""
+        return self._digest.hexdigest()

@@ -8,14 +8,11 @@ from pathlib import Path
 from ..data import Samples
 from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
-from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..nn.initialisation import empty_weights
-from ..processes import is_main
 from .precision import products_in
 from .run_state import Counters, RunState
 from .schedule import learning_rate
-from .sharding import is_sharded, whole
+from .sharding import reshard
 
 VALIDATIONS = 20  # validation passes over a run, at most
 APART = 7  # training examples between two passes for each validated one: with a backward pass, 5 % of the time
@@ -64,27 +61,16 @@ def validate(
         "learning_rate": learning_rate(recipe, share),
     }
     state.agree()
-    model, metrics = _whole_model(state.kept), {}
+    model, metrics = state.kept, {}
     if val is not None:
         with products_in(state.precision, state.sums.loss.device):  # the one that trains: only the order matters
             metrics = evaluate_model(model, val, split="val", shared=True).metrics
+        reshard(model)
     counters.validations = max(counters.validations + 1, int(share * VALIDATIONS))
     counters.validated_at = counters.steps
     state.sums = state.sums.zero(state.sums.loss.device)
     score = task.selection_score(metrics) if metrics else math.inf
     if not score < counters.best_score:  # of a score that is not a number none is better
         counters.best_score, counters.best_metric = score, metrics.get(task.primary_metric, math.nan)
-        if is_main():
-            checkpoints.save(model, folder)
+        checkpoints.save(model, folder)
     return row | {f"val_{name}": value for name, value in metrics.items()}
-
-
-def _whole_model(model: Perceiver) -> Perceiver:
-    """A model, or a copy with whole weights of one that is sharded: its shards are gathered for every call, but the
-    processes do not make equally many calls here."""
-    if not is_sharded(model):
-        return model
-    with empty_weights():
-        copy = Perceiver(model.config)
-    copy.load_state_dict(whole(model.state_dict()))
-    return copy.to(next(model.parameters()).device)

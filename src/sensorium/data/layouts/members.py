@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,32 +188,22 @@ def index_shards(paths: Sequence[Path]) -> Shards:
     parts: dict[str, list[np.ndarray]] = {}  # by ending: rows, offsets and sizes, tar by tar
     first = 0
     for path in paths:
-        rows: dict[str, int] = {}
-        columns: dict[str, array[int]] = {}  # by ending: row, offset and size, one after the other
-        for name, offset, size in tars.members(path):
-            slash = name.rfind("/")
-            dot = name.find(".", slash + 1)
-            if dot > slash + 1 and not name.startswith("__MACOSX"):
-                end = name[dot + 1 :]
-                column = columns.get(end)
-                if column is None:
-                    column = columns.setdefault(end, columns.setdefault(end.lower(), array("q")))
-                column.append(rows.setdefault(name[:dot], len(rows)))
-                column.append(offset)
-                column.append(size)
-        for end, found in columns.items():
-            if end != end.lower():  # the same list as that of the lower case
-                continue
-            parts.setdefault(end, []).append(np.add(np.frombuffer(found, np.int64).reshape(-1, 3), (first, 0, 0)))
+        found = tars.members(path)
+        is_named, stems, ends = _in_two(found.names)
+        rows: dict[bytes, int] = {}
+        numbers: dict[bytes, int] = {}  # of the endings
+        row = np.array([rows.setdefault(stem, len(rows)) for stem in stems.tolist()], np.int64)
+        number = np.array([numbers.setdefault(end, len(numbers)) for end in ends.tolist()], np.int64)
+        table = np.stack((first + row, found.offsets[is_named], found.sizes[is_named]), axis=1)
+        lower = np.array([_text(end).lower() for end in numbers], dtype=object)
+        for end in dict.fromkeys(lower.tolist()):
+            parts.setdefault(end, []).append(table[np.isin(number, np.flatnonzero(lower == end))])
         if len(parts) > _MOST_ENDINGS:
             raise InputError(
                 f"{path}: the names in it have {len(parts)} endings after their first point, such as "
                 f"{', '.join(list(parts)[:3])}; the files of an example have one name up to that point, rename them"
             )
-        words = (
-            "\0".join(rows).encode("utf-8", "surrogateescape").split(b"\0") if rows else []
-        )  # quicker than one by one
-        keys.append(np.array(words, dtype=np.bytes_))
+        keys.append(np.array(list(rows), dtype=np.bytes_))
         first += len(rows)
     tar = np.repeat(np.arange(len(keys), dtype=np.int32), [len(words) for words in keys])
     offsets = {end: np.zeros(first, np.int64) for end in sorted(parts)}
@@ -223,6 +212,33 @@ def index_shards(paths: Sequence[Path]) -> Shards:
         for triples in found_in:
             offsets[end][triples[:, 0]], sizes[end][triples[:, 0]] = triples[:, 1], triples[:, 2]
     return Shards(tuple(paths), tar, np.concatenate(keys), offsets, sizes)
+
+
+def _in_two(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which files have a name with an ending and do not belong to a system; of those, all up to the first point of the
+    name, and what is behind it.
+
+    >>> _in_two(np.array([b"a.b/1.seg.png", b"a.b/2", b"3.cls"]))
+    (array([ True, False,  True]), array([b'a.b/1', b'3'], dtype='|S5'), array([b'seg.png', b'cls'], dtype='|S7'))
+    """
+    letters = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), names.dtype.itemsize)
+    letters = letters[:, : int(np.flatnonzero(letters.any(0))[-1:].sum()) + 1]
+    columns = np.arange(letters.shape[1])
+    slash = np.where(letters == ord("/"), columns, -1).max(axis=1, initial=-1)
+    is_point = (letters == ord(".")) & (columns > slash[:, None])
+    point = is_point.argmax(axis=1)
+    is_named = is_point.any(axis=1) & (point > slash + 1) & ~np.char.startswith(names, b"__MACOSX")
+    letters, point = letters[is_named], point[is_named, None]
+    stems = np.where(columns < point, letters, 0).astype(np.uint8)
+    behind = columns + point + 1
+    ends = np.where(behind < len(columns), np.take_along_axis(letters, np.minimum(behind, len(columns) - 1), axis=1), 0)
+    return is_named, _trimmed(stems), _trimmed(ends)
+
+
+def _trimmed(letters: np.ndarray) -> np.ndarray:
+    """A row of letters each as bytes, as long as the longest of them."""
+    width = max(1, int((letters != 0).any(axis=0).sum()))
+    return np.ascontiguousarray(letters[:, :width], np.uint8).view(f"S{width}").reshape(-1)
 
 
 def folders_of(shards: Shards) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .. import checkpoints
+from ..tensor_files import read_tensors
 from .names import Compat
 from .pickles import read_pickle
 
@@ -36,7 +36,7 @@ def read_source(source: str) -> tuple[dict[str, Tensor], Compat, dict[str, Any]]
         return read_pickle(path), "jax", {}
     if path.suffix not in {Path(name).suffix for name in HF_FILES}:
         raise InputError(f"{path}: not a checkpoint; give a folder, {', '.join(HF_FILES)}, or a .pystate or .pickle")
-    weights = checkpoints.read_weights(path) if path.suffix == ".safetensors" else _read_bin(path)
+    weights = read_tensors(path) if path.suffix == ".safetensors" else _read_bin(path)
     return weights, "hf", _read_hf_config(path.with_name("config.json"))
 
 
