@@ -34,3 +34,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is no memory left. Torch has errors of its own for that.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape"))
+    (True, False)
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )

@@ -78,6 +78,11 @@ def was_restarted(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def world_size() -> int:
     """How many processes there are."""
     return torch.distributed.get_world_size() if _several() else 1

@@ -1,8 +1,9 @@
-"""A training, or one of the processes of one, that may take only so much memory besides its libraries. It prints what it took.
+"""A training, or one process of one, that may take only so much memory for its model and all that trains it.
 
     python limited_memory.py MEGABYTES STEPS sensorium's arguments
 
-After STEPS steps it is told to stop, as by a scheduler; 0: it is not.
+After so many steps it is told to stop, as by a scheduler; 0: it is not. It prints what the model and the rest took at
+most, in megabytes, as far as it was seen.
 """
 
 from __future__ import annotations
@@ -12,68 +13,52 @@ import resource
 import signal
 import sys
 import threading
-import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sensorium import cli
-from sensorium.inference import estimators, evaluate  # noqa: F401  # loaded before memory is measured
-from sensorium.training import engine, loop, run  # noqa: F401
+from sensorium.inference import estimators, evaluate  # noqa: F401 - so that libraries are not counted
+from sensorium.training import loop, run
+
+taken: list[int] = []  # megabytes, at some moments of the training
 
 
-def taken() -> int:
-    """The megabytes of this process that are its own, as the limit counts them."""
+def data_megabytes() -> int:
+    """Memory that belongs to this process alone, as the limit counts it."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
     return int(line.split()[1]) // 1000
 
 
-def main(megabytes: int, steps: int, arguments: list[str]) -> None:
+def watch(stopped: threading.Event) -> None:
+    while not stopped.wait(0.05):
+        taken.append(data_megabytes())
+
+
+def main(megabytes: int, last_step: int, arguments: list[str]) -> None:
     torch.set_num_threads(1)
-    before, most = 0, [0]
-    run_plan = run.run_plan
+    run_plan, take_step, steps, stopped = run.run_plan, loop.take_step, count(1), threading.Event()
 
     def limited(*arguments: Any, **options: Any) -> Any:
-        nonlocal before
-        before = taken()
-        if megabytes:
-            limit = (before + megabytes) * 1_000_000
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        taken.append(data_megabytes())
+        limit = (taken[0] + megabytes) * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        threading.Thread(target=watch, args=(stopped,)).start()
         return run_plan(*arguments, **options)
-
-    run.run_plan = limited
-    take_step, number = loop.take_step, [0]
-    marks: list[tuple[str, int]] = []
-
-    def watch() -> None:
-        while True:
-            most[0] = max(most[0], taken() - before)
-            time.sleep(0.05)
 
     def step(*arguments: Any) -> None:
         take_step(*arguments)
-        number[0] += 1
-        if number[0] == steps:
+        if next(steps) == last_step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    import traceback
-    def mark(name, fn):
-        def call(*a, **k):
-            marks.append((name, taken()-before, most[0])); most[0]=0
-            out = fn(*a, **k)
-            marks.append((name + " done", taken()-before, most[0])); most[0]=0
-            return out
-        return call
-    for mod, name in ((loop,"fit"),(loop,"begin"),(loop,"validate"),(loop,"_save"),(loop,"read_state"),(loop,"place"),(loop, "faster_precision")):
-        setattr(mod, name, mark(name, getattr(mod,name)))
-    step = mark("step", step)
-    loop.take_step = step
-    threading.Thread(target=watch, daemon=True).start()
+    run.run_plan, loop.take_step = limited, step
     try:
         cli.main(arguments)
     finally:
-        print(os.environ.get("RANK"), marks, most[0], flush=True)
+        stopped.set()
+        print(f"process {os.environ.get('RANK', 0)}: at most {max(taken, default=0) - min(taken, default=0)} MB")
 
 
 if __name__ == "__main__":

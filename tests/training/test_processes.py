@@ -34,6 +34,7 @@ from small_models import IMAGE, SMALL_RUN, pictures, signs, small_model
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(Path(__file__).parent / "two_processes.py")
 SMALL = (*SMALL_RUN, "recipe.ema_decay=0.9")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture
@@ -52,13 +53,19 @@ def series(tmp_path: Path) -> Path:
     return folder
 
 
-def in_two_processes(*program: str) -> str:
+def in_two_processes(*program: str, environment: dict[str, str] | None = None) -> str:
     """Run a program under torchrun, which finds a free port; returns what it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(sm.__file__).parents[1])}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=ROOT)
+    done = run_program([*TORCHRUN, *program], environment or {})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def run_program(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A program of these tests, to its end."""
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(sm.__file__).parents[1])}
+    return subprocess.run(
+        command, env={**os.environ, **own, **environment}, capture_output=True, text=True, timeout=600, cwd=ROOT
+    )
 
 
 def assert_same_state(first: Path, second: Path, *, tolerance: float) -> None:
@@ -123,6 +130,36 @@ def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -
             alone, shared = evaluate_model(model, samples, batch_size=3), found[f"{name} {count}"]
             np.testing.assert_allclose(shared.pop("scores"), alone.scores, rtol=1e-6, atol=1e-7)
             assert shared == pytest.approx(alone.metrics, rel=1e-6, nan_ok=True)
+
+
+LARGE = (
+    *("recipe.optimizer=adamw", "recipe.ema_decay=0.9", "recipe.precision=float32", "recipe.batch_size=8"),
+    *("model.encoder.num_latents=4", "model.encoder.latent_channels=256", "model.encoder.num_layers=30"),
+    *("model.encoder.num_self_attention_heads=2", "inputs.stem=null"),
+)
+WEIGHTS = 96  # megabytes: 24 million parameters
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's own memory against a limit")
+def test_two_processes_train_what_one_cannot_hold(series: Path, tmp_path: Path) -> None:
+    """Weights, two moments and a moving average are four times the weights; each process may have less, besides its
+    libraries. Two train, stop, go on from the checkpoint, validate, and end with a report; one process fails."""
+    limited = [str(Path(__file__).parent / "limited_memory.py"), str(4 * WEIGHTS - 14)]
+    train = ["train", str(series), "--strategy", "fsdp", "--out"]
+    settings = ["--epochs", "1", *(word for setting in LARGE for word in ("--set", setting))]
+    environment = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back to the system, and is not counted
+    alone = run_program([sys.executable, *limited, "0", *train, str(tmp_path / "one"), *settings], environment)
+    assert alone.returncode == 2
+    assert "sensorium: there is not enough memory" in alone.stderr
+    two = str(tmp_path / "two")
+    stopped = run_program([*TORCHRUN, *limited, "2", *train, two, *settings], environment)
+    assert "stopped and saved" in stopped.stderr
+    assert read_state(tmp_path / "two")["counters"]["steps"] == 2
+    in_two_processes(*limited, "0", *train, two, "--resume", environment=environment)
+    report = json.loads((tmp_path / "two" / "report.json").read_text())
+    assert report["parameters"] * 4 > WEIGHTS * 1_000_000
+    assert read_history(tmp_path / "two")[-1]["step"] == 4
 
 
 def test_the_module_is_the_command() -> None:

@@ -35,7 +35,7 @@ from sensorium.training.precision import faster_precision
 from sensorium.training.progress import Interrupted, Quiet
 from sensorium.training.run_folder import free_folder, read_history
 from sensorium.training.state_file import read_state
-from small_models import SMALL_RUN, signs
+from small_models import SMALL_RUN, SMALLEST_RUN, signs
 
 
 @pytest.fixture
@@ -175,6 +175,16 @@ def test_a_run_leaves_logging_warnings_and_signals_as_they_were(series: Path, tm
     with pytest.raises(InputError, match="loss is"):
         sm.train(series, out=tmp_path / "failed", epochs=9, settings=(*SMALL_RUN, "recipe.learning_rate=1e30"))
     assert state() == before
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
+def test_a_rate_that_no_optimizer_can_hold_ends_in_the_line_of_a_run_that_diverges(
+    optimizer: str, series: Path, tmp_path: Path
+) -> None:
+    """Muon's own factor makes more than float32 can hold of it."""
+    settings = (*SMALLEST_RUN, f"recipe.optimizer={optimizer}", "recipe.learning_rate=1e38")
+    with pytest.raises(InputError, match=r"the loss is .* lower it with --set recipe\.learning_rate=3\.3e\+37"):
+        sm.train(series, out=tmp_path / "run", epochs=3, settings=settings)
 
 
 def test_same_seed_same_weights(series: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from ..errors import InputError
+from ..errors import InputError, is_out_of_memory
 from .options import CompareOptions, DataOptions, PlanOptions, TrainOptions, Words
 
 app = App(
@@ -370,11 +370,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except MemoryError:
-        if debug:
-            raise
-        print("sensorium: there is not enough memory for this; use smaller data or a smaller model", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("sensorium: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -386,5 +381,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(130)
         if debug:
             raise
+        if is_out_of_memory(error):
+            print(
+                "sensorium: there is not enough memory for this; use smaller data or a smaller model", file=sys.stderr
+            )
+            sys.exit(2)
         print(f"sensorium: {type(error).__name__}: {error} (a defect; --debug shows where)", file=sys.stderr)
         sys.exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -45,6 +45,16 @@ class Selection(Sequence[Any]):
             return Selection(self._parts, self._index[position])
         part, at = self.locate(position)
         return part[at]
+
+    def __iter__(self) -> Iterator[Any]:
+        if len(self._parts) == 1:  # quicker than one by one
+            part = self._parts[0]
+            return (part[index] for index in self._index.tolist())
+        return (self[position] for position in range(len(self)))
+
+    def gathered(self, columns: Sequence[np.ndarray]) -> np.ndarray:
+        """The selected values of columns, each as long as one of the sequences."""
+        return np.concatenate(columns)[self._index]
 
     def locate(self, position: int) -> tuple[Sequence[Any], int]:
         """The sequence that an item is taken from, and its position there."""

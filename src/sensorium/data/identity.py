@@ -77,22 +77,25 @@ def _identify(examples: Examples, prefix: str, sampled: int | None) -> SplitIden
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST if sampled is None else sampled), dtype=int))
     prints[chosen] = fingerprints(examples if len(chosen) == count else examples.select(chosen))
     signals = [examples.raws[name] for name in sorted(examples.raws)]
-    sizes = [sum(_size_of(raws, index) for raws in signals) for index in range(count)]
+    sizes = sum((_sizes_of(raws) for raws in signals), start=np.zeros(count, np.int64))
     names = [str(name).removeprefix(prefix) for name in examples.names]
-    return SplitIdentity(names, examples.targets, np.array(sizes, dtype=np.int64), prints)
+    return SplitIdentity(names, examples.targets, sizes, prints)
 
 
-def _size_of(raws: Sequence[Any], index: int) -> int:
-    """The bytes of one example's signal, as :func:`_size`; what is read when it is needed is not read for that."""
+def _sizes_of(raws: Sequence[Any]) -> np.ndarray:
+    """The bytes of each example's signal, as :func:`_size`; what is read when it is needed is not read for that."""
+    known = _known_sizes(raws)
+    return np.array([_size(raw) for raw in raws], np.int64) if known is None else known
+
+
+def _known_sizes(raws: Sequence[Any]) -> np.ndarray | None:
+    """As :func:`_sizes_of`; None: the files must be asked, one by one."""
     if isinstance(raws, Selection):
-        part, at = raws.locate(index)
-        if isinstance(part, Selection):
-            return _size_of(part, at)
-        if isinstance(part, Members):
-            return int(part.sizes[at])
-        if isinstance(part, RowGroups | Rows | np.ndarray):
-            return IN_NO_FILE
-    return _size(raws[index])
+        columns = [column for part in raws.parts if (column := _known_sizes(part)) is not None]
+        return raws.gathered(columns) if len(columns) == len(raws.parts) else None
+    if isinstance(raws, Members):
+        return raws.sizes
+    return np.full(len(raws), IN_NO_FILE) if isinstance(raws, RowGroups | Rows | np.ndarray) else None
 
 
 def _size(raw: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sized
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
 from hashlib import blake2b
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..codecs.series import Recording
-from .examples import Examples
+from .examples import Examples, Selection
+from .layouts.members import Members
 
 HEAD = 1 << 12  # bytes from the beginning of a file that tell most files apart
 MOST_COMPARED = 20_000  # examples; of more, so many are compared
@@ -25,9 +26,20 @@ def find_leaks(splits: Mapping[str, Examples]) -> tuple[str, ...]:
     splits it finds some, if there are more than a few.
     """
     everything = [(split, index) for split, indices in _compared(splits).items() for index in indices]
+    signals = {split: list(examples.raws.values()) for split, examples in splits.items()}
+    sizes = {(split, index): tuple(_size_at(raws, index) for raws in signals[split]) for split, index in everything}
+
+    def head(split: str, index: int) -> Hashable:
+        return tuple(_digest(raws[index], HEAD) for raws in signals[split])
+
+    def whole(split: str, index: int) -> Hashable:
+        if all(isinstance(size, int) and size <= HEAD for size in sizes[split, index]):
+            return ()  # the head is all of it
+        return tuple(_digest(raws[index], -1) for raws in signals[split])
+
     alike: list[list[tuple[str, int]]] = [everything]
-    for feature in (_size, _head, _whole):
-        alike = [group for candidates in alike for group in _same(splits, candidates, feature)]
+    for feature in (lambda split, index: sizes[split, index], head, whole):
+        alike = [group for candidates in alike for group in _same(candidates, feature)]
     warnings = []
     for first, second in combinations(splits, 2):
         shared = [group for group in alike if {first, second} <= {split for split, _ in group}]
@@ -55,13 +67,22 @@ def _compared(splits: Mapping[str, Examples]) -> dict[str, list[int]]:
 
 
 def _same(
-    splits: Mapping[str, Examples], candidates: Iterable[tuple[str, int]], feature: Callable[[object], Hashable]
+    candidates: Iterable[tuple[str, int]], feature: Callable[[str, int], Hashable]
 ) -> list[list[tuple[str, int]]]:
-    """Groups of examples from at least two splits in which every signal has the same feature."""
+    """Groups of examples from at least two splits with the same feature."""
     groups: dict[Hashable, list[tuple[str, int]]] = defaultdict(list)
     for split, index in candidates:
-        groups[tuple(feature(raws[index]) for raws in splits[split].raws.values())].append((split, index))
+        groups[feature(split, index)].append((split, index))
     return [group for group in groups.values() if len({split for split, _ in group}) > 1]
+
+
+def _size_at(raws: Sequence[object], index: int) -> Hashable:
+    """What tells most contents apart without reading them."""
+    if isinstance(raws, Selection):
+        part, at = raws.locate(index)
+        if isinstance(part, Members):
+            return int(part.sizes[at])
+    return _size(raws[index])
 
 
 def _size(raw: object) -> Hashable:
@@ -77,14 +98,6 @@ def _size(raw: object) -> Hashable:
     if isinstance(raw, np.ndarray):
         return raw.shape
     return len(raw) if isinstance(raw, Sized) else None
-
-
-def _head(raw: object) -> Hashable:
-    return _digest(raw, HEAD)
-
-
-def _whole(raw: object) -> Hashable:
-    return _digest(raw, -1)
 
 
 def _digest(raw: object, length: int) -> bytes:

@@ -67,6 +67,11 @@ class Samples:
         """Whether samples stay decoded; otherwise each batch is decoded when it is needed."""
         return self._store.fits if isinstance(self._store, OnTheWay) else True
 
+    @property
+    def are_decoded(self) -> bool:
+        """Whether all samples are decoded already."""
+        return isinstance(self._store, Memory)
+
     def count_met(self, number: int) -> None:
         """Count samples that a worker decoded: of those that were met, 1 % may be unreadable."""
         if isinstance(self._store, OnTheWay):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from torch.utils.data import get_worker_info
 
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
+from ..processes import cores
 from .examples import Examples
 
 BAD_SHARE = 0.01  # of the examples that were met, that may be unreadable
@@ -53,12 +55,19 @@ class Loader:
     def load_many(self, indices: Sequence[int]) -> Iterator[Sample | str]:
         """The result of ``load_one`` for each index, in order. A thread takes several indices at a time, because each
         transfer costs time."""
-        workers = max(1, min(len(indices), os.cpu_count() or 1))
-        size = max(1, len(indices) // (4 * workers))
-        with ThreadPoolExecutor(workers) as pool:
-            pieces = [indices[start : start + size] for start in range(0, len(indices), size)]
-            for outcomes in pool.map(lambda piece: [self.load_one(index) for index in piece], pieces):
-                yield from outcomes
+        threads = cores()
+        size = max(1, len(indices) // (4 * threads))
+        pieces = [indices[start : start + size] for start in range(0, len(indices), size)]
+        load = _pool(os.getpid(), threads).map if threads > 1 else map
+        for outcomes in load(lambda piece: [self.load_one(index) for index in piece], pieces):
+            yield from outcomes
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """The threads of this process that decode. A process that was forked has none of those of its parent, so each
+    process has its own."""
+    return ThreadPoolExecutor(threads)
 
 
 class Memory:

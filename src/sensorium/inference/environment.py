@@ -14,6 +14,7 @@ import torch
 
 from ..nn import ops as kernels
 from ..nn.ops import compiled_name
+from ..processes import cores
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,6 @@ def processor_name() -> str:
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> int | None:

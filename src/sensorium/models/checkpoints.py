@@ -14,7 +14,7 @@ from ..files import replace_file
 from ..nn.initialisation import empty_weights
 from ..processes import gathered, is_main
 from .perceiver import Perceiver, PerceiverConfig
-from .tensor_files import TensorWriter, read_tensors
+from .tensor_files import TensorReader, TensorWriter
 
 FORMAT = 2  # of config.json and of a run's config.yaml; raised when names or meanings in them change
 DEPTHS = ("num_layers", "layers", "blocks", "cross_attends")  # fields of configurations that count layers
@@ -49,18 +49,22 @@ def load(folder: str | Path) -> Perceiver:
     """
     folder = Path(folder)
     config = read_config(folder)
-    weights = read_tensors(folder / WEIGHTS)
-    for name, tensor in weights.items():
+    file = TensorReader(folder / WEIGHTS)
+    likes = {}  # tensors of the same shapes, without memory
+    for name in file.names:
+        tensor = file.read(name)
         if not torch.isfinite(tensor).all():
             raise InputError(f"{folder / WEIGHTS}: {name} is not finite; the weights are damaged, copy or train again")
-    _check_depth(to_dict(config), len(weights), folder)
+        likes[name] = tensor.to("meta")
+    _check_depth(to_dict(config), len(likes), folder)
     try:
         with torch.device("meta"), empty_weights():
             model = Perceiver(config)  # takes no memory: what does not fit the weights is found before it is made
-        model.load_state_dict(weights, assign=True)
-        with empty_weights():
+        model.load_state_dict(likes, assign=True)
+        with empty_weights(), torch.no_grad():
             model = Perceiver(config)
-        model.load_state_dict(weights)
+            for name, own in model.state_dict().items():
+                own.copy_(file.read(name))  # one after the other, so that the weights are in memory once
     except (ArithmeticError, AssertionError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         difference = lines[min(1, len(lines) - 1)].strip()

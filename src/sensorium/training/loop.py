@@ -7,11 +7,11 @@ signal is decided by the main process for all of them.
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..nn import Encoder
-from ..processes import Launch, end_unless_main, from_main, is_main, rank, total, world_size
+from ..processes import Launch, cores, end_unless_main, from_main, is_main, rank, total, world_size
 from .aligned import align
 from .batches import Drawn, EpochBatches, Parts
 from .ema import Ema
@@ -100,11 +100,9 @@ def fit(
             if is_main():
                 trim_history(folder, step=run.state.counters.steps)
         parts.step = run.state.counters.steps
-        workers = 0 if train.in_memory else min(WORKERS, os.cpu_count() or 1)
+        decoded = _decoded(drawn, parts, device=fabric.device)
         listener.stage("training")
-        return _loop(
-            run, _decoded(drawn, parts, workers=workers, device=fabric.device), val, listener, checkpoint_minutes
-        )
+        return _loop(run, decoded, val, listener, checkpoint_minutes)
 
 
 @dataclass(frozen=True)
@@ -146,20 +144,34 @@ def begin(model: Perceiver, recipe: RecipeConfig, fabric: Fabric, **facts: Any) 
     return Run(fabric, step, averaged, state, recipe, **facts)
 
 
-def _decoded(drawn: Drawn, parts: Parts, *, workers: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+def _decoded(drawn: Drawn, parts: Parts, *, device: torch.device) -> Iterator[dict[str, Tensor]]:
     """The decoded parts of the batches that this process takes, without end. Examples that stay in memory are decoded
-    once; others are decoded ahead of the steps by other processes."""
+    once, one part ahead of the steps; others by other processes, some parts ahead."""
+    samples = drawn.samples
     loader = DataLoader(
         drawn,
         sampler=parts,
         batch_size=None,
-        num_workers=workers,
+        num_workers=0 if samples.in_memory else min(WORKERS, cores()),
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # so that it draws nothing from the global one
     )
-    for batch in loader:
+    batches = iter(loader)
+
+    def following() -> dict[str, Tensor]:
+        batch = next(batches)
         drawn.learn(batch)
-        yield batch
+        return batch
+
+    if not samples.in_memory or samples.are_decoded:
+        while True:
+            yield following()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(following)
+        while True:
+            batch = coming.result()
+            coming = thread.submit(following)
+            yield batch
 
 
 def _loop(
@@ -252,7 +264,7 @@ def _mean_loss(run: Run) -> float:
     Raises:
         InputError: it is not finite.
     """
-    counters, sums = run.state.counters, run.state.sums
+    sums = run.state.sums
     if not sums.steps:
         return math.nan
     mean = total(sums.loss).item() / sums.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,8 @@ def _run_plan(
         fabric=fabric,
         checkpoint_minutes=checkpoint_minutes,
     )
+    del model
+    gc.collect()  # what was sharded refers to itself, and would stay beside the weights that are kept
     split = scored_split(source)
     model = _best(folder, config)
     evaluation = _evaluated(model, samples[split], split, listener, device="auto")
