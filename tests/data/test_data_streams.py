@@ -21,10 +21,13 @@ from PIL import Image
 
 from sensorium.codecs import arrays, bounds, large, row_groups, tars
 from sensorium.data import open_source
+from sensorium.data.description import DataConfig, InputConfig
 from sensorium.data.layouts.members import index_shards
 from sensorium.data.shard_writer import write_shards
 from sensorium.data.stores import FEWEST_MET, check_problems
+from sensorium.data.unlabelled.single_files import open_files
 from sensorium.errors import InputError
+from sensorium.modalities import ImageConfig, build_modality
 
 NAMES = ("a.png", "folder/b.seg.png", "ä" * 30 + ".txt", "long/" * 15 + "x" * 60 + ".jpg")
 
@@ -244,6 +247,21 @@ def test_row_groups_are_read_when_needed(tmp_path: Path, monkeypatch: pytest.Mon
     assert [raws[index] for index in order] == [whole.splits["train"].raws["image"][index] for index in order]
     assert sum(group.nbytes for group in row_groups._CACHE._groups.values()) < 4000
     assert pickle.loads(pickle.dumps(raws))[3] == raws[3]
+
+
+def test_rows_to_predict_are_read_group_by_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Parquet file that is named for a trained model: the same examples as if it were read whole."""
+    write_parquet(tmp_path)
+    config = DataConfig(layout="table", inputs={"image": InputConfig(kind="image", column="image")})
+    modality = build_modality(ImageConfig(size=(8, 8)))
+    file = tmp_path / "train-1.parquet"
+    whole = open_files([file], modality, description=config).examples
+    monkeypatch.setattr(row_groups, "SIZE", 0)
+    streamed = open_files([file], modality, description=config).examples
+    (raws,) = streamed.raws["image"].parts  # type: ignore[attr-defined]
+    assert isinstance(raws, row_groups.RowGroups)
+    assert list(raws) == list(whole.raws["image"]) == [picture(number) for number in range(40, 80)]
+    assert list(streamed.names) == list(whole.names)
 
 
 # -- what cannot be read

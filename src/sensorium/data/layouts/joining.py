@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,10 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
         InputError: a file cannot be read, or lacks a column that the first one has.
     """
     lazy: dict[Path, dict[str, row_groups.RowGroups]] = {}
-    tables = [(split, path, _decode(path, _are_large(files), lazy)) for split, path in files]
+    is_large, tables = are_large(path for _, path in files), []
+    for split, path in files:
+        table, lazy[path] = decode_table(path, is_large=is_large)
+        tables.append((split, path, table))
     tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
     _, first_path, first = tables[0]
     kept, warnings = [], []
@@ -146,15 +149,19 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
     return JoinedTable(table, parts, absent, tuple(warnings), whole)
 
 
-def _are_large(files: Sequence[tuple[str, Path]]) -> bool:
-    """Whether the tables are Parquet files that are larger than what one wants to load."""
-    sizes = [path.stat().st_size if ending(path) in _PARQUET and path.is_file() else 0 for _, path in files]
+def are_large(files: Iterable[Path]) -> bool:
+    """Whether tables are Parquet files that are larger than what one wants to load."""
+    sizes = [path.stat().st_size if ending(path) in _PARQUET and path.is_file() else 0 for path in files]
     return all(sizes) and sum(sizes) > row_groups.SIZE
 
 
-def _decode(path: Path, are_large: bool, lazy: dict[Path, dict[str, row_groups.RowGroups]]) -> pa.Table:
-    """A table; of large ones, the columns of files are put into ``lazy``."""
-    if not are_large:
-        return table_codec.decode(path)
-    table, lazy[path] = row_groups.decode_lazily(path)
-    return table_codec.plain(table)
+def decode_table(path: Path, *, is_large: bool) -> tuple[pa.Table, dict[str, row_groups.RowGroups]]:
+    """A table; and, of a large one, the columns of files, of which the table shows only the beginning.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not is_large:
+        return table_codec.decode(path), {}
+    table, lazy = row_groups.decode_lazily(path)
+    return table_codec.plain(table), lazy

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pyarrow as pa
 from natsort import natsorted
 
 from ...codecs.series import decode_ts
@@ -17,6 +18,7 @@ from ..description import DataConfig, InputConfig
 from ..examples import Examples, Records, Selection
 from ..layouts import array_files, shards, tables
 from ..layouts.folders import by_stem, suits, walk
+from ..layouts.joining import are_large, decode_table
 from ..layouts.pairs import open_pairs
 from ..layouts.recordings import unlabelled_recordings
 from ..layouts.shards import shard_examples
@@ -159,9 +161,9 @@ def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfi
             raws, names = unlabelled_recordings(table, file, description)
             return raws, [f"{file} {name}" for name in names], ()
     if suffix in tables.SUFFIXES and (modality.kind == VALUES or description.layout == "table"):
-        table = tables.read_table(file)
-        if modality.kind == VALUES or suffix not in modality.suffixes or reads_rows(table, modality, inputs):
-            return _rows(file, modality, inputs)
+        opened = _open_table(file)
+        if modality.kind == VALUES or suffix not in modality.suffixes or reads_rows(opened[0], modality, inputs):
+            return _rows(file, *opened, modality, inputs)
     if suffix in _TS and modality.kind == SERIES:
         series = decode_ts(file).series
         return series, [f"{file} series {number}" for number in range(1, len(series) + 1)], ()
@@ -194,11 +196,20 @@ def _signals_in(file: Path, inputs: Mapping[str, InputConfig]) -> _Opened:
     return Records(raws), list(names), ()
 
 
+def _open_table(file: Path) -> tuple[pa.Table, Mapping[str, Sequence[Any]]]:
+    """A table file, and its columns that are read when they are needed."""
+    return decode_table(file, is_large=are_large([file]))
+
+
 def _rows(
-    file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
+    file: Path,
+    table: pa.Table,
+    lazy: Mapping[str, Sequence[Any]],
+    modality: Modality,
+    inputs: Mapping[str, InputConfig],
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """The rows of a table file, their names, and notes."""
-    raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent)
+    raws, notes = rows_of(table, modality, inputs, folder=file.parent, lazy=lazy)
     return raws, [f"{file} row {number}" for number in range(1, len(raws) + 1)], [f"{file}: {note}" for note in notes]
 
 
@@ -207,7 +218,7 @@ def _of_several(
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """As :func:`_examples_in` of all files, for a model of several modalities."""
     if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
-        return _joined(files, lambda file: _rows(file, modality, inputs))
+        return _joined(files, lambda file: _rows(file, *_open_table(file), modality, inputs))
     if all(ending(file) in array_files.SUFFIXES for file in files):
         return _joined(files, lambda file: (*open_array_file(file, modality, inputs, description), ()))
     if all(ending(file) in shards.SUFFIXES for file in files):

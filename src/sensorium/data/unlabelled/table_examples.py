@@ -43,7 +43,12 @@ def reads_rows(table: pa.Table, modality: Modality, inputs: Mapping[str, InputCo
 
 
 def rows_of(
-    table: pa.Table, modality: Modality, inputs: Mapping[str, InputConfig], *, folder: Path
+    table: pa.Table,
+    modality: Modality,
+    inputs: Mapping[str, InputConfig],
+    *,
+    folder: Path,
+    lazy: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[Sequence[Any], tuple[str, ...]]:
     """An example for each row, and remarks on signals whose column is missing. Columns are found by their names; others
     are left out.
@@ -51,6 +56,7 @@ def rows_of(
     Args:
         inputs: the column or columns of each signal.
         folder: what paths in the table are relative to.
+        lazy: columns of files of which the table shows only the beginning: the bytes of each row, read when needed.
 
     Raises:
         InputError: it has no rows, or none of the columns that the model reads.
@@ -66,7 +72,7 @@ def rows_of(
     for part in modality.modalities:
         config = inputs[part.name]
         if known := _columns(part, config, table):
-            parts[part.name] = _signals(table, part, known, folder)
+            parts[part.name] = _signals(table, part, known, folder, lazy or {})
         else:
             wanted = _wanted(part, config)
             cure = did_you_mean(wanted[0], table.column_names)
@@ -86,8 +92,12 @@ def _columns(part: Modality, config: InputConfig, table: pa.Table) -> list[str]:
     return [name for name in _wanted(part, config) if name in table.column_names]
 
 
-def _signals(table: pa.Table, part: Modality, known: list[str], folder: Path) -> Sequence[Any]:
+def _signals(
+    table: pa.Table, part: Modality, known: list[str], folder: Path, lazy: Mapping[str, Sequence[Any]]
+) -> Sequence[Any]:
     """One signal of each row, read from the table when it is needed."""
+    if known[0] in lazy:
+        return lazy[known[0]]
     if part.kind == VALUES:
         extra: list[str] = []
         if len(known) < len(part.config.columns):  # one of the others may be a column that was renamed
