@@ -147,15 +147,19 @@ def as_in_main(tensors: list[Tensor]) -> None:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether each process holds a part of the module's weights."""
-    # What only DTensors have: importing their class takes a second or two.
-    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
+    return any(map(is_dtensor, module.parameters()))
+
+
+def is_dtensor(tensor: Tensor) -> bool:
+    """Whether each process holds a part of the tensor."""
+    return hasattr(tensor, "full_tensor")  # what only DTensors have: importing their class takes a second or two
 
 
 def gathered(tensor: Tensor) -> Tensor:
     """A tensor as a whole and on the CPU in the main process; in the others, anything. Of a sharded tensor all
     processes must call this."""
-    if hasattr(tensor, "full_tensor"):
-        tensor = tensor.full_tensor()
+    if is_dtensor(tensor):
+        tensor = tensor.full_tensor()  # type: ignore[attr-defined]
     return tensor.detach().cpu() if is_main() else tensor
 
 

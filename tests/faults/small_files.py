@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import struct
+import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -166,6 +167,21 @@ def mesh(form: str) -> Callable[[], bytes]:
     return content
 
 
+def shard(form: int) -> Callable[[], bytes]:
+    """A tar of pictures with their classes, one of which has a name that is longer than a header has room for."""
+
+    def write(path: Path) -> None:
+        with tarfile.open(path, "w", format=form) as tar:
+            for number in range(12):
+                stem = f"{number:03}" if number or form == tarfile.USTAR_FORMAT else "long/" * 30
+                for end, content in (("png", picture("PNG", mode="L")()), ("cls", b"01"[number % 2 :][:1])):
+                    header = tarfile.TarInfo(f"{stem}.{end}" if stem[-1] != "/" else f"{stem}x.{end}")
+                    header.size = len(content)
+                    tar.addfile(header, io.BytesIO(content))
+
+    return lambda: written(write, "a.tar")
+
+
 def idx() -> bytes:
     return b"\0\0\x08\x03" + struct.pack(">III", 4, 3, 2) + bytes(range(24))
 
@@ -252,6 +268,9 @@ SMALL_FILES: dict[str, Callable[[], bytes]] = {
     "a.feather": lambda: saved(lambda file: pa.feather.write_feather(table(), file)),
     "a.xlsx": excel,
     "a.ts": text("@targetlabel true\n@data\n1,2,3:4,5,6:a\n4,5:6,?:b\n"),
+    "a.tar": shard(tarfile.USTAR_FORMAT),
+    "gnu.tar": shard(tarfile.GNU_FORMAT),
+    "pax.tar": shard(tarfile.PAX_FORMAT),
     "a.edf": edf("a.edf", pyedflib.FILETYPE_EDFPLUS),
     "a.bdf": edf("a.bdf", pyedflib.FILETYPE_BDFPLUS),
     "a.ply": mesh("ply"),

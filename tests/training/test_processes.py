@@ -141,6 +141,7 @@ WEIGHTS = 96  # megabytes: 24 million parameters
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's own memory against a limit")
 def test_two_processes_train_what_one_cannot_hold(series: Path, tmp_path: Path) -> None:
     """Weights, two moments and a moving average are four times the weights; each process may have less, besides its

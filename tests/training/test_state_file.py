@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sensorium.errors import InputError
-from sensorium.training.state_file import LAST, PREVIOUS, StoredTensor, write_state
+from sensorium.models.tensor_files import TensorWriter
+from sensorium.training.state_file import LAST, PREVIOUS, StateWriter, StoredTensor, write_state
 from sensorium.training.state_file import read_state as open_state
 
 
@@ -110,6 +112,47 @@ def test_tensors_may_share_memory(tmp_path: Path) -> None:
     assert alike(found, small())
     found["model"]["tied"].zero_()
     assert alike(found["model"]["weight"], small()["model"]["weight"])
+
+
+def test_dear_checkpoints_are_written_while_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first shows what they cost; others are copies, of which none overtakes the one before. The last is waited
+    for."""
+    weight, held = torch.zeros(3), Event()
+    write = TensorWriter.write
+
+    def slow(self: TensorWriter, name: str, tensor: Tensor) -> None:
+        assert current_thread() is main_thread() or held.wait(60)
+        write(self, name, tensor)
+
+    monkeypatch.setattr(TensorWriter, "write", slow)
+    with StateWriter(tmp_path) as writer:
+        writer.write({"number": 1, "weight": weight}, seconds=0.0)
+        weight += 1
+        writer.write({"number": 2, "weight": weight}, seconds=0.0)
+        weight += 1
+        assert read_state(tmp_path)["number"] == 1
+        held.set()
+        writer.write({"number": 3, "weight": weight}, seconds=0.0, is_last=True)
+        assert alike(read_state(tmp_path), {"number": 3, "weight": torch.full((3,), 2.0)})
+        (tmp_path / LAST).unlink()
+        assert alike(read_state(tmp_path), {"number": 2, "weight": torch.ones(3)})
+
+
+def test_what_could_not_be_written_meanwhile_is_said_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with StateWriter(tmp_path) as writer:
+        writer.write({"weight": torch.zeros(3)}, seconds=0.0)
+        monkeypatch.setattr(TensorWriter, "write", full)
+        writer.write({"weight": torch.ones(3)}, seconds=0.0)
+        with pytest.raises(InputError, match="No space left on device"):
+            writer.write({"weight": torch.ones(3)}, seconds=0.0)
+    assert alike(read_state(tmp_path), {"weight": torch.zeros(3)})
 
 
 def test_an_optimizer_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from .progress import Interrupted, Listener, Quiet
 from .run_folder import append_history, trim_history
 from .run_state import RunState, Sums
 from .schedule import learning_rate
-from .state_file import read_state, write_state
+from .state_file import StateWriter, read_state
 from .step import TrainingStep, part_generator, update
 from .validation import is_due, validate
 
@@ -187,7 +187,7 @@ def _loop(
         _Figures(state),
     )
     validated = 0 if val is None else len(val) * state.model.inputs.num_views
-    with _signals(listener) as signalled:
+    with _signals(listener) as signalled, StateWriter(run.folder) as writer:
         while True:
             counters.seconds, stopping, broken = _agreed(time.monotonic() - began, signalled(), figures.broken)
             share = run.share_done
@@ -203,7 +203,8 @@ def _loop(
                     curves.add(row)
                 counters.seconds = _agreed(time.monotonic() - began)[0]
             if save:
-                _save(run)
+                seconds, counters.saved_at = counters.seconds - counters.saved_at, counters.seconds
+                writer.write(state.to_dict(), seconds=seconds, is_last=stopping or share >= 1)
             if stopping:
                 from_main(None)  # the others wait for the checkpoint: where one has ended, a launcher may end them all
                 end_unless_main(0)
@@ -241,12 +242,6 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
         state.ema.update(state.model)
     counters.steps += 1
     state.sums.steps += 1
-
-
-def _save(run: Run) -> None:
-    """Write the checkpoint that a resumed run goes on with."""
-    run.state.counters.saved_at = run.state.counters.seconds
-    write_state(run.folder, run.state.to_dict())
 
 
 def _agreed(seconds: float, stopping: bool = False, broken: bool = False) -> tuple[float, bool, bool]:

@@ -109,8 +109,7 @@ def plan(
     Raises:
         InputError: the data, the preset or a setting cannot be used.
     """
-    chooser = presets.find(preset)
-    settings = in_model(settings)
+    chooser, settings = presets.find(preset), in_model(settings)
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(

@@ -98,6 +98,8 @@ def train(
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     data, out = Path(data), None if out is None else Path(out)
+    options: dict[str, Any] = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+    described: dict[str, Any] = {"task": task, "start": start, "dataset": dataset, "class_weights": class_weights}
     fabric, listener = _start(Launch(devices=devices, nodes=nodes, strategy=strategy), listener or Quiet())
     listener.stage("opening the data")
     planned: Plan | None = None
@@ -107,23 +109,9 @@ def train(
         nonlocal planned
         if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
-            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
             planned = resumed(data, folder, settings=settings, options=options)
             return folder, planned.config
-        planned = plan(
-            data,
-            preset=preset,
-            task=task,
-            start=start,
-            dataset=dataset,
-            fold=fold,
-            minutes=minutes,
-            epochs=epochs,
-            settings=settings,
-            class_weights=class_weights,
-            seed=seed,
-            **corrections,
-        )
+        planned = plan(data, settings=settings, **options, **described, **corrections)
         return new_folder(data, out), planned.config
 
     folder, config = decided_by_main(decide)
@@ -255,8 +243,7 @@ def evaluate(
     model = checkpoints.load(folder)
     imported = not (folder / CONFIG).exists()
     config = RunConfig(model=model.config, recipe=RecipeConfig()) if imported else read_run_config(folder)
-    previous = read_report(folder)
-    seen = read_examples(folder)
+    previous, seen = read_report(folder), read_examples(folder)
     listener.stage("opening the data")
     own = None if imported or dataset is not None else own_data(data, model, config, seen, previous, fold)
     if own is None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,10 +24,11 @@ from torch import Tensor
 from ..errors import InputError
 from ..files import replace_file
 from ..models.tensor_files import TensorReader, TensorWriter, tensor_bytes
-from ..processes import as_in_main, decided_by_main, gathered, is_main
+from ..processes import as_in_main, decided_by_main, gathered, is_dtensor, is_main
 
 LAST = Path("checkpoints", "last.safetensors")  # what a resumed run goes on with
 PREVIOUS = Path("checkpoints", "previous.safetensors")  # the one before, for when the last one is damaged
+SHARE = 0.01  # of the time of training that writing may take in its place
 CONTENT, CHECKSUM = "state", "blake2b"  # the notes in the header
 _DAMAGE = (InputError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 
@@ -73,8 +76,75 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     ...     state["step"], state["moments"][0].read(), state["moments"][1]
     (3, tensor([1., 1.]), [None, inf])
     """
+    _write(folder, *_parts(state))
+
+
+class StateWriter:
+    """Writes the checkpoints of a run, as :func:`write_state` does. Where that takes more than 1 % of the time of
+    training, a copy of the state is written while the training goes on; but sharded tensors, which the processes gather
+    together, are never written meanwhile.
+
+    Args:
+        folder: the run folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, StateWriter(Path(folder)) as writer:
+    ...     writer.write({"step": 1}, seconds=300.0)
+    ...     read_state(Path(folder))
+    {'step': 1}
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._taken = folder, 0.0  # seconds that writing took
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> StateWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def write(self, state: Mapping[str, Any], *, seconds: float, is_last: bool = False) -> None:
+        """Write a checkpoint when the one before is written.
+
+        Args:
+            state: of the run.
+            seconds: of training since the one before.
+            is_last: whether to wait until it is written.
+
+        Raises:
+            InputError: this or the one before cannot be written.
+        """
+        if self._writing is not None:
+            self._writing.result()
+        content, tensors = _parts(state)
+        if is_last or self._taken <= SHARE * seconds or any(map(is_dtensor, tensors)) or not is_main():
+            self._writing = None
+            self._timed(lambda: write_state(self._folder, state))
+        else:
+            copies = [_copy(tensor) for tensor in tensors]
+            self._writing = self._thread.submit(self._timed, lambda: _write(self._folder, content, copies))
+
+    def _timed(self, write: Callable[[], None]) -> None:
+        began = time.monotonic()
+        write()
+        self._taken = time.monotonic() - began
+
+
+def _parts(state: Mapping[str, Any]) -> tuple[str, list[Tensor]]:
+    """A state as JSON and its tensors."""
     tensors: list[Tensor] = []
-    content = json.dumps(_described(state, tensors))
+    return json.dumps(_described(state, tensors)), tensors
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU."""
+    return torch.empty_like(tensor, device="cpu").copy_(tensor)
+
+
+def _write(folder: Path, content: str, tensors: list[Tensor]) -> None:
+    """Write the parts of a state."""
     named = {str(number): tensor for number, tensor in enumerate(tensors)}
 
     def write(path: Path) -> None:

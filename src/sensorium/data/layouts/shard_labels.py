@@ -86,8 +86,24 @@ def labels_of_shards(
         return column, np.array([parts[0] if parts else None for parts in folders], dtype=object)
     if column not in shards.sizes or column == RECORD:
         return column, value_column(records, column, root)
-    words = [None if content is None else content.decode().strip() for content in shards.contents(column)]
-    return column, _plain(words, description.target.classes)
+    return column, _plain(_words(shards, column), description.target.classes)
+
+
+def _words(shards: Shards, name: str) -> list[str | None]:
+    """What the files of one ending say.
+
+    Raises:
+        InputError: one of them is no text.
+    """
+    words: list[str | None] = []
+    for row, content in enumerate(shards.contents(name)):
+        try:
+            words.append(None if content is None else content.decode().strip())
+        except UnicodeDecodeError:
+            key = shards.keys[row].decode(errors="replace")
+            path = shards.tars[shards.tar[row]]
+            raise InputError(f"{path}: {key}.{name} is no text; correct or remove it") from None
+    return words
 
 
 def _label_column(
