@@ -156,11 +156,10 @@ def is_dtensor(tensor: Tensor) -> bool:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """A tensor as a whole and on the CPU in the main process; in the others, anything. Of a sharded tensor all
-    processes must call this."""
+    """A tensor as a whole and on the CPU. Of a sharded tensor all processes must call this."""
     if is_dtensor(tensor):
         tensor = tensor.full_tensor()  # type: ignore[attr-defined]
-    return tensor.detach().cpu() if is_main() else tensor
+    return tensor.detach().cpu()
 
 
 def end_unless_main(status: int) -> None:

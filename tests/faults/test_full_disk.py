@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -15,8 +18,8 @@ from sensorium.training.state_file import LAST, read_state
 class Disk:
     """Commands on a disk of which something is free."""
 
-    def __init__(self, folder: Path) -> None:
-        self.printed, self.out = folder / "printed.txt", folder / "run"
+    def __init__(self, folder: Path, *, out: Path | None = None) -> None:
+        self.printed, self.out = folder / "printed.txt", out or folder / "run"
         self.arguments = ["train", str(write_data(folder / "data")), "--out", str(self.out), "--epochs", "8"]
         self.arguments += [f"--set={setting}" for setting in SETTINGS]
 
@@ -42,6 +45,38 @@ class Disk:
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 600 kB, in memory: enough for the weights and one checkpoint."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None or mount(folder, "size=600k"):
+        pytest.skip("disks cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def mount(folder: Path, options: str) -> int:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_keeps_the_last_checkpoint(small_disk: Path, tmp_path: Path) -> None:
+    """A real one: the run stops with a line, goes on from its checkpoint when the disk is larger, and ends."""
+    disk = Disk(tmp_path, out=small_disk / "run")
+    assert disk.train(free=None) == 2
+    (line,) = disk.lines()
+    assert "No space left on device" in line
+    assert not list(disk.out.rglob("*.part"))
+    state = read_state(disk.out)
+    assert state is not None
+    assert 0 < state["counters"]["steps"] < 24
+    assert mount(small_disk, "remount,size=16m") == 0
+    assert disk.train("--resume", free=None) == 0
+    assert (disk.out / "report.json").exists()
 
 
 @pytest.mark.slow

@@ -88,6 +88,15 @@ def assert_same_state(first: Path, second: Path, *, tolerance: float) -> None:
         )
 
 
+def assert_same_curves(first: Path, second: Path) -> None:
+    """The rows of two histories."""
+    curves = [read_history(folder) for folder in (first, second)]
+    assert len(curves[0]) == len(curves[1]) > 0
+    for ours, theirs in zip(*curves, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert {**ours, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, rel=1e-4)
+
+
 def test_two_processes_train_as_one(series: Path, tmp_path: Path) -> None:
     """From data to report: the same weights, average, optimizers and curves as one process with batches in two parts,
     augmentation and all; though one of the two is killed, and torchrun starts both anew. One writes and prints."""
@@ -99,29 +108,28 @@ def test_two_processes_train_as_one(series: Path, tmp_path: Path) -> None:
     )
     assert printed.count("report:") == 1
     assert_same_state(tmp_path / "one", tmp_path / "two", tolerance=1e-5)
-    curves = [read_history(tmp_path / name) for name in ("one", "two")]
-    assert len(curves[0]) == len(curves[1]) > 1
-    for ours, theirs in zip(*curves, strict=True):
-        assert ours.keys() == theirs.keys()
-        assert {**ours, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, rel=1e-4)
+    assert_same_curves(tmp_path / "one", tmp_path / "two")
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
     assert reports[0]["metrics"] == pytest.approx(reports[1]["metrics"], rel=1e-4)
 
 
 @pytest.mark.slow
 def test_two_processes_evaluate_and_shard_as_one(series: Path, tmp_path: Path) -> None:
-    """Metrics are exact, whatever the shares of the processes; FSDP ends with the weights of one process, and its
-    checkpoint is one of whole tensors."""
+    """Metrics are exact, whatever the shares of the processes; FSDP ends with the weights of one process, validates
+    them as one does, and its checkpoint is one of whole tensors."""
     config = sm.plan(series, epochs=1, settings=(*SMALL, "recipe.optimizer=lamb", "recipe.accumulate=2")).config
     torch.manual_seed(0)
     model = Perceiver(config.model)
     examples = sm.plan(series).source.splits["train"].for_modality(model.inputs)
     train = load_samples(examples, [model.inputs])
-    fit(model, train, None, config=config, folder=tmp_path / "whole", listener=Quiet())
+    fit(model, train, train, config=config, folder=tmp_path / "whole", listener=Quiet())
     halved = sm.plan(series, epochs=1, settings=(*SMALL, "recipe.optimizer=lamb")).config
     torch.save({"config": halved, "train": train}, tmp_path / "run.pt")
     in_two_processes(SCRIPT, str(tmp_path))
     assert_same_state(tmp_path / "whole", tmp_path / "sharded", tolerance=1e-5)
+    assert_same_curves(tmp_path / "whole", tmp_path / "sharded")
+    weights = [sm.load(tmp_path / name).state_dict() for name in ("whole", "sharded")]
+    torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-5)
     found = json.loads((tmp_path / "found.json").read_text())
     for name, (task, targets) in TARGETS.items():
         model = small_model(IMAGE, task)

@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
     fit(
         Perceiver(config["config"].model),
         config["train"],
-        None,
+        config["train"],  # of which one process has no batch to validate
         config=config["config"],
         folder=folder / "sharded",
         listener=Quiet(),

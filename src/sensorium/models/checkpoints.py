@@ -12,7 +12,7 @@ from ..config import from_dict, read_json, to_dict
 from ..errors import InputError
 from ..files import replace_file
 from ..nn.initialisation import empty_weights
-from ..processes import gathered, is_main
+from ..processes import gathered, is_main, is_sharded
 from .perceiver import Perceiver, PerceiverConfig
 from .tensor_files import TensorReader, TensorWriter
 
@@ -31,7 +31,7 @@ def save(model: Perceiver, folder: Path) -> None:
             for name, tensor in weights.items():
                 file.write(name, gathered(tensor))
 
-    if not is_main():
+    if is_sharded(model) and not is_main():
         for tensor in weights.values():
             gathered(tensor)
         return

@@ -160,7 +160,8 @@ def _write(folder: Path, content: str, tensors: list[Tensor]) -> None:
         replace_file(folder / LAST, write, previous=folder / PREVIOUS)
     else:
         for name in sorted(named):
-            gathered(named[name])
+            if is_dtensor(named[name]):
+                gathered(named[name])
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:

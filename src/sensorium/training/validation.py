@@ -9,6 +9,7 @@ from ..data import Samples
 from ..inference.evaluate import evaluate_model
 from ..models import checkpoints
 from ..models.recipe import RecipeConfig
+from ..processes import is_main, is_sharded
 from .precision import products_in
 from .run_state import Counters, RunState
 from .schedule import learning_rate
@@ -72,5 +73,6 @@ def validate(
     score = task.selection_score(metrics) if metrics else math.inf
     if not score < counters.best_score:  # of a score that is not a number none is better
         counters.best_score, counters.best_metric = score, metrics.get(task.primary_metric, math.nan)
-        checkpoints.save(model, folder)
+        if is_main() or is_sharded(model):
+            checkpoints.save(model, folder)
     return row | {f"val_{name}": value for name, value in metrics.items()}
