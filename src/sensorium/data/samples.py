@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from .stores import Loader, Memory, OnTheWay, Part, Store, bytes_of, check_probl
 
 __all__ = ["Samples", "collate", "load_samples", "memory"]
 
+QUICK = 5e-4  # seconds an example, from which on threads are worth their while
 UP_FRONT = 5.0  # seconds that decoding may take before training begins; what takes longer is decoded on the way,
 LARGE = 1 << 28  # and so is what takes more bytes
 _BLOCK = 256  # examples decoded between two calls of progress
@@ -147,6 +149,7 @@ def load_samples(
     ragged = tuple(modality.name for modality in modalities for modality in modality.modalities if modality.ragged)
     budget = memory() // 3 if budget is None else budget
     probed, problems, seconds = _probe(loader)
+    loader = replace(loader, is_quick=seconds < QUICK * total)
     size = bytes_of(probed.values()) / max(1, len(probed)) * total
     fits = size <= budget
     if (size > LARGE or seconds > (UP_FRONT if up_front is None else up_front)) and probed:
@@ -200,7 +203,7 @@ def _decoded(
     if fits:
         store = Memory(samples, ragged)
     else:
-        store = OnTheWay(Loader(kept, loader.modalities), ragged, probed=probed, problems={}, room=0)
+        store = OnTheWay(replace(loader, examples=kept), ragged, probed=probed, problems={}, room=0)
     return Samples(
         store,
         kept.names,

@@ -34,10 +34,17 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Loader:
-    """Decodes examples by index; of an example that cannot be decoded it says why."""
+    """Decodes examples by index; of an example that cannot be decoded it says why.
+
+    Attributes:
+        examples: of a split.
+        modalities: one for each of their raws, by name.
+        is_quick: whether an example takes less time than handing it to a thread is worth.
+    """
 
     examples: Examples
     modalities: tuple[Modality, ...]
+    is_quick: bool = False
 
     def load_one(self, index: int) -> Sample | str:
         """The sample, or a line that says what is wrong with the example."""
@@ -55,6 +62,9 @@ class Loader:
     def load_many(self, indices: Sequence[int]) -> Iterator[Sample | str]:
         """The result of ``load_one`` for each index, in order. A thread takes several indices at a time, because each
         transfer costs time."""
+        if self.is_quick:
+            yield from map(self.load_one, indices)
+            return
         threads = cores()
         size = max(1, len(indices) // (4 * threads))
         pieces = [indices[start : start + size] for start in range(0, len(indices), size)]

@@ -24,7 +24,7 @@ from torch import nn
 from ..processes import Launch, was_restarted
 from .sharding import shard
 
-__all__ = ["Curves", "Fabric", "place", "quiet_engine", "start"]
+__all__ = ["Curves", "Fabric", "distribute", "quiet_engine", "start"]
 
 LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")  # of advertisements
 
@@ -43,7 +43,7 @@ def start(launch: Launch) -> Fabric:
     return fabric
 
 
-def place(fabric: Fabric, model: nn.Module) -> None:
+def distribute(fabric: Fabric, model: nn.Module) -> None:
     """Move a model to the device that trains; or shard it, block by block, if the engine shards what trains."""
     if isinstance(fabric.strategy, ModelParallelStrategy):
         shard(model, fabric.strategy.device_mesh)

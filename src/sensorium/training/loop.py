@@ -31,7 +31,7 @@ from ..processes import Launch, cores, end_unless_main, from_main, is_main, rank
 from .aligned import align
 from .batches import Drawn, EpochBatches, Parts
 from .ema import Ema
-from .engine import Curves, Fabric, place, quiet_engine, start
+from .engine import Curves, Fabric, distribute, quiet_engine, start
 from .optimizers import optimizers
 from .plan import RunConfig
 from .precision import faster_precision
@@ -86,7 +86,7 @@ def fit(
     if recipe.attention_init == "aligned" and config.start is None and saved is None:
         _align(model, train.drawn(list(range(min(ALIGNED_ON, len(drawn))))), config.seed)
     with quiet_engine():
-        place(fabric, model)
+        distribute(fabric, model)
         if saved is not None:
             recipe = replace(recipe, precision=saved["precision"])
         elif recipe.precision == "auto":
