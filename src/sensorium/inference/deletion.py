@@ -8,6 +8,7 @@ rows beside still hold what they saw of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,11 +17,12 @@ from torch import Tensor
 from ..modalities import Batch
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray
-from .attributions import check_classes, predicted_classes, repeated
+from .attributions import METHODS, Attribution, check_classes, predicted_classes, repeated
 from .evaluate import examples_at_a_time
 
 STEPS = 10
-ORDERS = 4  # random orders whose mean is the control
+ORDERS = 3  # random orders whose mean is the control
+RANDOM = "random"  # what the control is called
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,39 @@ def deletion(
     return Deletion(probabilities, torch.trapezoid(probabilities, dx=1 / steps))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What some methods say of one example, and how good that is.
+
+    Attributes:
+        name: the class that the attributions are to.
+        attributions: by method.
+        scores: the deletion score of each method, and of random orders, by name.
+    """
+
+    name: str
+    attributions: dict[str, Attribution]
+    scores: dict[str, float]
+
+
+def judge(model: Perceiver, view: Batch, methods: Sequence[str], number: int) -> Judged:
+    """The attributions of one example to a class, and their deletion scores.
+
+    Args:
+        view: a batch of one example, as the modality's ``view`` gives it.
+        methods: names in :data:`sensorium.inference.attributions.METHODS`.
+        number: the class, in the order of the task's classes.
+    """
+    classes = torch.tensor([number])
+    attributions = {method: METHODS[method](model, view, classes) for method in methods}
+    scores = {
+        method: float(deletion(model, view, attribution.rows, classes).score)
+        for method, attribution in attributions.items()
+    }
+    scores[RANDOM] = float(random_deletion(model, view, classes))
+    return Judged(model.task.classes[number], attributions, scores)
+
+
 def random_deletion(model: Perceiver, batch: Batch, classes: Tensor | None = None, *, seed: int = 0) -> Tensor:
     """The mean deletion score of a few random orders, with which every method is to be compared: (batch,).
 
@@ -82,8 +117,9 @@ def random_deletion(model: Perceiver, batch: Batch, classes: Tensor | None = Non
         seed: of the orders.
     """
     generator = torch.Generator().manual_seed(seed)
-    shape = model.inputs.embed(model.to_device(batch)).dense().shape[:2]
-    orders = [torch.rand(shape, generator=generator) for _ in range(ORDERS)]
+    with evaluating(model):
+        array = model.inputs.embed(model.to_device(batch))
+    orders = [torch.rand(array.batch, array.num_rows, generator=generator) for _ in range(ORDERS)]
     return torch.stack([deletion(model, batch, order, classes).score for order in orders]).mean(0)
 
 

@@ -278,7 +278,10 @@ def _over_all_rows(weights: Tensor, attended: ByteArray, array: ByteArray, missi
     by_name = dict(zip(names, pieces, strict=True))
     shape = weights.shape[:-1]
     return torch.cat(
-        [by_name.get(segment.name, weights.new_full((*shape, segment.num_rows), missing)) for segment in array.segments],
+        [
+            by_name.get(segment.name, weights.new_full((*shape, segment.num_rows), missing))
+            for segment in array.segments
+        ],
         dim=-1,
     )
 
