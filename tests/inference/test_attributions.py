@@ -15,6 +15,7 @@ from sensorium.errors import InputError
 from sensorium.inference.attributions import (
     METHODS,
     Attribution,
+    _Path,
     attention_rollout,
     integrated_gradients,
     mean_attention,
@@ -189,6 +190,23 @@ def test_the_class_is_the_likeliest_unless_named(case: Any) -> None:
     default = integrated_gradients(model, batch, steps=2)
     torch.testing.assert_close(default.rows, integrated_gradients(model, batch, likeliest, steps=2).rows)
     assert not torch.equal(default.rows, integrated_gradients(model, batch, (likeliest + 1) % 3, steps=2).rows)
+
+
+def test_points_of_the_path_are_computed_in_parts_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is the same, whatever fits."""
+    model, batch = small_model(IMAGE, classes(3)), image_batch()
+    sizes: list[int] = []
+    whole = _Path.gradients
+    monkeypatch.setattr(
+        _Path,
+        "gradients",
+        lambda path, wanted, shares, weights: sizes.append(len(shares)) or whole(path, wanted, shares, weights),
+    )
+    expected = integrated_gradients(model, batch, steps=6)
+    assert sizes == [6]
+    monkeypatch.setattr("sensorium.inference.attributions.KEPT", 1)
+    torch.testing.assert_close(integrated_gradients(model, batch, steps=6).rows, expected.rows)
+    assert sizes == [6] + [1] * 6
 
 
 # -- through attention

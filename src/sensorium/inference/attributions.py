@@ -20,10 +20,9 @@ from ..models.backbones import RolloutBackbone
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray, Segment
 from ..nn.decoder import Decoder
-from .evaluate import examples_at_a_time
 
 STEPS = 32  # points on the path of integrated gradients
-BACKWARD = 4  # an example with gradients takes the memory of so many without
+KEPT = 2**29  # bytes that are kept for the backward pass: as many points of the path at a time
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def integrated_gradients(
         classes = classes.to(path.array.segments[0].values.device)
         shares, weights = _quadrature(steps)
         sums = {name: torch.zeros_like(end) for name, end in path.ends.items()}
-        size = max(1, examples_at_a_time(model) // (BACKWARD * len(classes)))
+        size = max(1, KEPT // max(1, path.bytes_kept(classes)))
         for start in range(0, steps, size):
             part = slice(start, start + size)
             for name, gradient in path.gradients(classes, shares[part], weights[part]).items():
@@ -223,6 +222,22 @@ class _Path:
     def at(self, share: float) -> dict[str, Tensor]:
         """The input at ``share`` of the way."""
         return {name: torch.lerp(self.starts[name], end, share) for name, end in self.ends.items()}
+
+    def bytes_kept(self, classes: Tensor) -> int:
+        """What a forward pass of one point keeps for the backward pass, beside the weights."""
+        weights = {weight.untyped_storage().data_ptr() for weight in self.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        leaves = {name: point.requires_grad_() for name, point in self.at(1.0).items()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            _ = self.log_probability(leaves, self.batch, classes)
+        return sum(kept.values())
 
     def gradients(self, classes: Tensor, shares: np.ndarray, weights: np.ndarray) -> dict[str, Tensor]:
         """The weighted sum of the gradients at some ``shares`` of the way, by modality."""
