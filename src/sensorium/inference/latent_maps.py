@@ -3,8 +3,9 @@ softmax (Perceiver §4.1 and App. E)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from ..errors import InputError
 from ..modalities import Batch, Signal
 from ..models.backbones import AttentionBackbone, RolloutBackbone
 from ..models.perceiver import Perceiver, evaluating
+from ..nn.byte_array import ByteArray
 from .attention_maps import LEAST_PEAK
 
 FIRST = 16  # latents that are shown where none are named
@@ -70,8 +72,11 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
     encoder = model.encoder
     if not model.cross_attends or not isinstance(encoder, AttentionBackbone):
         raise InputError("this model has no attention maps: its encoder has no cross-attends")
-    if config.before_softmax and not isinstance(encoder, RolloutBackbone):
-        raise InputError(f"the backbone {model.config.encoder.kind!r} shows attention after the softmax only")
+    weights_of: Callable[[ByteArray], Iterable[Tensor]] = encoder.weights
+    if config.before_softmax:
+        if not isinstance(encoder, RolloutBackbone):
+            raise InputError(f"the backbone {model.config.encoder.kind!r} shows attention after the softmax only")
+        weights_of = partial(encoder.weights, before_softmax=True)
     chosen = _chosen(config.cross_attends, len(model.cross_attends), "cross-attend")
     with evaluating(model):
         batch = model.to_device(batch)
@@ -79,8 +84,7 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
         # A token that takes the place of an absent signal is no part of a map.
         rows = {segment.name: segment.num_rows for segment in model.inputs.embed(batch).segments}
         found = []
-        options = {"before_softmax": True} if config.before_softmax else {}
-        for number, weights in enumerate(encoder.weights(array, **options)):
+        for number, weights in enumerate(weights_of(array)):
             if number not in chosen:
                 continue
             first = tuple(range(min(FIRST, weights.shape[2])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..inference.latent_maps import LatentMaps, LatentMapsConfig, latent_maps, s
 from ..inference.opened import OpenedFiles, answer_inputs, open_run
 from ..inference.predict import answers
 from ..modalities import Batch, Signal
+from ..models.backbones import Backbone
 from ..models.perceiver import Perceiver
 from ..tasks import Answer, Prepared
 from . import drawings
@@ -154,7 +156,7 @@ def explain_files(
         "explanation.html",
         name=Path(run).resolve().name,
         versions=versions(),
-        remarks=_remarks(len(examples), count, wanted, model.encoder.num_latents),
+        remarks=_remarks(len(examples), count, wanted, cast(Backbone, model.encoder).num_latents),
         examples=examples[:MAX_DRAWN],
         scores_are_probabilities=model.task.scores_are_probabilities,
     )
