@@ -131,10 +131,11 @@ def test_what_is_put_back_is_where_it_was(patch: tuple[int, int]) -> None:
 def test_hidden_pixels_are_hidden_where_the_stem_sees_them() -> None:
     """A task hides rows; whatever is at the pixels that these rows cover, a stem sees nothing of it."""
     torch.manual_seed(0)
-    image = Image(replace(PIXELS, stem=GridStemConfig(stages=(Stage(stride=(2, 2), channels=4, kernel=(3, 3)),)))).eval()
+    stage = Stage(stride=(2, 2), channels=4, kernel=(3, 3), dilations=(1,))
+    image = shake(Image(replace(PIXELS, stem=GridStemConfig(stages=(stage,))))).eval()
     hidden = torch.zeros(3, image.num_rows, dtype=torch.bool)
     hidden[:, ::2] = True
-    images = pictures().float()
+    images = pictures()
     covered = image.attention_map(hidden.float(), {"image": images}) > 0
     other = torch.where(covered, 0.7, images)
     found = [image.embed({"image": each, "image.hidden": hidden}).dense()[~hidden] for each in (images, other)]
