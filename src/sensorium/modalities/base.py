@@ -169,6 +169,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """
 
     @classmethod
+    def with_statistics(cls, config: ConfigT, raws: Sequence[Raw]) -> ConfigT:
+        """A paper's configuration with those statistics of these examples that the paper does not state."""
+        return config
+
+    @classmethod
     def reads_files(cls, raw: Raw) -> bool:
         """Whether to measure or load this example means to decode a file, which takes time."""
         return isinstance(raw, Path | bytes)
