@@ -31,7 +31,7 @@ from ..nn.stems import (
 )
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats, random_crop
+from .pixels import Pixels, centre, fitted, floats
 from .ranges import Ranges, ranges_of, scaled, unscaled
 
 LARGEST_SIDE = 224
@@ -56,6 +56,9 @@ class ImageConfig:
             are of 8 bits.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
+        field_of_view: the share of the shorter side that evaluation sees from the middle of a picture, and training
+            where it does not crop. None: 0.875, as the papers on ImageNet, and 1 of pictures whose shorter side is
+            below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
         randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 30.
@@ -71,6 +74,7 @@ class ImageConfig:
     ranges: Ranges | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
     randaugment: tuple[int, float] = (0, 0.0)
@@ -236,10 +240,7 @@ class Image(Pixels[ImageConfig]):
         layers, magnitude = self.config.randaugment
         if layers:
             images = _randaugment(images, layers, magnitude, generator)
-        crop, flip, target = self.config.crop, self.config.flip, self._target(images)
-        if crop < 1 or flip > 0 or tuple(images.shape[-2:]) != target:
-            images = random_crop(images, target, least=crop, flip=flip, generator=generator)
-        return {**batch, self.name: images}
+        return {**batch, self.name: self._cropped(images, generator)}
 
     def embed(self, batch: Batch) -> ByteArray:
         images = floats(batch[self.name])
