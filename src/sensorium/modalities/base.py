@@ -226,6 +226,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
 
+    @property
+    def augments_on_host(self) -> bool:
+        """Whether ``augment`` computes on the CPU, so that batches go to the model's device after it."""
+        return False
+
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and
         1 around it; in a shape that broadcasts to the signal's.

@@ -62,6 +62,7 @@ class Pixels(Modality[PixelsConfigT]):
     """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
 
     Attributes:
+        share: of the shorter side of a picture that is seen from its middle.
         stored: height and width of what is kept in memory of an example; views are cut out of it.
     """
 
@@ -82,7 +83,8 @@ class Pixels(Modality[PixelsConfigT]):
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
         if config.field_of_view is not None and not 0 < config.field_of_view <= 1:
             raise InputError(f"{self.name}: field_of_view is a share of the shorter side, from 0 to 1")
-        self.stored = stored_size(config.size, config.field_of_view)
+        self.share = usual_share(config.size) if config.field_of_view is None else config.field_of_view
+        self.stored = stored_size(config.size, self.share)
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         return around_boxes(batch[self.name], share, generator)
@@ -122,22 +124,24 @@ class Pixels(Modality[PixelsConfigT]):
         return self.config.size if (height, width) == self.stored else (height, width)
 
 
-def stored_size(size: tuple[int, int], field_of_view: float | None = None) -> tuple[int, int]:
-    """Height and width to keep of a picture of which the model sees ``size``: more than that, so that training crops
-    have room.
+def usual_share(size: tuple[int, int]) -> float:
+    """The share of the shorter side that is seen where nothing is said: 0.875, or 1 of small pictures, where it is
+    below 64 pixels."""
+    return 1.0 if min(size) < ROOMY else FIELD_OF_VIEW
+
+
+def stored_size(size: tuple[int, int], share: float | None = None) -> tuple[int, int]:
+    """Height and width to keep of a picture of which the model sees ``size``, so that training crops have room.
 
     Args:
         size: height and width in pixels.
-        field_of_view: the share of both sides that ``size`` is. None: 0.875, and 1 of small pictures, where the shorter
-            side is below 64.
+        share: of both sides that ``size`` is; None: the usual one.
 
     >>> stored_size((224, 224)), stored_size((32, 64)), stored_size((224, 224), 1.0)
     ((256, 256), (32, 64), (224, 224))
     """
-    if field_of_view is None:
-        field_of_view = 1.0 if min(size) < ROOMY else FIELD_OF_VIEW
-    height, width = (round(side / field_of_view) for side in size)
-    return height, width
+    share = usual_share(size) if share is None else share
+    return round(size[0] / share), round(size[1] / share)
 
 
 def floats(pictures: Tensor) -> Tensor:
