@@ -169,6 +169,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """
 
     @classmethod
+    def with_statistics(cls, config: ConfigT, raws: Sequence[Raw]) -> ConfigT:
+        """A paper's configuration with those statistics of these examples that the paper does not state."""
+        return config
+
+    @classmethod
     def reads_files(cls, raw: Raw) -> bool:
         """Whether to measure or load this example means to decode a file, which takes time."""
         return isinstance(raw, Path | bytes)
@@ -220,6 +225,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
+
+    @property
+    def augments_on_host(self) -> bool:
+        """Whether ``augment`` computes on the CPU, so that batches go to the model's device after it."""
+        return False
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and

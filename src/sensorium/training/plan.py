@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
 
@@ -249,9 +249,12 @@ def choose(
         taken_over = read_config(start)
         _check_kinds(start, parts_of(taken_over.inputs), source.kinds)
     choice = chooser.choose(measured, facts, start=taken_over)
+    inputs = choice.inputs
+    if isinstance(chooser, Preset) and taken_over is None:
+        inputs = _with_statistics(inputs, source.splits)
     targets = source.splits["train"].targets
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
-    model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
+    model = PerceiverConfig(inputs=inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
     return model, choice.recipe
 
 
@@ -323,17 +326,37 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
         raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
 
 
-def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
-    """The configuration of one signal that fits the examples it is measured on."""
+def _with_statistics(inputs: ModalityConfig, splits: Mapping[str, Examples]) -> ModalityConfig:
+    """A paper's inputs with the statistics of the data, where the paper states none."""
+    parts = parts_of(inputs)
+    if not isinstance(inputs, FusionConfig):
+        (only,) = next(iter(splits.values())).raws
+        return _measure_signal(only, inputs.kind, splits, like=inputs)
+    measured = {
+        name: part if KINDS[part.kind].from_labels else _measure_signal(name, part.kind, splits, like=part)
+        for name, part in parts.items()
+    }
+    return replace(inputs, modalities=measured)
+
+
+def _measure_signal(
+    name: str, kind: str, splits: Mapping[str, Examples], *, like: SingleConfig | None = None
+) -> SingleConfig:
+    """The configuration of one signal that fits the examples it is measured on.
+
+    Args:
+        like: the configuration of which only the statistics are measured; None: everything is.
+    """
     modality = KINDS[kind]
+    measure = modality.measure if like is None else partial(modality.with_statistics, like)
     named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
     if not named:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
     try:
-        return modality.measure([raw for _, raw in named])
+        return measure([raw for _, raw in named])
     except InputError as error:
         # One bad file must not end it here: decoding sets it aside, or names it.
-        return modality.measure(_readable(kind, named, error))
+        return measure(_readable(measure, named, error))
 
 
 def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
@@ -358,7 +381,9 @@ def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tupl
     return found
 
 
-def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:
+def _readable(
+    measure: Callable[[Sequence[Raw]], Any], named: Sequence[tuple[str, Raw]], error: InputError
+) -> list[Raw]:
     """The examples (with their names) that can be read by themselves.
 
     Raises:
@@ -367,7 +392,7 @@ def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) ->
     readable = []
     for name, raw in named:
         try:
-            KINDS[kind].measure([raw])
+            measure([raw])
         except InputError as problem:
             error = InputError(f"{name}: {problem}")
         else:
