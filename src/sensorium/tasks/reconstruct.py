@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
-from itertools import accumulate
+from itertools import accumulate, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -206,8 +206,18 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
 
     def predict(self, output: Tensor, queries: Queries | None) -> Reconstruction:
         assert isinstance(queries, SignalQueries)
-        values = {name: self.heads[f"of_{name}"](rows) for name, rows in queries.split(output).items()}
+        return Reconstruction(self._values(output, queries), self.output_modalities, queries, self.inputs)
+
+    def predict_parts(self, parts: Iterable[tuple[Tensor, Queries]], queries: Queries) -> Reconstruction:
+        """Of each part only the values are kept: a pixel has three, and its output may have 512 channels."""
+        assert isinstance(queries, SignalQueries)
+        pieces = list(starmap(self._values, parts))
+        values = {name: torch.cat([piece[name] for piece in pieces], dim=1) for name in pieces[0]}
         return Reconstruction(values, self.output_modalities, queries, self.inputs)
+
+    def _values(self, output: Tensor, queries: Queries) -> dict[str, Tensor]:
+        """By modality, the values of the rows that were asked for."""
+        return {name: self.heads[f"of_{name}"](rows) for name, rows in queries.split(output).items()}
 
     # -- training and evaluation
 

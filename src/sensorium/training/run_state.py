@@ -57,6 +57,7 @@ class Counters:
         saved_at: the seconds at the last checkpoint.
         validations: validation passes.
         validated_at: the step of the last one.
+        validated: the views of examples in the last one.
         best_score, best_metric: the selection score and the primary metric of the weights that are kept.
     """
 
@@ -65,6 +66,7 @@ class Counters:
     saved_at: float = 0.0
     validations: int = 0
     validated_at: int = 0
+    validated: int = 0
     best_score: float = -math.inf
     best_metric: float = math.nan
 
