@@ -98,6 +98,11 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
     def num_queries(self) -> int:
         """How many output rows an example of the configured size has."""
 
+    @property
+    def num_trained_queries(self) -> int:
+        """How many of them a training step computes; here, all."""
+        return self.num_queries
+
     def mask_inputs(self, array: ByteArray, batch: Batch) -> ByteArray:
         """The byte array without the rows that ``prepare`` chose to hide; here, all of it."""
         return array

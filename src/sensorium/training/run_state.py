@@ -71,12 +71,14 @@ class Counters:
     best_metric: float = math.nan
 
     def share_done(self, recipe: RecipeConfig, steps_per_epoch: int) -> float:
-        """The share of the run that is done, 0 to 1: by epochs or by minutes, whichever is further."""
+        """The share of the run that is done, 0 to 1: by epochs, minutes or steps, whichever is furthest."""
         shares = [0.0]
         if recipe.epochs is not None:
             shares.append(self.steps / max(1.0, recipe.epochs * steps_per_epoch))
         if recipe.minutes is not None:
             shares.append(self.seconds / (60 * recipe.minutes))
+        if recipe.steps is not None:
+            shares.append(self.steps / max(1, recipe.steps))
         return min(1.0, max(shares))
 
 
