@@ -1,4 +1,4 @@
-"""Draws docs/explaining-maps.png and docs/explaining-latents.png: the maps of an example of each run of the demo.
+"""Draws docs/explaining-maps.webp and docs/explaining-latents.webp: the maps of an example of each run of the demo.
 
 sensorium demo && python docs/draw_explaining.py [runs/demo]
 """
@@ -22,7 +22,7 @@ from sensorium.report.montage import montage
 
 DOCS = Path(__file__).parent
 EXAMPLES = {"digits": 600, "solids": 401, "tones": 300}  # of each run, one
-COLOURS = 160
+QUALITY = 90
 
 
 def main(demo: Path) -> None:
@@ -46,9 +46,9 @@ def main(demo: Path) -> None:
             cell.set_title(label, fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=90)
-    _write(Image.open(buffer), DOCS / "explaining-maps.png")
+    _write(Image.open(buffer), DOCS / "explaining-maps.webp")
     lines = []
-    for name, latents in (("digits", 10), ("solids", 10), ("tones", 6)):
+    for name, latents in (("digits", 12), ("solids", 12), ("tones", 7)):
         model, view = views[name]
         found = latent_maps(model, view, LatentMapsConfig(latents=tuple(range(latents))))
         uri = montage(model.inputs, view, found)
@@ -58,12 +58,11 @@ def main(demo: Path) -> None:
     for line in lines:
         sheet.paste(line, (0, top))
         top += line.height + 12
-    _write(sheet, DOCS / "explaining-latents.png")
+    _write(sheet, DOCS / "explaining-latents.webp")
 
 
 def _write(picture: Image.Image, path: Path) -> None:
-    """A picture of few colours, which is small."""
-    picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    picture.convert("RGB").save(path, quality=QUALITY, method=6)
     print(f"{path.name}: {picture.size}, {path.stat().st_size:,} bytes")
 
 

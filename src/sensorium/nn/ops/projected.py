@@ -79,9 +79,10 @@ def _attend(
 def _softmax(
     logits: Float[Tensor, "batch heads n rows"], mask: Bool[Tensor, "batch rows"] | None
 ) -> Float[Tensor, "batch heads n rows"]:
-    """Softmax over the last axis; zeros in masked rows. torch sums in float32 inside."""
+    """Softmax over the last axis, in float32 at least; zeros in masked rows."""
+    precise = torch.promote_types(logits.dtype, torch.float32)
     if mask is None:
-        return logits.softmax(-1)
+        return logits.softmax(-1, dtype=precise)
     present = mask[:, None, None]
     lowest = torch.finfo(logits.dtype).min  # finite, so that an example without any row has a gradient
-    return logits.masked_fill(~present, lowest).softmax(-1) * present
+    return logits.masked_fill(~present, lowest).softmax(-1, dtype=precise) * present
