@@ -34,7 +34,11 @@ def _array(model: Perceiver) -> ByteArray:
     """A byte array of the right shape for one example of the configured size."""
     return ByteArray(
         tuple(
-            Segment(modality.name, torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"))
+            Segment(
+                modality.name,
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                layout=modality.layout(),
+            )
             for modality in model.inputs.modalities
         )
     )

@@ -190,16 +190,18 @@ class Audio(Windowed[AudioConfig]):
         # (docs/decisions/0003).
         patch = (max(1, round(samples / hop / 256)), AudioConfig.mels)
         config = AudioConfig(rate=rate, samples=samples, window=window, hop=hop, patch=patch)
-        audio = cls(config)
-        mels = np.concatenate([audio.load(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
         amplitude = float(np.sqrt(np.mean([np.square(wave, dtype=np.float64).mean() for wave, _ in clips])))
-        return replace(
-            config,
-            mean=round(float(mels.mean()), 4),
-            std=max(round(float(mels.std()), 4), 0.01),
-            amplitude=max(round(CREST * amplitude, 4), 0.001),
-            clips=min(MOST_CLIPS, max(1, ceil(2 * seconds / LONGEST_SECONDS) - 1)),
-        )
+        config = replace(cls.with_statistics(config, clips), amplitude=max(round(CREST * amplitude, 4), 0.001))
+        return replace(config, clips=min(MOST_CLIPS, max(1, ceil(2 * seconds / LONGEST_SECONDS) - 1)))
+
+    @classmethod
+    def with_statistics(cls, config: AudioConfig, raws: Sequence[Raw]) -> AudioConfig:
+        """Mean and standard deviation of the log-mel spectra of these clips; raw samples are taken as they are."""
+        if config.representation == "raw":
+            return config
+        spectra = of_present(cls(config, name="audio").load, raws[:: max(1, len(raws) // 64)])
+        mels = np.concatenate([sample["audio"].ravel() for sample in spectra]).astype(np.float32)
+        return replace(config, mean=round(float(mels.mean()), 4), std=max(round(float(mels.std()), 4), 0.01))
 
     def load(self, raw: Raw) -> Sample:
         """One whole clip. Integers are scaled to [-1, 1], and the sound of a film starts when its pictures start.

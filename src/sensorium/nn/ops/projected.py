@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..precision import exact
 from .padding import pad_channels
 
 # Attention weights per head and example up to which two plain products are faster on a CPU than torch's fused kernel,
@@ -42,6 +43,15 @@ def projected_attention(
     scale = 1 / sqrt(query.shape[-1] // num_heads)
     query, key, value = split_heads(query, num_heads), split_heads(key, num_heads), split_heads(value, num_heads)
     return _attend(query, key, value, mask, scale).transpose(1, 2).flatten(2)
+
+
+def projected_weights(
+    query: Float[Tensor, "batch n qk"], key: Float[Tensor, "batch rows qk"], *, num_heads: int
+) -> Float[Tensor, "batch heads n rows"]:
+    """The softmax weights of :func:`projected_attention` where every row is present, float32 at least."""
+    scale = 1 / sqrt(query.shape[-1] // num_heads)
+    query, key = split_heads(exact(query), num_heads), split_heads(exact(key), num_heads)
+    return (query * scale @ key.transpose(-1, -2)).softmax(-1)
 
 
 def _attend(
