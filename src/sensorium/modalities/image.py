@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -31,8 +32,9 @@ from ..nn.stems import (
 )
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats, random_crop
+from .pixels import Pixels, centre, fitted, floats
 from .ranges import Ranges, ranges_of, scaled, unscaled
+from .whole_pictures import View, middle_view, on_canvas, random_view, views_of
 
 LARGEST_SIDE = 224
 
@@ -62,9 +64,15 @@ class ImageConfig:
             are of 8 bits.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
+        field_of_view: the share of the shorter side that evaluation sees from the middle of a picture, and training
+            where it does not crop. None: 0.875, as the papers on ImageNet, and 1 of pictures whose shorter side is
+            below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
-        randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 30.
+        randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
+        longest_side: pixels along the longer side of the whole pictures that are kept. Views are then cut from them one
+            by one in the order of Perceiver IO's authors: crop, mirror, RandAugment, and bicubic resizing, which may
+            leave [0, 1]. None: the middle of each picture is kept, and batches are cropped at once.
     """
 
     kind: Literal["image"] = "image"
@@ -80,9 +88,11 @@ class ImageConfig:
     ranges: Ranges | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
     randaugment: tuple[int, float] = (0, 0.0)
+    longest_side: int | None = None
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows down and across of a picture of ``size``."""
@@ -136,6 +146,9 @@ class ImageConfig:
 class Image(Pixels[ImageConfig]):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
 
+    ``image.extent``, batch × 2: where a batch has it, the height and width of each picture in the corner of ``image``;
+    these are whole pictures, of which ``view`` and ``augment`` take a part.
+
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
     >>> image.embed({"image": torch.rand(5, 3, 8, 8)}).dense().shape
     torch.Size([5, 16, 30])
@@ -165,8 +178,15 @@ class Image(Pixels[ImageConfig]):
             )
         if config.ranges is not None and len(config.ranges) != config.channels:
             raise InputError(f"{self.name}: ranges need {config.channels} pairs of values")
-        if config.randaugment[0] and config.channels not in (1, 3):
-            raise InputError(f"{self.name}: randaugment changes pictures of 1 or 3 channels; set it to (0, 0)")
+        if config.longest_side is not None and config.longest_side < 1:
+            raise InputError(f"{self.name}: longest_side must be positive")
+        if (config.randaugment[0] or config.longest_side) and (config.ranges or config.channels not in (1, 3)):
+            raise InputError(
+                f"{self.name}: randaugment and longest_side are of pictures of 8 bits; set randaugment=[0,0] and "
+                "longest_side=null"
+            )
+        if not 0 <= config.randaugment[1] <= 10:
+            raise InputError(f"{self.name}: magnitudes of randaugment are from 0 to 10 (the papers' is 5)")
         self.stem: GridStem | Pointwise | Convolution | None = None
         if isinstance(config.stem, GridStemConfig):
             self.stem = GridStem(config.stem, channels=config.channels)
@@ -218,7 +238,8 @@ class Image(Pixels[ImageConfig]):
 
     def load(self, raw: Raw) -> Sample:
         """The centre of the picture: uint8, channels × stored height × stored width, which are a little larger than
-        ``size`` where that is 64 or more (256 for 224), so that training crops have room.
+        ``size`` where that is 64 or more (256 for 224), so that training crops have room. With ``longest_side``, the
+        whole picture in the corner of a square of that side, and ``image.extent``: int32, its height and width.
 
         Args:
             raw: a path, the bytes of a file, or an array, height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
@@ -233,8 +254,11 @@ class Image(Pixels[ImageConfig]):
             if len(bands) != self.config.channels:
                 raise InputError(f"{len(bands)} bands, the model reads {self.config.channels}; give as many")
             return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
-        pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
-        return {self.name: pixels}
+        channels, most = self.config.channels, self.config.longest_side
+        if most is None:
+            return {self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)}
+        canvas, extent = on_canvas(picture_files.decode(raw, channels=channels, most=most, enough=2 * most), most)
+        return {self.name: canvas, f"{self.name}.extent": extent}
 
     def is_example(self, shape: tuple[int, ...]) -> bool:
         channels = (1, 3, 4, self.config.channels)
@@ -243,21 +267,36 @@ class Image(Pixels[ImageConfig]):
     # -- from batches
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """Floats in [0, 1], the centre of ``size``."""
+        """Floats in [0, 1], the centre of ``size``; of whole pictures the middle, resized."""
         images = batch[self.name]
+        if f"{self.name}.extent" in batch:
+            return self._cut(batch, partial(middle_view, size=self.config.size, share=self.share))
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3) and mirroring as one resampling,
-        after RandAugment's operations on the whole picture."""
-        images = floats(batch[self.name])
+        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures
+        are resized after that."""
+        images, crop, flip = batch[self.name], self.config.crop, self.config.flip
         layers, magnitude = self.config.randaugment
+        operations = partial(_operate, layers=layers, magnitude=magnitude, side=min(self.config.size))
+        if f"{self.name}.extent" in batch:
+            view = partial(random_view, size=self.config.size, share=self.share, least=crop, flip=flip)
+            return self._cut(batch, partial(view, operations=operations), generator)
+        images = self._cropped(floats(images), generator)
         if layers:
-            images = _randaugment(images, layers, magnitude, generator)
-        crop, flip, target = self.config.crop, self.config.flip, self._target(images)
-        if crop < 1 or flip > 0 or tuple(images.shape[-2:]) != target:
-            images = random_crop(images, target, least=crop, flip=flip, generator=generator)
+            pixels = (images * 255).round().clamp(0, 255).byte()
+            images = floats(views_of(pixels, None, operations, generator))
         return {**batch, self.name: images}
+
+    @property
+    def augments_on_host(self) -> bool:
+        return self.config.longest_side is not None or self.config.randaugment[0] > 0
+
+    def _cut(self, batch: Batch, view: View, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The batch with a view of each whole picture."""
+        rest = dict(batch)
+        extents = rest.pop(f"{self.name}.extent")
+        return {**rest, self.name: views_of(batch[self.name], extents, view, generator)}
 
     def embed(self, batch: Batch) -> ByteArray:
         images = floats(batch[self.name])
@@ -378,12 +417,11 @@ class Image(Pixels[ImageConfig]):
         )
 
 
-def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:
-    from kornia.augmentation.auto import RandAugment
+def _operate(pixels: np.ndarray, random: np.random.Generator, **settings: Any) -> np.ndarray:
+    """RandAugment of channels × height × width."""
+    if not settings["layers"]:
+        return pixels
+    from .randaugment import randaugment  # which imports Pillow
 
-    seed = int(torch.randint(2**31, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):  # kornia draws from the global generator
-        torch.manual_seed(seed)
-        if images.shape[1] == 3:
-            return RandAugment(n=layers, m=int(magnitude))(images)
-        return RandAugment(n=layers, m=int(magnitude))(images.expand(-1, 3, -1, -1))[:, :1]
+    changed = randaugment(np.ascontiguousarray(pixels.transpose(1, 2, 0)), random=random, **settings)
+    return np.ascontiguousarray(changed.transpose(2, 0, 1))
