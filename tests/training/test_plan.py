@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import film
 
 import sensorium as sm
+from builders import film
 from sensorium.codecs.pictures import encode_file
 from sensorium.modalities import KINDS
 from sensorium.models import presets

@@ -103,6 +103,7 @@ class Fusion(Modality[FusionConfig]):
         self.parts = nn.ModuleDict(
             {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
         )
+        self.augments_on_host = any(modality.augments_on_host for modality in self.modalities)
         self.modality_embeddings = nn.ParameterDict(
             {
                 f"of_{modality.name}": nn.Parameter(
@@ -202,10 +203,6 @@ class Fusion(Modality[FusionConfig]):
     @property
     def num_views(self) -> int:
         return max(modality.num_views for modality in self.modalities)
-
-    @property
-    def augments_on_host(self) -> bool:
-        return any(modality.augments_on_host for modality in self.modalities)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Each modality varied by itself, in step with the one that leads. Then ``dropout`` masks modalities, but never

@@ -172,6 +172,7 @@ class Image(Pixels[ImageConfig]):
             )
         if not 0 <= config.randaugment[1] <= 10:
             raise InputError(f"{self.name}: magnitudes of randaugment are from 0 to 10 (the papers' is 5)")
+        self.augments_on_host = config.longest_side is not None or config.randaugment[0] > 0
         self.stem: GridStem | Pointwise | Convolution | None = None
         if isinstance(config.stem, GridStemConfig):
             self.stem = GridStem(config.stem, channels=config.channels)
@@ -238,9 +239,7 @@ class Image(Pixels[ImageConfig]):
             return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
         channels, most = self.config.channels, self.config.longest_side
         if most is None:
-            return {
-                self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)
-            }
+            return {self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)}
         canvas, extent = on_canvas(picture_files.decode(raw, channels=channels, most=most, enough=2 * most), most)
         return {self.name: canvas, f"{self.name}.extent": extent}
 
@@ -258,8 +257,8 @@ class Image(Pixels[ImageConfig]):
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures are
-        resized after that."""
+        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures
+        are resized after that."""
         images, crop, flip = batch[self.name], self.config.crop, self.config.flip
         layers, magnitude = self.config.randaugment
         operations = partial(_operate, layers=layers, magnitude=magnitude, side=min(self.config.size))
@@ -271,10 +270,6 @@ class Image(Pixels[ImageConfig]):
             pixels = (images * 255).round().clamp(0, 255).byte()
             images = floats(views_of(pixels, None, operations, generator))
         return {**batch, self.name: images}
-
-    @property
-    def augments_on_host(self) -> bool:
-        return self.config.longest_side is not None or self.config.randaugment[0] > 0
 
     def _cut(self, batch: Batch, view: View, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The batch with a view of each whole picture."""
