@@ -23,7 +23,11 @@ def gigaflop(model: Perceiver) -> float:
     """
     array = ByteArray(
         tuple(
-            Segment(modality.name, torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"))
+            Segment(
+                modality.name,
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                layout=modality.layout(),
+            )
             for modality in model.inputs.modalities
         )
     )

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..codecs import arrays
 from ..codecs.raw import Raw
 from ..errors import Absent, InputError
-from ..nn.byte_array import ByteArray, Segment
+from ..nn.byte_array import ByteArray, Layout, Segment
 from ..nn.positions import Spacing
 
 T = TypeVar("T")
@@ -241,6 +241,10 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
             InputError: the signal is not made of pixels.
         """
         raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
+
+    def layout(self) -> Layout | None:
+        """Where the rows of an example of the configured size stand on a grid, if their positions do not say it."""
+        return None
 
     @abstractmethod
     def embed(self, batch: Batch) -> ByteArray:

@@ -20,8 +20,8 @@ from ..codecs import pictures as picture_files
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
-from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.byte_array import ByteArray, GridPositions, Layout, Segment, random_order
+from ..nn.positions import LearnedPositions, Spacing, fourier_channels, grid_positions
 from ..nn.stems import (
     Convolution,
     ConvolutionConfig,
@@ -52,8 +52,14 @@ class ImageConfig:
         channels: 3 (colour), 1 (grey), or as many as a grid of measured values has bands.
         patch: height and width of the patch that a row covers; (1, 1) is a row for each pixel.
         stem: layers that turn pictures into rows, instead of patches; None: patches.
+        positions: of rows: ``fourier`` features; ``learned`` ones, a position for each row; or ``none``. Perceiver IO's
+            stems have positions of their own.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along height and width; None: the number of rows along them.
+        learned_channels: channels of a learned position.
+        permute: the seed of a random permutation of the pixels, the same for all pictures (Perceiver Table 2). Where
+            rows are pixels, their positions go with them: a Perceiver's answers stay as they are, and a network that
+            reads the grid finds each pixel elsewhere. Patches and stems see the permuted picture. None: no permutation.
         ranges: for each channel the measured values that become 0 and 1; what is beyond them is cut off. None: pictures
             are of 8 bits.
         mean: of each channel, for normalisation; pixels are in [0, 1].
@@ -74,8 +80,11 @@ class ImageConfig:
     channels: int = 3
     patch: tuple[int, int] = (1, 1)
     stem: StemConfig | None = None
+    positions: Literal["fourier", "learned", "none"] = "fourier"
     bands: int = 64
     resolution: tuple[float, float] | None = None
+    learned_channels: int = 128
+    permute: int | None = None
     ranges: Ranges | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -116,7 +125,13 @@ class ImageConfig:
     def position_channels(self) -> int:
         if isinstance(self.stem, PointwiseConfig | ConvolutionConfig):
             return self.stem.position_channels(self.bands)
-        return fourier_channels(2, self.bands)
+        channels = {"fourier": fourier_channels(2, self.bands), "learned": self.learned_channels, "none": 0}
+        return channels[self.positions]
+
+    @property
+    def rows_are_pixels(self) -> bool:
+        """Whether a row is one pixel, and knows nothing of those beside it."""
+        return self.area == (1, 1) and (self.stem is None or isinstance(self.stem, PointwiseConfig))
 
     @property
     def value_channels(self) -> int:
@@ -186,6 +201,9 @@ class Image(Pixels[ImageConfig]):
             )
         elif config.stem is not None:
             self.stem = Pointwise(config.stem, pixels=config.channels, size=config.size)
+        if config.positions == "learned" and not isinstance(self.stem, Pointwise | Convolution):
+            # The scale that the paper found best (Perceiver App. B).
+            self.position_embedding = LearnedPositions(config.num_rows, config.learned_channels, std=1.0)
 
     # -- from files
 
@@ -281,14 +299,17 @@ class Image(Pixels[ImageConfig]):
         images = floats(batch[self.name])
         self._check(images, "batch")
         images = (images - self.mean) / self.std
-        return ByteArray((Segment(self.name, self._values(images, batch), self._positions(images)),))
+        values, positions = self._values(images, batch), self._positions(images)
+        return ByteArray((Segment(self.name, values, positions, layout=self._layout(images)),))
 
     def _values(self, images: Tensor, batch: Batch) -> Tensor:
         if self.stem is None:
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
-            return self.stem(images.movedim(1, -1), self.seen(batch, (len(images), *images.shape[2:])))[0]
-        return self.stem(images)
+            seen = self.seen(batch, (len(images), *images.shape[2:]))
+            seen = None if seen is None else self._permuted(seen)
+            return self.stem(self._permuted(images).movedim(1, -1), seen)[0]
+        return self.stem(self._permuted(images))
 
     # -- rows and signal
 
@@ -296,7 +317,7 @@ class Image(Pixels[ImageConfig]):
         """batch × k × height × width as batch × rows × (elements · k)."""
         (height, width), (down, across) = self._grid(signal), self.config.area
         return rearrange(
-            fitted(signal, (height * down, width * across)),
+            fitted(self._permuted(signal), (height * down, width * across)),
             "batch k (height down) (width across) -> batch (height width) (down across k)",
             down=down,
             across=across,
@@ -314,7 +335,26 @@ class Image(Pixels[ImageConfig]):
             down=down,
             across=across,
         )
-        return fitted(signal, (images.shape[-2], images.shape[-1]))
+        return self._permuted(fitted(signal, (images.shape[-2], images.shape[-1])), back=True)
+
+    def _permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
+        """Signals (… × height × width) with permuted pixels, or ``back`` from there. Rows that are pixels stay where
+        they are: only their layout is another."""
+        if self.config.permute is None or self.config.rows_are_pixels:
+            return signal
+        order = random_order(signal.shape[-2] * signal.shape[-1], self.config.permute, signal.device)
+        order = order.argsort() if back else order
+        return signal.flatten(-2)[..., order].unflatten(-1, signal.shape[-2:])
+
+    def layout(self) -> Layout:
+        return self._layout(self.mean.new_empty(*self.config.size))
+
+    def _layout(self, images: Tensor) -> Layout:
+        """Where the rows of pictures stand on their grid."""
+        height, width = self._grid(images)
+        if self.config.permute is None or not self.config.rows_are_pixels:
+            return Layout((height, width))
+        return Layout((height, width), random_order(height * width, self.config.permute, images.device))
 
     # -- predicted
 
@@ -324,7 +364,8 @@ class Image(Pixels[ImageConfig]):
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._positions(images, spacing))
+        no_values = self.mean.new_zeros(len(images), height * width, 0)
+        return Segment(self.name, no_values, self._positions(images, spacing), layout=self._layout(images))
 
     def targets(self, batch: Batch) -> Tensor:
         """The normalised pixels, whatever a stem makes of them."""
@@ -353,9 +394,17 @@ class Image(Pixels[ImageConfig]):
     def _grid(self, images: Tensor) -> tuple[int, int]:
         return self.config.grid((images.shape[-2], images.shape[-1]))
 
-    def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions:
+    def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions | None:
         if isinstance(self.stem, Pointwise | Convolution):
             return self.stem.positions(images)
+        if self.config.positions == "none":
+            return None
+        if self.config.positions == "learned":
+            if tuple(images.shape[-2:]) != self.config.size:
+                raise InputError(
+                    f"{self.name}: {tuple(images.shape[-2:])} pixels; learned positions are of {self.config.size} only"
+                )
+            return self.position_embedding()
         down, across = self.config.area
         own = (self.config.size[0] / down, self.config.size[1] / across)
         return grid_positions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import radians
+from math import prod, radians
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..codecs.points import decode
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
-from ..nn.byte_array import ByteArray, PointPositions, Segment
+from ..nn.byte_array import ByteArray, Layout, PointPositions, Segment, random_order
 from ..nn.positions import Spacing, fourier_channels, fourier_points
 from ..nn.stems import NeighbourStem, NeighbourStemConfig
 from .base import Batch, Elementwise, Sample
@@ -36,6 +36,8 @@ class PointsConfig:
         features: measurements of a point beyond x, y and z (intensity, velocity, colour, normals, …).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency; 2240 in the paper (10 × ImageNet's highest frequency).
+        grid: rows and columns of a grid that points are put on at random, for networks that read one: the paper's
+            ResNet and ViT (Perceiver §4.3). None: points lie on no grid.
         stem: what the points around a point become as its values; it may make one row of several points that are close
             to each other. None: the values are the point's features, as in the paper.
         mean: of each feature, for normalisation.
@@ -52,6 +54,7 @@ class PointsConfig:
     features: int = 0
     bands: int = 64
     resolution: float = 2240.0
+    grid: tuple[int, int] | None = None
     stem: NeighbourStemConfig | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -107,6 +110,8 @@ class Points(Elementwise[PointsConfig]):
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.stem = None if config.stem is None else NeighbourStem(config.stem, features=config.features)
+        if config.grid is not None and config.num_rows > prod(config.grid):
+            raise InputError(f"{self.name}: {config.num_rows:,} rows do not fit on a grid of {config.grid}")
 
     # -- from files
 
@@ -191,7 +196,14 @@ class Points(Elementwise[PointsConfig]):
         values = ((cloud[..., 3:] - self.mean) / self.std).float()
         if self.stem is not None:
             values = self.stem(cloud[..., :3].float(), values, self._seen(batch))
-        return ByteArray((Segment(self.name, values, self._positions(batch), mask=self._row_mask(batch)),))
+        positions, mask = self._positions(batch), self._row_mask(batch)
+        return ByteArray((Segment(self.name, values, positions, mask=mask, layout=self.layout()),))
+
+    def layout(self) -> Layout | None:
+        """The points that training sees are in a random order; the layout's makes that of files random, too."""
+        if self.config.grid is None:
+            return None
+        return Layout(self.config.grid, random_order(prod(self.config.grid), 0, self.mean.device))
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × points [× k] as batch × rows × (elements · k)."""

@@ -27,7 +27,7 @@ from ..data import (
 )
 from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
+from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
 from ..models.checkpoints import FORMAT, check_format, read_config
@@ -87,6 +87,7 @@ def plan(
     epochs: float | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     **corrections: Unpack[Corrections],
 ) -> Plan:
@@ -103,6 +104,7 @@ def plan(
         settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
             without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
+        permute: whether the pixels of pictures are permuted, all pictures alike; ``seed`` draws the permutation.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
@@ -123,6 +125,8 @@ def plan(
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     if class_weights is not None:
         model = replace(model, task=_weighted(model.task, source.splits["train"].targets))
+    if permute:
+        model = replace(model, inputs=permuted(model.inputs, seed))
     config = RunConfig(
         model=model,
         recipe=recipe,
@@ -263,6 +267,27 @@ def _weighted(task: TaskConfig, targets: np.ndarray | None) -> TaskConfig:
     if not isinstance(task, ClassifyConfig) or targets is None:
         raise InputError(f"--class-weights: {task.kind} has no classes to weigh; leave it out")
     return replace(task, class_weights=balanced_weights(targets, len(task.classes)))
+
+
+def permuted(inputs: ModalityConfig, seed: int | None) -> ModalityConfig:
+    """The inputs with permuted pictures (Perceiver Table 2).
+
+    Raises:
+        InputError: there are no pictures.
+    """
+    parts = parts_of(inputs)
+    changed = {name: replace(part, permute=seed) for name, part in parts.items() if isinstance(part, ImageConfig)}
+    if not changed:
+        kinds = " and ".join(sorted({part.kind for part in parts.values()}))
+        raise InputError(f"--permute: it permutes the pixels of pictures, and the model reads {kinds}; leave it out")
+    if isinstance(inputs, FusionConfig):
+        return replace(inputs, modalities={**inputs.modalities, **changed})
+    return next(iter(changed.values()))
+
+
+def is_permuted(inputs: ModalityConfig) -> bool:
+    """Whether the model reads permuted pictures."""
+    return any(getattr(part, "permute", None) is not None for part in parts_of(inputs).values())
 
 
 def read_run_config(folder: Path) -> RunConfig:
