@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,9 +52,9 @@ def main() -> None:
     print("|---|---|---|")
     for name, config in CASES.items():
         image, count = Image(config), 256 if config.size[0] < 64 else 16
-        batch, generator = batch_of(image, count), torch.Generator().manual_seed(0)
-        trained = per_second(lambda image=image, batch=batch: image.augment(batch, generator), count)
-        seen = per_second(lambda image=image, batch=batch: image.view(batch), count)
+        batch = batch_of(image, count)
+        trained = per_second(partial(image.augment, batch, torch.Generator().manual_seed(0)), count)
+        seen = per_second(partial(image.view, batch), count)
         print(f"| {name} | {trained:,.0f} | {seen:,.0f} |", flush=True)
 
 
