@@ -96,6 +96,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         has_files: whether ``save`` writes a file.
         from_labels: whether the signal is what the data's labels say, which examples may lack.
         array_axes: the most axes that an array has which is one example.
+        augments_on_host: whether ``augment`` computes on the CPU, so that batches go to the model's device after it.
         config: the configuration record.
         name: the key of the signal in samples and batches.
     """
@@ -112,6 +113,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     from_labels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     array_axes: ClassVar[int] = 2
+    augments_on_host: bool = False
     config: ConfigT
 
     def __init__(self, config: ConfigT, *, name: str | None = None) -> None:
@@ -240,11 +242,6 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
-
-    @property
-    def augments_on_host(self) -> bool:
-        """Whether ``augment`` computes on the CPU, so that batches go to the model's device after it."""
-        return False
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and

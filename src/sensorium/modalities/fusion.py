@@ -103,6 +103,7 @@ class Fusion(Modality[FusionConfig]):
         self.parts = nn.ModuleDict(
             {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
         )
+        self.augments_on_host = any(modality.augments_on_host for modality in self.modalities)
         self.modality_embeddings = nn.ParameterDict(
             {
                 f"of_{modality.name}": nn.Parameter(
