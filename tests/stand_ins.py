@@ -1,0 +1,68 @@
+"""Published data sets in small: laid out on disk as they come, with signals of no meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from builders import kitti_flow
+from sensorium.codecs.flow import encode_file
+
+FRAME = (24, 32)  # height × width
+
+
+def picture(path: Path, size: tuple[int, int] = FRAME) -> Path:
+    """A picture of its own: its pixels depend on its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng([*str(path).encode()])
+    Image.fromarray(random.integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def flow(size: tuple[int, int] = FRAME) -> np.ndarray:
+    """2 × height × width: two pixels to the right, and one down; the left columns are unknown."""
+    motion = np.tile(np.array([2.0, 1.0], np.float32)[:, None, None], (1, *size))
+    motion[:, :, :2] = np.nan
+    return motion
+
+
+def sintel(root: Path) -> None:
+    """``MPI-Sintel-complete``, as its zip unpacks: five scenes of three frames, and test frames without flow."""
+    for scene in ("alley_1", "ambush_2", "bamboo_1", "cave_2", "market_5"):
+        for number in (1, 2, 3):
+            for folder in ("albedo", "clean", "final", "invalid", *(("occlusions", "flow_viz") if number < 3 else ())):
+                picture(root / "training" / folder / scene / f"frame_{number:04}.png")
+        for number in (1, 2):
+            encode_file(flow(), root / "training" / "flow" / scene / f"frame_{number:04}.flo")
+    for render_pass in ("clean", "final"):
+        for number in (1, 2):
+            picture(root / "test" / render_pass / "ambush_1" / f"frame_{number:04}.png")
+    (root / "README.txt").write_text("MPI Sintel")
+
+
+def kitti(root: Path, pairs: int = 10) -> None:
+    """``data_scene_flow`` of 2015, as its zip unpacks: pictures of several sizes, and test pictures without flow."""
+    for number in range(pairs):
+        size = (FRAME[0] + number % 3, FRAME[1] + number % 2)
+        for folder in ("image_2", "image_3"):
+            for frame in ("10", "11"):
+                picture(root / "training" / folder / f"{number:06}_{frame}.png", size)
+                picture(root / "testing" / folder / f"{number:06}_{frame}.png", size)
+        for folder in ("flow_occ", "flow_noc"):
+            path = root / "training" / folder / f"{number:06}_10.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(kitti_flow(flow(size)))
+        picture(root / "training" / "obj_map" / f"{number:06}_10.png", size)
+
+
+def chairs(root: Path, pairs: int = 10) -> Path:
+    """``FlyingChairs_release``, as its zip unpacks, and the published split beside it: two pairs are for validation."""
+    for number in range(1, pairs + 1):
+        for frame in ("img1", "img2"):
+            picture(root / "FlyingChairs_release" / "data" / f"{number:05}_{frame}.ppm")
+        encode_file(flow(), root / "FlyingChairs_release" / "data" / f"{number:05}_flow.flo")
+    split = "".join("2\n" if number % 5 == 0 else "1\n" for number in range(1, pairs + 1))
+    (root / "FlyingChairs_train_val.txt").write_text(split)
+    return root / "FlyingChairs_release"
