@@ -16,10 +16,12 @@ from ..nn import AttentionPath, ByteArray, Encoder, EncoderConfig, Queries, Segm
 from ..nn.ops import compiled_name
 
 
-def gigaflop(model: Perceiver) -> float:
+def gigaflop(model: Perceiver, *, queries: int | None = None) -> float:
     """Floating point operations of one example's forward pass in 10⁹, with keys and values projected as in the papers.
 
-    The model must be on the ``meta`` device, so that nothing is computed.
+    Args:
+        model: on the ``meta`` device, so that nothing is computed.
+        queries: how many of an example are decoded, as training chooses some; None: all.
     """
     array = ByteArray(
         tuple(
@@ -28,15 +30,15 @@ def gigaflop(model: Perceiver) -> float:
         )
     )
     with FlopCounterMode(display=False) as counter, attention_path(model, "projected"):
-        model.decoder(model.encoder(array), _placeholders(model))
+        model.decoder(model.encoder(array), _placeholders(model, queries))
     return counter.get_total_flops() / 1e9
 
 
-def _placeholders(model: Perceiver) -> Queries | None:
-    """Queries of the right shape for one example of the configured size; None: the task has no queries."""
+def _placeholders(model: Perceiver, count: int | None) -> Queries | None:
+    """So many queries of the right shape, or those of an example of the configured size; None: the task has none."""
     if model.task.query_channels is None:
         return None
-    values = torch.zeros(1, model.num_queries, model.task.query_channels, device="meta")
+    values = torch.zeros(1, count or model.num_queries, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 

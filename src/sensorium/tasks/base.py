@@ -128,6 +128,14 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
 
     # -- training and evaluation
 
+    def unaugmented(self, view: Batch) -> dict[str, Tensor]:
+        """What training sees of a view in the first share of a run, ``recipe.unaugmented``. Here: the view.
+
+        Args:
+            view: as the modality's ``view`` gives it.
+        """
+        return dict(view)
+
     @abstractmethod
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
         """The inputs and the targets of a batch, for training and evaluation.

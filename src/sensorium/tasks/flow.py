@@ -24,6 +24,7 @@ from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Progress, Task
+from .directions import in_both_directions
 from .predictions import Prepared, SignalQueries
 from .presentation import Illustration, format_number
 from .tiles import coarse_to_fine
@@ -139,6 +140,15 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         return FlowPrediction(at_least_float32(output) * self.config.scale, queries, self.inputs)
 
     # -- training and evaluation
+
+    def unaugmented(self, view: Batch) -> dict[str, Tensor]:
+        """Each pair in both directions (App. H): half of the batch forward and reversed. Single pictures as they
+        are."""
+        name, flow = self.inputs.name, f"{self.inputs.name}.flow"
+        if flow not in view:
+            return dict(view)
+        frames, motion = in_both_directions(view[name], view[flow])
+        return {**view, name: frames, flow: motion}
 
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
         """The targets are batch × queries × 2, NaN where the motion is unknown. Training takes some pixels, the same

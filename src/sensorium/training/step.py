@@ -47,18 +47,20 @@ class TrainingStep(nn.Module):
         return next(self.model.parameters()).device
 
     @torch.no_grad()
-    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Prepared:
+    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator, *, augmented: bool = True) -> Prepared:
         """A part of a batch as the model sees it: on its device, augmented, with targets, mixed where the recipe says
         so.
 
         Args:
             batch: decoded examples with targets, on any device.
             generator: of this part, on the CPU.
+            augmented: False: neither augmented nor mixed, as in the first share of a run, ``recipe.unaugmented``.
         """
-        view = self.model.inputs.augment(self.model.to_device(batch), generator)
+        inputs, batch = self.model.inputs, self.model.to_device(batch)
+        view = inputs.augment(batch, generator) if augmented else self.model.task.unaugmented(inputs.view(batch))
         prepared = self.model.prepare(view, generator)
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
-        if not mixup and not cutmix:
+        if not augmented or (not mixup and not cutmix):
             return prepared
         inputs, targets = mix(
             prepared.inputs, self.model.inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
