@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 from PIL import Image
 
-from builders import kitti_flow
+from builders import film, kitti_flow
 from sensorium.codecs.flow import encode_file
 
 FRAME = (24, 32)  # height × width
@@ -66,3 +67,67 @@ def chairs(root: Path, pairs: int = 10) -> Path:
     split = "".join("2\n" if number % 5 == 0 else "1\n" for number in range(1, pairs + 1))
     (root / "FlyingChairs_train_val.txt").write_text(split)
     return root / "FlyingChairs_release"
+
+
+def imagenet(root: Path) -> None:
+    """Pictures in folders of their classes, those of the validation split, too."""
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("n01440764", "n01443537"):
+            for number in range(count):
+                picture(root / split / name / f"{name}_{number}.JPEG")
+
+
+def modelnet40(root: Path) -> None:
+    """Clouds of 2,048 points in a file for each split."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", 8), ("test", 4)):
+        with h5py.File(root / f"{split}.h5", "w") as file:
+            file["data"] = np.random.default_rng(count).uniform(-1, 1, (count, 2048, 3)).astype(np.float32)
+            file["label"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+
+
+def audioset(root: Path) -> None:
+    """The published lists, and a film with sound for each of their segments."""
+    head = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=4\n# YTID, start_seconds, end_seconds\n"
+    for name, count in (("unbalanced_train", 6), ("balanced_train", 2), ("eval", 2)):
+        videos = [f"{name[:9]}{number:02}" for number in range(count)]
+        lines = [f'{video.ljust(11, "x")}, 0.000, 10.000, "/m/0{number % 2}"' for number, video in enumerate(videos)]
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}_segments.csv").write_text(head + "\n".join(lines))
+        for number, video in enumerate(videos):
+            film(root / "clips" / f"Y{video.ljust(11, 'x')}.mkv", sound=True, seed=number)
+    (root / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/00,"Speech"\n1,/m/01,"Bird, song"\n')
+
+
+def kinetics(root: Path) -> None:
+    """Films with sound in folders of their classes."""
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("abseiling", "yoga"):
+            for number in range(count):
+                film(root / split / name / f"{number}.mkv", sound=True, seed=number + len(split))
+
+
+def autoflow(root: Path) -> None:
+    """A folder with two frames and their flow for each pair."""
+    for number in range(10):
+        folder = root / f"table_0_batch_{number}"
+        picture(folder / "im0.png")
+        picture(folder / "im1.png")
+        encode_file(flow(), folder / "forward.flo")
+
+
+def texts(root: Path) -> None:
+    """A file for each document."""
+    for split, count in (("train", 8), ("test", 2)):
+        for number in range(count):
+            path = root / split / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"Document {number} of {split}: the bear walks into the restaurant and waits.\n" * 5)
+
+
+def sst2(root: Path) -> None:
+    """Two tables of sentences, separated by tabs."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", 12), ("dev", 4)):
+        lines = [f"a {('dull', 'fine')[number % 2]} film, seen {number} times\t{number % 2}" for number in range(count)]
+        (root / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
