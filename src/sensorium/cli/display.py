@@ -20,7 +20,7 @@ from ..data import Assumption
 from ..models.perceiver import Perceiver
 from ..tasks import TASKS
 from ..training.demonstration import Row
-from ..training.plan import Plan
+from ..training.plan import Plan, is_permuted
 
 
 class Display:
@@ -126,9 +126,10 @@ def _print_model(console: Console, planned: Plan) -> None:
     config, train = planned.config, planned.source.splits["train"]
     model = Perceiver(config.model)
     encoder = config.model.encoder
+    pictures = " of permuted pictures" if is_permuted(config.model.inputs) else ""
     console.print(
         f"model: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
-        f"{model.inputs.channels} channels into {encoder.num_latents} latents × {encoder.latent_channels}"
+        f"{model.inputs.channels} channels{pictures} into {encoder.num_latents} latents × {encoder.latent_channels}"
     )
     if len(model.inputs.modalities) == 1:
         return

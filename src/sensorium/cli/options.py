@@ -63,12 +63,15 @@ class PlanOptions(DataOptions):
         minutes: Stop training after this many minutes; by default as the preset says, with auto 20.
         epochs: Stop training after this many passes over the training examples; by default as the preset says.
         class_weights: "balanced": rare classes count as much in training as frequent ones.
+        permute: Permute the pixels of pictures, all pictures alike, in training and ever after: which models need to
+            know that pixels have neighbours?
     """
 
     preset: str = "auto"
     minutes: float | None = None
     epochs: float | None = None
     class_weights: Literal["balanced"] | None = None
+    permute: Annotated[bool, Parameter(show_default=False)] = False
     settings: Settings = ()
 
 

@@ -25,7 +25,11 @@ def gigaflop(model: Perceiver, *, queries: int | None = None) -> float:
     """
     array = ByteArray(
         tuple(
-            Segment(modality.name, torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"))
+            Segment(
+                modality.name,
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                layout=modality.layout(),
+            )
             for modality in model.inputs.modalities
         )
     )

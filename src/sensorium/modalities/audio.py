@@ -175,7 +175,7 @@ class Audio(Modality[AudioConfig]):
             Absent: there is no sound in any clip.
             InputError: a clip cannot be decoded.
         """
-        clips = of_present(_decode, (raws[i] for i in range(0, len(raws), max(1, len(raws) // 64))))
+        clips = of_present(_decode, raws[:: max(1, len(raws) // 64)])
         usual = Counter(rate for _, rate in clips).most_common(1)[0][0]
         rate = usual // ceil(usual / HIGHEST_RATE)
         seconds = float(np.quantile([len(wave) / rate for wave, rate in clips], 0.95))
@@ -185,15 +185,17 @@ class Audio(Modality[AudioConfig]):
         # (docs/decisions/0003).
         patch = (max(1, round(samples / hop / 256)), AudioConfig.mels)
         config = AudioConfig(rate=rate, samples=samples, window=window, hop=hop, patch=patch)
-        audio = cls(config)
-        mels = np.concatenate([audio.load(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
         amplitude = float(np.sqrt(np.mean([np.square(wave, dtype=np.float64).mean() for wave, _ in clips])))
-        return replace(
-            config,
-            mean=round(float(mels.mean()), 4),
-            std=max(round(float(mels.std()), 4), 0.01),
-            amplitude=max(round(CREST * amplitude, 4), 0.001),
-        )
+        return replace(cls.with_statistics(config, clips), amplitude=max(round(CREST * amplitude, 4), 0.001))
+
+    @classmethod
+    def with_statistics(cls, config: AudioConfig, raws: Sequence[Raw]) -> AudioConfig:
+        """Mean and standard deviation of the log-mel spectra of these clips; raw samples are taken as they are."""
+        if config.representation == "raw":
+            return config
+        spectra = of_present(cls(config, name="audio").load, raws[:: max(1, len(raws) // 64)])
+        mels = np.concatenate([sample["audio"].ravel() for sample in spectra]).astype(np.float32)
+        return replace(config, mean=round(float(mels.mean()), 4), std=max(round(float(mels.std()), 4), 0.01))
 
     def load(self, raw: Raw) -> Sample:
         """One whole clip. Integers are scaled to [-1, 1], and the sound of a film starts when its pictures start.

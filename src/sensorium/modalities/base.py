@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..codecs import arrays
 from ..codecs.raw import Raw
 from ..errors import Absent, InputError
-from ..nn.byte_array import ByteArray, Segment
+from ..nn.byte_array import ByteArray, Layout, Segment
 from ..nn.positions import Spacing
 
 T = TypeVar("T")
@@ -169,6 +169,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """
 
     @classmethod
+    def with_statistics(cls, config: ConfigT, raws: Sequence[Raw]) -> ConfigT:
+        """A paper's configuration with those statistics of these examples that the paper does not state."""
+        return config
+
+    @classmethod
     def reads_files(cls, raw: Raw) -> bool:
         """Whether to measure or load this example means to decode a file, which takes time."""
         return isinstance(raw, Path | bytes)
@@ -221,6 +226,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
 
+    @property
+    def augments_on_host(self) -> bool:
+        """Whether ``augment`` computes on the CPU, so that batches go to the model's device after it."""
+        return False
+
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and
         1 around it; in a shape that broadcasts to the signal's.
@@ -234,6 +244,10 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
             InputError: the signal is not made of pixels.
         """
         raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
+
+    def layout(self) -> Layout | None:
+        """Where the rows of an example of the configured size stand on a grid, if their positions do not say it."""
+        return None
 
     @abstractmethod
     def embed(self, batch: Batch) -> ByteArray:

@@ -203,6 +203,10 @@ class Fusion(Modality[FusionConfig]):
     def num_views(self) -> int:
         return max(modality.num_views for modality in self.modalities)
 
+    @property
+    def augments_on_host(self) -> bool:
+        return any(modality.augments_on_host for modality in self.modalities)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Each modality varied by itself, in step with the one that leads. Then ``dropout`` masks modalities, but never
         all that an example has."""

@@ -23,7 +23,7 @@ from ..nn.positions import Spacing, fourier_channels, grid_positions
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Sample, Soundtrack, of_present
 from .drawing import contact_sheet, draw_pixels
-from .pixels import Pixels, centre, floats, random_crop, recolour
+from .pixels import Pixels, centre, floats, recolour
 from .sequences import cut, lengths, uniform
 
 # What `measure` settles for.
@@ -53,6 +53,9 @@ class VideoConfig:
             along them.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
+        field_of_view: the share of the shorter side that evaluation sees from the middle of a picture, and training
+            where it does not crop. None: 0.875, as the papers on ImageNet, and 1 of pictures whose shorter side is
+            below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training video is mirrored left and right.
         colour: training changes brightness, contrast and saturation by up to this share each.
@@ -71,6 +74,7 @@ class VideoConfig:
     resolution: tuple[float, float, float] | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
     colour: float = 0.0
@@ -246,10 +250,7 @@ class Video(Pixels[VideoConfig]):
         spare = self._spare(batch)
         share = uniform(spare, spare.shape, 0, 1, generator)
         result = self._clip(batch, (share * (spare + 1)).floor())
-        video = floats(result[self.name])
-        crop, flip, target = self.config.crop, self.config.flip, self._target(video)
-        if crop < 1 or flip > 0 or tuple(video.shape[-2:]) != target:
-            video = random_crop(video, target, least=crop, flip=flip, generator=generator)
+        video = self._cropped(floats(result[self.name]), generator)
         if self.config.colour > 0:
             pivot = sum(self.config.mean) / len(self.config.mean)
             video = recolour(video, self.config.colour, pivot, generator)

@@ -61,6 +61,7 @@ from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
 from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
+from .backbones import BackboneConfig
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
@@ -114,7 +115,7 @@ class Choice:
     """
 
     inputs: ModalityConfig
-    encoder: EncoderConfig
+    encoder: BackboneConfig
     decoder: DecoderConfig | None
     recipe: RecipeConfig
     task: TaskConfig | None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from ..data import (
 )
 from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
+from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
 from ..models.checkpoints import FORMAT, check_format, read_config
@@ -87,6 +87,7 @@ def plan(
     epochs: float | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     **corrections: Unpack[Corrections],
 ) -> Plan:
@@ -103,6 +104,7 @@ def plan(
         settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
             without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
+        permute: whether the pixels of pictures are permuted, all pictures alike; ``seed`` draws the permutation.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
@@ -123,6 +125,8 @@ def plan(
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     if class_weights is not None:
         model = replace(model, task=_weighted(model.task, source.splits["train"].targets))
+    if permute:
+        model = replace(model, inputs=permuted(model.inputs, seed))
     config = RunConfig(
         model=model,
         recipe=recipe,
@@ -248,9 +252,12 @@ def choose(
         taken_over = read_config(start)
         _check_kinds(start, parts_of(taken_over.inputs), source.kinds)
     choice = chooser.choose(measured, facts, start=taken_over)
+    inputs = choice.inputs
+    if isinstance(chooser, Preset) and taken_over is None:
+        inputs = _with_statistics(inputs, source.splits)
     targets = source.splits["train"].targets
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
-    model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
+    model = PerceiverConfig(inputs=inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
     return model, choice.recipe
 
 
@@ -263,6 +270,27 @@ def _weighted(task: TaskConfig, targets: np.ndarray | None) -> TaskConfig:
     if not isinstance(task, ClassifyConfig) or targets is None:
         raise InputError(f"--class-weights: {task.kind} has no classes to weigh; leave it out")
     return replace(task, class_weights=balanced_weights(targets, len(task.classes)))
+
+
+def permuted(inputs: ModalityConfig, seed: int | None) -> ModalityConfig:
+    """The inputs with permuted pictures (Perceiver Table 2).
+
+    Raises:
+        InputError: there are no pictures.
+    """
+    parts = parts_of(inputs)
+    changed = {name: replace(part, permute=seed) for name, part in parts.items() if isinstance(part, ImageConfig)}
+    if not changed:
+        kinds = " and ".join(sorted({part.kind for part in parts.values()}))
+        raise InputError(f"--permute: it permutes the pixels of pictures, and the model reads {kinds}; leave it out")
+    if isinstance(inputs, FusionConfig):
+        return replace(inputs, modalities={**inputs.modalities, **changed})
+    return next(iter(changed.values()))
+
+
+def is_permuted(inputs: ModalityConfig) -> bool:
+    """Whether the model reads permuted pictures."""
+    return any(getattr(part, "permute", None) is not None for part in parts_of(inputs).values())
 
 
 def read_run_config(folder: Path) -> RunConfig:
@@ -301,17 +329,37 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
         raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
 
 
-def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
-    """The configuration of one signal that fits the examples it is measured on."""
+def _with_statistics(inputs: ModalityConfig, splits: Mapping[str, Examples]) -> ModalityConfig:
+    """A paper's inputs with the statistics of the data, where the paper states none."""
+    parts = parts_of(inputs)
+    if not isinstance(inputs, FusionConfig):
+        (only,) = next(iter(splits.values())).raws
+        return _measure_signal(only, inputs.kind, splits, like=inputs)
+    measured = {
+        name: part if KINDS[part.kind].from_labels else _measure_signal(name, part.kind, splits, like=part)
+        for name, part in parts.items()
+    }
+    return replace(inputs, modalities=measured)
+
+
+def _measure_signal(
+    name: str, kind: str, splits: Mapping[str, Examples], *, like: SingleConfig | None = None
+) -> SingleConfig:
+    """The configuration of one signal that fits the examples it is measured on.
+
+    Args:
+        like: the configuration of which only the statistics are measured; None: everything is.
+    """
     modality = KINDS[kind]
+    measure = modality.measure if like is None else partial(modality.with_statistics, like)
     named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
     if not named:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
     try:
-        return modality.measure([raw for _, raw in named])
+        return measure([raw for _, raw in named])
     except InputError as error:
         # One bad file must not end it here: decoding sets it aside, or names it.
-        return modality.measure(_readable(kind, named, error))
+        return measure(_readable(measure, named, error))
 
 
 def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
@@ -336,7 +384,9 @@ def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tupl
     return found
 
 
-def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:
+def _readable(
+    measure: Callable[[Sequence[Raw]], Any], named: Sequence[tuple[str, Raw]], error: InputError
+) -> list[Raw]:
     """The examples (with their names) that can be read by themselves.
 
     Raises:
@@ -345,7 +395,7 @@ def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) ->
     readable = []
     for name, raw in named:
         try:
-            KINDS[kind].measure([raw])
+            measure([raw])
         except InputError as problem:
             error = InputError(f"{name}: {problem}")
         else:

@@ -66,6 +66,7 @@ def train(
     epochs: float | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     resume: bool = False,
     devices: int = 1,
@@ -80,7 +81,7 @@ def train(
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
         resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
-            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings``, ``permute`` and ``seed`` are refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
@@ -88,7 +89,7 @@ def train(
             died, the run in ``out`` goes on.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
+        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, permute, seed, corrections: as for
             :func:`plan`.
 
     Raises:
@@ -106,7 +107,8 @@ def train(
         nonlocal planned
         if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
-            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs}
+            options |= {"permute": permute, "seed": seed}
             planned = resumed(data, folder, settings=settings, options=options)
             return folder, planned.config
         planned = plan(
@@ -120,6 +122,7 @@ def train(
             epochs=epochs,
             settings=settings,
             class_weights=class_weights,
+            permute=permute,
             seed=seed,
             **corrections,
         )

@@ -56,16 +56,17 @@ class TrainingStep(nn.Module):
             generator: of this part, on the CPU.
             augmented: False: neither augmented nor mixed, as in the first share of a run, ``recipe.unaugmented``.
         """
-        inputs, batch = self.model.inputs, self.model.to_device(batch)
+        inputs = self.model.inputs
+        batch = batch if inputs.augments_on_host else self.model.to_device(batch)
         view = inputs.augment(batch, generator) if augmented else self.model.task.unaugmented(inputs.view(batch))
-        prepared = self.model.prepare(view, generator)
+        prepared = self.model.prepare(self.model.to_device(view), generator)
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
         if not augmented or (not mixup and not cutmix):
             return prepared
-        inputs, targets = mix(
-            prepared.inputs, self.model.inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
+        mixed, targets = mix(
+            prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
         )
-        return Prepared(inputs, targets, prepared.query_indices)
+        return Prepared(mixed, targets, prepared.query_indices)
 
     def forward(self, prepared: Prepared, shares: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The share of the batch's loss and training accuracy that this part has: two scalars, which add up over the
