@@ -39,6 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="a.b=c", help="of the training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--published", action="store_true", help="score the published weights instead of training")
+    parser.add_argument("--write", action="store_true", help="write the page from the figures, and count nothing")
     parser.add_argument("--out", type=Path, default=ROOT, help="where runs/papers, the figures and the page go")
     options = parser.parse_args(arguments)
     pairs = [value.partition("=") for value in options.data]
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         others = [run for run in figures["runs"] if any(run[key] != entry[key] for key in same)]
         figures["runs"] = sorted([*others, entry], key=lambda run: (run["row"], run["data"], run["settings"]))
         print(json.dumps(entry, indent=1, ensure_ascii=False))
-    else:
+    elif not options.write:
         figures["counts"] = {model: asdict(counts) for model, counts in counted().items()}
         for model, counts in figures["counts"].items():
             print(f"{counts['parameters']:>13,} parameters  {counts['gigaflop']:>8,.1f} GFLOP  {model}")

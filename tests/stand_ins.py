@@ -128,6 +128,9 @@ def texts(root: Path) -> None:
 def sst2(root: Path) -> None:
     """Two tables of sentences, separated by tabs."""
     root.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", 12), ("dev", 4)):
-        lines = [f"a {('dull', 'fine')[number % 2]} film, seen {number} times\t{number % 2}" for number in range(count)]
+    words = ("the", "film", "is", "a", "slow", "funny", "story", "of", "people", "who", "never", "meet", "but", "write")
+    for split, count in (("train", 40), ("dev", 10)):
+        random = np.random.default_rng(count)
+        sentences = [" ".join(random.permutation(words)[: random.integers(8, len(words))]) for _ in range(count)]
+        lines = [f"{sentence}\t{number % 2}" for number, sentence in enumerate(sentences)]
         (root / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")

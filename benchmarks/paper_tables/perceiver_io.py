@@ -111,8 +111,8 @@ PLUS = _bytes("Perceiver IO++", "bytes-plus-plus", "81.8", settings=WIDER, param
 FLOW = replace(
     _flow("Perceiver IO", "perceiver-io-flow", "1.81", "2.42", "4.98", parameters="27.9M", flop="987B"),
     published="deepmind/optical-flow-perceiver",
-    note="the paper's parameters are those of 16 layers, it says 24; the released weights have 41.1M; its arithmetic is "
-    "half of what is counted here",
+    note="the paper's parameters are those of 16 layers, it says 24, and the released weights have 41.1M; its FLOPs are "
+    "half of ours",
 )
 FILMS = replace(
     _films("88x", "perceiver-io-kinetics", "26.97", "24.37", "10.2"), published="deepmind/multimodal-perceiver"

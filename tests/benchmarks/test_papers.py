@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -27,7 +26,7 @@ from paper_tables.rows import Row, Table, config_of, count
 from small_models import SMALLEST_RUN
 
 ROWS = distinct_rows()
-COMMANDS = {shlex.join(words): (row, words) for row in ROWS.values() for words in row.commands()}
+COMMANDS = {f"{row.name} {words[1]} {words[2]}": (row, words) for row in ROWS.values() for words in row.commands()}
 TRAININGS = {line: known for line, known in COMMANDS.items() if known[1][1] in ("train", "pretrain")}
 FILES = ("picture.jpg", "film.mp4", "text.txt", "frame_0001.png", "frame_0002.png")
 # What our counts of parameters are, where the paper states them: off by less than this.
@@ -55,7 +54,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def parsed(words: list[str]) -> dict[str, Any]:
     """The arguments of a command as the real program understands it."""
-    return app.parse_args(words[1:], print_error=False, exit_on_error=False)[1].arguments
+    bound = app.parse_args(words[1:], print_error=False, exit_on_error=False)[1]
+    bound.apply_defaults()
+    return bound.arguments
 
 
 @pytest.mark.parametrize("module", [papers, page])
@@ -79,10 +80,10 @@ def test_every_preset_is_in_a_row() -> None:
     assert {row.preset for row in ROWS.values()} - {""} >= set(presets.names())
 
 
-@pytest.mark.parametrize("line", TRAININGS)
-def test_every_training_parses_and_plans(line: str, data: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_training_parses_and_plans(name: str, data: Callable[[str], Path]) -> None:
     """As ``sensorium inspect`` plans it, on a small stand-in of its data; with the model that is counted."""
-    row, words = TRAININGS[line]
+    row, words = TRAININGS[name]
     found = parsed(words)
     options = {name.name: getattr(found["options"], name.name) for name in fields(PlanOptions)}
     planned = plan(data(words[2]), task=found.get("task"), **options).config
@@ -92,10 +93,10 @@ def test_every_training_parses_and_plans(line: str, data: Callable[[str], Path])
         assert planned.model.decoder == config_of(row).decoder
 
 
-@pytest.mark.parametrize("line", COMMANDS.keys() - TRAININGS.keys())
-def test_every_other_command_parses(line: str, data: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TRAININGS.keys()))
+def test_every_other_command_parses(name: str, data: Callable[[str], Path]) -> None:
     """Its run is one that a row makes, and its data are ours or a file's name."""
-    row, words = COMMANDS[line]
+    row, words = COMMANDS[name]
     found = parsed(words)
     assert str(found["run"]) in {other.run for other in ROWS.values() if not other.of}
     if words[1] == "evaluate":
@@ -156,12 +157,55 @@ TINY = Row(
 )
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only row."""
+    monkeypatch.setattr(papers, "distinct_rows", lambda: {"tiny": TINY})
+    table = Table(paper="Perceiver", number="Table 0", title="tiny", columns=("top-1",), rows=(TINY,))
+    monkeypatch.setattr(papers, "TABLES", (table,))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_figures_of_a_row_stand_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without training: what the commands write is made up. Another run of the same takes its place."""
+    scores, calls = [0.75, 0.25], []
+
+    def write(words: list[str], log: Path) -> None:
+        calls.append(words)
+        folder = Path(words[-1] if "--out" not in words else words[words.index("--out") + 1])
+        score = scores.pop() if words[1] == "train" else 1.0
+        report = {"samples": 5, "metrics": {"accuracy": score}, "primary_metric": "accuracy", "parameters": 1}
+        report |= {"train_seconds": 90.0, "config": {"model": {"encoder": {}}, "recipe": {"epochs": 3}}}
+        if words[1] == "train":
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "report.json").write_text(json.dumps(report))
+        else:
+            other = Path(words[2], "evaluations", "imagenet-train")
+            other.mkdir(parents=True, exist_ok=True)
+            (other / "report.json").write_text(json.dumps({"metrics": {"accuracy": 1.0}}))
+
+    monkeypatch.setattr(papers, "call", write)
+    while scores:
+        papers.main(["tiny", "--minutes", "1.5", "--data", f"imagenet={tmp_path}/cats", "--out", str(tmp_path)])
+        (tmp_path / "runs" / "papers" / "tiny" / "report.json").unlink()
+    assert [words[1] for words in calls] == ["train", "evaluate"] * 2
+    assert str(tmp_path / "cats") in calls[0]
+    (run,) = json.loads((tmp_path / "benchmarks" / "papers.json").read_text())["runs"]
+    assert (run["row"], run["data"], run["minutes"], run["evaluations"]) == (
+        *("tiny", "cats", 1.5),
+        {"imagenet-train": {"accuracy": 1.0}},
+    )
+    written = (tmp_path / "docs" / "papers.md").read_text("utf-8")
+    assert "**accuracy 0.750** on `cats`, 5 examples; `imagenet-train`: **accuracy 1.000**; 1.5 min" in written
+    assert "0.250" not in written
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
 def test_a_row_runs_from_command_to_page(
     data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained and evaluated in processes of their own; what is finished is not trained again."""
-    monkeypatch.setattr(papers, "distinct_rows", lambda: {"tiny": TINY})
-    monkeypatch.setattr(papers, "TABLES", (Table(paper="Perceiver", number="Table 0", title="tiny", rows=(TINY,)),))
     settings = [word for setting in (*SMALLEST_RUN, "recipe.batch_size=4") for word in ("--set", setting)]
     arguments = ["tiny", "--minutes", "0.01", "--data", f"imagenet={data('imagenet')}", "--out", str(tmp_path)]
     papers.main([*arguments, *settings])
