@@ -45,10 +45,11 @@ def write_page(tables: Sequence[Table], counts: Mapping[str, Counts], runs: Sequ
         counts: by ``Row.model``.
         runs: as papers.json has them.
     """
-    parts = [HEAD, _data()]
+    parts, shown = [HEAD, _data()], set[str]()
     for paper in dict.fromkeys(table.paper for table in tables):
         parts.append(f"## {paper}\n")
-        parts += [_table(table, counts, runs) for table in tables if table.paper == paper]
+        for table in (table for table in tables if table.paper == paper):
+            parts.append(_table(table, counts, runs) + _published(table, shown))
     return "\n".join(parts)
 
 
@@ -79,7 +80,7 @@ def _table(table: Table, counts: Mapping[str, Counts], runs: Sequence[Mapping[st
             cells.append(_beside(f"{found.gigaflop:,.1f}" if found else "", row.flop))
         lines.append([*cells, _here(row, runs), "<br>".join(f"`{shlex.join(words)}`" for words in row.commands())])
     note = f"{table.note}\n\n" if table.note else ""
-    return f"### {table.number}: {table.title}\n\n{note}{_markdown(heads, lines)}{_published(table)}"
+    return f"### {table.number}: {table.title}\n\n{note}{_markdown(heads, lines)}"
 
 
 def _states(table: Table) -> bool:
@@ -94,8 +95,9 @@ def _beside(ours: str, papers: str) -> str:
 def _here(row: Row, runs: Sequence[Mapping[str, Any]]) -> str:
     """What was reached here, or why nothing was."""
     found = [_reached(run) for run in runs if run["row"] == row.name]
-    needs = f"not run: needs {DATA_SETS[row.data].needs}" if row.data and not found else ""
-    return "<br>".join([*found, *[needs] * bool(needs and row.name), *[row.note] * bool(row.note)])
+    needs = DATA_SETS[row.data].needs if row.data else f"the run `{row.of}`"
+    missing = [f"not run: needs {needs}"] if row.name and not found else []
+    return "<br>".join([*found, *missing, *[row.note] * bool(row.note)])
 
 
 def _reached(run: Mapping[str, Any]) -> str:
@@ -125,14 +127,12 @@ def _values(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
-def _published(table: Table) -> str:
-    """The commands that score published weights, below the table."""
-    lines = {
-        row.published: " && ".join(shlex.join(words) for words in row.published_commands())
-        for row in table.rows
-        if row.published and not table.sizes
-    }
-    return "".join(f"\nWith the published weights: `{line}`\n" for line in lines.values())
+def _published(table: Table, shown: set[str]) -> str:
+    """The commands that score published weights, below the first table that has them; ``shown`` takes them in."""
+    rows = [row for row in table.rows if row.published and row.published not in shown]
+    shown.update(row.published for row in rows)
+    lines = [" && ".join(shlex.join(words) for words in row.published_commands()) for row in rows]
+    return "".join(f"\nWith the published weights: `{line}`\n" for line in lines)
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
