@@ -111,8 +111,8 @@ PLUS = _bytes("Perceiver IO++", "bytes-plus-plus", "81.8", settings=WIDER, param
 FLOW = replace(
     _flow("Perceiver IO", "perceiver-io-flow", "1.81", "2.42", "4.98", parameters="27.9M", flop="987B"),
     published="deepmind/optical-flow-perceiver",
-    note="the paper's parameters are those of 16 layers, though it says 24, as the released weights have; its FLOPs are "
-    "half of ours",
+    note="the paper's parameters are those of 16 layers, though it says 24, as the released weights have; its FLOPs "
+    "are half of ours",
 )
 FILMS = replace(
     _films("88x", "perceiver-io-kinetics", "26.97", "24.37", "10.2"), published="deepmind/multimodal-perceiver"
