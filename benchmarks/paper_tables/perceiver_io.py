@@ -363,7 +363,7 @@ TABLES = (
                 figures=(),
                 parameters="20.0M",
                 flop="310B",
-                queries=1025,
+                trained=True,
             ),
             replace(FILMS, title="evaluation: everything is decoded", figures=(), parameters="20.0M", flop="6.85T"),
         ),

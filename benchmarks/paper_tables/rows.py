@@ -54,7 +54,7 @@ class Row:
         then: further commands after the training; ``{run}`` is the run folder, and ``{sintel}`` that data set.
         of: the name of the row whose run is looked at; such a row trains nothing.
         published: the name of published weights, which can take the place of the training.
-        queries: how many queries the arithmetic is counted with; None: all of an example.
+        trained: whether its arithmetic is that of the queries of a training step, and not of all of them.
         note: what else is to be said.
     """
 
@@ -72,14 +72,14 @@ class Row:
     then: tuple[str, ...] = ()
     of: str = ""
     published: str = ""
-    queries: int | None = None
+    trained: bool = False
     note: str = ""
 
     @property
     def model(self) -> str:
         """What is counted, in a line: rows with the same line have the same counts. Empty: nothing is."""
-        queries = [] if self.queries is None else [f"queries={self.queries}"]
-        return shlex.join([self.preset, *self.model_settings, *queries]) if self.preset else ""
+        queries = ["(queries of a training step)"] if self.trained else []
+        return " ".join([self.preset, *self.model_settings, *queries]) if self.preset else ""
 
     @property
     def model_settings(self) -> list[str]:
@@ -163,5 +163,5 @@ def count(row: Row) -> Counts:
     """What is counted of a row's model; nothing is computed."""
     with torch.device("meta"):
         model = Perceiver(config_of(row))
-    operations = round(gigaflop(model, queries=row.queries), 1)
+    operations = round(gigaflop(model, trained=row.trained), 1)
     return Counts(model.parameter_count(), operations, model.inputs.num_rows, model.inputs.channels)

@@ -256,9 +256,7 @@ class Image(Pixels[ImageConfig]):
             return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
         channels, most = self.config.channels, self.config.longest_side
         if most is None:
-            return {
-                self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)
-            }
+            return {self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)}
         canvas, extent = on_canvas(picture_files.decode(raw, channels=channels, most=most, enough=2 * most), most)
         return {self.name: canvas, f"{self.name}.extent": extent}
 
@@ -276,8 +274,8 @@ class Image(Pixels[ImageConfig]):
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures are
-        resized after that."""
+        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures
+        are resized after that."""
         images, crop, flip = batch[self.name], self.config.crop, self.config.flip
         layers, magnitude = self.config.randaugment
         operations = partial(_operate, layers=layers, magnitude=magnitude, side=min(self.config.size))

@@ -45,9 +45,7 @@ def on_canvas(pixels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     return canvas, np.array(pixels.shape[1:], np.int32)
 
 
-def views_of(
-    pictures: Tensor, extents: Tensor | None, view: View, generator: torch.Generator | None = None
-) -> Tensor:
+def views_of(pictures: Tensor, extents: Tensor | None, view: View, generator: torch.Generator | None = None) -> Tensor:
     """A view of each picture, computed by as many threads as there are processors.
 
     Args:

@@ -63,9 +63,7 @@ class TrainingStep(nn.Module):
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
         if not augmented or (not mixup and not cutmix):
             return prepared
-        mixed, targets = mix(
-            prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
-        )
+        mixed, targets = mix(prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator)
         return Prepared(mixed, targets, prepared.query_indices)
 
     def forward(self, prepared: Prepared, shares: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
