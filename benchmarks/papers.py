@@ -24,6 +24,7 @@ from paper_tables.page import write_page
 from paper_tables.rows import ROOT, count
 from sensorium.files import replace_file
 from sensorium.models import presets
+from sensorium.models.checkpoints import WEIGHTS
 from sensorium.training.run_folder import CONFIG, EVALUATIONS, REPORT
 
 FIGURES = ROOT / "benchmarks" / "papers.json"
@@ -33,7 +34,7 @@ PAGE = ROOT / "docs" / "papers.md"
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options; ``data`` is a folder by the name of the data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("row", nargs="?", choices=[*distinct_rows(), []], metavar="ROW", default=[])
+    parser.add_argument("row", nargs="?", choices=list(distinct_rows()), metavar="ROW")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the training")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="a.b=c", help="of the training")
@@ -102,10 +103,10 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     """
     folder = options.out / (f"{row.run}-published" if options.published else row.run)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    commands = commands_of(row, options)
+    commands, result = commands_of(row, options), folder / (WEIGHTS if options.published else REPORT)
     for number, words in enumerate(commands):
         words = [str(options.out / word) if word.startswith("runs/") else word for word in words]
-        if number == 0 and (folder / REPORT).exists():
+        if number == 0 and result.exists():
             continue
         if number == 0 and (folder / CONFIG).exists():
             words = [*words[:3], "--resume", "--out", str(folder)]
@@ -119,12 +120,13 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "row": row.name,
         "data": options.data[row.data].name if row.data in options.data else "",
-        "minutes": 0 if options.published else round(found.get("seconds", 0.0) / 60, 1),
+        "published": options.published,
+        "minutes": round(found.get("seconds", 0.0) / 60, 1),
         "settings": options.settings,
         "seed": options.seed,
         "commands": [shlex.join(words) for words in commands],
         "metric": found.get("metric", ""),
-        "metrics": {} if options.published else found.get("metrics", {}),
+        "metrics": found.get("metrics", {}),
         "samples": found.get("samples", 0),
         "steps": found.get("steps", 0),
         "evaluations": evaluations,
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             entry = measure(distinct_rows()[options.row], options)
         except Failed as error:
             sys.exit(f"failed: {error}")
-        same = ("row", "data", "settings", "seed")
+        same = ("row", "data", "settings", "seed", "published")
         others = [run for run in figures["runs"] if any(run[key] != entry[key] for key in same)]
         figures["runs"] = sorted([*others, entry], key=lambda run: (run["row"], run["data"], run["settings"]))
         print(json.dumps(entry, indent=1, ensure_ascii=False))

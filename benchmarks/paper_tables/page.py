@@ -104,7 +104,8 @@ def _reached(run: Mapping[str, Any]) -> str:
     """A run in a few words.
 
     >>> _reached({"data": "digits", "metric": "accuracy", "metrics": {"accuracy": 0.5}, "samples": 10, "minutes": 1,
-    ...           "steps": 7, "machine": "a processor", "settings": ["recipe.batch_size=8"], "evaluations": {}})
+    ...           "steps": 7, "machine": "a processor", "settings": ["recipe.batch_size=8"], "evaluations": {},
+    ...           "published": False})
     '**accuracy 0.500** on `digits`, 10 examples; 1 min, 7 steps, a processor; `--set recipe.batch_size=8`'
     """
     parts = []
@@ -113,8 +114,8 @@ def _reached(run: Mapping[str, Any]) -> str:
         parts.append(f"**{_values(values)}** on `{run['data']}`, {run['samples']:,} examples")
     for name, metrics in run["evaluations"].items():
         parts.append(f"`{name}`: **{_values(_shown(metrics) or metrics)}**")
-    trained = f"{run['minutes']:g} min, {run['steps']:,} steps, " if run["minutes"] else "published weights, "
-    parts.append(f"{trained}{run['machine']}")
+    trained = "published weights" if run["published"] else f"{run['minutes']:g} min, {run['steps']:,} steps"
+    parts.append(f"{trained}, {run['machine']}")
     parts += [f"`--set {setting}`" for setting in run["settings"]]
     return "; ".join(parts)
 

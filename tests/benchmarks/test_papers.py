@@ -185,6 +185,7 @@ def test_figures_of_a_row_stand_on_the_page(tmp_path: Path, monkeypatch: pytest.
             (other / "report.json").write_text(json.dumps({"metrics": {"accuracy": 1.0}}))
 
     monkeypatch.setattr(papers, "call", write)
+    monkeypatch.setattr(papers, "machine", lambda: "a processor")
     while scores:
         papers.main(["tiny", "--minutes", "1.5", "--data", f"imagenet={tmp_path}/cats", "--out", str(tmp_path)])
         (tmp_path / "runs" / "papers" / "tiny" / "report.json").unlink()
@@ -196,7 +197,10 @@ def test_figures_of_a_row_stand_on_the_page(tmp_path: Path, monkeypatch: pytest.
         {"imagenet-train": {"accuracy": 1.0}},
     )
     written = (tmp_path / "docs" / "papers.md").read_text("utf-8")
-    assert "**accuracy 0.750** on `cats`, 5 examples; `imagenet-train`: **accuracy 1.000**; 1.5 min" in written
+    assert (
+        "**accuracy 0.750** on `cats`, 5 examples; `imagenet-train`: **accuracy 1.000**; 1.5 min, 0 steps, a processor"
+        in written
+    )
     assert "0.250" not in written
 
 
