@@ -13,6 +13,7 @@ from layout_case import Case
 from layout_signals import class_folders, cloud, csv, picture, sentence, split_numbers, tone, write
 
 from builders import dicom_slice, film
+from stand_ins import chairs, kitti, sintel
 
 IMAGE, AUDIO, TEXT, POINTS = {"image": "image"}, {"audio": "audio"}, {"text": "text"}, {"points": "points"}
 PETS, FORTY = ("cat", "dog"), {"train": 32, "test": 8}
@@ -330,6 +331,37 @@ CASES = (
         classes=0,
         splits={"train": 8, "test": 2},
         drawn=True,
+    ),
+    Case(
+        name="sintel",
+        what="MPI-Sintel-complete as published: training/clean and final, flow, masks; test frames without flow",
+        make=sintel,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 16, "test": 4},
+        drawn=True,
+    ),
+    Case(
+        name="kitti",
+        what="KITTI 2015 as published: training/image_2, flow_occ (16-bit .png), testing without flow",
+        make=kitti,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 8, "test": 2},
+        drawn=True,
+    ),
+    Case(
+        name="flying-chairs",
+        what="FlyingChairs_release/data (.ppm, .flo) with FlyingChairs_train_val.txt in the folder or beside it",
+        make=chairs,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 8, "test": 2},
+        said=("as on disk: 8 train, 2 test",),
+        warned=("the given val split is the test split",),
     ),
     Case(
         name="nifti",

@@ -199,10 +199,6 @@ class Fusion(Modality[FusionConfig]):
         """The most of any signal."""
         return max(modality.num_views for modality in self.modalities)
 
-    @property
-    def augments_on_host(self) -> bool:
-        return any(modality.augments_on_host for modality in self.modalities)
-
     def needs_windows(self, batch: Batch) -> bool:
         """Whether a modality does that is not led by another one in all examples."""
         leader, *others = self._in_step(batch)

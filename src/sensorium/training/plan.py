@@ -172,10 +172,13 @@ def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assump
 def in_model(settings: Sequence[str]) -> list[str]:
     """Settings with the whole path of what they set.
 
-    >>> in_model(["encoder.num_latents=4", "recipe.epochs=3"])
-    ['model.encoder.num_latents=4', 'recipe.epochs=3']
+    >>> in_model(["encoder.num_latents=4", "decoder=null", "recipe.epochs=3"])
+    ['model.encoder.num_latents=4', 'model.decoder=null', 'recipe.epochs=3']
     """
-    return [f"model.{setting}" if setting.partition(".")[0] in MODEL_FIELDS else setting for setting in settings]
+    names = [setting.partition("=")[0].partition(".")[0] for setting in settings]
+    return [
+        f"model.{setting}" if name in MODEL_FIELDS else setting for name, setting in zip(names, settings, strict=True)
+    ]
 
 
 def _sizes(inputs: ModalityConfig) -> tuple[Assumption, ...]:
