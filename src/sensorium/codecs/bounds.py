@@ -87,6 +87,12 @@ def largest() -> int:
     return min(memory() // SHARE, _LOWER.get().unpacked)
 
 
+def largest_in_words() -> str:
+    """:func:`largest`, for people."""
+    share = ", a quarter of it" if largest() == memory() // SHARE else ""
+    return f"{largest() / 1e9:,.3g} GB{share}"
+
+
 def check_bytes(size: int, what: str = "it") -> None:
     """Refuse what unpacks to more than :func:`largest`.
 
@@ -100,9 +106,8 @@ def check_bytes(size: int, what: str = "it") -> None:
     """
     if size > largest():
         raise InputError(
-            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest() / 1e9:,.3g} GB"
-            f"{', a quarter of it' if largest() == memory() // SHARE else ''}; save it in several files, or copy it "
-            "again if that cannot be"
+            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest_in_words()}; save it in "
+            "several files, or copy it again if that cannot be"
         )
 
 

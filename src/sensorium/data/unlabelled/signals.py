@@ -1,4 +1,4 @@
-"""Examples of strangers for a trained model: files, and signals as JSON has them. No text in them is taken for a path."""
+"""Examples of strangers for a trained model: files, and signals as JSON has them. No text in them is a path."""
 
 from __future__ import annotations
 
