@@ -111,7 +111,7 @@ def create_app(
     app.include_router(routes)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     handle_errors(app)
-    app.add_middleware(partial(Guard, limits=limits, metrics=metrics, token=token, hosts=hosts))  # type: ignore[arg-type]
+    app.add_middleware(partial(Guard, limits=limits, metrics=metrics, token=token, hosts=hosts))
     return app
 
 
