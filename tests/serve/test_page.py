@@ -129,7 +129,7 @@ def test_what_is_dropped_is_answered_and_drawn(kind: str, tmp_path: Path, page: 
             page.get_by_label("The next example").click()
             assert page.locator(".cells tbody tr").all_inner_texts()[0].split("\t")[:2] == ["age", "51"]
         page.get_by_label("Cross-attend").select_option("0")
-        page.wait_for_function("document.querySelector('.controls select').value === '0'")
+        page.wait_for_function("() => document.querySelector('.controls select').value === '0'")
 
 
 def test_several_signals_are_one_example(tmp_path: Path, page: Any) -> None:
@@ -174,7 +174,7 @@ def test_points_turn_and_films_play(tmp_path: Path, page: Any) -> None:
         page.wait_for_selector("body[data-ready]")
         drop(page, {"0.mkv": film(0)})
         page.get_by_label("Play the film").click()
-        page.wait_for_function("Number(document.querySelector('.player input').value) > 0.1")
+        page.wait_for_function("() => Number(document.querySelector('.player input').value) > 0.1")
 
 
 def test_keys_are_enough(tmp_path: Path, page: Any) -> None:
@@ -224,7 +224,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, browser: Any) -> Non
         page.wait_for_selector("body[data-ready]")
         drop(page, {"<img src=x>.png": b"no picture"})
         page.wait_for_selector("#status.bad")
-        page.wait_for_function("document.querySelector('#status').innerText.includes('not a picture')")
+        page.wait_for_function("() => document.querySelector('#status').innerText.includes('not a picture')")
         assert page.locator("#status img").count() == 0
     page.wait_for_timeout(10)
     context.close()

@@ -13,7 +13,8 @@ const MOST_BARS = 8;
 function bars(scores, probabilities) {
   const list = element("dl", { className: "bars" });
   const most = probabilities ? 1 : Math.max(...Object.values(scores).map(Math.abs), 1e-9);
-  Object.entries(scores)
+  Object.entries(scores) // which has names that are numbers in their own order
+    .sort(([, one], [, other]) => (probabilities ? other - one : 0))
     .slice(0, MOST_BARS)
     .forEach(([name, score], place) => {
       const first = place === 0 ? " first" : "";

@@ -14,9 +14,11 @@ let request = null; // what was asked last: parts and files
 let running = null;
 let stop = () => {};
 
-function say(words, bad = false) {
+// spoken: the words are on the page already, and only screen readers need them.
+function say(words, bad = false, spoken = false) {
   byId("status").textContent = words;
   byId("status").classList.toggle("bad", bad);
+  byId("status").classList.toggle("unseen", spoken);
 }
 
 // -- asking
@@ -30,7 +32,7 @@ async function send(parts, files, { crossAttend = -1, shown = 0, quiet = false }
     const explain = schema.cross_attends > 0;
     const { answers, notes } = await ask(parts, { explain, crossAttend, signal: own.signal });
     show(answers, shown);
-    say([inWords(answers[shown] ?? answers[0], schema), ...notes].join(". "));
+    say([inWords(answers[shown] ?? answers[0], schema), ...notes].join(". "), false, !notes.length);
     if (!quiet) reveal();
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -146,14 +148,22 @@ function describe() {
   const kinds = schema.signals.map((signal) => signal.kind);
   document.title = `${schema.model} · sensorium`;
   byId("name").textContent = schema.model;
-  const outputs = schema.classes.length ? `, ${schema.classes.length.toLocaleString("en")} outputs` : "";
   const size = schema.parameters >= 1e6 ? `${(schema.parameters / 1e6).toFixed(1)} million` : schema.parameters.toLocaleString("en");
-  byId("about").textContent = `Reads ${nouns(kinds)}; ${schema.task}${outputs}; ${size} parameters`;
+  byId("about").textContent = `Reads ${nouns(kinds)}; ${does()}. ${size} parameters.`;
   byId("drop-what").textContent = `Drop ${nouns(kinds)} here`;
   const endings = [...new Set(schema.signals.flatMap((signal) => signal.suffixes))];
-  const known = endings.length > 7 ? `${endings.slice(0, 7).join(" ")} …` : endings.join(" ");
+  const known = endings.length > 6 ? `${endings.slice(0, 6).join(" ")} …` : endings.join(" ");
   byId("drop-note").textContent = kinds.includes("table") && !endings.length ? ".csv .parquet .xlsx …, an example a row" : `${known}; one or several`;
   byId("curl").textContent = command();
+}
+
+function does() {
+  const count = schema.classes.length.toLocaleString("en");
+  const called = schema.target ? ` (${schema.target})` : "";
+  if (schema.task === "classify") return `tells ${count} classes apart${called}`;
+  if (schema.task === "tag") return `knows ${count} tags${called}`;
+  if (schema.task === "regress") return schema.classes.length > 1 ? `gives ${count} numbers` : `gives a number${called}`;
+  return `task: ${schema.task}`;
 }
 
 function command() {

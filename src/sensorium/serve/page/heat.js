@@ -3,9 +3,9 @@
 // Colour and opacity of some strengths; in between they are mixed.
 const STOPS = [
   [0, 255, 205, 70, 0],
-  [0.25, 255, 190, 60, 0.16],
-  [0.55, 255, 125, 35, 0.5],
-  [1, 214, 22, 62, 0.82],
+  [0.2, 255, 190, 50, 0.26],
+  [0.5, 255, 122, 30, 0.6],
+  [1, 214, 16, 60, 0.88],
 ];
 
 function mixed(strength) {
