@@ -21,8 +21,10 @@ from sensorium.config import to_dict
 from sensorium.data import DataConfig, InputConfig
 from sensorium.inference.attention_maps import attention_maps
 from sensorium.inference.opened import answer_inputs, open_run
-from sensorium.modalities import ImageConfig, TextConfig
+from sensorium.modalities import ImageConfig, PairConfig, TextConfig
 from sensorium.models import checkpoints
+from sensorium.nn import DecoderConfig
+from sensorium.tasks import FlowConfig, MLMConfig, ReconstructConfig, TagConfig
 from small_models import small_model
 
 
@@ -90,6 +92,39 @@ def test_an_explanation_is_the_map_over_what_the_model_reads(kind: str, tmp_path
 def decoded(array: dict[str, Any]) -> np.ndarray:
     """An array of an answer, as the documentation says."""
     return np.frombuffer(base64.b64decode(array["data"]), array["dtype"]).reshape(array["shape"])
+
+
+TASKS: dict[str, tuple[Any, Any, dict[str, bytes]]] = {
+    "mlm": (TextConfig(length=20, channels=8), MLMConfig(), {"a.txt": b"a [MASK]ilm", "b.txt": b"ba[MASK]"}),
+    "reconstruct": (KINDS["image"].config, ReconstructConfig(mask_ratio=0.5), {"a.png": png(0), "b.png": png(1)}),
+    "flow": (PairConfig(size=(8, 8), bands=2), FlowConfig(), {"a.png": png(0), "b.png": png(1)}),
+    "tag": (KINDS["points"].config, TagConfig(classes=("a", "b")), KINDS["points"].files),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_served(task: str, tmp_path: Path) -> None:
+    """What can be said in words, and pictures of what is a signal."""
+    inputs, config, files = TASKS[task]
+    parts = {} if task == "tag" else {"decoder": DecoderConfig(query_residual=False)}
+    model = small_model(inputs, config, **parts)
+    expected = sm.predict(model, saved_files(files, tmp_path / "files"), top=2)
+    with client(model) as server:  # type: ignore[arg-type]
+        answered = server.post("/v1/predict?top=2", files=form(files)).json()["answers"]
+        explained = server.post("/v1/explain?top=2", files=form(files)).json()["answers"]
+    for found in (answered, explained):
+        assert len(found) == len(expected)
+        for answer, wanted in zip(found, expected, strict=True):
+            values = wanted.to_dict()
+            assert answer["answer"] == values["answer"]
+            assert answer["scores"] == pytest.approx(values["scores"], rel=1e-3, abs=1e-4)
+            assert [list(hole) for hole in answer.get("holes", [])] == [list(hole) for hole in values.get("holes", [])]
+    titles = [picture["title"] for picture in explained[0].get("pictures", [])]
+    assert titles == {
+        "mlm": ["Input", "Filled in"],
+        "reconstruct": ["Signal", "Reconstruction"],
+        "flow": ["First frame", "Prediction"],
+    }.get(task, [])
 
 
 def test_texts_of_several_bytes_a_letter_have_a_map_over_letters(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class DecodedExamples:
     def __init__(self, model: Perceiver, examples: Sequence[DecodedExample]) -> None:
         self.names: Sequence[str] = [example.name for example in examples]
         self.raws: Mapping[str, Sequence[Any]] = {model.inputs.name: [example.raw for example in examples]}
-        self.numbers = range(1, len(examples) + 1)
+        self.numbers: Sequence[int] = range(1, len(examples) + 1)
         self.target = examples[0].target if examples else None
         self.problems: dict[int, str] = {}
         self._model = model

@@ -13,7 +13,10 @@ from torch import Tensor
 from ..modalities import Batch, Modality
 from ..modalities.sequences import lengths
 from ..modalities.text import text_of
+from ..models.perceiver import Perceiver
 from ..report import drawings
+from ..report.examples import illustrate
+from ..tasks import Prepared
 
 _MOST_LETTERS = 20_000  # of a text that is sent back
 
@@ -34,6 +37,16 @@ def drawing(modality: Modality, view: Batch, attention: Tensor | None) -> dict[s
         uri = drawings.signal(modality, view, 0, None if attention is None else attention[0], dpi=170)
         return {"kind": modality.kind, "picture": uri}
     return {"kind": modality.kind, **draw(modality, view, None if attention is None else attention[0].float())}
+
+
+def predicted_pictures(model: Perceiver, view: Batch) -> list[dict[str, str]]:
+    """The pictures of a prediction that is a signal, with their titles, as data URIs.
+
+    Args:
+        view: of one example, as the model reads it.
+    """
+    shown = illustrate(model, Prepared(dict(view), None))
+    return [{"title": each.title, "picture": drawings.illustration(model.inputs, each, dpi=170)} for each in shown]
 
 
 def array(values: Tensor | np.ndarray) -> dict[str, Any]:
@@ -114,11 +127,7 @@ def _text(modality: Modality, view: Batch, attention: Tensor | None) -> dict[str
     length = min(_MOST_LETTERS, int(lengths(view, modality.name)[0]))
     letters = text_of(view[modality.name][0, :length])
     sizes = [len(letter.encode(errors="surrogateescape")) for letter in letters]
-    text = (
-        letters.encode(errors="surrogateescape").decode(errors="replace")
-        if letters.isascii()
-        else "".join("\ufffd" if "\udc80" <= letter <= "\udcff" else letter for letter in letters)
-    )
+    text = "".join("\ufffd" if "\udc80" <= letter <= "\udcff" else letter for letter in letters)  # bytes of no letter
     if attention is None:
         return {"text": text}
     starts = np.cumsum([0, *sizes[:-1]])

@@ -20,7 +20,7 @@ from ..inference.predict import answer_together
 from ..models.perceiver import Perceiver
 from ..tasks import Answer
 from .batching import Batcher
-from .drawings import drawing
+from .drawings import drawing, predicted_pictures
 from .limits import Limits, Refused, memory_used
 from .metrics import Metrics
 
@@ -205,7 +205,10 @@ class Engine:
             answer = replace(answer, shares=shares)
         maps = attention if isinstance(attention, Mapping) else {part.name: attention for part in present}
         signals = {part.name: drawing(part, view, maps[part.name]) for part in present}
-        return {**answer.to_dict(), "cross_attend": number, "cross_attends": count, "signals": signals}
+        facts = {**answer.to_dict(), "cross_attend": number, "cross_attends": count, "signals": signals}
+        if self.model.task.per_example:
+            return facts
+        return {**facts, "pictures": predicted_pictures(self.model, view)}
 
     def _check_cross_attend(self, number: int) -> None:
         count = len(self.model.cross_attends)

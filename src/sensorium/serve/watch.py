@@ -64,8 +64,7 @@ def create_app(run: Path, *, token: str = "", hosts: tuple[str, ...] = LOOPBACK)
     app.include_router(routes)
     app.mount("/page", StaticFiles(directory=FILES), name="page")
     handle_errors(app)
-    guard = partial(Guard, limits=Limits(), metrics=Metrics(), token=token, hosts=hosts)
-    app.add_middleware(guard)  # type: ignore[arg-type]
+    app.add_middleware(partial(Guard, limits=Limits(), metrics=Metrics(), token=token, hosts=hosts))
     return app
 
 

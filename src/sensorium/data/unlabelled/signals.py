@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...codecs.raw import Raw
 from ...errors import InputError, did_you_mean
-from ...modalities.base import Modality, Raw
+from ...modalities.base import Modality
 from ..description import DataConfig, InputConfig
 from ..examples import Examples
 from ..layouts import tables

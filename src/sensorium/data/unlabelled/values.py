@@ -50,8 +50,8 @@ def open_values(anything: Any, modality: Modality, *, description: DataConfig | 
         first = len(names) + 1
         names += part.names or [f"{part.called} {number}" for number in range(first, first + len(part.raws))]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    raws, names = in_windows(raws, names, modality, description)
-    return Unlabelled(Examples({modality.name: raws}, None, names), tuple(notes))
+    windows, called = in_windows(raws, names, modality, description)
+    return Unlabelled(Examples({modality.name: windows}, None, called), tuple(notes))
 
 
 def in_windows(

@@ -88,6 +88,9 @@ export function showAnswer(target, answer, { schema, settings, files, onCrossAtt
     return () => {};
   }
   target.append(...verdict(answer, schema));
+  for (const { title, picture } of answer.pictures ?? []) {
+    target.append(element("figure", { className: "signal" }, element("figcaption", {}, element("h3", {}, title)), element("img", { src: picture, alt: title })));
+  }
   if (answer.remarks) {
     target.append(element("ul", { className: "remarks" }, ...answer.remarks.map((remark) => element("li", {}, remark))));
   }
