@@ -6,6 +6,7 @@ import { byId, element } from "./dom.js";
 import { acceptFiles, assign, nouns, rowFields, textField } from "./inputs.js";
 import { recordButtons } from "./recording.js";
 
+const MOST_EXPLAINED = 24; // files; of more, the answers alone are shown
 const settings = { strength: 0.85 };
 const given = new Map(); // of a model of several signals: what there is of each
 const fields = new Map(); // texts and rows that are written on the page, by signal
@@ -29,7 +30,7 @@ async function send(parts, files, { crossAttend = -1, shown = 0, quiet = false }
   request = { parts, files };
   say("The model is looking …");
   try {
-    const explain = schema.cross_attends > 0;
+    const explain = schema.cross_attends > 0 && parts.length <= MOST_EXPLAINED;
     const { answers, notes } = await ask(parts, { explain, crossAttend, signal: own.signal });
     show(answers, shown);
     say([inWords(answers[shown] ?? answers[0], schema), ...notes].join(". "), false, !notes.length);
