@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +50,9 @@ def embed_batch(model: Perceiver, batch: Batch) -> Tensor:
     """One vector for each example of a batch, as :func:`embed` says: batch × latent channels, float32."""
     with evaluating(model):
         batch = model.to_device(batch)
-        views = [model.encode(model.task.unmasked(view)).float().mean(1) for view in model.inputs.views(batch)]
-        return torch.stack(views).mean(0)
+        views = map(partial(_embed_view, model), model.inputs.views(batch))  # none of which outlives its turn
+        return torch.stack(list(views)).mean(0)
+
+
+def _embed_view(model: Perceiver, view: dict[str, Tensor]) -> Tensor:
+    return model.encode(model.task.unmasked(view)).float().mean(1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
-from typing import Literal, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
+import torch
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
@@ -27,13 +29,16 @@ from ..data import (
 )
 from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
+from ..inference.costs import training_cost
+from ..inference.devices import device_memory
+from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
 from ..models.checkpoints import FORMAT, check_format, read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
+from ..processes import world_size
 from ..tasks import TASKS, TaskConfig
 from ..tasks.classify import ClassifyConfig, balanced_weights
 from .run_folder import CONFIG
@@ -85,8 +90,10 @@ def plan(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     **corrections: Unpack[Corrections],
 ) -> Plan:
@@ -99,10 +106,11 @@ def plan(
         start: a run whose inputs and encoder are taken over as they are.
         dataset: a ``dataset.yaml`` that describes the data; None: the one beside the data, if there is one.
         fold: the fold to test on, where the data has folds.
-        minutes, epochs: limits of the training; the preset's own when both are None.
+        minutes, epochs, steps: limits of the training; the preset's own when all are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
             without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
+        permute: whether the pixels of pictures are permuted, all pictures alike; ``seed`` draws the permutation.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
@@ -111,6 +119,8 @@ def plan(
     """
     chooser = presets.find(preset)
     settings = in_model(settings)
+    if not isinstance(chooser, Auto) and corrections.get("val") is None:
+        corrections["val"] = 0.0  # as the papers, which train on all of a published training split
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
@@ -118,11 +128,14 @@ def plan(
         examples=len(source.splits["train"]),
         minutes=minutes,
         epochs=epochs,
+        steps=steps,
         stems=PLAIN not in settings,
     )
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     if class_weights is not None:
         model = replace(model, task=_weighted(model.task, source.splits["train"].targets))
+    if permute:
+        model = replace(model, inputs=permuted(model.inputs, seed))
     config = RunConfig(
         model=model,
         recipe=recipe,
@@ -135,7 +148,29 @@ def plan(
     if settings:
         others = [setting for setting in settings if setting != PLAIN or preset != "auto"]
         config = from_dict(RunConfig, override(to_dict(config), others), where="--set")
-    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
+    cut: tuple[Assumption, ...] = ()
+    if not any(setting.startswith("recipe.accumulate=") for setting in settings):
+        config, cut = _in_parts(config, facts.examples)
+    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs), *cut)), config)
+
+
+def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assumption, ...]]:
+    """The configuration with as many parts of a batch as the memory asks for, and what there is to say about it.
+
+    **The rule.** Half of the memory of the device (shared by the processes, where that is the machine's) holds the
+    weights, their gradients, moments and average, and what one part of a batch keeps for its backward pass. The parts
+    are as large as fits; the batch, and with it every step of the optimizers, stays as it is.
+    """
+    batch_size = min(config.recipe.batch_size, examples)
+    cost = training_cost(config.model, checkpointing=config.recipe.checkpointing)
+    room = device_memory() / world_size() if not torch.cuda.is_available() else device_memory()
+    largest = max(1, int((room / 2 - cost.state) / cost.example))
+    parts = max(1, ceil(batch_size / world_size() / largest))
+    if parts == 1:
+        return config, ()
+    text = f"a batch of {batch_size:,} is computed in {parts:,} parts, one after the other, for want of memory"
+    said = Assumption("batch", text, "--set recipe.accumulate=PARTS")
+    return replace(config, recipe=replace(config.recipe, accumulate=parts)), (said,)
 
 
 def in_model(settings: Sequence[str]) -> list[str]:
@@ -245,9 +280,12 @@ def choose(
         taken_over = read_config(start)
         _check_kinds(start, parts_of(taken_over.inputs), source.kinds)
     choice = chooser.choose(measured, facts, start=taken_over)
+    inputs = choice.inputs
+    if isinstance(chooser, Preset) and taken_over is None:
+        inputs = _with_statistics(inputs, source.splits)
     targets = source.splits["train"].targets
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
-    model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
+    model = PerceiverConfig(inputs=inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
     return model, choice.recipe
 
 
@@ -260,6 +298,27 @@ def _weighted(task: TaskConfig, targets: np.ndarray | None) -> TaskConfig:
     if not isinstance(task, ClassifyConfig) or targets is None:
         raise InputError(f"--class-weights: {task.kind} has no classes to weigh; leave it out")
     return replace(task, class_weights=balanced_weights(targets, len(task.classes)))
+
+
+def permuted(inputs: ModalityConfig, seed: int | None) -> ModalityConfig:
+    """The inputs with permuted pictures (Perceiver Table 2).
+
+    Raises:
+        InputError: there are no pictures.
+    """
+    parts = parts_of(inputs)
+    changed = {name: replace(part, permute=seed) for name, part in parts.items() if isinstance(part, ImageConfig)}
+    if not changed:
+        kinds = " and ".join(sorted({part.kind for part in parts.values()}))
+        raise InputError(f"--permute: it permutes the pixels of pictures, and the model reads {kinds}; leave it out")
+    if isinstance(inputs, FusionConfig):
+        return replace(inputs, modalities={**inputs.modalities, **changed})
+    return next(iter(changed.values()))
+
+
+def is_permuted(inputs: ModalityConfig) -> bool:
+    """Whether the model reads permuted pictures."""
+    return any(getattr(part, "permute", None) is not None for part in parts_of(inputs).values())
 
 
 def read_run_config(folder: Path) -> RunConfig:
@@ -298,17 +357,37 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
         raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
 
 
-def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
-    """The configuration of one signal that fits the examples it is measured on."""
+def _with_statistics(inputs: ModalityConfig, splits: Mapping[str, Examples]) -> ModalityConfig:
+    """A paper's inputs with the statistics of the data, where the paper states none."""
+    parts = parts_of(inputs)
+    if not isinstance(inputs, FusionConfig):
+        (only,) = next(iter(splits.values())).raws
+        return _measure_signal(only, inputs.kind, splits, like=inputs)
+    measured = {
+        name: part if KINDS[part.kind].from_labels else _measure_signal(name, part.kind, splits, like=part)
+        for name, part in parts.items()
+    }
+    return replace(inputs, modalities=measured)
+
+
+def _measure_signal(
+    name: str, kind: str, splits: Mapping[str, Examples], *, like: SingleConfig | None = None
+) -> SingleConfig:
+    """The configuration of one signal that fits the examples it is measured on.
+
+    Args:
+        like: the configuration of which only the statistics are measured; None: everything is.
+    """
     modality = KINDS[kind]
+    measure = modality.measure if like is None else partial(modality.with_statistics, like)
     named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
     if not named:
         raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
     try:
-        return modality.measure([raw for _, raw in named])
+        return measure([raw for _, raw in named])
     except InputError as error:
         # One bad file must not end it here: decoding sets it aside, or names it.
-        return modality.measure(_readable(kind, named, error))
+        return measure(_readable(measure, named, error))
 
 
 def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
@@ -333,7 +412,9 @@ def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tupl
     return found
 
 
-def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:
+def _readable(
+    measure: Callable[[Sequence[Raw]], Any], named: Sequence[tuple[str, Raw]], error: InputError
+) -> list[Raw]:
     """The examples (with their names) that can be read by themselves.
 
     Raises:
@@ -342,7 +423,7 @@ def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) ->
     readable = []
     for name, raw in named:
         try:
-            KINDS[kind].measure([raw])
+            measure([raw])
         except InputError as problem:
             error = InputError(f"{name}: {problem}")
         else:

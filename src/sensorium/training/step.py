@@ -55,15 +55,14 @@ class TrainingStep(nn.Module):
             batch: decoded examples with targets, on any device.
             generator: of this part, on the CPU.
         """
-        view = self.model.inputs.augment(self.model.to_device(batch), generator)
-        prepared = self.model.prepare(view, generator)
+        inputs = self.model.inputs
+        view = inputs.augment(batch if inputs.augments_on_host else self.model.to_device(batch), generator)
+        prepared = self.model.prepare(self.model.to_device(view), generator)
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
         if not mixup and not cutmix:
             return prepared
-        inputs, targets = mix(
-            prepared.inputs, self.model.inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
-        )
-        return Prepared(inputs, targets, prepared.query_indices)
+        mixed, targets = mix(prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator)
+        return Prepared(mixed, targets, prepared.query_indices)
 
     def forward(self, prepared: Prepared, shares: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The share of the batch's loss and training accuracy that this part has: two scalars, which add up over the
