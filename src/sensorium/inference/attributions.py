@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..modalities import Batch, Modality, Signal
-from ..modalities.base import Elementwise
+from ..modalities.elementwise import Elementwise
 from ..models.backbones import RolloutBackbone
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray, Segment

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..inference.latent_maps import LatentMaps, shades
 from ..modalities import Batch, Modality, Signal
-from ..modalities.base import Elementwise
+from ..modalities.elementwise import Elementwise
 from .drawings import photograph
 
 MAX_LATENTS = 32  # drawn on one line
