@@ -17,7 +17,8 @@ from torch import Tensor
 from ..modalities import Batch
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray
-from .attributions import METHODS, Attribution, check_classes, predicted_classes, repeated
+from .attribution_record import Attribution, check_classes, predicted_classes, repeated
+from .attributions import METHODS
 from .evaluate import examples_at_a_time
 
 STEPS = 10
