@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..modalities import Batch, Modality
-from ..modalities.base import Elementwise
+from ..modalities.elementwise import Elementwise
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray, Segment
 from .attribution_record import Attribution, by_name_or_alone, check_classes, predicted_classes, repeated
@@ -53,6 +53,19 @@ def integrated_gradients(
 
     Raises:
         InputError: the model does not predict classes or tags.
+
+    >>> from sensorium.modalities import ImageConfig
+    >>> from sensorium.models.perceiver import PerceiverConfig
+    >>> from sensorium.nn import EncoderConfig
+    >>> from sensorium.tasks import ClassifyConfig
+    >>> model = Perceiver(PerceiverConfig(
+    ...     inputs=ImageConfig(size=(8, 8), patch=(2, 2), bands=4),
+    ...     encoder=EncoderConfig(num_latents=4, latent_channels=16, num_layers=1),
+    ...     task=ClassifyConfig(classes=("cat", "dog")),
+    ... ))
+    >>> found = integrated_gradients(model, {"image": torch.rand(3, 3, 8, 8)})
+    >>> found.signal.shape, found.rows.shape, found.difference.shape
+    (torch.Size([3, 3, 8, 8]), torch.Size([3, 16]), torch.Size([3]))
     """
     classes = predicted_classes(model, batch) if classes is None else classes
     check_classes(model)
