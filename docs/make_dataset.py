@@ -14,9 +14,10 @@ PAGE = Path(__file__).resolve().parent / "dataset.md"
 
 HEAD = """# dataset.yaml
 
-What cannot be guessed about a data set is said in a file called `dataset.yaml`, in the folder of the data or beside the file, or in one that `--dataset` names. All of it may be
-left out; what is left out is recognised. `sensorium inspect DATA` prints the description that it inferred, which is the best start. This page is
-made from the records in `src/sensorium/data/description.py` by `python docs/make_dataset.py`.
+What cannot be guessed about a data set is said in a file called `dataset.yaml`, in the folder of the data or beside the
+file, or in one that `--dataset` names. All of it may be left out; what is left out is recognised. `sensorium inspect
+DATA` prints the description that it inferred, which is the best start. This page is made from the records in
+`src/sensorium/data/description.py` by `python docs/make_dataset.py`.
 
 ```yaml
 layout: table
@@ -28,7 +29,8 @@ group: animal                             # all pictures of one animal stay in o
 splits: {train: train.csv, test: test.csv}
 ```
 
-A key that does not exist, or a value of the wrong kind, is refused with the name of the file, the key and the likeliest right one.
+A key that does not exist, or a value of the wrong kind, is refused with the name of the file, the key and the likeliest
+right one.
 """
 
 SECTIONS: tuple[tuple[str, type[Any], str], ...] = (

@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]
         path = posixpath.normpath(posixpath.join(here, target))
         found = ADDED.get(path) or (DECISIONS if path == "docs/decisions" else path.removeprefix("docs/"))
-        if path not in ADDED and not path.startswith("docs/") or not files.get_file_from_path(found):
+        if (path not in ADDED and not path.startswith("docs/")) or not files.get_file_from_path(found):
             return text
         return f"{picture}[{text}]({posixpath.relpath(found, posixpath.dirname(place) or '.')}{anchor})"
 
