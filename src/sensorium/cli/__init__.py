@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
-from .options import CompareOptions, DataOptions, PlanOptions, TrainOptions, Words
+from .options import CompareOptions, DataOptions, ExplainOptions, PlanOptions, TrainOptions, Words
 
 app = App(
     name="sensorium",
@@ -176,11 +176,24 @@ def predict(
     show_predictions(run, list(files), out=out, strict=strict, json=json, top=top, device=device)
 
 
-@command(6, "sensorium explain runs/birds photo.jpg")
+@command(
+    6,
+    "sensorium explain runs/birds photo.jpg",
+    "sensorium explain runs/birds photo.jpg --method all",
+    "sensorium explain runs/birds photo.jpg --latents 1-16 --before-softmax",
+)
 def explain(
-    run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False, device: str = "auto"
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    out: Path | None = None,
+    json: bool = False,
+    device: str = "auto",
+    options: ExplainOptions = ExplainOptions(),
 ) -> None:
-    """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
+    """Show where a trained run attends in files, and what speaks for the class that it predicts: a page with maps over
+    the signal, and the maps as arrays.
 
     Args:
         run: Run folder.
@@ -189,29 +202,9 @@ def explain(
         json: Print JSON lines.
         device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
-    from ..report.explanation import explain_files
-    from .display import Display
+    from .explanations import show_explanations
 
-    with Display() as listener:
-
-        def progress(done: int, total: int) -> None:
-            if not done:
-                listener.stage("explaining")
-            listener.progress(done / total, {})
-
-        explanation = explain_files(run, files, out=out, device=device, progress=progress)
-    if json:
-        for answer in explanation.answers:
-            print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
-        return
-    from .answers import print_answers
-
-    print_answers([answer.to_dict() for answer in explanation.answers])
-    if explanation.drawn < len(explanation.answers):
-        print(
-            f"drawn: the first {explanation.drawn} of {len(explanation.answers):,} examples; {explanation.maps} has all"
-        )
-    print(f"explanation: {explanation.page}")
+    show_explanations(run, files, out=out, json=json, device=device, options=options)
 
 
 @command(

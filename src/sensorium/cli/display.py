@@ -80,11 +80,10 @@ def print_plan(data: Path, planned: Plan) -> None:
     console.print(f"[bold]{escape(str(data))}[/]")
     print_summary(console, planned)
     recipe = planned.config.recipe
-    limits = [
-        f"{recipe.epochs:g} epochs" if recipe.epochs is not None else "",
-        f"{recipe.minutes:g} minutes" if recipe.minutes is not None else "",
-    ]
-    console.print(f"would take: at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
+    limits = {"epochs": recipe.epochs, "minutes": recipe.minutes, "steps": recipe.steps}
+    said = [f"{limit:,.10g} {unit}" for unit, limit in limits.items() if limit is not None]
+    first = ", whichever is first" if len(said) > 1 else ""
+    console.print(f"would take: at most {' or '.join(said)}{first}")
     console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
     console.print(to_yaml(planned.source.description, sparse=True), markup=False, end="")
 

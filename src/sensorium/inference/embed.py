@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,9 @@ def embed(
 def _embed_batch(model: Perceiver, examples: OpenedFiles, indices: range) -> Tensor:
     with evaluating(model):
         batch = model.to_device(examples.batch(indices))
-        views = [model.encode(model.task.unmasked(view)).float().mean(1) for view in model.inputs.views(batch)]
-        return torch.stack(views).mean(0)
+        views = map(partial(_embed_view, model), model.inputs.views(batch))  # none of which outlives its turn
+        return torch.stack(list(views)).mean(0)
+
+
+def _embed_view(model: Perceiver, view: dict[str, Tensor]) -> Tensor:
+    return model.encode(model.task.unmasked(view)).float().mean(1)

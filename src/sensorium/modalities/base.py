@@ -12,7 +12,7 @@ axis. Fields whose first axis varies between examples are padded by ``data.colla
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..codecs import arrays
 from ..codecs.raw import Raw
-from ..errors import Absent, InputError
+from ..errors import InputError
 from ..nn.byte_array import ByteArray, Layout, Segment
 from ..nn.positions import Spacing
 
@@ -215,14 +215,29 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return dict(batch)
 
     def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The views over which evaluation averages its predictions: ``view`` alone, unless the model sees only a part
-        of a signal at a time."""
-        yield self.view(batch)
+        """The views over which evaluation averages its predictions, each made when it is asked for: ``num_views``
+        windows, evenly spread from the beginning of each signal to its end (Perceiver §4.2), or ``view`` alone."""
+        if not self.needs_windows(batch):
+            yield self.view(batch)
+            return
+        for share in torch.linspace(0, 1, self.num_views, dtype=torch.float64).tolist():
+            yield self.window(batch, share)
 
     @property
     def num_views(self) -> int:
-        """How many ``views`` there are, at most."""
+        """How many ``views`` there are of signals of which training takes windows; 1: training takes all of a signal,
+        or evaluation is content with ``view``."""
         return 1
+
+    def needs_windows(self, batch: Batch) -> bool:
+        """Whether evaluation sees the signals of a batch in several ``views``: some are longer than what the model sees
+        at once."""
+        return False
+
+    def window(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        """The view of the window that begins at a share (0 to 1) of the way from the first one to the last one; where
+        no windows are needed, ``view``."""
+        return self.view(batch)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
@@ -388,21 +403,3 @@ def surprise(rows: Tensor, targets: Tensor) -> Tensor:
     tensor([[1.3863, 0.0000]])
     """
     return F.cross_entropy(at_least_float32(rows).mT, targets.clamp(min=-1), ignore_index=-1, reduction="none")
-
-
-def of_present(function: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
-    """``function`` of every raw that has the signal.
-
-    Raises:
-        Absent: no raw has it.
-    """
-    results = []
-    absent = None
-    for raw in raws:
-        try:
-            results.append(function(raw))
-        except Absent as error:
-            absent = error
-    if absent is not None and not results:
-        raise absent
-    return results

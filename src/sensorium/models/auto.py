@@ -90,7 +90,7 @@ class Facts:
     Attributes:
         task: its name in ``TASKS``.
         examples: the number of training examples.
-        minutes, epochs: the limits given; None: not given.
+        minutes, epochs, steps: the limits given; None: not given.
         stems: whether signals have stems; False: the plain Perceiver, whose rows are patches.
     """
 
@@ -98,6 +98,7 @@ class Facts:
     examples: int
     minutes: float | None = None
     epochs: float | None = None
+    steps: int | None = None
     stems: bool = True
 
     @property
@@ -219,7 +220,9 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         ema_decay=0.998,
     )
     recipe = replace(recipe, **RECIPES.get(facts.task, {}))
-    return recipe if facts.epochs is None else replace(recipe, epochs=facts.epochs, minutes=facts.minutes)
+    if facts.epochs is None and facts.steps is None:
+        return recipe
+    return replace(recipe, epochs=facts.epochs, minutes=facts.minutes, steps=facts.steps)
 
 
 def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:

@@ -12,15 +12,19 @@ class RecipeConfig:
     """How a model is trained: limits, optimizer, learning rate, regularisation.
 
     Attributes:
-        epochs: passes over the training examples, after which the run ends; None: ``minutes`` is the only limit.
-        minutes: wall-clock time, after which the run ends; None: ``epochs`` is the only limit. With both, the first
-            limit that is reached ends the run.
+        epochs: passes over the training examples, after which the run ends; None: no such limit.
+        minutes: wall-clock time, after which the run ends; None: no such limit.
+        steps: of the optimizers, after which the run ends; None: no such limit. Of several limits, the first one that
+            is reached ends the run.
         batch_size: examples per step, of all processes together.
         accumulate: parts of a step's batch whose gradients are computed one after the other and added, for want of
             memory. The gradient is that of the whole batch.
         optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
-        weight_decay: decoupled; it applies to matrices, latents and learned positions, not to biases and norms.
+        learning_rate_per: the batch size that ``learning_rate`` is meant for: with k times as large a batch it is k
+            times as high; None: it is the same for any batch.
+        weight_decay: decoupled; it applies to everything but biases, norms and single numbers: to latents, learned
+            positions and modality embeddings, too.
         betas: decay rates of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.
         schedule: ``cosine`` falls to zero; ``flat-cosine`` is constant for the first half and then falls to zero;
             ``steps`` multiplies the rate by 0.1 at each of ``milestones``; ``constant`` does not change it.
@@ -44,10 +48,12 @@ class RecipeConfig:
 
     epochs: float | None = None
     minutes: float | None = None
+    steps: int | None = None
     batch_size: int = 64
     accumulate: int = 1
     optimizer: Literal["adamw", "muon", "lamb"] = "muon"
     learning_rate: float = 1e-3
+    learning_rate_per: int | None = None
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     schedule: Literal["cosine", "flat-cosine", "steps", "constant"] = "cosine"

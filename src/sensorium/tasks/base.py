@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -98,6 +98,11 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
     def num_queries(self) -> int:
         """How many output rows an example of the configured size has."""
 
+    @property
+    def num_trained_queries(self) -> int:
+        """How many of them a training step computes; here, all."""
+        return self.num_queries
+
     def mask_inputs(self, array: ByteArray, batch: Batch) -> ByteArray:
         """The byte array without the rows that ``prepare`` chose to hide; here, all of it."""
         return array
@@ -124,6 +129,16 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             output: batch × queries × output channels.
             queries: those that the output is for. ``queries.split(output)`` gives the output of each signal.
         """
+
+    def predict_parts(self, parts: Iterable[tuple[Tensor, Queries]], queries: Queries) -> PredictionT:
+        """As ``predict``, of many queries whose output is computed part by part. A task overrides this where its
+        prediction is smaller than the output.
+
+        Args:
+            parts: the output and the queries of each part, computed when it is asked for.
+            queries: all of them.
+        """
+        return self.predict(torch.cat([output for output, _ in parts], dim=1), queries)
 
     # -- training and evaluation
 

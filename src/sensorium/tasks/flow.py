@@ -128,6 +128,10 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     def num_queries(self) -> int:
         return self.inputs.num_rows
 
+    @property
+    def num_trained_queries(self) -> int:
+        return min(self.num_queries, self.config.num_queries or self.num_queries)
+
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """The query of a pixel is its row of the input."""
         return SignalQueries(self.inputs.embed(batch) if array is None else array, indices, batch)

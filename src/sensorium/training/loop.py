@@ -176,11 +176,11 @@ def _loop(
         Curves(run.folder if is_main() else None),
         _Figures(state),
     )
-    validated = 0 if val is None else len(val) * state.model.inputs.num_views
     with _signals(listener) as signalled:
         while True:
             counters.seconds, stopping, broken = _agreed(time.monotonic() - began, signalled(), figures.broken)
             share = run.share_done
+            validated = counters.validated or (0 if val is None else len(val))
             due = is_due(counters, share, batch_size=recipe.batch_size, validated=validated) and not stopping
             save = due or stopping or counters.seconds - counters.saved_at >= 60 * checkpoint_minutes
             loss = _mean_loss(run) if save or broken else math.nan

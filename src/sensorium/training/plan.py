@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
+import torch
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
@@ -27,6 +29,8 @@ from ..data import (
 )
 from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
+from ..inference.costs import training_cost
+from ..inference.devices import device_memory
 from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, Raw, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
@@ -34,6 +38,7 @@ from ..models.checkpoints import FORMAT, check_format, read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
+from ..processes import world_size
 from ..tasks import TASKS, TaskConfig
 from ..tasks.classify import ClassifyConfig, balanced_weights
 from .run_folder import CONFIG
@@ -85,6 +90,7 @@ def plan(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
     permute: bool = False,
@@ -100,7 +106,7 @@ def plan(
         start: a run whose inputs and encoder are taken over as they are.
         dataset: a ``dataset.yaml`` that describes the data; None: the one beside the data, if there is one.
         fold: the fold to test on, where the data has folds.
-        minutes, epochs: limits of the training; the preset's own when both are None.
+        minutes, epochs, steps: limits of the training; the preset's own when all are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
             without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
@@ -113,6 +119,8 @@ def plan(
     """
     chooser = presets.find(preset)
     settings = in_model(settings)
+    if not isinstance(chooser, Auto) and corrections.get("val") is None:
+        corrections["val"] = 0.0  # as the papers, which train on all of a published training split
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
@@ -120,6 +128,7 @@ def plan(
         examples=len(source.splits["train"]),
         minutes=minutes,
         epochs=epochs,
+        steps=steps,
         stems=PLAIN not in settings,
     )
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
@@ -139,7 +148,29 @@ def plan(
     if settings:
         others = [setting for setting in settings if setting != PLAIN or preset != "auto"]
         config = from_dict(RunConfig, override(to_dict(config), others), where="--set")
-    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
+    cut: tuple[Assumption, ...] = ()
+    if not any(setting.startswith("recipe.accumulate=") for setting in settings):
+        config, cut = _in_parts(config, facts.examples)
+    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs), *cut)), config)
+
+
+def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assumption, ...]]:
+    """The configuration with as many parts of a batch as the memory asks for, and what there is to say about it.
+
+    **The rule.** Half of the memory of the device (shared by the processes, where that is the machine's) holds the
+    weights, their gradients, moments and average, and what one part of a batch keeps for its backward pass. The parts
+    are as large as fits; the batch, and with it every step of the optimizers, stays as it is.
+    """
+    batch_size = min(config.recipe.batch_size, examples)
+    cost = training_cost(config.model, checkpointing=config.recipe.checkpointing)
+    room = device_memory() / world_size() if not torch.cuda.is_available() else device_memory()
+    largest = max(1, int((room / 2 - cost.state) / cost.example))
+    parts = max(1, ceil(batch_size / world_size() / largest))
+    if parts == 1:
+        return config, ()
+    text = f"a batch of {batch_size:,} is computed in {parts:,} parts, one after the other, for want of memory"
+    said = Assumption("batch", text, "--set recipe.accumulate=PARTS")
+    return replace(config, recipe=replace(config.recipe, accumulate=parts)), (said,)
 
 
 def in_model(settings: Sequence[str]) -> list[str]:

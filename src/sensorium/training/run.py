@@ -64,6 +64,7 @@ def train(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
     permute: bool = False,
@@ -81,7 +82,8 @@ def train(
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
         resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
-            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings``, ``permute`` and ``seed`` are refused.
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``steps``, ``settings``, ``permute`` and ``seed`` are
+            refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
@@ -89,8 +91,8 @@ def train(
             died, the run in ``out`` goes on.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, permute, seed, corrections: as for
-            :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, steps, settings, class_weights, permute, seed, corrections:
+            as for :func:`plan`.
 
     Raises:
         InputError: an argument or the data cannot be used, another process trains into the folder, or, with ``resume``,
@@ -107,8 +109,8 @@ def train(
         nonlocal planned
         if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
-            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs}
-            options |= {"permute": permute, "seed": seed}
+            limits = {"minutes": minutes, "epochs": epochs, "steps": steps}
+            options = {"preset": preset, "fold": fold, "permute": permute, "seed": seed, **limits}
             planned = resumed(data, folder, settings=settings, options=options)
             return folder, planned.config
         planned = plan(
@@ -120,6 +122,7 @@ def train(
             fold=fold,
             minutes=minutes,
             epochs=epochs,
+            steps=steps,
             settings=settings,
             class_weights=class_weights,
             permute=permute,

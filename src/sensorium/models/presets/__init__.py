@@ -85,8 +85,9 @@ class Preset:
         if start is not None:
             inputs, encoder = start.inputs, start.encoder
         recipe = self.recipe
-        if facts.minutes is not None or facts.epochs is not None:
-            recipe = replace(recipe, minutes=facts.minutes, epochs=facts.epochs)
+        limits: dict[str, Any] = {"minutes": facts.minutes, "epochs": facts.epochs, "steps": facts.steps}
+        if any(limit is not None for limit in limits.values()):
+            recipe = replace(recipe, **limits)
         return Choice(
             inputs=inputs,
             encoder=encoder,
