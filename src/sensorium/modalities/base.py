@@ -379,18 +379,6 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return f"name={self.name!r}, rows={self.num_rows}, channels={self.channels}"
 
 
-class Elementwise(Modality[ConfigT]):
-    """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
-
-    def patchify(self, signal: Tensor) -> Tensor:
-        """batch × elements [× k], as it is."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × elements × k, as it is."""
-        return rows
-
-
 def at_least_float32(rows: Tensor) -> Tensor:
     """Rows in a precision in which losses can be summed."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))

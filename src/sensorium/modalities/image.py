@@ -295,17 +295,18 @@ class Image(Pixels[ImageConfig]):
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
             seen = self.seen(batch, (len(images), *images.shape[2:]))
-            seen = None if seen is None else self._permuted(seen)
-            return self.stem(self._permuted(images).movedim(1, -1), seen)[0]
-        return self.stem(self._permuted(images))
+            seen = None if seen is None else self.permuted(seen)
+            return self.stem(self.permuted(images).movedim(1, -1), seen)[0]
+        return self.stem(images if self.config.rows_are_pixels else self.permuted(images))
 
     # -- rows and signal
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × k × height × width as batch × rows × (elements · k)."""
         (height, width), (down, across) = self._grid(signal), self.config.area
+        signal = signal if self.config.rows_are_pixels else self.permuted(signal)
         return rearrange(
-            fitted(self._permuted(signal), (height * down, width * across)),
+            fitted(signal, (height * down, width * across)),
             "batch k (height down) (width across) -> batch (height width) (down across k)",
             down=down,
             across=across,
@@ -323,12 +324,13 @@ class Image(Pixels[ImageConfig]):
             down=down,
             across=across,
         )
-        return self._permuted(fitted(signal, (images.shape[-2], images.shape[-1])), back=True)
+        signal = fitted(signal, (images.shape[-2], images.shape[-1]))
+        return signal if self.config.rows_are_pixels else self.permuted(signal, back=True)
 
-    def _permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
-        """Signals (… × height × width) with permuted pixels, or ``back`` from there. Rows that are pixels stay where
-        they are: only their layout is another."""
-        if self.config.permute is None or self.config.rows_are_pixels:
+    def permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
+        """Signals (… × height × width) with their pixels in the order of ``config.permute``, or ``back`` from there:
+        what everything sees that knows where pixels are. Rows that are pixels stay in place, for attention does not."""
+        if self.config.permute is None:
             return signal
         order = random_order(signal.shape[-2] * signal.shape[-1], self.config.permute, signal.device)
         order = order.argsort() if back else order
