@@ -19,14 +19,16 @@ from ..nn.ops import compiled_name
 BACKWARD = 1.5  # what training holds in the backward pass, in units of what is kept for it
 
 
-def gigaflop(model: Perceiver) -> float:
+def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
     """Floating point operations of one example's forward pass in 10⁹, with keys and values projected as in the papers.
 
-    The model must be on the ``meta`` device, so that nothing is computed.
+    Args:
+        model: on the ``meta`` device, so that nothing is computed.
+        trained: whether the queries are decoded that a training step asks, and not all of them.
     """
     array = _array(model)
     with FlopCounterMode(display=False) as counter, attention_path(model, "projected"):
-        model.decoder(model.encoder(array), _placeholders(model))
+        model.decoder(model.encoder(array), _placeholders(model, trained=trained))
     return counter.get_total_flops() / 1e9
 
 

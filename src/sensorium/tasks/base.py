@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class TaskSettings(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=TaskSettings)
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
@@ -142,6 +143,14 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
 
     # -- training and evaluation
 
+    def unaugmented(self, view: Batch) -> dict[str, Tensor]:
+        """What training sees of a view in the first share of a run, ``recipe.unaugmented``. Here: the view.
+
+        Args:
+            view: as the modality's ``view`` gives it.
+        """
+        return dict(view)
+
     @abstractmethod
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
         """The inputs and the targets of a batch, for training and evaluation.
@@ -193,6 +202,19 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         Args:
             targets: ``targets`` of :class:`Prepared`.
         """
+
+    def whole_metrics(
+        self, predict: Predict[PredictionT], raws: Sequence[Any], *, progress: Progress | None = None
+    ) -> dict[str, float]:
+        """Metrics of whole signals, of which ``update_metrics`` is given only the part that the model sees at a time.
+        Here: there are none.
+
+        Args:
+            predict: the model, in evaluation mode and without gradients.
+            raws: of the examples, as ``Modality.load`` takes them; what cannot be read is left out.
+            progress: called with (examples done, all examples).
+        """
+        return {}
 
     def selection_score(self, metrics: Mapping[str, float]) -> float:
         """The number by which training chooses the weights that it keeps; larger is better.

@@ -211,7 +211,8 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
     counters, task = state.counters, state.model.task
     first = rank() * recipe.accumulate
     generators = [part_generator(run.seed, counters.steps, first + number) for number in range(recipe.accumulate)]
-    prepared = [run.step.prepare(next(parts), generator) for generator in generators]
+    augmented = run.share_done >= recipe.unaugmented
+    prepared = [run.step.prepare(next(parts), generator, augmented=augmented) for generator in generators]
     counts = [task.term_counts(part.targets) for part in prepared]
     whole_batch = total(torch.stack(counts).sum(0)).clamp(min=1)
     for number, (part, count, generator) in enumerate(zip(prepared, counts, generators, strict=True), 1):

@@ -272,11 +272,13 @@ def evaluate(
     is_own = own is not None and not without and chosen == "test" and seen is not None and is_same(prints, seen["test"])
     said = [f"evaluated without {name}" for name in without]
     samples = _load(examples.without(without), model, chosen, listener)
+    evaluation = _evaluated(model, samples, chosen, listener, device=device)
+    whole = _whole_metrics(model, examples, listener, device=device)
     return _report(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
         model,
         samples,
-        _evaluated(model, samples, chosen, listener, device=device),
+        replace(evaluation, metrics=evaluation.metrics | whole),
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=[*source.warnings, *said, *count_remarks(examples, model.inputs)],
@@ -317,6 +319,21 @@ def _evaluated(model: Perceiver, samples: Samples, split: str, listener: Listene
     )
     model.cpu()
     return evaluation
+
+
+def _whole_metrics(model: Perceiver, examples: Examples, listener: Listener, *, device: str) -> dict[str, float]:
+    """Metrics of whole signals, where the model sees only a part of each at a time; afterwards it is on the CPU."""
+    model.to(chosen_device(device))
+
+    def progress(done: int, total: int) -> None:
+        if done == 1:
+            listener.stage("evaluating whole signals")
+        listener.progress(done / total, {})
+
+    raws = examples.for_modality(model.inputs).raws[model.inputs.name]
+    metrics = model.task.whole_metrics(model.predict_view, raws, progress=progress)
+    model.cpu()
+    return metrics
 
 
 def _load(examples: Examples, model: Perceiver, split: str, listener: Listener) -> Samples:
