@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ import torch
 from sensorium.errors import InputError
 from sensorium.inference.attention_maps import viewed
 from sensorium.inference.latent_maps import LatentMapsConfig, latent_maps, shades
-from sensorium.modalities import AudioConfig, FusionConfig, SeriesConfig, TextConfig, VideoConfig, VolumeConfig
+from sensorium.modalities import (
+    AudioConfig,
+    FusionConfig,
+    PairConfig,
+    SeriesConfig,
+    TableConfig,
+    TextConfig,
+    VideoConfig,
+    VolumeConfig,
+)
+from sensorium.modalities.table import Column
+from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from small_models import ENCODER, IMAGE, POINTS, classes, clouds, pictures, small_model
 
 RANDOM = torch.Generator().manual_seed(3)
@@ -30,6 +42,16 @@ SIGNALS: dict[str, tuple[Any, dict[str, torch.Tensor], tuple[int, ...]]] = {
         VideoConfig(size=(8, 8), frames=4, rate=10.0, patch=(2, 4, 4)),
         {"video": torch.rand(2, 4, 3, 8, 8, generator=RANDOM)},
         (4, 1, 8, 8),
+    ),
+    "pair": (
+        PairConfig(size=(6, 8), bands=4),
+        {"pair": torch.rand(2, 2, 3, 6, 8, generator=RANDOM)},
+        (2, 1, 6, 8),
+    ),
+    "table": (
+        TableConfig(columns=(Column(name="a"), Column(name="b"), Column(name="c"))),
+        {"table": torch.randn(2, 3, generator=RANDOM)},
+        (3, 1),
     ),
     "volume": (
         VolumeConfig(size=(4, 4, 4), patch=(2, 2, 2)),
@@ -59,14 +81,9 @@ def test_maps_have_the_signal_s_shape_and_are_the_attention(kind: str) -> None:
 
 
 def test_latents_heads_and_cross_attends_are_chosen() -> None:
-    from dataclasses import replace
-
-    from sensorium.models.perceiver import Perceiver, PerceiverConfig
-
-    encoder = replace(ENCODER, num_cross_attention_heads=1, num_latents=5)
     torch.manual_seed(0)
     inputs = replace(IMAGE, bands=5)  # 26 channels, which two heads divide
-    encoder = replace(encoder, num_cross_attention_heads=2)
+    encoder = replace(ENCODER, num_latents=5, num_cross_attention_heads=2)
     model = Perceiver(PerceiverConfig(inputs=inputs, encoder=encoder, task=classes(2)))
     batch = pictures(None, count=2).batch([0, 1])
     whole = latent_maps(model, batch, LatentMapsConfig(heads="all"))

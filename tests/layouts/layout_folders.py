@@ -67,12 +67,15 @@ def imdb(root: Path) -> None:
 
 
 def surfaces(root: Path) -> None:
-    """As ModelNet: tetrahedra of many heights, in class folders with the splits in them."""
+    """As ModelNet: tetrahedra of many heights, in class folders with the splits in them. Some begin with one line where
+    the format has two."""
     for split, number in split_numbers(train=16, test=8):
         height = 1 + number % 2 * 3 + number / 100
         lines = ["OFF", "4 4 0", "0 0 0", "1 0 0", "0 1 0", f"0 0 {height}"]
         lines += ["3 0 1 2", "3 0 1 3", "3 0 2 3", "3 1 2 3"]
-        write(root / ("flat", "tall")[number % 2] / split / f"{number}.off", "\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        text = text.replace("OFF\n", "OFF") if number % 3 == 0 else text
+        write(root / ("flat", "tall")[number % 2] / split / f"{number}.off", text)
 
 
 def ply(root: Path) -> None:
@@ -284,7 +287,7 @@ CASES = (
     ),
     Case(
         name="modelnet-off",
-        what="meshes as .off in flat/train/, flat/test/, …",
+        what="meshes as .off in flat/train/, flat/test/, …, of which some begin with `OFF4 4 0`, as in ModelNet40",
         make=surfaces,
         kinds=POINTS,
         splits={"train": 16, "test": 8},

@@ -181,7 +181,7 @@ def test_every_operation_comes_up_as_often_as_the_others(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "OPERATIONS", noted)
     random = np.random.default_rng(0)
     for _ in range(400):
-        randaugment(COLOURS[:2, :2], layers=4, magnitude=5, side=112, random=random)
+        randaugment(COLOURS[:2, :2], layers=4, magnitude=5, scale=0.5, random=random)
     counts = {name: sum(each == name for each, _ in seen) for name in OPERATIONS}
     assert all(60 < count < 145 for count in counts.values()), counts
     turns = [strength for name, strength in seen if name == "rotate"]

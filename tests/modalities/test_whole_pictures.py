@@ -153,4 +153,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="from 0 to 10"):
         Image(ImageConfig(randaugment=(4, 15)))
     with pytest.raises(InputError, match="longest_side"):
-        Image(ImageConfig(longest_side=0))
+        Image(ImageConfig(longest_side=-3))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from builders import shake
 from sensorium.errors import InputError
+from sensorium.inference.features import PictureFeatures
 from sensorium.modalities import ImageConfig, PointsConfig, build_modality
 from sensorium.modalities.image import Image
 from sensorium.modalities.points import Points
@@ -141,6 +142,15 @@ def test_hidden_pixels_are_hidden_where_the_stem_sees_them() -> None:
     found = [image.embed({"image": each, "image.hidden": hidden}).dense()[~hidden] for each in (images, other)]
     assert torch.equal(*found)
     assert not torch.equal(*(image.embed({"image": each}).dense()[~hidden] for each in (images, other)))
+
+
+def test_the_classical_model_sees_permuted_pictures() -> None:
+    """As every other model does; histograms of gradients then say little."""
+    images = pictures(size=(8, 8)).float()
+    permuted, plain = (Image(ImageConfig(size=(8, 8), permute=seed)) for seed in (5, None))
+    found = PictureFeatures(permuted)({"image": images})
+    assert torch.equal(found, PictureFeatures(plain)({"image": by_hand(images)}))
+    assert not torch.allclose(found, PictureFeatures(plain)({"image": images}), atol=1e-3)
 
 
 # -- points on a grid

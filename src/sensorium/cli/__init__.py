@@ -6,39 +6,18 @@ import json as json_module
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
 from ..errors import InputError
+from . import serving
 from .options import CompareOptions, DataOptions, ExplainOptions, PlanOptions, TrainOptions, Words
+from .program import app, command
 
-app = App(
-    name="sensorium",
-    help="General perception with iterative attention: one model, the Perceiver, for any signal.\n\n"
-    "Every command takes --debug: a traceback instead of one line.",
-    help_epilogue="First: sensorium inspect DATA, sensorium train DATA, sensorium predict RUN FILE",
-    result_action="return_value",
-    help_format="markdown",
-    default_parameter=Parameter(negative=()),
-)
-app.register_install_completion_command(help="Complete commands and options in this shell (bash, zsh, fish).")
-
-
-def command(
-    order: int, *examples: str, name: str | None = None
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command of the program.
-
-    Args:
-        order: its place in the list of commands, which is the order of the work.
-        examples: lines at the end of its help.
-        name: of the command, where it is not that of the function.
-    """
-    epilogue = "Examples:\n\n" + "\n\n".join(examples)
-    return app.command(name=name, sort_key=order, help_epilogue=epilogue)
+__all__ = ["app", "main", "serving"]
 
 
 @command(1, "sensorium inspect data/birds", "sensorium inspect sales.csv --target price --ignore id")

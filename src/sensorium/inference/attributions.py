@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..modalities import Batch, Modality, Signal
-from ..modalities.base import Elementwise
+from ..modalities.elementwise import Elementwise
 from ..models.backbones import RolloutBackbone
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray, Segment
@@ -286,10 +286,12 @@ class _Path:
                 elements[segment.name] = modality.unpatchify(patches, self.batch)
             else:
                 rows.append(values.sum(-1))
-                spread = modality.attention_map(rows[-1] / modality.elements_per_row, self.batch)
-                signals[segment.name] = elements[segment.name] = spread
+                evenly = modality.attention_map(rows[-1] / modality.elements_per_row, self.batch)
+                signals[segment.name] = elements[segment.name] = evenly
         total = torch.cat([part.detach() for part in rows], dim=1).float().cpu()
-        return IntegratedGradients(total, _one(self.model, signals), _one(self.model, elements), difference)
+        return IntegratedGradients(
+            total, _by_name_or_alone(self.model, signals), _by_name_or_alone(self.model, elements), difference
+        )
 
 
 def _varies(modality: Modality) -> bool:
@@ -314,10 +316,10 @@ def _of_rows(model: Perceiver, batch: Batch, rows: Tensor) -> Attribution:
     """The attribution whose ``rows`` are known; each element of a row has all of it."""
     signal = model.inputs.attention_map(rows, batch)
     signals = signal if isinstance(signal, dict) else {model.inputs.name: signal}
-    return Attribution(rows.float().cpu(), _one(model, signals), _one(model, signals))
+    return Attribution(rows.float().cpu(), _by_name_or_alone(model, signals), _by_name_or_alone(model, signals))
 
 
-def _one(model: Perceiver, signals: dict[str, Tensor]) -> Signal:
+def _by_name_or_alone(model: Perceiver, signals: dict[str, Tensor]) -> Signal:
     """Signals by name, on the CPU; of a model of one modality the signal alone."""
     signals = {name: signal.detach().float().cpu() for name, signal in signals.items()}
     return signals if len(model.inputs.modalities) > 1 else signals[model.inputs.name]

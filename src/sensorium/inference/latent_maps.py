@@ -1,11 +1,12 @@
 """Attention maps as the papers show them: of single latents and single heads, of each cross-attend, before or after the
-softmax (Perceiver §4.1 and App. E)."""
+softmax (Perceiver §4.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from torch import Tensor
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Signal
-from ..models.backbones import AttentionBackbone, RolloutBackbone
+from ..models.backbones import AttentionBackbone, Backbone, RolloutBackbone
 from ..models.perceiver import Perceiver, evaluating
+from ..nn import Encoder
+from ..nn.byte_array import ByteArray
 from .attention_maps import LEAST_PEAK
 
 FIRST = 16  # latents that are shown where none are named
@@ -67,11 +70,11 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
         InputError: the model has no attention maps, or not such a latent, head or cross-attend; or its backbone does
             not show logits.
     """
-    encoder = model.encoder
-    if not model.cross_attends or not isinstance(encoder, AttentionBackbone):
-        raise InputError("this model has no attention maps: its encoder has no cross-attends")
-    if config.before_softmax and not isinstance(encoder, RolloutBackbone):
-        raise InputError(f"the backbone {model.config.encoder.kind!r} shows attention after the softmax only")
+    check_latent_maps(model, config)
+    encoder = cast(AttentionBackbone, model.encoder)
+    weights_of: Callable[[ByteArray], Iterable[Tensor]] = encoder.weights
+    if config.before_softmax:
+        weights_of = partial(cast(RolloutBackbone, encoder).weights, before_softmax=True)
     chosen = _chosen(config.cross_attends, len(model.cross_attends), "cross-attend")
     with evaluating(model):
         batch = model.to_device(batch)
@@ -79,8 +82,7 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
         # A token that takes the place of an absent signal is no part of a map.
         rows = {segment.name: segment.num_rows for segment in model.inputs.embed(batch).segments}
         found = []
-        options = {"before_softmax": True} if config.before_softmax else {}
-        for number, weights in enumerate(encoder.weights(array, **options)):
+        for number, weights in enumerate(weights_of(array)):
             if number not in chosen:
                 continue
             first = tuple(range(min(FIRST, weights.shape[2])))
@@ -94,6 +96,23 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
             shape = (len(weights), len(latents), weights.shape[1])
             found.append(LatentMaps(number, latents, heads, _unflattened(signal, shape)))
     return found
+
+
+def check_latent_maps(model: Perceiver, config: LatentMapsConfig) -> None:
+    """Refuse maps that a model does not have, before anything is computed; heads of other backbones than the Perceiver
+    are known only then.
+
+    Raises:
+        InputError: as :func:`latent_maps`.
+    """
+    if not model.cross_attends or not isinstance(model.encoder, AttentionBackbone):
+        raise InputError("this model has no attention maps: its encoder has no cross-attends")
+    if config.before_softmax and not isinstance(model.encoder, RolloutBackbone):
+        raise InputError(f"the backbone {model.config.encoder.kind!r} shows attention after the softmax only")
+    _chosen(config.cross_attends, len(model.cross_attends), "cross-attend")
+    _chosen(config.latents, cast(Backbone, model.encoder).num_latents, "latent")
+    if isinstance(model.encoder, Encoder):
+        _chosen(config.heads, model.encoder.config.num_cross_attention_heads, "head")
 
 
 def shades(values: Tensor, *, before_softmax: bool = False) -> Tensor:

@@ -96,6 +96,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         has_files: whether ``save`` writes a file.
         from_labels: whether the signal is what the data's labels say, which examples may lack.
         array_axes: the most axes that an array has which is one example.
+        augments_on_host: whether ``augment`` computes on the CPU, so that batches go to the model's device after it.
         config: the configuration record.
         name: the key of the signal in samples and batches.
     """
@@ -112,6 +113,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     from_labels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     array_axes: ClassVar[int] = 2
+    augments_on_host: bool = False
     config: ConfigT
 
     def __init__(self, config: ConfigT, *, name: str | None = None) -> None:
@@ -240,11 +242,6 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
-
-    @property
-    def augments_on_host(self) -> bool:
-        """Whether ``augment`` computes on the CPU, so that batches go to the model's device after it."""
-        return False
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and
@@ -380,18 +377,6 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}, rows={self.num_rows}, channels={self.channels}"
-
-
-class Elementwise(Modality[ConfigT]):
-    """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
-
-    def patchify(self, signal: Tensor) -> Tensor:
-        """batch × elements [× k], as it is."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × elements × k, as it is."""
-        return rows
 
 
 def at_least_float32(rows: Tensor) -> Tensor:

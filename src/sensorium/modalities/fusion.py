@@ -103,6 +103,7 @@ class Fusion(Modality[FusionConfig]):
         self.parts = nn.ModuleDict(
             {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
         )
+        self.augments_on_host = any(modality.augments_on_host for modality in self.modalities)
         self.modality_embeddings = nn.ParameterDict(
             {
                 f"of_{modality.name}": nn.Parameter(
@@ -197,10 +198,6 @@ class Fusion(Modality[FusionConfig]):
     def num_views(self) -> int:
         """The most of any signal."""
         return max(modality.num_views for modality in self.modalities)
-
-    @property
-    def augments_on_host(self) -> bool:
-        return any(modality.augments_on_host for modality in self.modalities)
 
     def needs_windows(self, batch: Batch) -> bool:
         """Whether a modality does that is not led by another one in all examples."""

@@ -34,7 +34,7 @@ from .base import Batch, Sample
 from .drawing import draw_pixels
 from .pixels import Pixels, centre, fitted, floats
 from .ranges import Ranges, ranges_of, scaled, unscaled
-from .whole_pictures import View, middle_view, on_canvas, random_view, views_of
+from .whole_pictures import cut_views, middle_view, on_canvas, operate, random_view, views_of
 
 LARGEST_SIDE = 224
 
@@ -173,20 +173,15 @@ class Image(Pixels[ImageConfig]):
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if config.ranges is None and config.channels not in (1, 3):
-            raise InputError(
-                f"{self.name}: pictures of 8 bits have 1 or 3 channels, not {config.channels}; give ranges"
-            )
+            raise InputError(f"{self.name}: 8-bit pictures have 1 or 3 channels, not {config.channels}; give ranges")
         if config.ranges is not None and len(config.ranges) != config.channels:
             raise InputError(f"{self.name}: ranges need {config.channels} pairs of values")
-        if config.longest_side is not None and config.longest_side < 1:
-            raise InputError(f"{self.name}: longest_side must be positive")
         if (config.randaugment[0] or config.longest_side) and (config.ranges or config.channels not in (1, 3)):
-            raise InputError(
-                f"{self.name}: randaugment and longest_side are of pictures of 8 bits; set randaugment=[0,0] and "
-                "longest_side=null"
-            )
-        if not 0 <= config.randaugment[1] <= 10:
-            raise InputError(f"{self.name}: magnitudes of randaugment are from 0 to 10 (the papers' is 5)")
+            cure = "set randaugment=[0,0] and longest_side=null"
+            raise InputError(f"{self.name}: randaugment and longest_side are of pictures of 8 bits; {cure}")
+        if not 0 <= config.randaugment[1] <= 10 or (config.longest_side or 1) < 1:
+            raise InputError(f"{self.name}: randaugment's magnitude is from 0 to 10, and longest_side is positive")
+        self.augments_on_host = config.longest_side is not None or config.randaugment[0] > 0
         self.stem: GridStem | Pointwise | Convolution | None = None
         if isinstance(config.stem, GridStemConfig):
             self.stem = GridStem(config.stem, channels=config.channels)
@@ -270,33 +265,23 @@ class Image(Pixels[ImageConfig]):
         """Floats in [0, 1], the centre of ``size``; of whole pictures the middle, resized."""
         images = batch[self.name]
         if f"{self.name}.extent" in batch:
-            return self._cut(batch, partial(middle_view, size=self.config.size, share=self.share))
+            return cut_views(batch, self.name, partial(middle_view, size=self.config.size, share=self.share))
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures
         are resized after that."""
-        images, crop, flip = batch[self.name], self.config.crop, self.config.flip
-        layers, magnitude = self.config.randaugment
-        operations = partial(_operate, layers=layers, magnitude=magnitude, side=min(self.config.size))
+        config, (layers, magnitude) = self.config, self.config.randaugment
+        scale = min(config.size) / 224 if config.longest_side is None else config.longest_side / 512
+        operations = partial(operate, layers=layers, magnitude=magnitude, scale=scale)
         if f"{self.name}.extent" in batch:
-            view = partial(random_view, size=self.config.size, share=self.share, least=crop, flip=flip)
-            return self._cut(batch, partial(view, operations=operations), generator)
-        images = self._cropped(floats(images), generator)
+            view = partial(random_view, size=config.size, share=self.share, least=config.crop, flip=config.flip)
+            return cut_views(batch, self.name, partial(view, operations=operations), generator)
+        images = self._cropped(floats(batch[self.name]), generator)
         if layers:
             pixels = (images * 255).round().clamp(0, 255).byte()
             images = floats(views_of(pixels, None, operations, generator))
         return {**batch, self.name: images}
-
-    @property
-    def augments_on_host(self) -> bool:
-        return self.config.longest_side is not None or self.config.randaugment[0] > 0
-
-    def _cut(self, batch: Batch, view: View, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The batch with a view of each whole picture."""
-        rest = dict(batch)
-        extents = rest.pop(f"{self.name}.extent")
-        return {**rest, self.name: views_of(batch[self.name], extents, view, generator)}
 
     def embed(self, batch: Batch) -> ByteArray:
         images = floats(batch[self.name])
@@ -310,17 +295,18 @@ class Image(Pixels[ImageConfig]):
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
             seen = self.seen(batch, (len(images), *images.shape[2:]))
-            seen = None if seen is None else self._permuted(seen)
-            return self.stem(self._permuted(images).movedim(1, -1), seen)[0]
-        return self.stem(self._permuted(images))
+            seen = None if seen is None else self.permuted(seen)
+            return self.stem(self.permuted(images).movedim(1, -1), seen)[0]
+        return self.stem(images if self.config.rows_are_pixels else self.permuted(images))
 
     # -- rows and signal
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × k × height × width as batch × rows × (elements · k)."""
         (height, width), (down, across) = self._grid(signal), self.config.area
+        signal = signal if self.config.rows_are_pixels else self.permuted(signal)
         return rearrange(
-            fitted(self._permuted(signal), (height * down, width * across)),
+            fitted(signal, (height * down, width * across)),
             "batch k (height down) (width across) -> batch (height width) (down across k)",
             down=down,
             across=across,
@@ -338,12 +324,13 @@ class Image(Pixels[ImageConfig]):
             down=down,
             across=across,
         )
-        return self._permuted(fitted(signal, (images.shape[-2], images.shape[-1])), back=True)
+        signal = fitted(signal, (images.shape[-2], images.shape[-1]))
+        return signal if self.config.rows_are_pixels else self.permuted(signal, back=True)
 
-    def _permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
-        """Signals (… × height × width) with permuted pixels, or ``back`` from there. Rows that are pixels stay where
-        they are: only their layout is another."""
-        if self.config.permute is None or self.config.rows_are_pixels:
+    def permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
+        """Signals (… × height × width) with their pixels in the order of ``config.permute``, or ``back`` from there:
+        what everything sees that knows where pixels are. Rows that are pixels stay in place, for attention does not."""
+        if self.config.permute is None:
             return signal
         order = random_order(signal.shape[-2] * signal.shape[-1], self.config.permute, signal.device)
         order = order.argsort() if back else order
@@ -413,13 +400,3 @@ class Image(Pixels[ImageConfig]):
         return grid_positions(
             self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing
         )
-
-
-def _operate(pixels: np.ndarray, random: np.random.Generator, **settings: Any) -> np.ndarray:
-    """RandAugment of channels × height × width."""
-    if not settings["layers"]:
-        return pixels
-    from .randaugment import randaugment  # which imports Pillow
-
-    changed = randaugment(np.ascontiguousarray(pixels.transpose(1, 2, 0)), random=random, **settings)
-    return np.ascontiguousarray(changed.transpose(2, 0, 1))

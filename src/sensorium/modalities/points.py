@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, Layout, PointPositions, Segment, random_order
 from ..nn.positions import Spacing, fourier_channels, fourier_points
 from ..nn.stems import NeighbourStem, NeighbourStemConfig
-from .base import Batch, Elementwise, Sample
+from .base import Batch, Sample
+from .elementwise import Elementwise
 
 MOST_POINTS = 4096  # kept of a cloud; views take fewer
 CELLS = 1024  # along an axis of the grid in whose order points become rows

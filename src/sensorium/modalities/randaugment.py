@@ -13,7 +13,6 @@ from PIL import Image, ImageEnhance, ImageOps
 Picture: TypeAlias = Image.Image
 
 LARGEST = 10  # magnitude
-SIDE = 224  # pixels along a side of the authors' views, in which shifts and boxes are counted
 GREY = 128  # of pixels that come in from outside, and of cut out boxes
 
 
@@ -25,7 +24,7 @@ class Operation:
         apply: takes a picture and the strength.
         strength: at a magnitude.
         signed: whether the strength is negative half of the time.
-        in_pixels: whether the strength is a number of pixels of pictures that are seen at 224.
+        in_pixels: whether the strength is a number of pixels.
     """
 
     apply: Callable[[Picture, Any], Picture]
@@ -35,7 +34,7 @@ class Operation:
 
 
 def randaugment(
-    pixels: np.ndarray, *, layers: int, magnitude: float, side: int = SIDE, random: np.random.Generator
+    pixels: np.ndarray, *, layers: int, magnitude: float, scale: float = 1.0, random: np.random.Generator
 ) -> np.ndarray:
     """A picture after ``layers`` operations, each drawn from all sixteen, so that one may come twice.
 
@@ -43,8 +42,7 @@ def randaugment(
         pixels: uint8, height × width × 1 or 3.
         layers: how many operations.
         magnitude: of all of them, 0 to 10.
-        side: pixels along the shorter side of what the model sees. Where it is not 224, shifts and boxes are in
-            proportion.
+        scale: of shifts and boxes, which are in pixels of ImageNet's pictures: below 1 for smaller pictures.
         random: of the operations, their signs and the places of boxes.
 
     Returns:
@@ -58,7 +56,7 @@ def randaugment(
     for _ in range(layers):
         name = str(random.choice(list(OPERATIONS)))
         operation, (sign, *middle) = OPERATIONS[name], random.random(3)
-        strength = operation.strength(magnitude) * (side / SIDE if operation.in_pixels else 1)
+        strength = operation.strength(magnitude) * (scale if operation.in_pixels else 1)
         if operation.signed and sign < 0.5:
             strength = -strength
         picture = operation.apply(picture, (strength, *middle) if name == "cutout" else strength)

@@ -17,7 +17,8 @@ from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
 from ..nn.stems import NGramStem, NGramStemConfig
-from .base import Batch, Elementwise, Sample
+from .base import Batch, Sample
+from .elementwise import Elementwise
 from .sequences import cut, lengths, uniform
 from .windows import Windowed
 

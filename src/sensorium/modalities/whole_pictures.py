@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .base import Batch
+
 View: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 ASPECTS = (3 / 4, 4 / 3)
@@ -43,6 +45,13 @@ def on_canvas(pixels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     canvas = np.zeros((len(pixels), side, side), pixels.dtype)
     canvas[:, : pixels.shape[1], : pixels.shape[2]] = pixels
     return canvas, np.array(pixels.shape[1:], np.int32)
+
+
+def cut_views(batch: Batch, name: str, view: View, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    """The batch with a view of each whole picture, as :func:`views_of`; their extents are then gone."""
+    rest = dict(batch)
+    extents = rest.pop(f"{name}.extent")
+    return {**rest, name: views_of(batch[name], extents, view, generator)}
 
 
 def views_of(pictures: Tensor, extents: Tensor | None, view: View, generator: torch.Generator | None = None) -> Tensor:
@@ -114,6 +123,19 @@ def random_view(
     return bicubic(operations(part, random), size) / np.float32(255)
 
 
+def operate(
+    pixels: np.ndarray, random: np.random.Generator, *, layers: int, magnitude: float, scale: float
+) -> np.ndarray:
+    """:func:`randaugment` of channels × height × width."""
+    if not layers:
+        return pixels
+    from .randaugment import randaugment  # here, because it imports Pillow
+
+    pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    changed = randaugment(pixels, layers=layers, magnitude=magnitude, scale=scale, random=random)
+    return np.ascontiguousarray(changed.transpose(2, 0, 1))
+
+
 def middle(height: int, width: int, share: float) -> Box:
     """The square in the middle whose side is this share of the shorter side."""
     side = max(1, int(share * min(height, width)))
@@ -166,9 +188,9 @@ def bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _neighbours(length: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     """The four pixels of ``length`` around each of ``side`` new ones, and their weights: 4 × side."""
-    place = (np.arange(side) + 0.5) * length / side - 0.5
-    pixels = np.floor(place).astype(int) + np.arange(-1, 3)[:, None]
-    apart = np.abs(place - pixels)
+    coordinates = (np.arange(side) + 0.5) * length / side - 0.5
+    pixels = np.floor(coordinates).astype(int) + np.arange(-1, 3)[:, None]
+    apart = np.abs(coordinates - pixels)
     near, far = 1 + (1.5 * apart - 2.5) * apart**2, 2 + (-4 + (2.5 - 0.5 * apart) * apart) * apart
     weights = np.where(apart <= 1, near, far) * ((pixels >= 0) & (pixels < length))
     return pixels.clip(0, length - 1), (weights / weights.sum(0)).astype(np.float32)

@@ -18,6 +18,7 @@ text          2,048 bytes at a time, half of which training leaves out behind a 
               passages of longer texts
 short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
               task has one answer for each example
+sound         windows of at most 10 seconds; over longer clips evaluation averages up to 16 windows that overlap by half
 points        at most 1,024 points of a cloud, a row for eight of them; without a stem, training leaves out half of the
               rows where there are more than 512
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -15,10 +16,11 @@ from ..inference.attention_maps import attention_maps, attention_shares, select
 from ..inference.attributions import BEST, METHODS, check_classes, explains_classes
 from ..inference.deletion import Judged, judge
 from ..inference.environment import versions
-from ..inference.latent_maps import LatentMaps, LatentMapsConfig, latent_maps, shades
+from ..inference.latent_maps import LatentMaps, LatentMapsConfig, check_latent_maps, latent_maps, shades
 from ..inference.opened import OpenedFiles, answer_inputs, open_run
 from ..inference.predict import answers
 from ..modalities import Batch, Signal
+from ..models.backbones import Backbone, RolloutBackbone
 from ..models.perceiver import Perceiver
 from ..tasks import Answer, Prepared
 from . import drawings
@@ -141,6 +143,8 @@ def explain_files(
         raise InputError(
             f"{run}: the model has no cross-attends, so it has no attention maps; set model.encoder.cross_attention"
         )
+    if latent_maps is not None:
+        check_latent_maps(model, latent_maps)
     wanted = _Wanted(_methods(model, methods), _known_class(model, of_class), latent_maps)
     folder = Path(run, "explained") if out is None else Path(out)
     found = answers(model, samples)  # before anything is written: it reads every file
@@ -154,7 +158,7 @@ def explain_files(
         "explanation.html",
         name=Path(run).resolve().name,
         versions=versions(),
-        remarks=_remarks(len(examples), count, wanted, model.encoder.num_latents),
+        remarks=_remarks(len(examples), count, wanted, cast(Backbone, model.encoder).num_latents),
         examples=examples[:MAX_DRAWN],
         scores_are_probabilities=model.task.scores_are_probabilities,
     )
@@ -185,7 +189,7 @@ def _explain(
             signals = {f"cross_attend{number}": signal for number, signal in enumerate(maps, start=1)}
             judged = None
             if wanted.methods:
-                name = wanted.of_class or next(iter(answer.scores))
+                name = wanted.of_class or max(answer.scores, key=answer.scores.__getitem__)
                 judged = judge(model, view, wanted.methods, model.task.classes.index(name))
                 signals |= {method: each.signal for method, each in judged.attributions.items()}
                 answer = replace(answer, deletion=judged.scores)
@@ -230,13 +234,15 @@ def _methods(model: Perceiver, names: Sequence[str] | None) -> tuple[str, ...]:
     """
     if names is None:
         return (BEST,) if explains_classes(model) else ()
-    names = (*METHODS,) if "all" in names else tuple(dict.fromkeys(name for name in names if name != "none"))
+    if "all" in names:
+        names = [name for name in METHODS if name != "rollout" or isinstance(model.encoder, RolloutBackbone)]
+    names = tuple(dict.fromkeys(name for name in names if name != "none"))
     for name in names:
         if name not in METHODS:
             raise InputError(f"there is no method {name!r}; {did_you_mean(name, [*METHODS, 'all', 'none'])}")
     if names:
         check_classes(model)
-    return tuple(names)
+    return names
 
 
 def _known_class(model: Perceiver, name: str | None) -> str | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..inference.latent_maps import LatentMaps, shades
 from ..modalities import Batch, Modality, Signal
-from ..modalities.base import Elementwise
+from ..modalities.elementwise import Elementwise
 from .drawings import photograph
 
 MAX_LATENTS = 32  # drawn on one line
@@ -77,8 +77,8 @@ def _without_signal(modality: Modality, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def _axes(figure: Any, place: Any) -> Any:
-    axes = figure.add_subplot(place)
+def _axes(figure: Any, cell: Any) -> Any:
+    axes = figure.add_subplot(cell)
     axes.tick_params(labelsize=4, length=1)
     return axes
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Literal, TypeAlias, Unpack
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from ..data import (
     Assumption,
     Corrections,
     DataConfig,
-    Examples,
     Source,
     TargetConfig,
     corrected,
@@ -31,7 +29,7 @@ from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
 from ..inference.costs import training_cost
 from ..inference.devices import device_memory
-from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, Raw, SingleConfig
+from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
 from ..models.checkpoints import FORMAT, check_format, read_config
@@ -41,6 +39,7 @@ from ..models.recipe import RecipeConfig
 from ..processes import world_size
 from ..tasks import TASKS, TaskConfig
 from ..tasks.classify import ClassifyConfig, balanced_weights
+from .measuring import measure, with_statistics
 from .run_folder import CONFIG
 
 ClassWeights: TypeAlias = Literal["balanced"]
@@ -48,9 +47,6 @@ ClassWeights: TypeAlias = Literal["balanced"]
 SIZES = ("size", "frames", "seconds", "length", "samples", "rate", "points", "patch")  # fields of kinds of signal
 MODEL_FIELDS = ("inputs", "encoder", "decoder", "task")  # a setting may leave out that they are the model's
 PLAIN = "model.inputs.stem=null"  # chooses the plain Perceiver, whichever signals it reads
-MANY = 20_000  # examples, of which not each is touched before training
-MOST_BYTES = 1 << 28  # of values in memory that sizes and statistics are measured on
-MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
 @record
@@ -253,16 +249,6 @@ def recognise(
     return source.only(presets.select_signals(reads, source.kinds))
 
 
-def measure(source: Source) -> ModalityConfig:
-    """The configuration of the modality that fits the training examples: sizes, rates and statistics.
-
-    Raises:
-        InputError: a signal that no training example has, or examples that cannot be read or disagree.
-    """
-    configs = {name: _measure_signal(name, kind, source.splits) for name, kind in source.kinds.items()}
-    return FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
-
-
 def choose(
     source: Source, measured: ModalityConfig, facts: Facts, *, chooser: Auto | Preset, start: Path | None = None
 ) -> tuple[PerceiverConfig, RecipeConfig]:
@@ -285,7 +271,7 @@ def choose(
     choice = chooser.choose(measured, facts, start=taken_over)
     inputs = choice.inputs
     if isinstance(chooser, Preset) and taken_over is None:
-        inputs = _with_statistics(inputs, source.splits)
+        inputs = with_statistics(inputs, source.splits)
     targets = source.splits["train"].targets
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
     model = PerceiverConfig(inputs=inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
@@ -358,79 +344,3 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
             for signals in (reads, kinds)
         )
         raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
-
-
-def _with_statistics(inputs: ModalityConfig, splits: Mapping[str, Examples]) -> ModalityConfig:
-    """A paper's inputs with the statistics of the data, where the paper states none."""
-    parts = parts_of(inputs)
-    if not isinstance(inputs, FusionConfig):
-        (only,) = next(iter(splits.values())).raws
-        return _measure_signal(only, inputs.kind, splits, like=inputs)
-    measured = {
-        name: part if KINDS[part.kind].from_labels else _measure_signal(name, part.kind, splits, like=part)
-        for name, part in parts.items()
-    }
-    return replace(inputs, modalities=measured)
-
-
-def _measure_signal(
-    name: str, kind: str, splits: Mapping[str, Examples], *, like: SingleConfig | None = None
-) -> SingleConfig:
-    """The configuration of one signal that fits the examples it is measured on.
-
-    Args:
-        like: the configuration of which only the statistics are measured; None: everything is.
-    """
-    modality = KINDS[kind]
-    measure = modality.measure if like is None else partial(modality.with_statistics, like)
-    named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
-    if not named:
-        raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    try:
-        return measure([raw for _, raw in named])
-    except InputError as error:
-        # One bad file must not end it here: decoding sets it aside, or names it.
-        return measure(_readable(measure, named, error))
-
-
-def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
-    """The names and the raws that a signal is measured on: evenly chosen files, or all values in memory, of which there
-    may be less than 256 MB. Of many examples, few are touched."""
-    total = sum(map(len, splits.values()))
-
-    def present(step: int) -> list[tuple[str, Raw]]:
-        everywhere = ((examples, index) for examples in splits.values() for index in range(len(examples)))
-        chosen = ((part, index, part.raws[name][index]) for part, index in islice(everywhere, 0, None, step))
-        return [(examples.names[index], raw) for examples, index, raw in chosen if raw is not None]
-
-    in_steps = max(1, total // MEASURED)
-    found = present(in_steps if total > MANY else 1) or present(1)
-    if not found:
-        return []
-    if KINDS[kind].reads_files(found[0][1]):
-        return found[:: max(1, len(found) // MEASURED)]
-    if total > MANY:
-        size = getattr(getattr(found[0][1], "values", found[0][1]), "nbytes", 0)
-        return present(min(in_steps, 1 + size * total // MOST_BYTES))
-    return found
-
-
-def _readable(
-    measure: Callable[[Sequence[Raw]], Any], named: Sequence[tuple[str, Raw]], error: InputError
-) -> list[Raw]:
-    """The examples (with their names) that can be read by themselves.
-
-    Raises:
-        InputError: none can, or they disagree.
-    """
-    readable = []
-    for name, raw in named:
-        try:
-            measure([raw])
-        except InputError as problem:
-            error = InputError(f"{name}: {problem}")
-        else:
-            readable.append(raw)
-    if not readable:
-        raise error
-    return readable

@@ -48,7 +48,8 @@ class ViT(Network):
     Raises:
         InputError: heads that do not divide the channels.
 
-    >>> vit = ViT(ViTConfig(learned_positions=196), channels=3)
+    >>> with torch.device("meta"):
+    ...     vit = ViT(ViTConfig(learned_positions=196), channels=3)
     >>> sum(parameter.numel() for parameter in vit.parameters()) + 768 * 1000 + 1000
     86567656
     """

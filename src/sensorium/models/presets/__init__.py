@@ -18,7 +18,7 @@ from ...config import from_dict, read_yaml, record
 from ...errors import InputError, did_you_mean
 from ...modalities import KINDS, FusionConfig, ModalityConfig
 from ...nn import DecoderConfig
-from ...tasks import TASKS, FlowConfig, ReconstructConfig, TaskConfig
+from ...tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..auto import Auto, Choice, Facts, choose_task, parts_of
 from ..backbones import BackboneConfig
 from ..perceiver import Perceiver, PerceiverConfig
@@ -42,7 +42,7 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "mlm"] | ReconstructConfig | FlowConfig
+    task: Literal["classify", "tag"] | MLMConfig | ReconstructConfig | FlowConfig
     classes: int = 0
     inputs: ModalityConfig
     encoder: BackboneConfig
@@ -100,8 +100,10 @@ class Preset:
         """The paper's task, if it is the one asked for; else ``auto``'s choice."""
         task = self.task
         if task == facts.task:
-            return None if TASKS[task].label_type else TASKS[task].configure()
+            return None
         chosen = choose_task(inputs, facts)
+        if isinstance(task, MLMConfig) and isinstance(chosen, MLMConfig):
+            return task
         if isinstance(task, FlowConfig) and isinstance(chosen, FlowConfig):
             return replace(task, warps=task.warps or chosen.warps)
         if isinstance(task, ReconstructConfig) and isinstance(chosen, ReconstructConfig):
