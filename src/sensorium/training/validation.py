@@ -65,7 +65,8 @@ def validate(
     model, metrics = state.kept, {}
     if val is not None:
         with products_in(state.precision, state.sums.loss.device):  # the one that trains: only the order matters
-            metrics = evaluate_model(model, val, split="val", shared=True).metrics
+            evaluation = evaluate_model(model, val, split="val", shared=True)
+        metrics, counters.validated = evaluation.metrics, evaluation.views
         reshard(model)
     counters.validations = max(counters.validations + 1, int(share * VALIDATIONS))
     counters.validated_at = counters.steps

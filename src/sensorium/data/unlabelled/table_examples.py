@@ -47,7 +47,7 @@ def rows_of(
     modality: Modality,
     inputs: Mapping[str, InputConfig],
     *,
-    folder: Path,
+    folder: Path | None,
     lazy: Mapping[str, Sequence[Any]] | None = None,
 ) -> tuple[Sequence[Any], tuple[str, ...]]:
     """An example for each row, and remarks on signals whose column is missing. Columns are found by their names; others
@@ -55,11 +55,11 @@ def rows_of(
 
     Args:
         inputs: the column or columns of each signal.
-        folder: what paths in the table are relative to.
+        folder: what paths in the table are relative to; None: the files that they name are not read.
         lazy: columns of files of which the table shows only the beginning: the bytes of each row, read when needed.
 
     Raises:
-        InputError: it has no rows, or none of the columns that the model reads.
+        InputError: it has no rows, or none of the columns that the model reads; or it names files that are not read.
     """
     if not reads_rows(table, modality, inputs):
         wanted = [name for part in modality.modalities for name in _wanted(part, inputs[part.name])]
@@ -93,7 +93,7 @@ def _columns(part: Modality, config: InputConfig, table: pa.Table) -> list[str]:
 
 
 def _signals(
-    table: pa.Table, part: Modality, known: list[str], folder: Path, lazy: Mapping[str, Sequence[Any]]
+    table: pa.Table, part: Modality, known: list[str], folder: Path | None, lazy: Mapping[str, Sequence[Any]]
 ) -> Sequence[Any]:
     """One signal of each row, read from the table when it is needed."""
     if known[0] in lazy:
@@ -110,4 +110,6 @@ def _signals(
     in_words = part.kind in _IN_WORDS and not are_paths(first_values(column))
     if in_words or not is_text(column.type):
         return Cells(column)
+    if folder is None:
+        raise InputError(f"the files that column {known[0]!r} names are not read here; give the files themselves")
     return Paths(column.to_pylist(), folder)

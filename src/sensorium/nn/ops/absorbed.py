@@ -98,13 +98,11 @@ class DenseRows:
         sums = attended.sums.unflatten(1, (num_heads, num_queries))[..., : self.channels]
         return PartialAttention(sums, attended.log_sum.unflatten(1, (num_heads, num_queries)))
 
-    def weights(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n rows"]:
-        """Softmax weights, float32 at least; zeros where every row is masked."""
+    def logits(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n rows"]:
+        """The products of the query with these rows, float32 at least; -inf where a row is masked."""
         with without_autocast(query.query.device.type):  # logits may exceed the range of 16 bits
             logits = exact(pad_channels(query.query)) @ exact(self.normalised)[:, None].transpose(-1, -2)
-        if self.mask is not None:
-            logits = logits.masked_fill(~self.mask[:, None, None], float("-inf"))
-        return logits.softmax(-1).nan_to_num(0.0)
+        return logits if self.mask is None else logits.masked_fill(~self.mask[:, None, None], float("-inf"))
 
 
 def project_values(
