@@ -9,8 +9,11 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
+from sensorium.data import collate
 from sensorium.errors import InputError
+from sensorium.modalities.fusion import Fusion, FusionConfig
 from sensorium.modalities.image import Image, ImageConfig
+from sensorium.modalities.series import SeriesConfig
 from sensorium.modalities.whole_pictures import bicubic, middle, random_box
 
 CONFIG = ImageConfig(size=(32, 32), longest_side=80, field_of_view=0.875, crop=0.08, flip=0.5, randaugment=(4, 5))
@@ -154,3 +157,18 @@ def test_what_does_not_fit_is_refused() -> None:
         Image(ImageConfig(randaugment=(4, 15)))
     with pytest.raises(InputError, match="longest_side"):
         Image(ImageConfig(longest_side=-3))
+
+
+def test_whole_pictures_beside_another_signal() -> None:
+    """A fusion varies them before a batch goes to the device; an example without its picture changes nothing."""
+    parts = {"photo": CONFIG, "accel": SeriesConfig(length=6, channels=2, mean=(0.0,) * 2, std=(1.0,) * 2)}
+    fusion = Fusion(FusionConfig(modalities=parts))
+    assert fusion.augments_on_host
+    assert not Fusion(FusionConfig(modalities={"accel": parts["accel"]})).augments_on_host
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 20, 3), dtype=np.uint8)
+    raws = [{"photo": pixels, "accel": np.ones((6, 2))}, {"photo": None, "accel": np.ones((6, 2))}]
+    batch = collate([fusion.load(raw) for raw in raws], ragged=["accel"])
+    for view in (fusion.view(batch), fusion.augment(batch, torch.Generator())):
+        assert view["photo"].shape == (2, 3, 32, 32)
+        assert view["photo.present"].tolist() == [True, False]
+        assert fusion.embed(view).dense().isfinite().all()

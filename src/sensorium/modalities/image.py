@@ -70,7 +70,7 @@ class ImageConfig:
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
         randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
-        longest_side: of the whole pictures that are kept, from which views are then cut one by one, as by Perceiver IO's
+        longest_side: of the whole pictures that are kept, of which views are then cut one by one as by Perceiver IO's
             authors: crop, mirror, RandAugment, bicubic resizing, which may leave [0, 1]. None: the middle is kept.
     """
 
