@@ -131,7 +131,7 @@ def is_guarded(path: str) -> bool:
     >>> is_guarded("/v1/predict"), is_guarded("/metrics"), is_guarded("/"), is_guarded("/healthz")
     (True, True, False, False)
     """
-    return path.startswith("/v1/") or path in ("/metrics", "/openapi.json")
+    return path.startswith("/v1/") or path in ("/metrics", "/openapi.json", "/report")
 
 
 def _name_of(host: str) -> str:

@@ -6,6 +6,8 @@ export function setToken(value) {
   token = value;
 }
 
+export const hasToken = () => token !== "";
+
 export class Refused extends Error {
   constructor(status, reason) {
     super(reason);

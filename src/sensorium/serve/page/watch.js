@@ -1,6 +1,6 @@
 // A run while it trains: figures and learning curves, live.
 
-import { follow, setToken } from "./api.js";
+import { follow, hasToken, setToken } from "./api.js";
 import { chart, legend } from "./chart.js";
 import { byId, element, number, percent } from "./dom.js";
 
@@ -61,7 +61,7 @@ function cards({ rows, report }) {
 function show(state) {
   document.title = `${state.name} · sensorium watch`;
   byId("name").textContent = state.name;
-  byId("report").hidden = !state.report;
+  byId("report").hidden = !state.report || hasToken(); // a link cannot name a token
   const words = state.report ? "finished" : state.rows.length ? "training" : "waiting for the first figures";
   byId("state").textContent = words;
   byId("state").classList.remove("lost");
