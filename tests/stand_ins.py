@@ -78,10 +78,10 @@ def imagenet(root: Path) -> None:
 
 
 def modelnet40(root: Path) -> None:
-    """``modelnet40_ply_hdf5_2048``, as its zip unpacks: clouds of 2,048 points in several files for each split."""
+    """Clouds of 2,048 points in a file for each split, with the names of the classes beside them."""
     root.mkdir(parents=True, exist_ok=True)
-    for part, count in (("train0", 8), ("train1", 6), ("test0", 4), ("test1", 2)):
-        with h5py.File(root / f"ply_data_{part}.h5", "w") as file:
+    for split, count in (("train", 8), ("test", 4)):
+        with h5py.File(root / f"{split}.h5", "w") as file:
             file["data"] = np.random.default_rng(count).uniform(-1, 1, (count, 2048, 3)).astype(np.float32)
             file["label"] = np.arange(count, dtype=np.uint8)[:, None] % 2
     (root / "shape_names.txt").write_text("airplane\nbathtub\n")

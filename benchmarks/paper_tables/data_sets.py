@@ -20,8 +20,8 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "modelnet40": DataSet(
         title="ModelNet40 (9,843 clouds of points to train on, 2,468 to test on)",
-        layout="as `modelnet40_ply_hdf5_2048.zip` unpacks: `modelnet40/ply_data_train0.h5` to `ply_data_train4.h5`, "
-        "`ply_data_test0.h5`, `ply_data_test1.h5`, `shape_names.txt`; or its folders of .off files",
+        layout="`modelnet40/train.h5` and `test.h5` with `data` (clouds × points × 3) and `label`, as in the parts of "
+        "`modelnet40_ply_hdf5_2048.zip`; `shape_names.txt`",
         needs="ModelNet40 with 2,048 points a cloud",
     ),
     "texts": DataSet(

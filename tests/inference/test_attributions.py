@@ -15,13 +15,13 @@ from sensorium.errors import InputError
 from sensorium.inference.attributions import (
     METHODS,
     Attribution,
-    _Path,
     attention_rollout,
     integrated_gradients,
     mean_attention,
     predicted_classes,
 )
 from sensorium.inference.deletion import RANDOM, deletion, judge, random_deletion, without
+from sensorium.inference.integrated_gradients import _Path
 from sensorium.modalities import FusionConfig, SeriesConfig, TableConfig, TextConfig
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig, evaluating
@@ -198,13 +198,12 @@ def test_points_of_the_path_are_computed_in_parts_that_fit(monkeypatch: pytest.M
     sizes: list[int] = []
     whole = _Path.gradients
     monkeypatch.setattr(
-        _Path,
         "gradients",
         lambda path, wanted, shares, weights: sizes.append(len(shares)) or whole(path, wanted, shares, weights),
     )
     expected = integrated_gradients(model, batch, steps=6)
     assert sizes == [6]
-    monkeypatch.setattr("sensorium.inference.attributions.KEPT", 1)
+    monkeypatch.setattr("sensorium.inference.integrated_gradients.KEPT", 1)
     torch.testing.assert_close(integrated_gradients(model, batch, steps=6).rows, expected.rows)
     assert sizes == [6] + [1] * 6
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from ..modalities import Batch
 from ..models.perceiver import Perceiver, evaluating
 from ..nn.byte_array import ByteArray
-from .attributions import METHODS, Attribution, check_classes, predicted_classes, repeated
+from .attribution_record import Attribution, check_classes, predicted_classes, repeated
+from .attributions import METHODS
 from .evaluate import examples_at_a_time
 
 STEPS = 10
@@ -52,6 +53,19 @@ def deletion(
 
     Raises:
         InputError: the model does not predict classes or tags.
+
+    >>> from sensorium.modalities import ImageConfig
+    >>> from sensorium.models.perceiver import PerceiverConfig
+    >>> from sensorium.nn import EncoderConfig
+    >>> from sensorium.tasks import ClassifyConfig
+    >>> model = Perceiver(PerceiverConfig(
+    ...     inputs=ImageConfig(size=(8, 8), patch=(2, 2), bands=4),
+    ...     encoder=EncoderConfig(num_latents=4, latent_channels=16, num_layers=1),
+    ...     task=ClassifyConfig(classes=("cat", "dog")),
+    ... ))
+    >>> found = deletion(model, {"image": torch.rand(3, 3, 8, 8)}, torch.rand(3, 16), steps=5)
+    >>> found.probabilities.shape, found.score  # this model has not learned anything
+    (torch.Size([3, 6]), tensor([0.5000, 0.5000, 0.5000]))
     """
     classes = predicted_classes(model, batch) if classes is None else classes
     check_classes(model)

@@ -69,6 +69,19 @@ def latent_maps(model: Perceiver, batch: Batch, config: LatentMapsConfig = Laten
     Raises:
         InputError: the model has no attention maps, or not such a latent, head or cross-attend; or its backbone does
             not show logits.
+
+    >>> from sensorium.modalities import ImageConfig
+    >>> from sensorium.models.perceiver import PerceiverConfig
+    >>> from sensorium.nn import EncoderConfig
+    >>> from sensorium.tasks import ClassifyConfig
+    >>> model = Perceiver(PerceiverConfig(
+    ...     inputs=ImageConfig(size=(8, 8), patch=(2, 2), bands=4),
+    ...     encoder=EncoderConfig(num_latents=4, latent_channels=16, num_layers=1),
+    ...     task=ClassifyConfig(classes=("cat", "dog")),
+    ... ))
+    >>> first, *others = latent_maps(model, {"image": torch.rand(3, 3, 8, 8)}, LatentMapsConfig(latents=(0, 3)))
+    >>> first.maps.shape, len(others)
+    (torch.Size([3, 2, 1, 1, 8, 8]), 7)
     """
     check_latent_maps(model, config)
     encoder = cast(AttentionBackbone, model.encoder)

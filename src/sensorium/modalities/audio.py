@@ -300,9 +300,8 @@ class Audio(Windowed[AudioConfig]):
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, then of mels. Rows that are wholly padding are masked."""
         signal = self._normalised(batch)
-        values = (
-            self.patchify(signal) if self.stem is None else self.stem(signal, self.seen(batch, signal.shape[:-1]))[0]
-        )
+        stem = self.stem
+        values = self.patchify(signal) if stem is None else stem(signal, self.seen(batch, signal.shape[:-1]))[0]
         return ByteArray((replace(self.query_segment(batch), values=values),))
 
     def _normalised(self, batch: Batch) -> Tensor:

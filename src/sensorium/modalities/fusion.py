@@ -100,9 +100,8 @@ class Fusion(Modality[FusionConfig]):
             if not 0 <= probability <= 1:
                 raise InputError(f"fusion: dropout of {modality!r} is {probability}; give a probability, 0 to 1")
         # A prefix, because users name modalities, and a module's children may not be called what its methods are.
-        self.parts = nn.ModuleDict(
-            {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
-        )
+        parts = {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
+        self.parts = nn.ModuleDict(parts)
         self.augments_on_host = any(modality.augments_on_host for modality in self.modalities)
         self.modality_embeddings = nn.ParameterDict(
             {

@@ -70,9 +70,8 @@ class ImageConfig:
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
         randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
-        longest_side: pixels along the longer side of the whole pictures that are kept. Views are then cut from them one
-            by one in the order of Perceiver IO's authors: crop, mirror, RandAugment, and bicubic resizing, which may
-            leave [0, 1]. None: the middle of each picture is kept, and batches are cropped at once.
+        longest_side: of the whole pictures that are kept, of which views are then cut one by one as by Perceiver IO's
+            authors: crop, mirror, RandAugment, bicubic resizing, which may leave [0, 1]. None: the middle is kept.
     """
 
     kind: Literal["image"] = "image"
@@ -263,9 +262,9 @@ class Image(Pixels[ImageConfig]):
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """Floats in [0, 1], the centre of ``size``; of whole pictures the middle, resized."""
-        images = batch[self.name]
         if f"{self.name}.extent" in batch:
             return cut_views(batch, self.name, partial(middle_view, size=self.config.size, share=self.share))
+        images = batch[self.name]
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -279,8 +278,7 @@ class Image(Pixels[ImageConfig]):
             return cut_views(batch, self.name, partial(view, operations=operations), generator)
         images = self._cropped(floats(batch[self.name]), generator)
         if layers:
-            pixels = (images * 255).round().clamp(0, 255).byte()
-            images = floats(views_of(pixels, None, operations, generator))
+            images = floats(views_of((images * 255).round().clamp(0, 255).byte(), None, operations, generator))
         return {**batch, self.name: images}
 
     def embed(self, batch: Batch) -> ByteArray:

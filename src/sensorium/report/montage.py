@@ -84,8 +84,7 @@ def _axes(figure: Any, cell: Any) -> Any:
 
 
 def _bare(axes: Any) -> None:
-    """Without numbers and names along the axes, for which there is no room."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_xlabel("")
-    axes.set_ylabel("")
+    """Without numbers and names along the axes, and without the names of modalities, for which there is no room."""
+    for drawn in (axes, *axes.child_axes):
+        drawn.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        drawn.set_title("", loc="left")
