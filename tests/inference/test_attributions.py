@@ -198,6 +198,7 @@ def test_points_of_the_path_are_computed_in_parts_that_fit(monkeypatch: pytest.M
     sizes: list[int] = []
     whole = _Path.gradients
     monkeypatch.setattr(
+        _Path,
         "gradients",
         lambda path, wanted, shares, weights: sizes.append(len(shares)) or whole(path, wanted, shares, weights),
     )

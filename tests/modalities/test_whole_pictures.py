@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
 
+from sensorium.data import collate
 from sensorium.errors import InputError
+from sensorium.modalities.fusion import Fusion, FusionConfig
 from sensorium.modalities.image import Image, ImageConfig
+from sensorium.modalities.series import SeriesConfig
 from sensorium.modalities.whole_pictures import bicubic, middle, random_box
 
 CONFIG = ImageConfig(size=(32, 32), longest_side=80, field_of_view=0.875, crop=0.08, flip=0.5, randaugment=(4, 5))
@@ -47,7 +51,9 @@ def test_evaluation_sees_the_middle_of_224_of_256() -> None:
     assert view.keys() == {"image"}
     expected = batch["image"][1, :, 17:34, 2:19].numpy()  # of 50 × 20 pixels, 17 from (50 - 17 + 1) / 2 and so on
     assert middle(50, 20, 0.875) == (17, 2, 17, 17)
-    resized = [Pillow.fromarray(channel.astype(np.float32), "F").resize((32, 32), 3) for channel in expected]
+    resized = [
+        np.asarray(Pillow.fromarray(channel.astype(np.float32), "F").resize((32, 32), 3)) for channel in expected
+    ]
     assert np.allclose(view["image"][1], np.stack(resized) / 255, atol=1e-5)
 
 
@@ -149,8 +155,26 @@ def test_what_does_not_fit_is_refused() -> None:
     """Measured values have no 8 bits; magnitudes end at ten."""
     for change in ({"randaugment": (1, 9.0)}, {"longest_side": 9}):
         with pytest.raises(InputError, match="8 bits"):
-            Image(ImageConfig(size=(8, 8), ranges=((0.0, 1.0),) * 3, **change))  # type: ignore[arg-type]
+            Image(ImageConfig(size=(8, 8), ranges=((0.0, 1.0),) * 3, **change))
     with pytest.raises(InputError, match="from 0 to 10"):
         Image(ImageConfig(randaugment=(4, 15)))
     with pytest.raises(InputError, match="longest_side"):
         Image(ImageConfig(longest_side=-3))
+
+
+def test_whole_pictures_beside_another_signal() -> None:
+    """A fusion varies them before a batch goes to the device; an example without its picture changes nothing."""
+    parts = {"photo": CONFIG, "accel": SeriesConfig(length=6, channels=2, mean=(0.0,) * 2, std=(1.0,) * 2)}
+    fusion = Fusion(FusionConfig(modalities=parts))
+    assert fusion.augments_on_host
+    assert not Fusion(FusionConfig(modalities={"accel": parts["accel"]})).augments_on_host
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 20, 3), dtype=np.uint8)
+    raws: list[dict[str, Any]] = [
+        {"photo": pixels, "accel": np.ones((6, 2))},
+        {"photo": None, "accel": np.ones((6, 2))},
+    ]
+    batch = collate([fusion.load(raw) for raw in raws], ragged=["accel"])
+    for view in (fusion.view(batch), fusion.augment(batch, torch.Generator())):
+        assert view["photo"].shape == (2, 3, 32, 32)
+        assert view["photo.present"].tolist() == [True, False]
+        assert fusion.embed(view).dense().isfinite().all()

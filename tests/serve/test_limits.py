@@ -23,10 +23,13 @@ import soundfile
 
 pytest.importorskip("fastapi", reason="the extra serve")
 
+from fastapi.testclient import TestClient
 from served import KINDS, client, form, listening, png, run_of, wav
 
 from sensorium.modalities.image import Image
+from sensorium.serve.app import create_app
 from sensorium.serve.batching import Batcher
+from sensorium.serve.server import hosts_of
 
 
 def silence(seconds: float) -> bytes:
@@ -116,6 +119,13 @@ def test_only_who_knows_the_token_is_answered(tmp_path: Path) -> None:
             assert server.get(path).status_code == 200
         known = {"Authorization": "Bearer hush ✓".encode()}
         assert server.post("/v1/predict", files=form({"a.png": png(0)}), headers=known).status_code == 200
+
+
+def test_a_proxy_s_name_may_be_said(tmp_path: Path) -> None:
+    app = create_app(run_of("image", tmp_path), hosts=hosts_of("127.0.0.1", ["birds.example"]))
+    with TestClient(app, base_url="http://birds.example") as server:
+        assert server.get("/healthz").status_code == 200
+        assert server.get("/healthz", headers={"Host": "other.example"}).status_code == 421
 
 
 def test_pages_of_other_sites_are_not_answered(tmp_path: Path) -> None:

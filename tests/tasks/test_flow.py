@@ -143,6 +143,15 @@ def test_metrics_by_hand() -> None:
     assert scores(model, (flow * 0, flow * 0)) == {"explained": 1.0, "epe": 0.0, "still": 0.0}
 
 
+def test_figures_of_whole_frames_have_titles() -> None:
+    """Those of a render pass, too; outliers are a share."""
+    task = small().task
+    assert task.metric_title("whole_epe") == "End-point error of whole frames, pixels"
+    assert task.metric_title("clean_whole_epe") == "clean: End-point error of whole frames, pixels"
+    assert task.is_percent("final_whole_outliers")
+    assert not task.is_percent("whole_epe")
+
+
 def test_training_asks_for_some_pixels_and_evaluation_for_all() -> None:
     """The same pixels of every example, other ones each time; their loss is that of the whole answer there."""
     model, view = shake(small(num_queries=10)), batch()

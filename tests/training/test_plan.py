@@ -196,6 +196,13 @@ def test_a_published_batch_is_cut_into_parts_that_fit(
     )
 
 
+def test_no_process_has_a_part_without_examples(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "device_memory", lambda: 10**6)
+    monkeypatch.setattr(planning, "world_size", lambda: 3)
+    recipe = sm.plan(published, preset="perceiver-modelnet40", kind=["points"]).config.recipe
+    assert recipe.accumulate == 512 // 3
+
+
 def test_what_training_keeps_grows_with_what_it_computes() -> None:
     """Checkpointing keeps less; more rows, latents and layers keep more."""
     model = load("perceiver-modelnet40").model()

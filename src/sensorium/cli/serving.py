@@ -11,6 +11,7 @@ from pathlib import Path
 from cyclopts import Parameter
 
 from ..errors import InputError
+from .options import Words
 from .program import command
 
 TOKEN = "SENSORIUM_TOKEN"
@@ -53,6 +54,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    name: Words = (),
     device: str = "auto",
     options: ServeOptions = ServeOptions(),
 ) -> None:
@@ -64,10 +66,13 @@ def serve(
         run: Run folder.
         host: The address to listen at; by default only this machine can connect.
         port: The port to listen at; 0 is any that is free.
+        name: A name by which the server is called, such as that of a proxy in front of it; repeatable. By default only
+            those of this machine, or with --host any.
         device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
     _check_installed()
     from ..serve.app import create_app
+    from ..serve.guard import LOOPBACK
     from ..serve.limits import Limits
     from ..serve.server import hosts_of, run_server
 
@@ -82,8 +87,9 @@ def serve(
         latency=options.latency / 1000,
     )
     token = os.environ.get(TOKEN, "")
-    application = create_app(run, limits=limits, token=token, hosts=hosts_of(host), device=device)
-    if hosts_of(host) == () and not token:
+    hosts = hosts_of(host, name)
+    application = create_app(run, limits=limits, token=token, hosts=hosts, device=device)
+    if host not in LOOPBACK and not token:
         print(f"note: anybody who reaches this machine may use it; set {TOKEN} to a secret", file=sys.stderr)
     run_server(application, host=host, port=port, time=limits.time, started=lambda url: _say(run, url))
 

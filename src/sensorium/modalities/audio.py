@@ -179,8 +179,7 @@ class Audio(Windowed[AudioConfig]):
             Absent: there is no sound in any clip.
             InputError: a clip cannot be decoded.
         """
-        chosen = (raws[i] for i in range(0, len(raws), max(1, len(raws) // 64)))
-        clips = of_present(lambda raw: sound.decode(raw, rate=AudioConfig.rate), chosen)
+        clips = of_present(lambda raw: sound.decode(raw, rate=AudioConfig.rate), raws[:: max(1, len(raws) // 64)])
         usual = Counter(rate for _, rate in clips).most_common(1)[0][0]
         rate = usual // ceil(usual / HIGHEST_RATE)
         seconds = float(np.quantile([len(wave) / rate for wave, rate in clips], 0.95))

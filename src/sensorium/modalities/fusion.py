@@ -229,8 +229,7 @@ class Fusion(Modality[FusionConfig]):
         return result | {f"{name}.present": present for name, present in zip(dropout, after, strict=True)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A segment for each modality, with its name. The rows of absent modalities are masked; the segment of a
-        modality that the batch lacks has no rows."""
+        """A segment for each modality. The rows of absent ones are masked; one that the batch lacks has no rows."""
         examples = len(batch[self._in_step(batch)[0].name])
         return join([ByteArray((self._segment(modality, batch, examples),)) for modality in self.modalities])
 

@@ -32,7 +32,7 @@ from ..nn.stems import (
 )
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats
+from .pixels import Pixels, centre, fitted, floats, permuted
 from .ranges import Ranges, ranges_of, scaled, unscaled
 from .whole_pictures import cut_views, middle_view, on_canvas, operate, random_view, views_of
 
@@ -70,7 +70,7 @@ class ImageConfig:
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
         randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
-        longest_side: of the whole pictures that are kept, from which views are then cut one by one, as by Perceiver IO's
+        longest_side: of the whole pictures that are kept, of which views are then cut one by one as by Perceiver IO's
             authors: crop, mirror, RandAugment, bicubic resizing, which may leave [0, 1]. None: the middle is kept.
     """
 
@@ -328,11 +328,7 @@ class Image(Pixels[ImageConfig]):
     def permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
         """Signals (… × height × width) with their pixels in the order of ``config.permute``, or ``back`` from there:
         what everything sees that knows where pixels are. Rows that are pixels stay in place, for attention does not."""
-        if self.config.permute is None:
-            return signal
-        order = random_order(signal.shape[-2] * signal.shape[-1], self.config.permute, signal.device)
-        order = order.argsort() if back else order
-        return signal.flatten(-2)[..., order].unflatten(-1, signal.shape[-2:])
+        return signal if self.config.permute is None else permuted(signal, self.config.permute, back=back)
 
     def layout(self) -> Layout:
         return self._layout(self.mean.new_empty(*self.config.size))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from ..nn.byte_array import random_order
 from .base import Batch, Modality, SignalConfig
 from .sequences import uniform
 
@@ -239,6 +240,19 @@ def recolour(video: Tensor, strength: float, pivot: float, generator: torch.Gene
         grey = sum(share * video[:, :, channel, None] for channel, share in enumerate(LUMA))
         base, gain = base + (1 - saturation) * gain * grey, saturation * gain
     return torch.addcmul(base, video, gain).clamp_(0, 1)  # few passes over memory, which are its cost
+
+
+def permuted(pictures: Tensor, seed: int, *, back: bool = False) -> Tensor:
+    """Pictures (… × height × width) with their pixels in a random order, the same for all of a size, or ``back`` from
+    there.
+
+    >>> pictures = torch.rand(2, 3, 4, 5)
+    >>> torch.equal(permuted(permuted(pictures, 0), 0, back=True), pictures)
+    True
+    """
+    height, width = pictures.shape[-2:]
+    order = random_order(height * width, seed, pictures.device)
+    return pictures.flatten(-2)[..., order.argsort() if back else order].unflatten(-1, (height, width))
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -172,8 +172,9 @@ async def _form(request: Request) -> list[Part] | bytes:
         return await request.body()
     if kind != "multipart/form-data":
         raise Refused(415, "send a form (multipart/form-data) or JSON (application/json)")
-    limits: Limits = request.app.state.engine.limits
-    form = await request.form(max_files=limits.examples, max_fields=limits.examples, max_part_size=limits.body)
+    engine: Engine = request.app.state.engine
+    most = engine.limits.examples * len(engine.model.inputs.modalities)
+    form = await request.form(max_files=most, max_fields=most, max_part_size=engine.limits.body)
     return [
         Part(field, value.filename or "", value.file) if isinstance(value, UploadFile) else Part(field, "", value)
         for field, value in form.multi_items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -45,10 +45,16 @@ def run_server(application: Any, *, host: str, port: int, time: float, started: 
     server.run(sockets=[listener])
 
 
-def hosts_of(host: str) -> tuple[str, ...]:
+def hosts_of(host: str, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The names by which a server at an address may be called; empty: any.
+
+    Args:
+        host: the address.
+        names: further ones, such as that of a proxy.
 
     >>> hosts_of("127.0.0.1"), hosts_of("0.0.0.0")
     (('127.0.0.1', 'localhost', '::1'), ())
+    >>> hosts_of("0.0.0.0", ["birds.example.org"])
+    ('127.0.0.1', 'localhost', '::1', 'birds.example.org')
     """
-    return LOOPBACK if host in LOOPBACK else ()
+    return (*LOOPBACK, *names) if host in LOOPBACK or names else ()

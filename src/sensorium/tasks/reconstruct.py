@@ -347,10 +347,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         completed = {
             name: signal.to(view[name].device) for name, signal in prediction.completed.items() if name in view
         }
-        return [
-            Illustration("Signal", view),
-            Illustration("Reconstruction", {**view, **completed}),
-        ]
+        return [Illustration("Signal", view), Illustration("Reconstruction", {**view, **completed})]
 
     def answers(
         self,

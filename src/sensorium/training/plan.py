@@ -160,7 +160,7 @@ def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assump
     cost = training_cost(config.model, checkpointing=config.recipe.checkpointing)
     room = device_memory() / world_size() if not torch.cuda.is_available() else device_memory()
     largest = max(1, int((room / 2 - cost.state) / cost.example))
-    parts = max(1, ceil(batch_size / world_size() / largest))
+    parts = max(1, min(ceil(batch_size / world_size() / largest), batch_size // world_size()))
     if parts == 1:
         return config, ()
     text = f"a batch of {batch_size:,} is computed in {parts:,} parts, one after the other, for want of memory"

@@ -14,7 +14,8 @@ function ticks(low, high, count) {
 }
 
 // lines: [{name, points: [[x, y], …]}]. bands: [[from, to, colour], …] behind them.
-export function chart({ lines, label, xLabel, percent = false, bands = [], width = 860, height = 280 }) {
+export function chart({ lines, label, xLabel, percent = false, bands = [], widest = 720, height = 270 }) {
+  const width = Math.max(300, Math.min(widest, innerWidth - 64)); // so that letters are as large on a phone
   const all = lines.flatMap((line) => line.points).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
   const [xs, ys] = [all.map(([x]) => x), all.map(([, y]) => y)];
   const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);

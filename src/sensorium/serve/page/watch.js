@@ -33,7 +33,7 @@ function curves(rows) {
         }))
         .filter((line) => line.points.length);
       if (!lines.length) return null;
-      const drawn = chart({ lines, label: `${title(name)} over time`, xLabel: unit, percent: SHARES.test(name), width: 520, height: 270 });
+      const drawn = chart({ lines, label: `${title(name)} over time`, xLabel: unit, percent: SHARES.test(name), widest: 520 });
       return element("section", { className: "card" }, element("h2", {}, title(name)), drawn, ...(lines.length > 1 ? [legend(lines)] : []));
     })
     .filter(Boolean);
