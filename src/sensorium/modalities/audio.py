@@ -350,7 +350,7 @@ class Audio(Modality[AudioConfig]):
             mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
         first, *others = self._positions(spacing).tables
         positions = GridPositions((first[: ceil(signal.shape[1] / self.config.area[0])], *others))
-        no_values = self.positions0.new_zeros(len(signal), prod(positions.shape), 0)
+        no_values = self.positions0.new_zeros(signal.shape[0], prod(positions.shape), 0)
         return Segment(self.name, no_values, positions, mask=mask)
 
     def targets(self, batch: Batch) -> Tensor:

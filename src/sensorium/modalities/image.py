@@ -251,7 +251,7 @@ class Image(Pixels[ImageConfig]):
         if self.stem is None:
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
-            return self.stem(images.movedim(1, -1), self.seen(batch, (len(images), *images.shape[2:])))[0]
+            return self.stem(images.movedim(1, -1), self.seen(batch, (images.shape[0], *images.shape[2:])))[0]
         return self.stem(images)
 
     # -- rows and signal
@@ -288,7 +288,7 @@ class Image(Pixels[ImageConfig]):
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        return Segment(self.name, self.mean.new_zeros(len(images), height * width, 0), self._positions(images, spacing))
+        return Segment(self.name, self.mean.new_zeros(images.shape[0], height * width, 0), self._positions(images, spacing))
 
     def targets(self, batch: Batch) -> Tensor:
         """The normalised pixels, whatever a stem makes of them."""
