@@ -24,7 +24,7 @@ from ..nn.positions import Spacing, fourier_channels, fourier_grid
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample, Soundtrack, at_least_float32, of_present
 from .drawing import draw_sound
-from .sequences import cut, lengths, resample, uniform
+from .sequences import cut, lengths, resample, uniform, whole_rows
 from .spectrogram import log_mels, mel_filters
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the decoding time and fills two of 64 mels
@@ -55,8 +55,7 @@ class AudioConfig:
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time (and mels); None: the number of rows along them.
         gain: training makes clips louder or softer by up to this many decibels.
-        shift: training shifts clips that fill the window by up to this share of their length; the end of a clip comes
-            in again at its start.
+        shift: training shifts clips that fill the window by up to this share of their length, in a circle.
         speed: training makes spectrograms faster or slower by up to this share.
         pitch: training stretches or shrinks the mel axis by up to this share.
         blank: training blanks out a band of time and a band of mels, each of up to this share (SpecAugment).
@@ -236,6 +235,10 @@ class Audio(Modality[AudioConfig]):
         batch = self._batch(batch)
         spare = (lengths(batch, self.name) - self.config.steps).clamp(min=0)
         return cut(batch, self.name, self._start(batch, spare // 2).long(), self.config.steps)
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.steps, self.config.area[0])
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window or shift, and gain; of spectrograms also speed, pitch, and blank bands of time and mels."""

@@ -21,7 +21,7 @@ from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from ..nn.positions import fourier_channels, fourier_grid, fourier_points
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Modality, Sample
-from .sequences import cut, lengths, resample, uniform
+from .sequences import cut, lengths, resample, uniform, whole_rows
 
 MOST_ROWS = 512  # of one step each; rows of longer series cover several steps
 FAR = 10.0  # standard deviations from the mean that are far outside of what training saw
@@ -216,6 +216,10 @@ class Series(Modality[SeriesConfig]):
         """The middle of longer series."""
         start = (lengths(batch, self.name) - self.config.length).clamp(min=0) // 2
         return cut(batch, self.name, start, self.config.length)
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.length, self.config.area)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window of longer series, stretched or shrunk in time; gain, noise and a blank stretch."""

@@ -18,7 +18,7 @@ from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
 from ..nn.stems import NGramStem, NGramStemConfig
 from .base import Batch, Elementwise, Sample
-from .sequences import cut, lengths, uniform
+from .sequences import cut, lengths, uniform, whole_rows
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
@@ -147,6 +147,10 @@ class Text(Elementwise[TextConfig]):
     @property
     def num_views(self) -> int:
         return self.config.passages
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.length, 1)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random passage of longer texts, with a share of its bytes masked."""

@@ -240,6 +240,10 @@ class Video(Pixels[VideoConfig]):
     def num_views(self) -> int:
         return self.config.clips if self.kept > self.config.frames else 1
 
+    @property
+    def view_lengths(self) -> range:
+        return range(self.config.frames, self.config.frames + 1)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random clip (or that at ``video.start``). All its frames are cropped (area from ``crop`` to 1, aspect from
         3/4 to 4/3) and mirrored alike, in one resampling; then brightness, contrast and saturation change."""
