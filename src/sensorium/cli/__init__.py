@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import InputError
+from .exports import export
 from .options import CompareOptions, DataOptions, PlanOptions, TrainOptions, Words
 
 app = App(
@@ -254,7 +255,15 @@ def shard(
     shard_data(data, out, megabytes=size, task=task, options=options)
 
 
-@command(9, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
+command(
+    9,
+    "sensorium export runs/birds --data data/birds",
+    "sensorium export runs/birds --format pt2 --out birds.pt2",
+    "sensorium export runs/birds --data data/birds --int8",
+)(export)
+
+
+@command(10, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -275,7 +284,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@command(10, "sensorium presets")
+@command(11, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -294,7 +303,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@command(12, "sensorium doctor")
+@command(13, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -315,7 +324,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@command(11, "sensorium bench --sizes 224 --rounds 2")
+@command(12, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -338,7 +347,7 @@ def bench(
     print_timings(sizes, rounds=rounds, batch=batch, what=what.split(","), json=json)
 
 
-@command(13, "sensorium demo")
+@command(14, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

@@ -71,6 +71,8 @@ def export_model(model: Perceiver, file: Path, batch: Batch, *, format: Format =
         InputError: the program does not agree with the model, the extra ``onnx`` is not installed, or the file cannot
             be written.
     """
+    if format == "onnx":
+        _check_installed()
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     batch = {name: tensor.cpu() for name, tensor in batch.items()}
     program = portable(model, batch)
@@ -123,16 +125,19 @@ def quantise(file: Path, target: Path) -> None:
     Raises:
         InputError: the extra ``onnx`` is not installed, or the file cannot be written.
     """
-    onnx, quantization = _onnx("onnx"), _onnx("onnxruntime.quantization")
+    _check_installed()
+    import onnx
+    from onnxruntime.quantization import quantize_dynamic
 
     def write(temporary: Path) -> None:
+        program = onnx.load(str(file))
+        known = list(program.metadata_props)
+        del program.graph.value_info[:]  # shapes of the exporter's, which the quantiser infers otherwise
         with _quiet():
-            quantization.quantize_dynamic(
-                onnx.load(str(file)), str(temporary), op_types_to_quantize=list(QUANTISED), per_channel=True
-            )
+            quantize_dynamic(program, str(temporary), op_types_to_quantize=list(QUANTISED), per_channel=True)
         quantised = onnx.load(str(temporary))
         del quantised.metadata_props[:]
-        quantised.metadata_props.extend(onnx.load(str(file)).metadata_props)
+        quantised.metadata_props.extend(known)
         onnx.save(quantised, str(temporary))
 
     replace_file(target, write)
@@ -157,6 +162,7 @@ class _Replayed(Perceiver):
     def __init__(self, model: Perceiver, signature: Portable, program: Program) -> None:
         nn.Module.__init__(self)
         self.config, self.inputs, self.task = model.config, model.inputs, model.task
+        self.encoder, self.decoder = model.encoder, model.decoder  # not used, but for the device they are on
         self._signature, self._program = (signature,), program  # a tuple, which nn.Module does not register
 
     def forward(self, batch: Batch, indices: Tensor | None = None) -> Prediction:
@@ -175,9 +181,7 @@ def _traced(program: Portable, view: Batch) -> torch.export.ExportedProgram:
             assert spec.lengths is not None
             step, name = spec.lengths.step, str(spec.shape[1])
             if name not in dims:
-                rows = torch.export.Dim(
-                    f"length{len(dims)}", min=spec.lengths[0] // step, max=spec.lengths[-1] // step
-                )
+                rows = torch.export.Dim(f"length{len(dims)}", min=spec.lengths[0] // step, max=spec.lengths[-1] // step)
                 dims[name] = rows if step == 1 else step * rows
             shape[1] = dims[name]
         shapes.append(shape)
@@ -195,10 +199,7 @@ def _longest(tensor: Tensor, lengths: range | None) -> Tensor:
     return torch.cat([tensor, padding], dim=1)
 
 
-def _write_onnx(
-    traced: torch.export.ExportedProgram, program: Portable, known: Mapping[str, Any], file: Path
-) -> None:
-    _onnx("onnxscript")
+def _write_onnx(traced: torch.export.ExportedProgram, program: Portable, known: Mapping[str, Any], file: Path) -> None:
     converted: Any = torch.onnx.export(
         traced,
         input_names=[spec.name for spec in program.inputs],
@@ -210,9 +211,7 @@ def _write_onnx(
     converted.save(str(file))
 
 
-def _write_pt2(
-    traced: torch.export.ExportedProgram, program: Portable, known: Mapping[str, Any], file: Path
-) -> None:
+def _write_pt2(traced: torch.export.ExportedProgram, program: Portable, known: Mapping[str, Any], file: Path) -> None:
     traced._example_inputs = None  # they would be stored as a pickle
     content = io.BytesIO()
     torch.export.save(traced, content, extra_files={METADATA_FILE: json.dumps(known, ensure_ascii=False)})
@@ -247,25 +246,23 @@ def _open_pt2(file: Path) -> Program:
 
 
 def _session(file: Path) -> Any:
-    runtime = _onnx("onnxruntime")
-    options = runtime.SessionOptions()
+    _check_installed()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def _onnx(name: str) -> Any:
-    """One of ONNX's libraries.
-
-    Raises:
-        InputError: the extra is not installed.
-    """
-    from importlib import import_module
-
+def _check_installed() -> None:
+    """Raises an InputError unless all of ONNX's libraries are installed."""
     try:
-        return import_module(name)
-    except ImportError:
-        raise InputError(f"ONNX needs {name.partition('.')[0]}: pip install 'sensorium[onnx]'") from None
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401 (torch's exporter needs it)
+    except ImportError as error:
+        raise InputError(f"ONNX needs {error.name}: pip install 'sensorium[onnx]'") from None
 
 
 def _checked_views(model: Perceiver, batch: Batch) -> Iterator[dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""A model as a function of plain tensors, which can be exported: what goes in, what comes out, and what to know of it."""
+"""A model as a function of plain tensors, which can be exported: its inputs and outputs, and what to know of them."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class _Recorded(dict[str, Tensor]):
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        self.used |= {name} & self.keys()
+        return super().get(name, default)
 
 
 def _fields(model: Perceiver, batch: Batch) -> dict[str, Tensor]:

@@ -212,7 +212,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return dict(batch)
 
     def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The views over which evaluation averages its predictions; ``view`` alone where the model sees whole signals."""
+        """The views over which evaluation averages its predictions; ``view`` alone, where it shows all of a signal."""
         yield self.view(batch)
 
     @property

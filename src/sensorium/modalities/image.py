@@ -288,7 +288,9 @@ class Image(Pixels[ImageConfig]):
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        return Segment(self.name, self.mean.new_zeros(images.shape[0], height * width, 0), self._positions(images, spacing))
+        return Segment(
+            self.name, self.mean.new_zeros(images.shape[0], height * width, 0), self._positions(images, spacing)
+        )
 
     def targets(self, batch: Batch) -> Tensor:
         """The normalised pixels, whatever a stem makes of them."""

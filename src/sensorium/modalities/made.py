@@ -14,12 +14,10 @@ LETTERS = "abcdefghij klmnop qrstu vwxyz\n"
 
 
 def made_examples(modality: Modality, count: int, *, seed: int = 0) -> list[Sample]:
-    """Examples of noise, as ``modality.load`` gives them: those of a ragged signal differ in length, but for the first.
+    """Examples of noise, as ``modality.load`` gives them.
 
     Args:
-        modality: what reads them, of one kind or a fusion.
-        count: how many.
-        seed: of the noise.
+        modality, count, seed: as for :func:`made_raws`.
 
     Raises:
         InputError: a kind of signal for which nothing is made here.
@@ -29,13 +27,28 @@ def made_examples(modality: Modality, count: int, *, seed: int = 0) -> list[Samp
     >>> [len(sample["series"]) for sample in made_examples(series, 3)]
     [10, 7, 7]
     """
+    return [modality.load(raw) for raw in made_raws(modality, count, seed=seed)]
+
+
+def made_raws(modality: Modality, count: int, *, seed: int = 0) -> list[Any]:
+    """Examples of noise, as ``modality.load`` takes them. Those of a ragged signal are shorter than a view may be, but
+    for the first.
+
+    Args:
+        modality: what reads them, of one kind or a fusion.
+        count: how many.
+        seed: of the noise.
+
+    Raises:
+        InputError: a kind of signal for which nothing is made here.
+    """
     random = np.random.default_rng(seed)
     raws = [
         {part.name: _made(part, 1.0 if index == 0 else 0.7, random) for part in modality.modalities}
         for index in range(count)
     ]
     alone = modality.modalities == (modality,)
-    return [modality.load(raw[modality.name] if alone else raw) for raw in raws]
+    return [raw[modality.name] if alone else raw for raw in raws]
 
 
 def _made(modality: Modality, share: float, random: np.random.Generator) -> Any:

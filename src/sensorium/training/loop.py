@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +58,7 @@ def fit(
     listener: Listener,
     fabric: Fabric | None = None,
     checkpoint_minutes: float = 5.0,
+    log: Sequence[str] = (),
 ) -> float:
     """Train a model and return the seconds it took. The best weights are written to ``folder`` as they are found.
 
@@ -71,10 +72,11 @@ def fit(
         listener: receives the progress.
         fabric: the processes that train, from :func:`sensorium.training.engine.start`; None: this one.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
+        log: names in :data:`sensorium.training.logs.LOGS`, which get the figures, too.
 
     Raises:
         Interrupted: stopped by a signal, after saving.
-        InputError: the loss is not finite.
+        InputError: the loss is not finite, or a program of ``log`` does not start.
     """
     fabric = fabric or start(Launch())
     listener = listener if is_main() else Quiet()
@@ -102,9 +104,9 @@ def fit(
         parts.step = run.state.counters.steps
         workers = 0 if train.in_memory else min(WORKERS, os.cpu_count() or 1)
         listener.stage("training")
-        return _loop(
-            run, _decoded(drawn, parts, workers=workers, device=fabric.device), val, listener, checkpoint_minutes
-        )
+        curves = Curves(folder if is_main() else None, log)
+        decoded = _decoded(drawn, parts, workers=workers, device=fabric.device)
+        return _loop(run, decoded, val, listener, curves, checkpoint_minutes)
 
 
 @dataclass(frozen=True)
@@ -165,17 +167,18 @@ def _decoded(drawn: Drawn, parts: Parts, *, workers: int, device: torch.device) 
 
 
 def _loop(
-    run: Run, parts: Iterator[dict[str, Tensor]], val: Samples | None, listener: Listener, checkpoint_minutes: float
+    run: Run,
+    parts: Iterator[dict[str, Tensor]],
+    val: Samples | None,
+    listener: Listener,
+    curves: Curves,
+    checkpoint_minutes: float,
 ) -> float:
     """Step after step, with a look at the clock, the signals and the validation split before each; returns the
     seconds."""
     state, recipe = run.state, run.recipe
     counters = state.counters
-    began, curves, figures = (
-        time.monotonic() - counters.seconds,
-        Curves(run.folder if is_main() else None),
-        _Figures(state),
-    )
+    began, figures = time.monotonic() - counters.seconds, _Figures(state)
     validated = 0 if val is None else len(val) * state.model.inputs.num_views
     with _signals(listener) as signalled:
         while True:

@@ -109,9 +109,46 @@ def plan(
     Raises:
         InputError: the data, the preset or a setting cannot be used.
     """
+    reads = presets.find(preset).kinds
+    source = recognise(Path(data), task=task, reads=reads, dataset=dataset, fold=fold, seed=seed, **corrections)
+    return plan_source(
+        source,
+        preset=preset,
+        task=task,
+        start=start,
+        fold=fold,
+        minutes=minutes,
+        epochs=epochs,
+        settings=settings,
+        class_weights=class_weights,
+        seed=seed,
+    )
+
+
+def plan_source(
+    source: Source,
+    *,
+    preset: str = "auto",
+    task: str | None = None,
+    start: str | Path | None = None,
+    fold: str | int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    settings: Sequence[str] = (),
+    class_weights: ClassWeights | None = None,
+    seed: int = 0,
+) -> Plan:
+    """As :func:`plan`, of examples that are found already.
+
+    Args:
+        source: the examples in splits, with the signals that the model reads.
+        preset, task, start, fold, minutes, epochs, settings, class_weights, seed: as for :func:`plan`.
+
+    Raises:
+        InputError: the preset or a setting cannot be used.
+    """
     chooser = presets.find(preset)
     settings = in_model(settings)
-    source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     measured = measure(source)
     facts = Facts(
         task=task if task is not None and TASKS[task].self_supervised else source.task,
