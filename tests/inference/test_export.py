@@ -279,6 +279,9 @@ def test_several_signals_agree_with_any_of_them_absent(format: Format, tmp_path:
         view = model.inputs.view({**batch, f"{absent}.present": torch.tensor([True, False, True])})
         expected = model.predict_view(view).scores
         torch.testing.assert_close(run(fitted(program, view))["scores"], expected, rtol=1e-4, atol=1e-5)
+    view = {name: tensor for name, tensor in model.inputs.view(batch).items() if not name.startswith("photo")}
+    expected = model.predict_view(view).scores
+    torch.testing.assert_close(run(fitted(program, view))["scores"], expected, rtol=1e-4, atol=1e-5)
 
 
 SMALL_SIZES = {

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -78,21 +79,22 @@ def export_model(model: Perceiver, file: Path, batch: Batch, *, format: Format =
     program = portable(model, batch)
     views = list(_checked_views(model, batch))
     known = {"sensorium": version("sensorium"), "format": format}
-    found: list[float] = []
+    difference = nan
 
     def write(temporary: Path) -> None:
+        nonlocal difference
         with _quiet():
             traced = _traced(program, views[0])
             _WRITERS[format](traced, program, {**known, **facts(program)}, temporary)
-        found.append(_largest_difference(open_program(temporary, format=format), program, views))
-        if not found[0] <= TOLERANCE:
+        difference = _largest_difference(open_program(temporary, format=format), program, views)
+        if not difference <= TOLERANCE:
             raise InputError(
-                f"{file}: not written, because the program's answers differ from the model's by {found[0]:.1e} "
+                f"{file}: not written, because the program's answers differ from the model's by {difference:.1e} "
                 f"(more than {TOLERANCE:g}); please report this"
             )
 
     replace_file(file, write)
-    return Exported(file, len(next(iter(batch.values()))), found[0])
+    return Exported(file, len(next(iter(batch.values()))), difference)
 
 
 def open_program(file: Path, *, format: Format) -> Program:
@@ -143,15 +145,15 @@ def quantise(file: Path, target: Path) -> None:
     replace_file(target, write)
 
 
-def evaluate_program(model: Perceiver, program: Program, samples: Samples) -> float:
+def evaluate_program(model: Perceiver, program: Program, samples: Samples, *, batch: Batch) -> float:
     """The primary metric of a program on labelled examples.
 
     Args:
         model: the one that was exported; of a task with one row of scores an example.
         program: as :func:`open_program` gives it.
         samples: the examples.
+        batch: some of them, with every signal of the model.
     """
-    batch = samples.batch(range(min(2, len(samples))))
     evaluation = evaluate_model(_Replayed(model, portable(model, batch), program), samples)
     return evaluation.metrics[model.task.primary_metric]
 
@@ -177,8 +179,7 @@ def _traced(program: Portable, view: Batch) -> torch.export.ExportedProgram:
     shapes: list[dict[int, Any]] = []
     for spec in program.inputs:
         shape = {0: batch}
-        if isinstance(spec.shape[1:2] and spec.shape[1], str):
-            assert spec.lengths is not None
+        if spec.lengths is not None and len(spec.lengths) > 1:
             step, name = spec.lengths.step, str(spec.shape[1])
             if name not in dims:
                 rows = torch.export.Dim(f"length{len(dims)}", min=spec.lengths[0] // step, max=spec.lengths[-1] // step)

@@ -69,7 +69,13 @@ def portable(model: Perceiver, batch: Batch) -> Portable:
     Args:
         model: the model.
         batch: examples as ``Modality.load`` gives them.
+
+    Raises:
+        InputError: a signal is missing that the model reads.
     """
+    lacking = [modality.name for modality in model.inputs.modalities if modality.name not in batch]
+    if lacking:
+        raise InputError(f"no example has {lacking[0]}; give examples with every signal that the model reads")
     fields = _Recorded(_fields(model, batch))
     with evaluating(model):
         outputs = Portable.named(model(fields))
@@ -78,14 +84,18 @@ def portable(model: Perceiver, batch: Batch) -> Portable:
 
 
 def fitted(program: Portable, view: Batch) -> dict[str, Tensor]:
-    """The inputs of a program from a view of examples: cast, with the fields that are taken for granted where they are
-    missing, and padded to a length that the program takes.
+    """The inputs of a program from a view of examples: cast, padded to a length that the program takes, and with the
+    fields that may be missing: masks of signals without padding, zeros for signals that are absent.
 
     Args:
         view: as the modality's ``views`` and the task's ``prepare`` give it.
     """
     complete = _completed(program.model, view)
-    return {spec.name: _padded(_cast(complete[spec.name]), spec) for spec in program.inputs}
+    count = len(next(iter(view.values())))
+    return {
+        spec.name: _padded(_cast(complete[spec.name]), spec) if spec.name in complete else _zeros(count, spec)
+        for spec in program.inputs
+    }
 
 
 def facts(program: Portable) -> dict[str, Any]:
@@ -147,17 +157,14 @@ def _fields(model: Perceiver, batch: Batch) -> dict[str, Tensor]:
 
 def _completed(model: Perceiver, view: Batch) -> dict[str, Tensor]:
     """A view in which all masks are there that it might have."""
-    complete = dict(view)
+    complete, count = dict(view), len(next(iter(view.values())))
     several = len(model.inputs.modalities) > 1
     for modality in model.inputs.modalities:
-        name = modality.name
-        if name not in complete:
-            raise InputError(f"{name}: no example has it; give examples with every signal that the model reads")
-        signal = complete[name]
-        if modality.ragged and f"{name}.mask" not in complete:
+        name, signal = modality.name, view.get(modality.name)
+        if several and (signal is None or f"{name}.present" not in view):
+            complete[f"{name}.present"] = torch.full((count,), signal is not None)
+        if modality.ragged and signal is not None and f"{name}.mask" not in view:
             complete[f"{name}.mask"] = torch.ones(signal.shape[:2], dtype=torch.bool)
-        if several and f"{name}.present" not in complete:
-            complete[f"{name}.present"] = torch.ones(signal.shape[:1], dtype=torch.bool)
     return complete
 
 
@@ -200,3 +207,9 @@ def _padded(tensor: Tensor, spec: Input) -> Tensor:
     length = next((length for length in spec.lengths if length >= tensor.shape[1]), spec.lengths[-1])
     behind = (0, 0) * (tensor.ndim - 2) + (0, length - tensor.shape[1])
     return F.pad(tensor, behind)
+
+
+def _zeros(count: int, spec: Input) -> Tensor:
+    """The input of a signal that no example has."""
+    sizes = [size if isinstance(size, int) else (spec.lengths or (0,))[0] for size in spec.shape[1:]]
+    return torch.zeros(count, *sizes, dtype=getattr(torch, spec.dtype))

@@ -13,7 +13,7 @@ from ..files import replace_file
 from ..models.perceiver import Perceiver
 from ..models.pretrained import CARD, PICTURE
 from . import drawings
-from .formats import format_count, format_duration, format_metric
+from .formats import format_count, format_duration, format_metric, format_times
 
 # What the hub calls a task on a kind of signal.
 HUB_TASKS = {
@@ -123,7 +123,7 @@ def _limits(report: Mapping[str, Any], model: Perceiver) -> Iterator[str]:
         weakest = ", ".join(f"{name} ({score:.2f})" for score, name in sorted(known)[:WEAKEST])
         yield f"Weakest by {model.task.metric_title(leading)}: {weakest}."
     if report["set_aside"]:
-        yield f"{len(report['set_aside']):,} examples could not be read and were left out."
+        yield f"{format_times(len(report['set_aside']), 'example')} could not be read."
     yield from report["warnings"]
 
 

@@ -28,7 +28,7 @@ from .plan import plan_source
 TABLE = "table"
 
 
-class _Estimator(BaseEstimator):
+class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What classifier and regressor share."""
 
     def __init__(
@@ -106,7 +106,7 @@ class _Estimator(BaseEstimator):
         return np.concatenate(scores)
 
 
-class SensoriumClassifier(ClassifierMixin, _Estimator):
+class SensoriumClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A classifier of rows of a table, series, pictures, sounds or any other kind of signal.
 
     Args:
@@ -157,7 +157,7 @@ class SensoriumClassifier(ClassifierMixin, _Estimator):
         return self.classes_[self._scores(X).argmax(1)]
 
 
-class SensoriumRegressor(RegressorMixin, _Estimator):
+class SensoriumRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """A regressor of a number for each example. Arguments, errors and attributes (but for ``classes_``) are those of
     :class:`SensoriumClassifier`."""
 
@@ -182,8 +182,6 @@ def _with_targets(estimator: _Estimator, X: Any, y: Any, *, numeric: bool = Fals
     if estimator.kind == TABLE:
         options: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": "allow-nan", "y_numeric": numeric}
         X, y = validate_data(estimator, X, y, **options)
-        if np.isinf(X).any():
-            raise ValueError("X holds infinity; correct it, or write NaN for a gap")
         return list(X), y
     y = column_or_1d(y, warn=True)
     examples = estimator._examples(X, reset=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor
@@ -99,7 +101,7 @@ def export(
         if samples is None
         else f"{program.examples} examples of {data}" + (f" ({split})" if split != EVERYTHING else "")
     )
-    quantised = _quantised(model, file, samples, listener) if int8 else None
+    quantised = _quantised(model, file, samples, batch, listener) if int8 else None
     return RunExport(program, checked_on, quantised)
 
 
@@ -118,18 +120,23 @@ def _samples(folder: Path, data: Path, model: Perceiver) -> tuple[Samples, str]:
 
 
 def _real(model: Perceiver, samples: Samples) -> dict[str, Tensor]:
-    """Some examples, the first ones that have every signal."""
+    """Some examples, the first ones that have every signal.
+
+    Raises:
+        InputError: there is none.
+    """
     names = [modality.name for modality in model.inputs.modalities]
-    whole: list[int] = []
-    for index in range(len(samples)):
-        one = samples.batch([index])
-        if one and all(name in one and bool(one.get(f"{name}.present", one[name].new_ones(1)).all()) for name in names):
-            whole.append(index)
-        if len(whole) == min(CHECKED, examples_at_a_time(model)):
-            break
+    wanted = min(CHECKED, examples_at_a_time(model))
+    found = (index for index in range(len(samples)) if _is_whole(samples.batch([index]), names))
+    whole = list(islice(found, wanted))
     if not whole:
         raise InputError(f"no example has all of {', '.join(names)}; give data with one that has, or no data")
     return samples.batch(whole)
+
+
+def _is_whole(example: Mapping[str, Tensor], names: Sequence[str]) -> bool:
+    """Whether a batch of one example has these signals."""
+    return all(name in example and bool(example.get(f"{name}.present", True)) for name in names)
 
 
 def _made(model: Perceiver) -> dict[str, Tensor]:
@@ -139,7 +146,9 @@ def _made(model: Perceiver) -> dict[str, Tensor]:
     return collate(made_examples(model.inputs, count), ragged=ragged)
 
 
-def _quantised(model: Perceiver, file: Path, samples: Samples | None, listener: Listener) -> QuantisedExport:
+def _quantised(
+    model: Perceiver, file: Path, samples: Samples | None, batch: dict[str, Tensor], listener: Listener
+) -> QuantisedExport:
     """Write a program in 8 bits beside it, and measure what that costs."""
     listener.stage("quantising")
     target = file.with_name(f"{file.stem}-int8.onnx")
@@ -148,5 +157,7 @@ def _quantised(model: Perceiver, file: Path, samples: Samples | None, listener: 
     if samples is None or samples.targets is None or not model.task.per_example:
         return QuantisedExport(target, metric)
     listener.stage("measuring what 8 bits cost")
-    before, after = (evaluate_program(model, open_program(path, format="onnx"), samples) for path in (file, target))
+    before, after = (
+        evaluate_program(model, open_program(path, format="onnx"), samples, batch=batch) for path in (file, target)
+    )
     return QuantisedExport(target, metric, before, after, len(samples))
