@@ -323,9 +323,8 @@ class Audio(Modality[AudioConfig]):
             signal = signal[:, :, None]
         steps, mels = self.config.area
         signal = F.pad(signal, (0, 0, 0, 0, 0, -signal.shape[1] % steps))
-        return rearrange(
-            signal, "batch (time steps) (up mels) k -> batch (time up) (steps mels k)", steps=steps, mels=mels
-        )
+        cells = signal.unflatten(1, (-1, steps)).unflatten(3, (-1, mels))  # batch × time × steps × up × mels × k
+        return cells.movedim(3, 2).flatten(3).flatten(1, 2)
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × k."""
@@ -352,7 +351,7 @@ class Audio(Modality[AudioConfig]):
             mask = F.pad(mask, (0, -mask.shape[1] % self.config.area[0])).unflatten(1, (-1, self.config.area[0]))
             mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
         first, *others = self._positions(spacing).tables
-        positions = GridPositions((first[: ceil(signal.shape[1] / self.config.area[0])], *others))
+        positions = GridPositions((first[: -(-signal.shape[1] // self.config.area[0])], *others))
         no_values = self.positions0.new_zeros(signal.shape[0], prod(positions.shape), 0)
         return Segment(self.name, no_values, positions, mask=mask)
 
