@@ -1,9 +1,9 @@
-# make demo, make test, make faults; make results takes hours and needs the data sets. All set up .venv first, once,
-# and again when the requirements change.
+# make demo, make test, make docs, make faults; make results takes hours and needs the data sets. All set up .venv first,
+# once, and again when the requirements change.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow faults results setup
+.PHONY: demo test docs slow faults results setup
 
 demo: setup
 	$(BIN)/sensorium demo
@@ -13,6 +13,11 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto -m "not slow"
+
+# site/index.html: the documentation as a site that needs no network.
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
 
 # Runs that are killed, checkpoints that are torn, a full disk; 20,000 damaged files.
 faults: setup

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -250,3 +252,21 @@ def dicom_slice(
     file = io.BytesIO()
     pydicom.dcmwrite(file, data, enforce_file_format=True)
     return file.getvalue()
+
+
+def png(values: np.ndarray, depth: int = 16) -> bytes:
+    """A .png of height × width × 3 numbers, as the standard says."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else np.uint8).tobytes() for row in values)
+    content = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    for kind, piece in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += struct.pack(">I", len(piece)) + kind + piece + struct.pack(">I", zlib.crc32(kind + piece))
+    return content
+
+
+def kitti_flow(flow: np.ndarray) -> bytes:
+    """A file of KITTI's flow: 2 × height × width, NaN where it is unknown."""
+    known = ~np.isnan(flow).any(0)
+    right, down = (np.nan_to_num(flow) * 64 + 2**15).astype(np.uint16)
+    return png(np.stack([right, down, known.astype(np.uint16)], -1))

@@ -29,9 +29,10 @@ ROOMS = {
     "inference": 7,
     "report": 8,
     "training": 9,
-    "cli": 10,
-    "__main__": 11,
-    "": 11,  # the public names
+    "serve": 10,
+    "cli": 11,
+    "__main__": 12,
+    "": 12,  # the public names
 }
 
 # Which rooms or files may import a foreign library; every library must be here.
@@ -48,8 +49,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "lightning": ("training.engine",),
     "wandb": ("training.engine",),
     "torchmetrics": ("tasks", "inference.evaluate"),
-    "kornia": ("modalities",),
-    "PIL": ("codecs.pictures",),
+    "PIL": ("codecs.pictures", "modalities.randaugment"),
     "soundfile": ("codecs.sound",),
     "av": ("codecs.containers",),
     "trimesh": ("codecs.points",),
@@ -74,6 +74,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "onnx": ("inference.export",),
     "onnxruntime": ("inference.export",),
     "onnxscript": ("inference.export",),
+    "fastapi": ("serve",),
+    "starlette": ("serve.app",),
+    "uvicorn": ("serve.server",),
+    "prometheus_client": ("serve.metrics",),
     "perceiver_pytorch": ("models.baselines.lucidrains",),
 }
 

@@ -74,7 +74,7 @@ def measure(run: Run, folders: Folders, *, tell: Callable[[str], None] = print) 
             continue
         if number == 0 and (folder / LAST).exists():
             command = [*command[:3], "--resume", "--out", str(folder)]
-        _call(command, folder.with_suffix(".log"))
+        call(command, folder.with_suffix(".log"))
     figures = {**started, **usage(folder), **gather(folder), **_beside(run)}
     _write(folder / FINISHED, figures)
     return figures
@@ -131,7 +131,7 @@ def commit() -> str:
     return (asked("rev-parse", "--short=7", "HEAD") or "unknown") + ("+" if changed else "")
 
 
-def _call(command: Sequence[str], log: Path) -> None:
+def call(command: Sequence[str], log: Path) -> None:
     """Run a command; what it prints goes to ``log``.
 
     Raises:

@@ -264,7 +264,7 @@ class TestEndToEnd:
         assert re.search(r"^\| `pulses` \| series \| 8 \|", text, flags=re.M)
         assert str(tmp_path) not in text + (tmp_path / "runs" / "accuracy.json").read_text("utf-8")
         calls: list[object] = []
-        monkeypatch.setattr(measure, "_call", lambda *words: calls.append(words))
+        monkeypatch.setattr(measure, "call", lambda *words: calls.append(words))
         assert self.run(tmp_path, sets) == 0
         assert not calls
 
@@ -276,7 +276,7 @@ class TestEndToEnd:
                 raise measure.Failed("no memory")
             (Path(command[-1]) / "figures.json").write_text('{"bits": 2.0}')
 
-        monkeypatch.setattr(measure, "_call", call)
+        monkeypatch.setattr(measure, "call", call)
         monkeypatch.setattr(measure, "usage", lambda _: {})
         monkeypatch.setattr(results, "write", lambda *_: None)
         assert self.run(tmp_path, sets) == 1
@@ -296,7 +296,7 @@ class TestEndToEnd:
             (folder / file).touch()
         (folder / "started.json").write_text(json.dumps({"commands": run.shown(), "commits": ["old"], "run": run.name}))
         calls: list[list[str]] = []
-        monkeypatch.setattr(measure, "_call", lambda command, log: calls.append(command))
+        monkeypatch.setattr(measure, "call", lambda command, log: calls.append(command))
         monkeypatch.setattr(measure, "usage", lambda _: {})
         figures = measure.measure(run, folders)
         assert figures is not None

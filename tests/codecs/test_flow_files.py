@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from builders import png
 from sensorium.codecs.flow import colours, decode, encode_file
 from sensorium.errors import InputError
 
@@ -17,17 +17,6 @@ def random_flow(height: int = 5, width: int = 7) -> np.ndarray:
     flow = np.random.default_rng(0).normal(0, 9, (2, height, width)).astype(np.float32)
     flow[:, 1, 2] = np.nan
     return flow
-
-
-def png(values: np.ndarray, depth: int = 16) -> bytes:
-    """A .png of height × width × 3 numbers, as the standard says."""
-    height, width, _ = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else np.uint8).tobytes() for row in values)
-    content = b"\x89PNG\r\n\x1a\n"
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    for kind, piece in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-        content += struct.pack(">I", len(piece)) + kind + piece + struct.pack(">I", zlib.crc32(kind + piece))
-    return content
 
 
 def test_what_is_encoded_is_decoded(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import trimesh
 from pypcd4 import PointCloud
 
 from sensorium.codecs.points import SURFACE_POINTS, decode
+from sensorium.data.recognition.recognise import kind_of_bytes
 from sensorium.errors import InputError
 
 VALUES = np.random.default_rng(0).normal(size=(20, 5))
@@ -46,6 +47,20 @@ def test_points_are_drawn_from_the_surface_of_a_mesh(tmp_path: Path, suffix: str
     assert cloud.shape == (SURFACE_POINTS, 3)
     np.testing.assert_allclose(np.abs(cloud).max(1), 1, atol=1e-5)
     np.testing.assert_array_equal(decode(path), cloud)
+
+
+@pytest.mark.parametrize("head", ["OFF490 518 0", "OFF 490 518 0", "OFF\n490 518 0", "OFF\r\n490 518 0"])
+def test_a_mesh_of_modelnet40_may_begin_with_one_line(tmp_path: Path, head: str) -> None:
+    """As its ``chair_0856.off`` does; the same points as of the file as it should be."""
+    box = trimesh.creation.box()
+    for _ in range(3):
+        box = box.subdivide()
+    numbers = f"{len(box.vertices)} {len(box.faces)} 0"
+    lines = [" ".join(map(str, vertex)) for vertex in box.vertices] + [f"3 {a} {b} {c}" for a, b, c in box.faces]
+    (tmp_path / "right.off").write_text("\n".join(["OFF", numbers, *lines]))
+    (tmp_path / "box.off").write_bytes("\n".join([head.replace("490 518 0", numbers), *lines]).encode())
+    np.testing.assert_array_equal(decode(tmp_path / "box.off"), decode(tmp_path / "right.off"))
+    assert kind_of_bytes((tmp_path / "box.off").read_bytes()[:64]) == "points"
 
 
 def test_a_mesh_without_faces_is_its_points(tmp_path: Path) -> None:

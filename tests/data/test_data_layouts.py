@@ -539,6 +539,22 @@ def test_bad_input(tmp_path: Path, make: Any, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_files_of_a_split_are_read_one_after_the_other(tmp_path: Path) -> None:
+    """By their numbers, the tenth after the second; each example keeps its label, and its rows stay in its file."""
+    for part, count in ((0, 3), (1, 2), (2, 4), (10, 1)):
+        values = 1000.0 * part + np.arange(count * 6 * 3).reshape(count, 6, 3)
+        np.savez(tmp_path / f"part_train{part}.npz", points=values, label=10 * part + np.arange(count))
+    np.savez(tmp_path / "part_test0.npz", points=np.zeros((2, 6, 3)), label=np.arange(2))
+    splits = open_source(tmp_path).splits
+    train = splits["train"]
+    assert list(train.names) == [f"train {number}" for number in range(1, 11)]
+    assert [int(raw[0, 0]) // 1000 for raw in train.raws["points"]] == [0, 0, 0, 1, 1, 2, 2, 2, 2, 10]
+    assert [int(raw[0, 0]) % 1000 for raw in train.raws["points"]] == [0, 18, 36, 0, 18, 0, 18, 36, 54, 0]
+    classes = open_source(tmp_path).classes
+    assert [int(classes[target]) // 10 for target in train.targets] == [0, 0, 0, 1, 1, 2, 2, 2, 2, 10]  # type: ignore
+    assert len(splits["test"]) == 2
+
+
 def test_the_description_is_yaml(tmp_path: Path) -> None:
     source = open_source(folders(tmp_path, {"a": 5, "b": 5}))
     write(tmp_path / "dataset.yaml", to_yaml(source.description))

@@ -33,7 +33,8 @@ from sensorium.errors import InputError
 from sensorium.files import ending
 from sensorium.modalities import KINDS, Modality
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
-from sensorium.training.plan import measure, recognise
+from sensorium.training.measuring import measure
+from sensorium.training.plan import recognise
 
 MEMORY = 3 << 30  # bytes that files may take, besides what the process has already
 SECONDS = 20.0  # for one file in all ways, on a machine that has other work

@@ -57,7 +57,7 @@ def test_extras_are_those_of_the_installed_package(
     fact = facts()["extra log"]
     assert fact.state == "not installed"
     assert fact.note == "lacks tensorboard; pip install 'sensorium[log]'"
-    assert facts()["extra bench"].state == "installed"
+    assert facts()["extra compare"].state == "installed"
     main(["doctor"])
     assert "'sensorium[log]'" in capsys.readouterr().out
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sensorium.data import Examples, load_samples
 from sensorium.errors import InputError
+from sensorium.inference.embed import embed
 from sensorium.inference.evaluate import MOST_EXAMPLES, evaluate_model, examples_at_a_time
-from sensorium.modalities import ImageConfig, PairConfig, VideoConfig
+from sensorium.inference.predict import predict
+from sensorium.modalities import AudioConfig, Batch, FusionConfig, ImageConfig, PairConfig, VideoConfig
+from sensorium.models.perceiver import Perceiver
 from sensorium.models.presets import build
 from sensorium.nn import DecoderConfig
 from sensorium.tasks import FlowConfig, ReconstructConfig, RegressConfig
@@ -136,12 +145,108 @@ def test_r2_of_one_example_is_not_defined() -> None:
     assert np.isfinite(metrics["mae"])
 
 
-def test_a_batch_leaves_room_for_rows_and_queries() -> None:
+def live_views(model: Perceiver, use: Callable[[], object]) -> tuple[int, int]:
+    """How many views are made while a model is used, and the most that are in memory when it encodes one."""
+    made: list[weakref.ref[Tensor]] = []
+    most = 0
+    window, encode = model.inputs.window, model.encode
+
+    def noted_window(batch: Batch, share: float) -> dict[str, Tensor]:
+        view = window(batch, share)
+        made.append(weakref.ref(view["video"]))
+        return view
+
+    def noted_encode(*arguments: Any) -> Tensor:
+        nonlocal most
+        most = max(most, sum(view() is not None for view in made))
+        return encode(*arguments)
+
+    model.inputs.window, model.encode = noted_window, noted_encode  # type: ignore[method-assign]
+    use()
+    return len(made), most
+
+
+@pytest.mark.parametrize("task", [classes(3), ReconstructConfig()], ids=["one answer", "a signal"])
+def test_sixteen_views_take_the_memory_of_one(task: Any) -> None:
+    """In evaluation, prediction and embedding a view is gone when the next one is encoded."""
+    film = VideoConfig(frames=2, size=(4, 4), patch=(1, 2, 2), bands=2, clips=16)
+    films = {"video": torch.rand(2, 40, 3, 4, 4), "target": torch.tensor([0, 2])}
+    samples = TensorSamples(films if task.kind == "classify" else {"video": films["video"]})
+
+    def fresh() -> Perceiver:
+        return small_model(film, task, decoder=None if task.kind == "classify" else DecoderConfig())
+
+    model = fresh()
+    assert live_views(model, lambda: evaluate_model(model, samples)) == (16, 1)  # type: ignore[arg-type]
+    arrays = list(films["video"].permute(0, 1, 3, 4, 2).numpy())
+    model = fresh()
+    assert live_views(model, lambda: embed(model, arrays)) == (16, 1)
+    if task.kind == "classify":
+        model = fresh()
+        assert live_views(model, lambda: model.predict({"video": films["video"]})) == (16, 1)
+        model = fresh()
+        assert live_views(model, lambda: predict(model, arrays)) == (16, 1)
+
+
+MEASURED = """
+import sys, torch
+from sensorium.inference.bench import peak_memory
+from sensorium.inference.evaluate import evaluate_model
+from sensorium.modalities import VideoConfig
+from small_models import TensorSamples, classes, small_model
+film = VideoConfig(frames=32, size=(64, 64), patch=(2, 8, 8), bands=2, clips=int(sys.argv[1]))
+model = small_model(film, classes(3))
+samples = TensorSamples({"video": torch.zeros(8, 250, 3, 64, 64, dtype=torch.uint8), "target": torch.arange(8) % 3})
+before = peak_memory()
+evaluate_model(model, samples)
+print(peak_memory() - before)
+"""
+
+
+@pytest.mark.slow
+def test_sixteen_views_take_the_measured_memory_of_one() -> None:
+    """Eight films of ten seconds: a view takes 13 MB as pixels and as much as rows."""
+    peaks = []
+    for clips in ("1", "16"):
+        command = [sys.executable, "-c", MEASURED, clips]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+        peaks.append(int(result.stdout))
+    assert peaks[1] < 1.3 * peaks[0], peaks
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_many_queries_are_answered_in_parts(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a film with its sound, pixel by pixel: the same as all at once, and no output of more than a part is made."""
+    film = VideoConfig(frames=2, size=(4, 4), patch=(1, 2, 2), bands=2)
+    sound = AudioConfig(rate=100, samples=20, representation="raw", patch=(4, 1), bands=2)
+    task = ReconstructConfig(elementwise=("video",), output_channels=9)
+    inputs = FusionConfig(modalities={"video": film, "audio": sound})
+    model = small_model(inputs, task, decoder=DecoderConfig()).eval()
+    batch = {"video": torch.rand(2, 2, 3, 4, 4), "audio": torch.rand(2, 20, 1)}
+    whole = model(batch)
+    assert model.num_queries == 32 + 5
+    sizes = []
+    model.decoder.register_forward_hook(lambda _, arguments, output: sizes.append(output.shape[1]))
+    monkeypatch.setattr("sensorium.models.perceiver.CHUNK", chunk)
+    with torch.inference_mode():
+        parts = model(batch)
+        some = model(batch, torch.tensor([36, 3, 33, 0]))
+    assert max(sizes) <= min(chunk, 37)
+    for name, values in whole.output.items():
+        torch.testing.assert_close(parts.output[name], values)
+        torch.testing.assert_close(parts.signals[name], whole.signals[name])
+    torch.testing.assert_close(some.output["video"], whole.output["video"][:, [3, 0]])
+    torch.testing.assert_close(some.output["audio"], whole.output["audio"][:, [4, 1]])
+
+
+def test_a_batch_leaves_room_for_rows_and_answers() -> None:
     """One rule for evaluation and prediction: many small examples, one large one; never none."""
     assert examples_at_a_time(small_model(IMAGE, classes(2))) == MOST_EXAMPLES
     wide = ImageConfig(size=(1024, 1024), channels=1, bands=1, mean=(0.5,), std=(0.3,))
     assert examples_at_a_time(small_model(wide, classes(2))) == 4  # by its rows
     pair = PairConfig(size=(512, 1024), channels=8, bands=1)
-    assert examples_at_a_time(small_model(pair, FlowConfig(), decoder=DecoderConfig())) == 2  # by its queries
+    assert examples_at_a_time(small_model(pair, FlowConfig(), decoder=DecoderConfig())) == 8  # by its queries
     with torch.device("meta"):
-        assert examples_at_a_time(build("perceiver-io-flow")) == 5
+        assert examples_at_a_time(build("perceiver-io-flow")) == 4
+        assert examples_at_a_time(build("perceiver-io-kinetics")) == 1  # 804,737 queries of 1,026 channels
+        assert examples_at_a_time(build("perceiver-imagenet")) == 20

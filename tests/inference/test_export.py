@@ -63,7 +63,7 @@ def shaken(config: PerceiverConfig) -> Perceiver:
     model = Perceiver(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
+            parameter.add_(0.03 * torch.randn(parameter.shape))
     return model
 
 

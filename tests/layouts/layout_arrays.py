@@ -140,6 +140,29 @@ def h5_per_split(root: Path) -> None:
     write(root / "shape_names.txt", "ball\nbox\n")
 
 
+def h5_in_parts(root: Path) -> None:
+    """As ModelNet40 is published: ``modelnet40_ply_hdf5_2048``."""
+    for split, sizes in (("train", (12, 8, 6)), ("test", (6, 4))):
+        names = [f"ply_data_{split}{part}.h5" for part in (0, 1, 10)[: len(sizes)]]
+        write(root / f"{split}_files.txt", "".join(f"data/modelnet40_ply_hdf5_2048/{name}\n" for name in names))
+        for part, (name, count) in enumerate(zip(names, sizes, strict=True)):
+            write(root / f"ply_data_{split}_{part}_id2file.json", '["ball/ball_0001.ply"]')
+            first = 100 * part + 1000 * (split == "test")
+            with h5py.File(root / name, "w") as file:
+                clouds = np.stack([cloud(first + number, 128) for number in range(count)]).astype(np.float32)
+                file.create_dataset("data", data=clouds, compression="gzip")
+                file["faceId"] = np.zeros((count, 128), np.int32)
+                file["label"] = (np.arange(count, dtype=np.uint8) % 2)[:, None]
+                file["normal"] = np.sign(clouds)
+    write(root / "shape_names.txt", "ball\nbox\n")
+
+
+def h5_in_unlike_parts(root: Path) -> None:
+    h5_in_parts(root)
+    with h5py.File(root / "ply_data_train1.h5", "a") as file:
+        del file["label"]
+
+
 def mnist(root: Path) -> None:
     random = np.random.default_rng(0)
     for split, count in (("train", 40), ("t10k", 10)):
@@ -382,6 +405,22 @@ CASES = (
         axes=("points", "xyz"),
         splits={"train": 30, "test": 10},
         said=("ball, box",),
+    ),
+    Case(
+        name="modelnet-h5-in-parts",
+        what="ModelNet40 as it is published: data, label, normal and faceId in ply_data_train0.h5, "
+        "ply_data_train1.h5, … beside train_files.txt and shape_names.txt",
+        make=h5_in_parts,
+        kinds=POINTS,
+        axes=("points", "xyz"),
+        splits={"train": 26, "test": 10},
+        said=("ball, box", "arrays faceId, normal"),
+    ),
+    Case(
+        name="modelnet-h5-in-unlike-parts",
+        what="the same where one of the files has no labels",
+        make=h5_in_unlike_parts,
+        refused=("the split 'train' has no array 'label'",),
     ),
     Case(
         name="mnist",

@@ -13,6 +13,7 @@ from layout_case import Case
 from layout_signals import class_folders, cloud, csv, picture, sentence, split_numbers, tone, write
 
 from builders import dicom_slice, film
+from stand_ins import chairs, kitti, sintel
 
 IMAGE, AUDIO, TEXT, POINTS = {"image": "image"}, {"audio": "audio"}, {"text": "text"}, {"points": "points"}
 PETS, FORTY = ("cat", "dog"), {"train": 32, "test": 8}
@@ -66,12 +67,15 @@ def imdb(root: Path) -> None:
 
 
 def surfaces(root: Path) -> None:
-    """As ModelNet: tetrahedra of many heights, in class folders with the splits in them."""
+    """As ModelNet: tetrahedra of many heights, in class folders with the splits in them. Some begin with one line where
+    the format has two."""
     for split, number in split_numbers(train=16, test=8):
         height = 1 + number % 2 * 3 + number / 100
         lines = ["OFF", "4 4 0", "0 0 0", "1 0 0", "0 1 0", f"0 0 {height}"]
         lines += ["3 0 1 2", "3 0 1 3", "3 0 2 3", "3 1 2 3"]
-        write(root / ("flat", "tall")[number % 2] / split / f"{number}.off", "\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        text = text.replace("OFF\n", "OFF") if number % 3 == 0 else text
+        write(root / ("flat", "tall")[number % 2] / split / f"{number}.off", text)
 
 
 def ply(root: Path) -> None:
@@ -283,7 +287,7 @@ CASES = (
     ),
     Case(
         name="modelnet-off",
-        what="meshes as .off in flat/train/, flat/test/, …",
+        what="meshes as .off in flat/train/, flat/test/, …, of which some begin with `OFF4 4 0`, as in ModelNet40",
         make=surfaces,
         kinds=POINTS,
         splits={"train": 16, "test": 8},
@@ -327,6 +331,37 @@ CASES = (
         classes=0,
         splits={"train": 8, "test": 2},
         drawn=True,
+    ),
+    Case(
+        name="sintel",
+        what="MPI-Sintel-complete as published: training/clean and final, flow, masks; test frames without flow",
+        make=sintel,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 16, "test": 4},
+        drawn=True,
+    ),
+    Case(
+        name="kitti",
+        what="KITTI 2015 as published: training/image_2, flow_occ (16-bit .png), testing without flow",
+        make=kitti,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 8, "test": 2},
+        drawn=True,
+    ),
+    Case(
+        name="flying-chairs",
+        what="FlyingChairs_release/data (.ppm, .flo) with FlyingChairs_train_val.txt in the folder or beside it",
+        make=chairs,
+        kinds={"pair": "pair"},
+        task="flow",
+        classes=0,
+        splits={"train": 8, "test": 2},
+        said=("as on disk: 8 train, 2 test",),
+        warned=("the given val split is the test split",),
     ),
     Case(
         name="nifti",

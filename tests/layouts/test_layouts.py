@@ -18,7 +18,8 @@ from sensorium.data import Source, load_samples
 from sensorium.errors import InputError
 from sensorium.modalities import build_modality
 from sensorium.modalities.series import SeriesConfig
-from sensorium.training.plan import measure, recognise
+from sensorium.training.measuring import measure
+from sensorium.training.plan import recognise
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 

@@ -12,7 +12,8 @@ from layouts import CASES
 from sensorium.data import EVERYTHING, Examples, Known, open_files, open_for
 from sensorium.data.shard_writer import write_shards
 from sensorium.modalities import build_modality
-from sensorium.training.plan import measure, recognise
+from sensorium.training.measuring import measure
+from sensorium.training.plan import recognise
 
 UNDERSTOOD = [case for case in CASES if not case.refused]
 

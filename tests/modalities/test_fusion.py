@@ -285,7 +285,7 @@ def film(count: int = 3, *, frames: int = 12, seconds: float = 1.2) -> dict[str,
 
 def test_sound_starts_where_the_clip_starts() -> None:
     """In the view, in each of several views and in training, of samples and of spectra; and is not shifted there."""
-    it = Fusion(FusionConfig(modalities={"audio": replace(WAVE, shift=0.5), "video": CLIP}))
+    it = Fusion(FusionConfig(modalities={"audio": replace(WAVE, shift=0.5, clips=1), "video": CLIP}))
     batch = film()
     views = [it.view(batch), *it.views(batch), it.augment(batch, torch.Generator().manual_seed(1))]
     assert len(views) == 5
@@ -297,7 +297,7 @@ def test_sound_starts_where_the_clip_starts() -> None:
     assert starts[:4] == pytest.approx([0.4, 0.0, 0.4, 0.8])
     assert all(after > before for before, after in pairwise(starts[1:4]))
     spectra = Fusion(FusionConfig(modalities={"audio": MEL, "video": CLIP}))
-    heard = build_modality(MEL)._batch(batch)["audio"]  # type: ignore[operator]
+    heard = build_modality(MEL).whole(batch)["audio"]  # type: ignore[operator]
     for view in spectra.views(batch):
         start = round(float(view["video.start"][0]) * RATE / 80)
         assert torch.equal(view["audio"][0], heard[0, start : start + 41])
@@ -313,13 +313,16 @@ def test_sound_that_fits_stays_where_it_is() -> None:
 
 
 def test_a_film_that_is_absent_leads_nobody() -> None:
-    """Its example's sound is seen as it would be alone: in the middle."""
-    it = Fusion(FusionConfig(modalities={"audio": WAVE, "video": CLIP}))
+    """Its example's sound is heard as it would be alone: from its beginning to its end."""
+    it = Fusion(FusionConfig(modalities={"audio": replace(WAVE, clips=3), "video": CLIP}))
     batch = {**film(), "video.present": torch.tensor([True, False, True])}
-    for view in it.views(batch):
-        alone = it.view({"audio": batch["audio"]})
-        assert torch.equal(view["audio"][1], alone["audio"][1])
+    alone = list(it.views({"audio": batch["audio"]}))
+    assert len(alone) == 3
+    for view, heard in zip(it.views(batch), alone, strict=True):
+        assert torch.equal(view["audio"][1], heard["audio"][1])
         torch.testing.assert_close(view["audio"][0, 0, 0], view["video"][0, 0, 0, 0, 0], atol=1e-4, rtol=0)
+    last = alone[-1]["audio"][1]
+    assert torch.equal(last, batch["audio"][1, -len(last) :])
 
 
 def test_two_films_keep_step() -> None:

@@ -38,6 +38,19 @@ def test_the_view_is_the_centre_and_floats_of_another_size_are_taken_as_they_com
     assert torch.equal(image.view({"image": own})["image"], own)
 
 
+@pytest.mark.parametrize(("field_of_view", "stored"), [(None, 256), (0.875, 256), (1.0, 224), (0.5, 448)])
+def test_without_crops_training_and_evaluation_have_one_field_of_view(field_of_view: float | None, stored: int) -> None:
+    """So much of the middle as is configured, pixel for pixel; small pictures are seen whole."""
+    image = Image(ImageConfig(field_of_view=field_of_view))
+    assert image.stored == (stored, stored)
+    noise = np.random.default_rng(0).integers(0, 256, (500, 600, 3))
+    batch = {"image": torch.from_numpy(image.load(noise)["image"])[None]}
+    assert torch.equal(image.augment(batch, torch.Generator())["image"], image.view(batch)["image"])
+    assert Image(ImageConfig(size=(32, 32))).stored == (32, 32)
+    with pytest.raises(InputError, match="field_of_view"):
+        Image(ImageConfig(field_of_view=1.5))
+
+
 def test_mirroring_mirrors() -> None:
     """With certainty every picture, without it none; nothing else changes."""
     never, always = (Image(ImageConfig(size=(16, 16), flip=flip)) for flip in (0.0, 1.0))

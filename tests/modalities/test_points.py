@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_turning_is_about_the_vertical() -> None:
     cloud = clouds()
     cloud[:, 0] = torch.tensor([0.0, 0.0, 1.0])  # so that the largest coordinate is 1 before and after
     cloud[..., :2] *= 0.5
+    cloud[:, 16:] = -cloud[:, :16]  # and the mean is 0
     turned = points.augment({"points": cloud}, torch.Generator().manual_seed(1))["points"]
     assert not torch.allclose(turned.sort(1).values, cloud.sort(1).values)
     for measure in (lambda c: c[..., 2], lambda c: c[..., :2].norm(dim=-1)):
@@ -80,6 +82,23 @@ def test_every_variation_varies_each_example_by_itself(change: dict[str, float])
     varied = points.augment({"points": cloud}, torch.Generator().manual_seed(0))["points"]
     assert not torch.allclose(varied[0].sort(0).values, varied[1].sort(0).values)
     assert varied.abs().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_training_sees_centred_points_as_evaluation_does(masked: bool) -> None:
+    """Whatever was varied, the mean of the points that are there is 0 and their largest coordinate 1; a cloud that is
+    moved is moved from there."""
+    config = PointsConfig(points=16, scale=1.5, point_scale=0.01, jitter=0.02, rotation=30.0)
+    batch = {"points": clouds() + 0.3}
+    if masked:
+        batch["points.mask"] = torch.arange(32)[None] < torch.tensor([32, 20, 9, 3])[:, None]
+        batch["points"] = batch["points"].masked_fill(~batch["points.mask"][..., None], 50.0)
+    for shift in (0.0, 0.5):
+        view = Points(replace(config, shift=shift)).augment(batch, torch.Generator().manual_seed(0))
+        present = view.get("points.mask", torch.ones(4, 16, dtype=torch.bool))[..., None]
+        mean = (view["points"] * present).sum(1) / present.sum(1)
+        assert (mean.abs() < 1e-6).all() == (not shift)
+        assert torch.allclose((view["points"] * present).abs().amax((1, 2)), torch.ones(4))
 
 
 def test_files_of_points_and_meshes_are_read(tmp_path: Path) -> None:

@@ -223,10 +223,13 @@ def test_clips_start_at_the_moment_in_the_batch() -> None:
 
 
 def test_the_view_is_the_centre_of_what_is_stored() -> None:
-    """64 of 73; sizes of the caller's own are taken as they come."""
+    """64 of 73, in training too where it crops nothing; sizes of the caller's own are taken as they come."""
     video = Video(small(size=(64, 64), frames=1))
     stored = torch.randint(0, 255, (1, 1, 3, 73, 73), dtype=torch.uint8)
     assert torch.equal(video.view({"video": stored})["video"], stored[..., 4:68, 4:68] / 255)
+    trained = video.augment({"video": stored}, torch.Generator())["video"]
+    assert torch.equal(trained, video.view({"video": stored})["video"])  # training crops nothing here
+    assert Video(small(size=(64, 64), field_of_view=1.0)).stored == (64, 64)
     own = torch.rand(1, 1, 3, 32, 40)
     assert torch.equal(video.view({"video": own})["video"], own)
     assert video.embed({"video": own}).num_rows == 80

@@ -225,5 +225,5 @@ def test_resnet_leaves_the_paper_s_grid() -> None:
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "perceiver_pytorch", None)
-    with pytest.raises(InputError, match=r"pip install 'sensorium\[bench\]'"):
+    with pytest.raises(InputError, match=r"pip install 'sensorium\[compare\]'"):
         Lucidrains(LucidrainsConfig(), channels=4)

@@ -119,7 +119,8 @@ def test_the_recipe_of_perceiver_io(stem: str) -> None:
     assert [learning_rate(recipe, share) for share in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
     assert (recipe.epochs, recipe.batch_size, recipe.weight_decay, recipe.betas) == (110, 1024, 0.1, (0.9, 0.999))
     assert (recipe.gradient_clip, recipe.label_smoothing, recipe.mixup, recipe.cutmix) == (10.0, 0.1, 0.2, 1.0)
-    assert (image.crop, image.flip, image.randaugment) == (0.08, 0.5, (4, 15))
+    assert (image.crop, image.flip, image.randaugment, image.field_of_view) == (0.08, 0.5, (4, 5), 0.875)
+    assert image.longest_side is not None  # crops are cut from the whole picture
     assert preset.decoder is not None
     assert preset.decoder.query_residual == (stem != "learned")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import reference
-from builders import arrays, flop_counter, gradients, normal, rows_of, shake
+from builders import arrays, flop_counter, gradients, mask_of, normal, rows_of, shake
 from sensorium.nn.attention import Attention, CrossAttention, SelfAttention, attention_path
 from sensorium.nn.ops import AbsorbedQuery, AttentionInputs, DenseRows, plan_attention, projected
 
@@ -337,3 +337,14 @@ def test_one_latent_array_is_shared_by_the_batch(path: Literal["projected", "abs
 
 def _numpy(mask: Tensor | None) -> np.ndarray | None:
     return None if mask is None else mask.numpy()
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_softmax_is_in_float32_at_least(precision: torch.dtype, masked: bool) -> None:
+    """Of logits in a lower precision as of the same logits in float64: nothing is rounded on the way."""
+    logits = (4 * normal(2, 3, 5, 200)).to(precision)
+    mask = mask_of(2, 200, "some") if masked else None
+    weights, exact = projected._softmax(logits, mask), projected._softmax(logits.double(), mask)
+    assert weights.dtype == torch.promote_types(precision, torch.float32)
+    torch.testing.assert_close(weights.double(), exact, atol=1e-6, rtol=1e-5)

@@ -22,7 +22,16 @@ from builders import film
 from sensorium.cli import main
 from sensorium.errors import InputError
 from sensorium.inference.attention_maps import attention_map
-from sensorium.modalities import AudioConfig, FusionConfig, PointsConfig, TableConfig, TextConfig, VideoConfig
+from sensorium.inference.attributions import BEST, METHODS, integrated_gradients
+from sensorium.modalities import (
+    AudioConfig,
+    FusionConfig,
+    ImageConfig,
+    PointsConfig,
+    TableConfig,
+    TextConfig,
+    VideoConfig,
+)
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig, EncoderConfig
@@ -90,14 +99,16 @@ def test_the_answers_are_predict_s(texts: list[Path], films: list[Path], tmp_pat
     """For every task, and the mean over several clips of a film."""
     for task in (TagConfig(classes=("x", "y")), RegressConfig(classes=("x", "y"), mean=(0.0, 1.0), std=(1.0, 9.0))):
         run = run_of(tmp_path / task.kind, TEXT, task=task)
-        assert sm.explain_files(run, texts).answers == sm.predict(run, texts)
+        found = sm.explain_files(run, texts).answers
+        assert all((answer.deletion is None) == (task.kind == "regress") for answer in found)
+        assert [replace(answer, deletion=None) for answer in found] == sm.predict(run, texts)
     run = run_of(tmp_path / "clips", replace(VIDEO, frames=2, clips=3))
-    assert sm.explain_files(run, films).answers == sm.predict(run, films)
+    assert sm.explain_files(run, films, methods=["none"]).answers == sm.predict(run, films)
 
 
 def test_maps_have_the_signal_s_shape(texts: list[Path], tmp_path: Path) -> None:
     """Each its own example's, whatever the lengths of the others; one a read, in [0, 1]; the names beside them."""
-    maps = maps_of(sm.explain_files(run_of(tmp_path / "run", TEXT), texts))
+    maps = maps_of(sm.explain_files(run_of(tmp_path / "run", TEXT), texts, methods=["none"]))
     assert maps.pop("files").tolist() == list(map(str, texts))
     assert set(maps) == {f"{example}/cross_attend{number}/text" for example in range(3) for number in (1, 2)}
     assert [maps[f"{example}/cross_attend1/text"].shape for example in range(3)] == [(4, 1), (20, 1), (40, 1)]
@@ -124,10 +135,11 @@ def test_several_senses(films: list[Path], tmp_path: Path) -> None:
     """A map and a share of each modality that is there, none of one that is absent; the shares of a read sum to 1."""
     explanation = sm.explain_files(run_of(tmp_path / "run", BOTH), films)
     maps = maps_of(explanation)
+    parts = ("cross_attend1", "cross_attend2", BEST)
     assert {name for name in maps if name.startswith("0/")} == {
-        f"0/cross_attend{number}/{name}" for number in (1, 2) for name in BOTH.modalities
+        f"0/{part}/{name}" for part in parts for name in BOTH.modalities
     }
-    assert {name for name in maps if name.startswith("1/")} == {"1/cross_attend1/video", "1/cross_attend2/video"}
+    assert {name for name in maps if name.startswith("1/")} == {f"1/{part}/video" for part in parts}
     assert maps["0/cross_attend1/video"].shape == (4, 1, 16, 16)
     assert maps["0/cross_attend1/audio"].shape == (AUDIO.steps, AUDIO.mels, 1)
     whole, silent = (answer.shares for answer in explanation.answers)
@@ -136,11 +148,14 @@ def test_several_senses(films: list[Path], tmp_path: Path) -> None:
         assert min(whole[number].values()) > 0
         assert sum(whole[number].values()) == pytest.approx(1.0, abs=1e-5)
         assert silent[number] == pytest.approx({"video": 1.0})
-    assert all(answer.to_dict().keys() == {"file", "answer", "scores", "shares"} for answer in explanation.answers)
+    assert all(
+        answer.to_dict().keys() == {"file", "answer", "scores", "shares", "deletion"} for answer in explanation.answers
+    )
 
 
 def test_what_a_read_does_not_look_at_is_cold(films: list[Path], tmp_path: Path) -> None:
-    explanation = sm.explain_files(run_of(tmp_path / "run", BOTH, attends_to=(("audio",), None)), films[:1])
+    run = run_of(tmp_path / "run", BOTH, attends_to=(("audio",), None))
+    explanation = sm.explain_files(run, films[:1], methods=["none"])
     maps = maps_of(explanation)
     assert maps["0/cross_attend1/video"].max() == 0
     assert maps["0/cross_attend1/audio"].max() > 0
@@ -187,12 +202,13 @@ def test_a_reconstruction_is_drawn_beside_the_signal(hidden: float, tmp_path: Pa
 
 
 def test_the_page_needs_nothing_else_and_is_harmless(films: list[Path], tmp_path: Path) -> None:
-    """A section each; the signal and the heat of both reads; shares; no scripts, no network, no markup in names."""
+    """A section each; the signal, the heat of both reads and what speaks for the class; shares; no scripts, no network,
+    no markup in names."""
     explanation = sm.explain_files(run_of(tmp_path / "run", BOTH), films)
     assert explanation.page == tmp_path / "run" / "explained" / "explanation.html"
     page = explanation.page.read_text(encoding="utf-8")
     assert page.count("<section>") == page.count("<h2>") == 2
-    assert page.count('<img src="data:image/webp;base64,') == 2 * 3
+    assert page.count('<img src="data:image/webp;base64,') == 2 * 4
     assert page.count(">Cross-attend 2 of 2</figcaption>") == 2
     assert page.count('<th scope="row">audio</th>') == 1
     assert HOSTILE not in page.replace("<b>&lt;", "")
@@ -217,22 +233,86 @@ def test_of_many_examples_some_are_drawn_and_all_are_told(
     page = (tmp_path / "out" / "explanation.html").read_text(encoding="utf-8")
     assert "This page shows the first 3 of 5 examples." in page
     assert "It shows 2 of 3 cross-attends." in page
-    assert page.count("<img ") == 3 * 3
+    assert page.count("<img ") == 3 * 4
     with np.load(tmp_path / "out" / "maps.npz") as arrays:
-        assert len(arrays.files) == 1 + 5 * 3
+        assert len(arrays.files) == 1 + 5 * 4
         assert arrays["4/cross_attend3/table"].shape == (3, 1)
 
 
 def test_the_terminal_tells_the_shares(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the last read, as in the JSON lines; of an absent modality a dash."""
     run = run_of(tmp_path / "run", BOTH)
-    main(["explain", str(run), *map(str, films), "--json"])
+    main(["explain", str(run), *map(str, films), "--json", "--method", "none"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert rows == [answer.to_dict() for answer in sm.explain_files(run, films).answers]
-    main(["explain", str(run), *map(str, films)])
+    assert rows == [answer.to_dict() for answer in sm.explain_files(run, films, methods=["none"]).answers]
+    main(["explain", str(run), *map(str, films), "--method", "none"])
     _, first, second, _ = capsys.readouterr().out.splitlines()
     assert first.split()[-2:] == [f"{rows[0]['shares'][-1][name]:.1%}" for name in ("audio", "video")]
     assert second.split()[-2:] == ["–", "100.0%"]
+
+
+def test_methods_are_drawn_written_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them for the predicted class; one of them for a named class; none."""
+    np.save(tmp_path / "picture.npy", np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    run = run_of(tmp_path / "run", ImageConfig(size=(8, 8), patch=(2, 2), bands=2))
+    arguments = ["explain", str(run), str(tmp_path / "picture.npy"), "--json"]
+    main([*arguments, "--method", "all"])
+    (row,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert list(row["deletion"]) == [*METHODS, "random"]
+    assert all(0 < score < 1 for score in row["deletion"].values())
+    page = (run / "explained" / "explanation.html").read_text("utf-8")
+    assert page.count(f" for {escape(row['answer'])}</figcaption>") == 3
+    assert page.count("<img ") == 3 + 3
+    for score in row["deletion"].values():
+        assert f"<b>{score:.3f}</b>" in page
+    explanation = sm.explain_files(run, [tmp_path / "picture.npy"], methods=[BEST], of_class="b")
+    maps, model = maps_of(explanation), sm.load(run)
+    image = model.inputs.load(np.load(tmp_path / "picture.npy"))["image"]
+    view = model.inputs.view({"image": torch.from_numpy(image)[None]})
+    expected = integrated_gradients(model, view, torch.tensor([1])).signal[0]
+    assert maps[f"0/{BEST}/image"].shape == (3, 8, 8)
+    np.testing.assert_allclose(maps[f"0/{BEST}/image"], expected, atol=1e-6)
+    assert "Integrated gradients for b</figcaption>" in explanation.page.read_text("utf-8")
+    main([*arguments, "--method", "none"])
+    assert "deletion" not in json.loads(capsys.readouterr().out)
+    assert (run / "explained" / "explanation.html").read_text("utf-8").count("<img ") == 3
+
+
+def test_single_latents_are_drawn_and_written(films: list[Path], tmp_path: Path) -> None:
+    """A line for each cross-attend and head, a column for each latent and the input; numbers count from 1."""
+    run = run_of(tmp_path / "run", BOTH)
+    main(["explain", str(run), *map(str, films), "--latents", "2-3", "--cross-attend", "2", "--method", "none"])
+    page = (run / "explained" / "explanation.html").read_text("utf-8")
+    assert page.count('class="montage"') == 2
+    assert "after the softmax" in page
+    with np.load(run / "explained" / "maps.npz") as arrays:
+        assert arrays["latents"].tolist() == [2, 3]
+        assert arrays["0/cross_attend2/latents/video"].shape == (2, 1, 4, 1, 16, 16)
+        assert arrays["0/cross_attend2/latents/audio"].shape == (2, 1, AUDIO.steps, AUDIO.mels, 1)
+        assert not any("cross_attend1/latents" in name for name in arrays.files)
+        assert "1/cross_attend2/latents/audio" not in arrays.files  # the second film has no sound
+    main(["explain", str(run), str(films[0]), "--before-softmax", "--heads", "all", "--method", "none"])
+    assert "before the softmax" in (run / "explained" / "explanation.html").read_text("utf-8")
+    with np.load(run / "explained" / "maps.npz") as arrays:
+        assert arrays["latents"].tolist() == [1, 2, 3]
+        assert arrays["0/cross_attend1/latents/video"].min() < 0
+
+
+def test_wrong_choices_are_one_line(texts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(tmp_path / "run", TEXT)
+    for options, message in (
+        (("--method", "gradcam"), "there is no method 'gradcam'"),
+        (("--class", "c"), "the model has no class 'c'"),
+        (("--latents", "1-9"), "no latent at index 3, which is number 4: the model has 3"),
+        (("--latents", "0-3"), "--latents 0-3: give numbers from 1"),
+        (("--heads", "x"), "--heads x: give numbers from 1"),
+        (("--cross-attend", "3"), "no cross-attend at index 2, which is number 3: the model has 2"),
+    ):
+        assert message in refusal(capsys, run, texts[0], *options)
+    assert not (run / "explained" / "maps.npz").exists()
+    numbers = run_of(tmp_path / "numbers", TEXT, task=RegressConfig(classes=("x",), mean=(0.0,), std=(1.0,)))
+    assert sm.explain_files(numbers, texts[:1]).answers[0].deletion is None
+    assert "the task 'regress' has none" in refusal(capsys, numbers, texts[0], "--method", "rollout")
 
 
 def test_points_are_explained_from_a_file_of_many(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from builders import without_presentation
 from sensorium.codecs.flow import colours
-from sensorium.modalities import ImageConfig, PairConfig, TextConfig, build_modality
+from sensorium.modalities import AudioConfig, FusionConfig, ImageConfig, PairConfig, TextConfig, build_modality
 from sensorium.modalities.text import MASK
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig, EncoderConfig
@@ -239,9 +239,13 @@ def test_a_task_that_says_nothing_is_shown_too() -> None:
 
 
 def test_metrics_of_several_signals_are_named_after_both() -> None:
-    task = model_of(ImageConfig(size=(6, 6), patch=(2, 2), bands=3), ReconstructConfig()).task
-    assert task.metric_title("psnr") == "Peak signal-to-noise ratio, dB"
-    assert task.metric_title("sound_psnr") == "sound: Peak signal-to-noise ratio, dB"
+    picture = ImageConfig(size=(6, 6), patch=(2, 2), bands=3)
+    task = model_of(picture, ReconstructConfig()).task
+    assert task.metric_title("psnr") == "Peak signal-to-noise ratio, dB (peak 1)"
+    sound = AudioConfig(rate=100, samples=20, representation="raw", patch=(4, 1), bands=2)
+    both = model_of(FusionConfig(modalities={"image": picture, "sound": sound}), ReconstructConfig()).task
+    assert both.metric_title("image_psnr") == "image: Peak signal-to-noise ratio, dB (peak 1)"
+    assert both.metric_title("sound_psnr") == "sound: Peak signal-to-noise ratio, dB (peak 2)"
     assert task.metric_title("loss") == "Loss"
     assert task.is_percent("label_accuracy")
     assert not task.is_percent("sound_psnr")

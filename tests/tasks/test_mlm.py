@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sensorium as sm
 from sensorium.cli import main
 from sensorium.errors import InputError
 from sensorium.modalities import ImageConfig, TextConfig
-from sensorium.modalities.text import MASK, Text
+from sensorium.modalities.text import MASK, SEP, Text
 from sensorium.models import checkpoints
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.models.presets import load
 from sensorium.nn import DecoderConfig
 from sensorium.tasks import IGNORED, MLMConfig
+from sensorium.tasks.mlm import join_documents
 from small_models import ONE_LAYER
 
 TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")
@@ -146,3 +151,69 @@ def test_holes_of_a_text_are_filled(tmp_path: Path, capsys: pytest.CaptureFixtur
     for name, told in (("whole", "nothing is to be filled in; write"), ("long", "101 bytes, the model reads 30")):
         with pytest.raises(InputError, match=told):
             sm.predict(tmp_path / "run", [tmp_path / f"{name}.txt"])
+
+
+# -- joined texts -----------------------------------------------------------------------------------------------------
+
+
+def pieces_of(passage: torch.Tensor) -> list[list[int]]:
+    """The texts between the separators of a passage."""
+    pieces: list[list[int]] = [[]]
+    for number in passage.tolist():
+        if number == SEP:
+            pieces.append([])
+        else:
+            pieces[-1].append(number)
+    return pieces
+
+
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=7),
+    count=st.integers(1, 9),
+    length=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
+def test_a_passage_is_a_piece_of_joined_texts(sizes: list[int], count: int, length: int, seed: int) -> None:
+    """Whole texts of the batch, none of them twice, with the end of one before and the beginning of one after; and no
+    byte of the passage is empty if the texts are long enough."""
+    texts = [[100 * number + step for step in range(size)] for number, size in enumerate(sizes, 1)]
+    rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+    mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
+    generator = torch.Generator().manual_seed(seed)
+    joined = join_documents({"text": rows, "text.mask": mask}, "text", count, length, generator)
+    for passage, present in zip(joined["text"], joined["text.mask"], strict=True):
+        size = int(present.sum())
+        assert present[:size].all()
+        assert (
+            size == length
+            or size == sum(len(piece) for piece in pieces_of(passage[:size])) + min(count, len(sizes)) - 1
+        )
+        assert not passage[size:].any()
+        first, *inner = pieces_of(passage[:size])
+        *inner, last = [first, *inner]
+        numbers = {piece[0] // 100 for piece in [*inner, last] if piece}
+        assert len(numbers) == sum(map(bool, [*inner, last])), "no text twice"
+        assert all(piece in texts for piece in inner[1:])
+        if inner:
+            assert any(text[len(text) - len(first) :] == first for text in texts)
+            assert any(text[: len(last)] == last for text in texts)
+
+
+def test_training_joins_texts_and_evaluation_does_not() -> None:
+    """The authors join ten; a part of a batch with fewer joins what it has. What is hidden is within one text."""
+    assert load("perceiver-io-bytes").model().task == MLMConfig(documents=10)
+    inputs = TextConfig(length=30, channels=8)
+    decoder = DecoderConfig(query_residual=False)
+    model = Perceiver(PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=decoder, task=MLMConfig(documents=10)))
+    batch = batch_of(*TEXTS)
+    prepared = model.prepare(batch, torch.Generator().manual_seed(0))
+    assert prepared.inputs["text"].shape == prepared.targets.shape == (3, 30)
+    assert prepared.inputs["text.mask"].all()
+    assert (prepared.inputs["text"] == SEP).any()
+    assert not ((prepared.inputs["text"] == SEP) & (prepared.targets != IGNORED)).any()
+    model.loss(model(prepared.inputs).output, prepared.targets).backward()
+    evaluated, plain = model.prepare(batch), small().prepare(batch)
+    assert evaluated.inputs["text"].equal(plain.inputs["text"])
+    assert evaluated.targets.equal(plain.targets)
+    with pytest.raises(InputError, match="documents are 0"):
+        Perceiver(replace(model.config, task=MLMConfig(documents=0)))

@@ -28,7 +28,7 @@ from sensorium.modalities.base import Soundtrack
 from sensorium.modalities.table import Column
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.nn import DecoderConfig
-from sensorium.tasks import ReconstructConfig
+from sensorium.tasks import ReconstructConfig, build_task
 from small_models import ONE_LAYER
 
 IMAGE = ImageConfig(size=(8, 8), patch=(2, 2), bands=2)
@@ -244,6 +244,15 @@ def test_weights_and_ranges() -> None:
     off_by_a_tenth = replace(prediction, output={"image": values})
     model.task.update_metrics(metrics, off_by_a_tenth, prepared.targets)
     assert float(metrics.compute()["psnr"]) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_the_peak_of_sound_is_from_the_least_to_the_largest_sample() -> None:
+    """Sound that is off by 0.2 everywhere, a tenth of the way from -1 to 1, has 20 dB, as a picture off by 0.1 has."""
+    sound = AudioConfig(rate=100, samples=20, representation="raw", patch=(4, 1), bands=2)
+    task = build_task(ReconstructConfig(), inputs=build_modality(sound), query_channels=8)
+    view = {"audio": torch.zeros(1, 20, 1)}
+    target = task.prepare(view).targets["audio"]
+    assert float(target.peak_signal_to_noise(torch.full((1, 20, 1), 0.2))) == pytest.approx(20.0, abs=1e-3)
 
 
 def test_of_several_signals_the_loss_tells_the_best_weights() -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import sensorium as sm
 from sensorium.cli import main
 from sensorium.codecs.flow import decode as decode_flow
 from sensorium.codecs.flow import encode_file as encode_flow
+from sensorium.data.layouts.pairs import following
+from sensorium.models import checkpoints
+from sensorium.tasks.whole_frames import WholeFrames
+from sensorium.training.step import TrainingStep
 from small_models import SMALL_RUN
+from stand_ins import chairs, flow, kitti, sintel
 
 
 def picture(path: Path, size: tuple[int, int] = (16, 16), seed: int = 0) -> Path:
@@ -92,6 +99,50 @@ def test_a_run_is_judged_by_pairs_and_by_pictures(run: Path, data: Path) -> None
     assert one["still"] > 0
 
 
+def test_a_data_set_is_scored_whole(run: Path, tmp_path: Path) -> None:
+    """By the error of what is written of each pair, over all pixels whose motion is known; by passes, too."""
+    sintel(tmp_path / "sintel")
+    pairs = [tmp_path / "sintel" / "training" / name for name in ("clean", "final")]
+    firsts = [frame for part in pairs for scene in part.iterdir() for frame in sorted(scene.iterdir())[:2]]
+    files = [file for first in firsts for file in (first, following(first))]
+    written = [decode_flow(Path(answer.answer[0])) for answer in sm.predict(run, files, out=tmp_path / "out")]
+    errors = np.hypot(*np.moveaxis(np.stack(written) - flow(), 1, 0)).astype(np.float64)
+    expected = {
+        "whole": np.nanmean(errors),
+        "clean_whole": np.nanmean(errors[: len(errors) // 2]),
+        "final_whole": np.nanmean(errors[len(errors) // 2 :]),
+    }
+    metrics = sm.evaluate(run, tmp_path / "sintel")["metrics"]
+    assert metrics == metrics | {f"{name}_epe": pytest.approx(error, rel=1e-5) for name, error in expected.items()}
+    assert expected["clean_whole"] != expected["final_whole"]
+    assert metrics["whole_epe"] != pytest.approx(metrics["epe"], rel=1e-4)  # which is of the middle
+
+
+def test_frames_of_several_sizes_are_scored_whole(run: Path, tmp_path: Path) -> None:
+    """KITTI's, by a model that predicts no motion: all of it is off by as much, and none by three pixels."""
+    kitti(tmp_path / "kitti", 3)
+    chairs(tmp_path / "chairs")
+    with torch.no_grad():
+        model = sm.load(run)
+        model.decoder.linear.weight.zero_()
+        model.decoder.linear.bias.zero_()
+    checkpoints.save(model, tmp_path / "still")
+    metrics = sm.evaluate(tmp_path / "still", tmp_path / "kitti")["metrics"]
+    assert metrics["whole_epe"] == pytest.approx(5**0.5, rel=1e-5)
+    assert metrics["whole_outliers"] == 0
+    result = sm.evaluate(tmp_path / "still", tmp_path / "chairs" / "FlyingChairs_release", split="val")
+    assert (result["samples"], result["metrics"]["whole_epe"]) == (2, pytest.approx(5**0.5, rel=1e-5))
+
+
+def test_outliers_are_off_by_pixels_and_by_a_share() -> None:
+    """4 pixels are too much of 20 to the right, but not of 100; 2 pixels never are; unknown motion does not count."""
+    true = np.array([[[20.0, 100.0, 1.0, np.nan]], [[0.0] * 4]])
+    whole = WholeFrames()
+    whole.add(true + np.array([4.0, 4.0, 2.0, 0.0]) * np.array([1.0, 0.0])[:, None, None], true)
+    assert whole.metrics() == {"whole_epe": pytest.approx(10 / 3), "whole_outliers": pytest.approx(1 / 3)}
+    assert WholeFrames().metrics() == {}
+
+
 def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Larger frames than the model reads, smaller ones, and those whose flow is known, which it is compared with."""
     large = pair(tmp_path / "large", (40, 60), flow=False)
@@ -118,6 +169,19 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
     assert "mean motion" in told
     assert "0001-large.flo" in told
     assert (run / "flow" / "0001-large.png").exists()
+
+
+def test_the_first_share_of_a_run_is_not_augmented(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four steps, where half of the run is to be so."""
+    seen, prepare = [], TrainingStep.prepare
+
+    def record(self: TrainingStep, *arguments: Any, augmented: bool) -> Any:
+        seen.append(augmented)
+        return prepare(self, *arguments, augmented=augmented)
+
+    monkeypatch.setattr(TrainingStep, "prepare", record)
+    sm.train(data / "pairs", out=tmp_path / "run", epochs=4, settings=[*SMALL_RUN, "recipe.unaugmented=0.5"])
+    assert seen == [False, False, True, True]
 
 
 def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:

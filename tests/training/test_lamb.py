@@ -13,7 +13,10 @@ from torch import nn
 
 from builders import normal
 from reference import OptaxLamb
+from sensorium.models.presets import build
+from sensorium.models.recipe import RecipeConfig
 from sensorium.training.lamb import Lamb
+from sensorium.training.optimizers import optimizers, undecayed
 
 
 def parameters(seed: int = 0) -> list[nn.Parameter]:
@@ -133,3 +136,20 @@ def test_a_closure_is_called_with_gradients_and_its_loss_returned() -> None:
     assert None not in losses
     assert losses == sorted(losses, reverse=True)  # type: ignore[type-var]
     assert len(set(losses)) == 5
+
+
+def test_only_biases_and_norms_do_not_decay() -> None:
+    """As in the authors' ``train/experiment.py``: latents, positions, modality embeddings and mask tokens decay."""
+    with torch.device("meta"):
+        models = [build(name) for name in ("perceiver-io-kinetics", "perceiver-audioset-av", "perceiver-io-bytes")]
+    for model in models:
+        kept = undecayed(model)
+        assert all(name.endswith(".bias") or "norm" in name for name in kept - {"bias"})
+        assert not any(
+            "norm" in name or name.endswith("bias") for name, _ in model.named_parameters() if name not in kept
+        )
+        (optimizer,) = optimizers(RecipeConfig(optimizer="lamb", weight_decay=0.1), model)
+        decay = {id(tensor): group["weight_decay"] for group in optimizer.param_groups for tensor in group["params"]}
+        assert {name for name, tensor in model.named_parameters() if not decay[id(tensor)]} == kept
+        for part in ("latents", "modality_embeddings", "mask_tokens", "position_embedding"):
+            assert not any(part in name for name in kept)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+import soundfile
+import torch
 
 import sensorium as sm
+from builders import film
+from sensorium.codecs.pictures import encode_file
+from sensorium.inference.costs import training_cost
+from sensorium.modalities import KINDS
+from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_encoder
+from sensorium.models.presets import load
+from sensorium.training import plan as planning
+from sensorium.training.run_state import Counters
+from sensorium.training.schedule import learning_rate
+from sensorium.training.state_file import read_state
+from small_models import SMALLEST_RUN, signs
 
 
 def test_sizes_are_said_as_they_are_set(tmp_path: Path) -> None:
@@ -48,3 +65,143 @@ def test_a_setting_may_leave_out_that_it_is_the_models(tmp_path: Path) -> None:
     assert short.config == long.config
     assert short.config.model.encoder.num_layers == 3
     assert short.config.model.inputs.stem is None
+
+
+@pytest.mark.parametrize(
+    "preset", ["perceiver-audioset-mel", "perceiver-audioset-audio", "perceiver-audioset-av-mel", "perceiver-imagenet"]
+)
+def test_a_preset_takes_from_the_data_what_its_paper_does_not_state(preset: str, tmp_path: Path) -> None:
+    """The mean and the deviation of log-mel spectra, as the preset's own spectra have them; nothing else."""
+    _write_examples(tmp_path, presets.load(preset).kinds)
+    source, config = (planned := sm.plan(tmp_path, preset=preset)).source, planned.config
+    inputs, paper = config.model.inputs, presets.load(preset).inputs
+    parts, papers = (getattr(each, "modalities", {each.kind: each}) for each in (inputs, paper))
+    for (name, part), stated in zip(parts.items(), papers.values(), strict=True):
+        if getattr(part, "representation", None) != "mel":
+            assert part == stated
+            continue
+        assert replace(part, mean=stated.mean, std=stated.std) == stated
+        modality = KINDS["audio"](part, name=name)
+        spectra = np.concatenate([modality.load(raw)[name].ravel() for raw in source.splits["train"].raws[name]])
+        normalised = (spectra.astype(np.float64) - part.mean) / part.std
+        assert (normalised.mean(), normalised.std()) == pytest.approx((0, 1), abs=1e-3)
+
+
+def _write_examples(folder: Path, kinds: dict[str, str]) -> None:
+    """Eight examples in two classes: films with sound, quiet noise, or pictures."""
+    random = np.random.default_rng(0)
+    for number in range(8):
+        place = folder / "ab"[number % 2] / str(number)
+        place.parent.mkdir(exist_ok=True)
+        if len(kinds) > 1:
+            film(place.with_suffix(".mp4"), sound=True, seed=number)
+        elif "audio" in kinds:
+            soundfile.write(place.with_suffix(".wav"), random.normal(0, 0.01, 20_000), 48_000)
+        else:
+            encode_file(random.integers(0, 256, (24, 24, 3), dtype=np.uint8), place.with_suffix(".png"))
+
+
+# -- splits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Points of a published training split of 600 clouds and a test split."""
+    random = np.random.default_rng(0)
+    arrays = {f"x_{split}": random.normal(size=(count, 32, 3)) for split, count in (("train", 600), ("test", 20))}
+    labels = {"y_train": np.arange(600) % 2, "y_test": np.arange(20) % 2}
+    np.savez(tmp_path / "clouds.npz", **arrays, **labels)
+    return tmp_path / "clouds.npz"
+
+
+def test_a_papers_preset_trains_on_all_of_a_published_training_split(published: Path) -> None:
+    """No tenth is held out, unless somebody says so; ``auto`` holds it out, unless ``--val 0`` says otherwise."""
+
+    def sizes(**options: Any) -> dict[str, int]:
+        splits = sm.plan(published, kind=["points"], **options).source.splits
+        return {name: len(examples) for name, examples in splits.items()}
+
+    assert sizes(preset="perceiver-modelnet40") == {"train": 600, "test": 20}
+    assert sizes(preset="perceiver-modelnet40", val=0.1) == {"train": 540, "val": 60, "test": 20}
+    assert sizes() == {"train": 540, "val": 60, "test": 20}
+    assert sizes(val=0.0) == {"train": 600, "test": 20}
+
+
+def test_without_a_validation_split_the_last_weights_are_kept(tmp_path: Path) -> None:
+    values, labels = signs(40)
+    np.savez(tmp_path / "a.npz", x=values, y=labels)
+    sm.train(tmp_path / "a.npz", out=tmp_path / "run", val=0.0, steps=7, settings=[*SMALLEST_RUN, "recipe.ema_decay=0"])
+    state = read_state(tmp_path / "run")
+    assert state is not None
+    assert state["counters"]["steps"] == 7
+    kept = sm.load(tmp_path / "run").state_dict()
+    assert all(torch.equal(tensor, state["model"][name]) for name, tensor in kept.items())
+
+
+# -- limits and batches -----------------------------------------------------------------------------------------------
+
+
+def test_steps_are_a_limit_like_the_others(tmp_path: Path) -> None:
+    """The first one that is reached ends the run; a preset's own limits hold where none is given."""
+    values, labels = signs(40)
+    np.savez(tmp_path / "a.npz", x=values, y=labels)
+    recipe = sm.plan(tmp_path, steps=500).config.recipe
+    assert (recipe.steps, recipe.epochs, recipe.minutes) == (500, None, None)
+    recipe = sm.plan(tmp_path, steps=500, minutes=2).config.recipe
+    assert (recipe.steps, recipe.epochs, recipe.minutes) == (500, None, 2)
+    counters = Counters(steps=100, seconds=90)
+    assert counters.share_done(recipe, steps_per_epoch=4) == 0.75
+    counters.steps = 450
+    assert counters.share_done(recipe, steps_per_epoch=4) == 0.9
+
+
+@pytest.mark.parametrize(("name", "steps"), [("perceiver-io-bytes", 500_000), ("perceiver-modelnet40", 50_000)])
+def test_what_a_paper_states_in_steps_is_in_steps(name: str, steps: int) -> None:
+    recipe = load(name).recipe
+    assert (recipe.steps, recipe.epochs, recipe.minutes) == (steps, None, None)
+
+
+@pytest.mark.parametrize("batch_size", [256, 1024, 2048])
+def test_the_learning_rate_follows_the_batch_where_the_paper_says_so(batch_size: int) -> None:
+    """Perceiver IO on ImageNet: 5e-4 · batch / 256. Other recipes state one rate for one batch."""
+    for kind in ("fourier", "learned", "conv"):
+        recipe = replace(load(f"perceiver-io-imagenet-{kind}").recipe, batch_size=batch_size)
+        assert learning_rate(recipe, 0.25) == pytest.approx(5e-4 * batch_size / 256)
+    recipe = load("perceiver-imagenet").recipe
+    assert learning_rate(replace(recipe, batch_size=batch_size), 0) == learning_rate(recipe, 0) == 4e-3
+
+
+@pytest.mark.parametrize("gigabytes", [0.5, 3, 24, 1e6])
+def test_a_published_batch_is_cut_into_parts_that_fit(
+    published: Path, gigabytes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As few parts as fit into half of the memory, at least one example each; the batch stays what it is, and so do the
+    steps of the optimizers."""
+    monkeypatch.setattr(planning, "device_memory", lambda: int(gigabytes * 1e9))
+    planned = sm.plan(published, preset="perceiver-modelnet40", kind=["points"])
+    recipe, cost = planned.config.recipe, training_cost(planned.config.model)
+    assert recipe.batch_size == 512
+
+    def fits(parts: int) -> bool:
+        return ceil(512 / parts) * cost.example <= gigabytes * 1e9 / 2 - cost.state
+
+    assert fits(recipe.accumulate) or recipe.accumulate == 512
+    assert recipe.accumulate == 1 or not fits(recipe.accumulate - 1)
+    said = [guess.text for guess in planned.source.assumptions if guess.topic == "batch"]
+    assert bool(said) == (recipe.accumulate > 1)
+    settings = ["recipe.accumulate=3"]
+    assert (
+        sm.plan(published, preset="perceiver-modelnet40", kind=["points"], settings=settings).config.recipe.accumulate
+        == 3
+    )
+
+
+def test_what_training_keeps_grows_with_what_it_computes() -> None:
+    """Checkpointing keeps less; more rows, latents and layers keep more."""
+    model = load("perceiver-modelnet40").model()
+    cost = training_cost(model)
+    assert training_cost(model, checkpointing=True).example < cost.example / 4
+    for name, value in (("num_latents", 1024), ("num_layers", 12)):
+        larger = replace(model, encoder=replace(model.encoder, **{name: value}))
+        assert 1.5 < training_cost(larger).example / cost.example < 3
+    assert training_cost(replace(model, inputs=replace(model.inputs, points=8192))).example > cost.example

@@ -277,7 +277,7 @@ def test_what_cannot_be_read_changes_nothing_about_when_it_is_met(
 ) -> None:
     """Decoded before training, on the way, on the way by other processes, or on the way and, after an interruption,
     before training: the very same weights, and every bad file in the report."""
-    monkeypatch.setattr("sensorium.training.plan.MEASURED", 8)
+    monkeypatch.setattr("sensorium.training.measuring.MEASURED", 8)
     weights = []
     for name, up_front, room in (("early", 1e9, 1 << 40), ("late", -1.0, 1 << 40), ("workers", -1.0, 0)):
         monkeypatch.setattr("sensorium.data.samples.UP_FRONT", up_front)

@@ -10,13 +10,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_any_device import ENCODER, LABELS, inputs_of
+from test_any_device import LABELS, inputs_of
 
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.recipe import RecipeConfig
 from sensorium.nn import DecoderConfig
 from sensorium.tasks import TASKS
 from sensorium.training.step import TrainingStep, part_generator
+from small_models import ONE_LAYER
 
 PATHS = [
     ("series", "classify"),
@@ -41,7 +42,7 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(signal: str, task: str) ->
     task_config = TASKS[task].configure(classes=("a", "b") if labels is not None else (), targets=labels)
     torch.manual_seed(0)
     model = Perceiver(
-        PerceiverConfig(inputs=config, encoder=ENCODER, decoder=DecoderConfig(), task=task_config)
+        PerceiverConfig(inputs=config, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task_config)
     ).double()
     step = TrainingStep(model, RecipeConfig(precision="float32", label_smoothing=0.1))
     view = {

@@ -6,40 +6,19 @@ import json as json_module
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
 from ..errors import InputError
+from . import serving
 from .exports import export
-from .options import CompareOptions, DataOptions, PlanOptions, TrainOptions, Words
+from .options import CompareOptions, DataOptions, ExplainOptions, PlanOptions, TrainOptions, Words
+from .program import app, command
 
-app = App(
-    name="sensorium",
-    help="General perception with iterative attention: one model, the Perceiver, for any signal.\n\n"
-    "Every command takes --debug: a traceback instead of one line.",
-    help_epilogue="First: sensorium inspect DATA, sensorium train DATA, sensorium predict RUN FILE",
-    result_action="return_value",
-    help_format="markdown",
-    default_parameter=Parameter(negative=()),
-)
-app.register_install_completion_command(help="Complete commands and options in this shell (bash, zsh, fish).")
-
-
-def command(
-    order: int, *examples: str, name: str | None = None
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command of the program.
-
-    Args:
-        order: its place in the list of commands, which is the order of the work.
-        examples: lines at the end of its help.
-        name: of the command, where it is not that of the function.
-    """
-    epilogue = "Examples:\n\n" + "\n\n".join(examples)
-    return app.command(name=name, sort_key=order, help_epilogue=epilogue)
+__all__ = ["app", "main", "serving"]
 
 
 @command(1, "sensorium inspect data/birds", "sensorium inspect sales.csv --target price --ignore id")
@@ -177,11 +156,24 @@ def predict(
     show_predictions(run, list(files), out=out, strict=strict, json=json, top=top, device=device)
 
 
-@command(6, "sensorium explain runs/birds photo.jpg")
+@command(
+    6,
+    "sensorium explain runs/birds photo.jpg",
+    "sensorium explain runs/birds photo.jpg --method all",
+    "sensorium explain runs/birds photo.jpg --latents 1-16 --before-softmax",
+)
 def explain(
-    run: Path, files: tuple[Path, ...], /, *, out: Path | None = None, json: bool = False, device: str = "auto"
+    run: Path,
+    files: tuple[Path, ...],
+    /,
+    *,
+    out: Path | None = None,
+    json: bool = False,
+    device: str = "auto",
+    options: ExplainOptions = ExplainOptions(),
 ) -> None:
-    """Show where a trained run attends in files: a page with attention maps over the signal, and the maps as arrays.
+    """Show where a trained run attends in files, and what speaks for the class that it predicts: a page with maps over
+    the signal, and the maps as arrays.
 
     Args:
         run: Run folder.
@@ -190,29 +182,9 @@ def explain(
         json: Print JSON lines.
         device: Where it is computed: cpu, cuda, cuda:1 or the like; by default on a GPU where there is one.
     """
-    from ..report.explanation import explain_files
-    from .display import Display
+    from .explanations import show_explanations
 
-    with Display() as listener:
-
-        def progress(done: int, total: int) -> None:
-            if not done:
-                listener.stage("explaining")
-            listener.progress(done / total, {})
-
-        explanation = explain_files(run, files, out=out, device=device, progress=progress)
-    if json:
-        for answer in explanation.answers:
-            print(json_module.dumps(answer.to_dict(), ensure_ascii=False))
-        return
-    from .answers import print_answers
-
-    print_answers([answer.to_dict() for answer in explanation.answers])
-    if explanation.drawn < len(explanation.answers):
-        print(
-            f"drawn: the first {explanation.drawn} of {len(explanation.answers):,} examples; {explanation.maps} has all"
-        )
-    print(f"explanation: {explanation.page}")
+    show_explanations(run, files, out=out, json=json, device=device, options=options)
 
 
 @command(

@@ -20,7 +20,7 @@ from ..data import Assumption
 from ..models.perceiver import Perceiver
 from ..tasks import TASKS
 from ..training.demonstration import Row
-from ..training.plan import Plan
+from ..training.plan import Plan, is_permuted
 
 
 class Display:
@@ -80,11 +80,10 @@ def print_plan(data: Path, planned: Plan) -> None:
     console.print(f"[bold]{escape(str(data))}[/]")
     print_summary(console, planned)
     recipe = planned.config.recipe
-    limits = [
-        f"{recipe.epochs:g} epochs" if recipe.epochs is not None else "",
-        f"{recipe.minutes:g} minutes" if recipe.minutes is not None else "",
-    ]
-    console.print(f"would take: at most {' or '.join(limit for limit in limits if limit)}, whichever is first")
+    limits = {"epochs": recipe.epochs, "minutes": recipe.minutes, "steps": recipe.steps}
+    said = [f"{limit:,.10g} {unit}" for unit, limit in limits.items() if limit is not None]
+    first = ", whichever is first" if len(said) > 1 else ""
+    console.print(f"would take: at most {' or '.join(said)}{first}")
     console.print("\n[dim]# dataset.yaml as inferred; put it beside the data and change what is wrong[/]")
     console.print(to_yaml(planned.source.description, sparse=True), markup=False, end="")
 
@@ -126,9 +125,10 @@ def _print_model(console: Console, planned: Plan) -> None:
     config, train = planned.config, planned.source.splits["train"]
     model = Perceiver(config.model)
     encoder = config.model.encoder
+    pictures = " of permuted pictures" if is_permuted(config.model.inputs) else ""
     console.print(
         f"model: {config.preset}, {model.parameter_count():,} parameters; {model.inputs.num_rows:,} rows × "
-        f"{model.inputs.channels} channels into {encoder.num_latents} latents × {encoder.latent_channels}"
+        f"{model.inputs.channels} channels{pictures} into {encoder.num_latents} latents × {encoder.latent_channels}"
     )
     if len(model.inputs.modalities) == 1:
         return

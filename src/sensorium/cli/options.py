@@ -62,13 +62,18 @@ class PlanOptions(DataOptions):
         preset: "auto", or the name of a paper's model; "sensorium presets" lists them.
         minutes: Stop training after this many minutes; by default as the preset says, with auto 20.
         epochs: Stop training after this many passes over the training examples; by default as the preset says.
+        steps: Stop training after this many steps of the optimizers; by default as the preset says.
         class_weights: "balanced": rare classes count as much in training as frequent ones.
+        permute: Permute the pixels of pictures, all pictures alike, in training and ever after: which models need to
+            know that pixels have neighbours?
     """
 
     preset: str = "auto"
     minutes: float | None = None
     epochs: float | None = None
+    steps: int | None = None
     class_weights: Literal["balanced"] | None = None
+    permute: Annotated[bool, Parameter(show_default=False)] = False
     settings: Settings = ()
 
 
@@ -117,3 +122,26 @@ class CompareOptions(PlanOptions):
     seed: int = 0
     seeds: int = 1
     resume: Annotated[bool, Parameter(show_default=False)] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """The options of ``sensorium explain`` beside where it writes and computes.
+
+    Attributes:
+        method: Whose map of the predicted class to draw and to judge: attention, rollout or integrated-gradients;
+            repeatable. "all": each of them; "none". By default integrated-gradients.
+        of_class: The class that maps are drawn for; by default the predicted one.
+        latents: Draw the attention of single latents, as the papers do: numbers and ranges such as 1-16,20, or "all".
+        heads: Draw the attention of single heads, such as 1,2, or "all"; by default the mean over the heads.
+        cross_attend: Draw single latents of these cross-attends only, such as 1,8.
+        before_softmax: Draw single latents before the softmax.
+    """
+
+    method: Words = ()
+    of_class: Annotated[str | None, Parameter(name="--class")] = None
+    latents: str | None = None
+    heads: str | None = None
+    cross_attend: str | None = None
+    before_softmax: Annotated[bool, Parameter(show_default=False)] = False

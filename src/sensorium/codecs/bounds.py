@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
 from ..errors import InputError
@@ -17,6 +20,41 @@ PIXELS = 200_000_000  # of a picture, or of a frame of a film
 LEAST_RATE, RATE = 100, 10_000_000  # samples of sound a second; others are damaged headers
 CELLS = 50_000_000  # of a sheet of a workbook, which can be empty but for its last one
 _ELEMENT = 4  # bytes: whatever an array holds becomes float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowerBounds:
+    """Bounds below those of this file, for a program that decodes the files of strangers.
+
+    Attributes:
+        unpacked: bytes that one file may unpack to.
+        pixels: of a picture, or of a frame of a film.
+        seconds: of sound.
+    """
+
+    unpacked: int = sys.maxsize
+    pixels: int = PIXELS
+    seconds: float = inf
+
+
+_LOWER: ContextVar[LowerBounds] = ContextVar("lower bounds", default=LowerBounds())  # noqa: B039, it is frozen
+
+
+@contextmanager
+def lowered(bounds: LowerBounds) -> Iterator[None]:
+    """Within it, in this thread alone, files are decoded with lower bounds.
+
+    >>> with lowered(LowerBounds(pixels=4)):
+    ...     check_pixels(3, 2)
+    Traceback (most recent call last):
+        ...
+    sensorium.errors.InputError: the picture has 2 × 3 pixels, and 4 are the most; make it smaller
+    """
+    token = _LOWER.set(bounds)
+    try:
+        yield
+    finally:
+        _LOWER.reset(token)
 
 
 @cache
@@ -45,8 +83,14 @@ def _addresses() -> int:
 
 
 def largest() -> int:
-    """The bytes that one file may unpack to: a quarter of :func:`memory`."""
-    return memory() // SHARE
+    """The bytes that one file may unpack to: a quarter of :func:`memory`, or less where that is :func:`lowered`."""
+    return min(memory() // SHARE, _LOWER.get().unpacked)
+
+
+def largest_in_words() -> str:
+    """:func:`largest`, for people."""
+    share = ", a quarter of it" if largest() == memory() // SHARE else ""
+    return f"{largest() / 1e9:,.3g} GB{share}"
 
 
 def check_bytes(size: int, what: str = "it") -> None:
@@ -62,8 +106,8 @@ def check_bytes(size: int, what: str = "it") -> None:
     """
     if size > largest():
         raise InputError(
-            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest() / 1e9:,.3g} GB, a quarter "
-            "of it; save it in several files, or copy it again if that cannot be"
+            f"{what} takes {size / 1e9:,.5g} GB of memory, and a file may take {largest_in_words()}; save it in "
+            "several files, or copy it again if that cannot be"
         )
 
 
@@ -92,15 +136,25 @@ def check_array(shape: Sequence[int], itemsize: int = _ELEMENT, what: str = "its
 
 
 def check_pixels(height: int, width: int, what: str = "the picture") -> None:
-    """Refuse pictures of more than :data:`PIXELS`.
+    """Refuse pictures of more than :data:`PIXELS`, or than :func:`lowered` says.
 
     Raises:
         InputError: the size and the bound.
     """
-    if height * width > PIXELS:
-        raise InputError(
-            f"{what} has {width:,} × {height:,} pixels, and {PIXELS / 1e6:.0f} million are the most; make it smaller"
-        )
+    most = min(PIXELS, _LOWER.get().pixels)
+    if height * width > most:
+        words = f"{most / 1e6:g} million" if most >= 10_000 else f"{most:,}"
+        raise InputError(f"{what} has {width:,} × {height:,} pixels, and {words} are the most; make it smaller")
+
+
+def check_seconds(seconds: float, what: str = "the sound") -> None:
+    """Refuse sound that is longer than :func:`lowered` says; by itself, it may have any length.
+
+    Raises:
+        InputError: the length and the bound.
+    """
+    if seconds > (most := _LOWER.get().seconds):
+        raise InputError(f"{what} lasts {seconds:,.4g} seconds, and {most:,.4g} are the most; cut it")
 
 
 def check_rate(rate: float) -> None:

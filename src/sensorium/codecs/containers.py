@@ -185,11 +185,12 @@ def decode_sound(content: bytes) -> tuple[np.ndarray, int]:
             start = _start_of_pictures(container)
             to_floats = av.AudioResampler(format="flt")  # PyAV miscounts the planes of more than eight channels
             frames: list[Any] = []
-            size = 0
+            size, seconds = 0, 0.0
             try:
                 for frame in container.decode(stream):
                     frames += to_floats.resample(frame)
                     bounds.check_bytes(size := size + _FLOAT * frame.samples * frame.layout.nb_channels, "its sound")
+                    bounds.check_seconds(seconds := seconds + frame.samples / max(frame.sample_rate, 1))
             except av.FFmpegError:
                 if start is None or not frames:
                     raise

@@ -99,8 +99,8 @@ def decode_npz(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
     if unpacked > bounds.largest():
         raise InputError(
             f"what it holds takes {unpacked / 1e9:,.5g} GB of memory, and a compressed file may take "
-            f"{bounds.largest() / 1e9:,.3g} GB, a quarter of it; save it with np.savez, which does not compress: then "
-            "rows are read when they are needed"
+            f"{bounds.largest_in_words()}; save it with np.savez, which does not compress: then rows are read when "
+            "they are needed"
         )
     arrays = npy.load_archive(source, without={info.filename for info in mapped})
     for info in mapped:

@@ -82,7 +82,12 @@ def header(raw: Raw) -> PictureHeader:
 
 
 def decode(
-    raw: Raw, *, channels: int = 3, size: tuple[int, int] | None = None, enough: int | None = None
+    raw: Raw,
+    *,
+    channels: int = 3,
+    size: tuple[int, int] | None = None,
+    most: int | None = None,
+    enough: int | None = None,
 ) -> np.ndarray:
     """A picture's pixels: uint8, channels × height × width.
 
@@ -94,6 +99,7 @@ def decode(
         channels: 1 (grey) or 3 (RGB).
         size: height and width of the result: the largest centred part of these proportions, resized. None: the picture
             as it is.
+        most: pixels along the longer side of the whole picture, where it has more and no ``size`` is given.
         enough: pixels along a side that are enough before resizing: a larger JPEG may be decoded at a fraction of its
             size, which is faster. None: every picture is decoded at its full size.
 
@@ -104,7 +110,8 @@ def decode(
     (3, 3, 3)
     """
     picture = _from_array(raw, channels) if isinstance(raw, np.ndarray) else _from_file(raw, channels, enough)
-    return _fit(picture, size or (picture.height, picture.width))
+    shrink = 1.0 if most is None else min(1.0, most / max(picture.size))
+    return _fit(picture, size or (max(1, round(shrink * picture.height)), max(1, round(shrink * picture.width))))
 
 
 def decode_bands(raw: Raw, *, size: tuple[int, int] | None = None) -> np.ndarray:

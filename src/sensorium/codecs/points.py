@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,8 @@ def _decode_file(raw: Raw) -> np.ndarray:
             return _decode_las(content)
         if suffix == ".pcd":
             return _decode_pcd(content)
+        if suffix == ".off":  # some of ModelNet40 begin with "OFF490 518 0", on one line
+            content = io.BytesIO(re.sub(rb"\AOFF(?=[ \t]*[\d-])", b"OFF\n", content.getvalue()))
         check_mesh(content.getvalue(), suffix)
         return _decode_mesh(content, suffix)
     except POINT_ERRORS as error:

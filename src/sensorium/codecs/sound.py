@@ -42,6 +42,7 @@ def decode(raw: Raw, *, rate: int) -> tuple[np.ndarray, int]:
         raise InputError(f"an array of shape {wave.shape} of {wave.dtype} is not sound; give samples [× channels]")
     if wave.size == 0:
         raise InputError("there are no samples in it; remove it")
+    bounds.check_seconds(len(wave) / max(rate, 1))
     if np.issubdtype(wave.dtype, np.integer):
         low, high = float(np.iinfo(wave.dtype).min), float(np.iinfo(wave.dtype).max)
         wave = (2 * wave.astype(np.float64) - (low + high + 1)) / (high - low + 1)
@@ -92,6 +93,7 @@ def _decode_file(raw: str | bytes | Path) -> tuple[np.ndarray, int]:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             bounds.check_rate(file.samplerate)
             bounds.check_array((file.frames, file.channels), what="its sound")
+            bounds.check_seconds(file.frames / file.samplerate)
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except (soundfile.LibsndfileError, RuntimeError):
         return decode_sound(content)

@@ -15,6 +15,7 @@ from .fingerprints import count_seen, fingerprints
 from .matching import EVERYTHING, Known, open_for
 from .samples import Samples, collate, load_samples
 from .source import Source, open_source
+from .unlabelled.signals import open_signals, open_strange_files
 from .unlabelled.single_files import Unlabelled, Unreadable, open_files
 from .unlabelled.values import open_values
 
@@ -39,7 +40,9 @@ __all__ = [
     "load_samples",
     "open_files",
     "open_for",
+    "open_signals",
     "open_source",
+    "open_strange_files",
     "open_values",
     "read_description",
 ]

@@ -7,36 +7,52 @@ from math import prod
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..modalities import ModalityConfig, build_modality
 from ..models import presets
-from ..models.perceiver import Perceiver
+from ..models.perceiver import Perceiver, PerceiverConfig
 from ..nn import AttentionPath, ByteArray, Encoder, EncoderConfig, Queries, Segment, attention_path
 from ..nn.ops import compiled_name
 
+BACKWARD = 1.5  # what training holds in the backward pass, in units of what is kept for it
 
-def gigaflop(model: Perceiver) -> float:
+
+def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
     """Floating point operations of one example's forward pass in 10⁹, with keys and values projected as in the papers.
 
-    The model must be on the ``meta`` device, so that nothing is computed.
+    Args:
+        model: on the ``meta`` device, so that nothing is computed.
+        trained: whether the queries are decoded that a training step asks, and not all of them.
     """
-    array = ByteArray(
-        tuple(
-            Segment(modality.name, torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"))
-            for modality in model.inputs.modalities
-        )
-    )
+    array = _array(model)
     with FlopCounterMode(display=False) as counter, attention_path(model, "projected"):
-        model.decoder(model.encoder(array), _placeholders(model))
+        model.decoder(model.encoder(array), _placeholders(model, trained=trained))
     return counter.get_total_flops() / 1e9
 
 
-def _placeholders(model: Perceiver) -> Queries | None:
-    """Queries of the right shape for one example of the configured size; None: the task has no queries."""
+def _array(model: Perceiver) -> ByteArray:
+    """A byte array of the right shape for one example of the configured size."""
+    return ByteArray(
+        tuple(
+            Segment(
+                modality.name,
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                layout=modality.layout(),
+            )
+            for modality in model.inputs.modalities
+        )
+    )
+
+
+def _placeholders(model: Perceiver, *, trained: bool = False) -> Queries | None:
+    """Queries of the right shape for one example of the configured size, or those that a training step asks; None: the
+    task has no queries."""
     if model.task.query_channels is None:
         return None
-    values = torch.zeros(1, model.num_queries, model.task.query_channels, device="meta")
+    count = model.task.num_trained_queries if trained else model.num_queries
+    values = torch.zeros(1, count, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 
@@ -58,6 +74,48 @@ def preset_costs() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Expected bytes of memory in training.
+
+    Attributes:
+        state: of the weights, their gradients, two moments and an average.
+        example: what each example of a batch keeps for the backward pass, with room for the pass itself.
+    """
+
+    state: int
+    example: int
+
+
+def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> TrainingCost:
+    """What training a model is expected to take in float32: its tensors for the backward pass are counted on the
+    ``meta`` device, where nothing is computed. Of a backbone that is no Perceiver, the rows are counted alone.
+
+    >>> from sensorium.models import presets
+    >>> training_cost(presets.load("perceiver-io-bytes").model()).state == 5 * 4 * 201_108_230
+    True
+    """
+    with torch.device("meta"):
+        model = Perceiver(config)
+    kept: dict[int, Tensor] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    array = _array(model)
+    if isinstance(config.encoder, EncoderConfig):
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            output = model.decoder(
+                model.encoder(array, checkpointing=checkpointing), _placeholders(model, trained=True)
+            )
+            del output
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
+    rows = 4 * model.inputs.num_rows * model.inputs.channels
+    return TrainingCost(5 * 4 * model.parameter_count(), int(BACKWARD * (activations + rows)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..codecs.bounds import memory
 from ..errors import InputError
 
 
@@ -28,3 +29,11 @@ def chosen_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):
         raise InputError(f"--device {name}: there is no such device here; use cpu or auto") from None
     return device
+
+
+def device_memory() -> int:
+    """The memory of the device that trains, in bytes: that of a GPU where there is one, else that this process may
+    use."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    return memory()

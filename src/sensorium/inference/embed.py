@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..modalities import Batch
 from ..models.perceiver import Perceiver, evaluating
 from .evaluate import examples_at_a_time
-from .opened import OpenedFiles, open_run
+from .opened import open_run
 from .predict import Progress
 
 
@@ -38,14 +40,19 @@ def embed(
     vectors = []
     for start in range(0, total, size):
         indices = range(start, min(start + size, total))
-        vectors.append(_embed_batch(model, examples, indices).cpu())
+        vectors.append(embed_batch(model, examples.batch(indices)).cpu())
         if progress is not None:
             progress(indices.stop, total)
     return torch.cat(vectors).numpy()
 
 
-def _embed_batch(model: Perceiver, examples: OpenedFiles, indices: range) -> Tensor:
+def embed_batch(model: Perceiver, batch: Batch) -> Tensor:
+    """One vector for each example of a batch, as :func:`embed` says: batch × latent channels, float32."""
     with evaluating(model):
-        batch = model.to_device(examples.batch(indices))
-        views = [model.encode(model.task.unmasked(view)).float().mean(1) for view in model.inputs.views(batch)]
-        return torch.stack(views).mean(0)
+        batch = model.to_device(batch)
+        views = map(partial(_embed_view, model), model.inputs.views(batch))  # none of which outlives its turn
+        return torch.stack(list(views)).mean(0)
+
+
+def _embed_view(model: Perceiver, view: dict[str, Tensor]) -> Tensor:
+    return model.encode(model.task.unmasked(view)).float().mean(1)

@@ -18,13 +18,14 @@ from ..data import Samples
 from ..errors import InputError
 from ..models.perceiver import Perceiver, evaluating
 from ..processes import from_all, rank, world_size
+from ..tasks import AnyPrediction
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
 
 MOST_EXAMPLES = 64  # at a time
-MOST_ROWS = 1 << 22  # of input that a batch may have
-MOST_QUERIES = 1 << 20  # that a batch may have
+MOST_NUMBERS = 1 << 28  # that the input rows of a batch may have, and its answers: 1 GB
+FEWEST_CHANNELS = 64  # as which narrower rows count: attention has a number for each latent
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Evaluation:
         loss: the mean over examples; NaN where there are no targets.
         metrics: by name, with ``loss``; empty where there are no targets.
         seen_in_training: how many of the examples the model was trained or selected on; None: it is not known.
+        views: how many views of examples were predicted; 0: it is not known.
     """
 
     split: str
@@ -49,12 +51,18 @@ class Evaluation:
     loss: float
     metrics: dict[str, float]
     seen_in_training: int | None = None
+    views: int = 0
 
 
 def examples_at_a_time(model: Perceiver) -> int:
-    """How many examples a model evaluates and predicts at a time: as many as leave room for their input rows and their
-    queries, at least one and at most 64. Predictions do not depend on it."""
-    return max(1, min(MOST_EXAMPLES, MOST_ROWS // model.inputs.num_rows, MOST_QUERIES // model.num_queries))
+    """How many examples a model evaluates and predicts at a time, at least one and at most 64: as many as leave room
+    for their input (rows × channels) and for their answers (queries × channels). Predictions do not depend on it.
+
+    The answers to the queries of a single example may need more room; ``model.decode`` then makes them part by part.
+    """
+    inputs = model.inputs.num_rows * max(FEWEST_CHANNELS, model.inputs.channels)
+    channels = max(FEWEST_CHANNELS, model.task.query_channels or 0, model.task.output_channels or 0)
+    return max(1, min(MOST_EXAMPLES, MOST_NUMBERS // max(inputs, model.num_queries * channels)))
 
 
 def evaluate_model(
@@ -89,7 +97,7 @@ def evaluate_model(
     scores: list[tuple[int, Tensor]] = []  # with the index of their first example
     targets: list[tuple[int, Tensor]] = []
     losses: list[Tensor] = []
-    scored = 0
+    scored = views = 0
     metrics = model.task.metrics().to(next(model.parameters()).device)
     with evaluating(model):
         for start in range(number * batch_size, total, processes * batch_size):
@@ -99,7 +107,8 @@ def evaluate_model(
                 continue
             count = len(next(iter(batch.values())))
             scored += count
-            score, loss = _evaluate_batch(model, batch, metrics)
+            score, loss, num_views = _evaluate_batch(model, batch, metrics)
+            views += num_views * count
             if score is not None:
                 scores.append((start, score.float().cpu()))
                 targets += [(start, batch["target"].cpu())] if "target" in batch else []
@@ -107,7 +116,7 @@ def evaluate_model(
                 losses.append(loss.double() * count)
             if progress is not None:
                 progress(indices[-1] + 1, total)
-    own = _Outcome(scored, torch.stack(losses).sum().item() if losses else None, scores, targets)
+    own = _Outcome(scored, views, torch.stack(losses).sum().item() if losses else None, scores, targets)
     outcomes = [own]
     if processes > 1:
         outcomes = from_all(own)
@@ -116,23 +125,49 @@ def evaluate_model(
     return _evaluation(split, outcomes, metrics)
 
 
+@dataclass(frozen=True)
+class _View:
+    """What is kept of a view of a batch.
+
+    Attributes:
+        prediction: where it is a row of scores for each example; None: it is a signal, and the metrics have it.
+        targets: with ``prediction``.
+        loss: None: there are no targets.
+    """
+
+    prediction: AnyPrediction | None
+    targets: Tensor | None
+    loss: Tensor | None
+
+
 def _evaluate_batch(
     model: Perceiver, batch: dict[str, Tensor], metrics: MetricCollection
-) -> tuple[Tensor | None, Tensor | None]:
-    """The scores of a batch (None: predictions are signals) and its loss (None: there are no targets), means over the
-    views. The metrics take it in."""
-    prepared = [model.prepare(view) for view in model.inputs.views(model.to_device(batch))]
-    predictions = [model(view.inputs, view.query_indices) for view in prepared]
-    mean = model.task.average(predictions) if model.task.per_example else None
-    scores = None if mean is None else mean.scores
-    if prepared[0].targets is None:
-        return scores, None
-    pairs = list(zip(predictions, prepared, strict=True))
-    losses = [model.loss(prediction.output, view.targets) for prediction, view in pairs]
-    # The signals of several views have no mean.
-    for prediction, view in pairs if mean is None else [(mean, prepared[0])]:
-        model.task.update_metrics(metrics, prediction, view.targets)
-    return scores, torch.stack(losses).mean()
+) -> tuple[Tensor | None, Tensor | None, int]:
+    """The scores of a batch (None: predictions are signals), its loss (None: there are no targets), both means over the
+    views, and how many views there are. The metrics take it in.
+
+    Views are made and predicted one after the other, and none outlives its turn: all of them take the memory of one.
+    """
+    task = model.task
+
+    def evaluate_view(view: dict[str, Tensor]) -> _View:
+        prepared = model.prepare(view)
+        prediction, targets = model(prepared.inputs, prepared.query_indices), prepared.targets
+        loss = None if targets is None else model.loss(prediction.output, targets)
+        if task.per_example:
+            return _View(prediction, targets, loss)
+        if targets is not None:  # the signals of several views have no mean
+            task.update_metrics(metrics, prediction, targets)
+        return _View(None, None, loss)
+
+    views = list(map(evaluate_view, model.inputs.views(model.to_device(batch))))
+    predictions = [view.prediction for view in views if view.prediction is not None]
+    mean = task.average(predictions) if predictions else None
+    if mean is not None and views[0].targets is not None:
+        task.update_metrics(metrics, mean, views[0].targets)
+    losses = [view.loss for view in views if view.loss is not None]
+    loss = torch.stack(losses).mean() if losses else None
+    return None if mean is None else mean.scores, loss, len(views)
 
 
 @dataclass(frozen=True)
@@ -141,11 +176,13 @@ class _Outcome:
 
     Attributes:
         scored: examples.
+        views: of them.
         loss: their sum; None: there are no targets.
         scores, targets: batches, each with the index of its first example.
     """
 
     scored: int
+    views: int
     loss: float | None
     scores: list[tuple[int, Tensor]]
     targets: list[tuple[int, Tensor]]
@@ -162,7 +199,8 @@ def _evaluation(split: str, outcomes: Sequence[_Outcome], metrics: MetricCollect
     all_targets = torch.cat(targets).numpy() if targets else None
     losses = [outcome.loss for outcome in outcomes if outcome.loss is not None]
     values = {"loss": sum(losses) / scored, **computed(metrics)} if losses else {}
-    return Evaluation(split, scored, all_scores, all_targets, values.get("loss", nan), values)
+    views = sum(outcome.views for outcome in outcomes)
+    return Evaluation(split, scored, all_scores, all_targets, values.get("loss", nan), values, views=views)
 
 
 def _merge(metrics: MetricCollection) -> None:

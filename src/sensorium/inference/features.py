@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..modalities import Batch, Modality
 from ..modalities.audio import Audio
+from ..modalities.image import Image
 from ..modalities.text import SPECIALS
 from .convolutions import RandomConvolutions
 from .descriptors import bins, histogram, masked_mean, moments, picture_features, quantiles, segment_means, small
@@ -158,7 +159,8 @@ class PictureFeatures(Features):
     title = "gradients and colours"
 
     def __call__(self, view: Batch) -> Tensor:
-        return picture_features(view[self.name].float())
+        assert isinstance(self.modality, Image)
+        return picture_features(self.modality.permuted(view[self.name].float()))
 
 
 class FilmFeatures(Features):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config import from_dict, read_yaml
-from ..data import DataConfig, Examples, Unreadable, collate, open_values
+from ..data import DataConfig, Examples, Unlabelled, Unreadable, collate, open_values
 from ..errors import InputError
 from ..modalities.base import Sample
 from ..models import checkpoints
@@ -64,21 +65,21 @@ class OpenedFiles:
             InputError: an example that cannot be read: the first of those that are now in ``problems``.
         """
         with ThreadPoolExecutor(min(len(indices), cpu_count() or 1)) as pool:
-            samples = list(pool.map(self._load, indices))
+            samples = list(pool.map(self.decode, indices))
         problems = {index: sample for index, sample in zip(indices, samples, strict=True) if isinstance(sample, str)}
         if problems:
             self.problems |= problems
             first = min(problems)
             raise InputError(f"{self.names[first]}: {problems[first]}")
-        ragged = [modality.name for modality in self._model.inputs.modalities if modality.ragged]
-        return collate([sample for sample in samples if not isinstance(sample, str)], ragged=ragged)
+        return _batch(self._model, [sample for sample in samples if not isinstance(sample, str)])
 
     def remarks(self, index: int) -> tuple[str, ...]:
         """What is odd about an example that can be read."""
         raw = self.raws[self._model.inputs.name][index]
         return () if raw is None or isinstance(raw, Unreadable) else self._model.inputs.remarks(raw)
 
-    def _load(self, index: int) -> Sample | str:
+    def decode(self, index: int) -> Sample | str:
+        """The example as arrays; or why it cannot be read."""
         raw = self.raws[self._model.inputs.name][index]
         if isinstance(raw, Unreadable):
             return raw.reason
@@ -88,6 +89,58 @@ class OpenedFiles:
             return self._model.inputs.load(raw)
         except (InputError, OSError) as error:
             return str(error)
+
+
+@dataclass(frozen=True)
+class DecodedExample:
+    """One example that is decoded already.
+
+    Attributes:
+        name: of the example.
+        raw: what it was read from.
+        sample: its arrays.
+        target: what the model's answer is called; None: it has no name.
+        remarks: what is odd about it.
+    """
+
+    name: str
+    raw: Any
+    sample: Sample
+    target: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
+class DecodedExamples:
+    """Examples of any origin that are decoded already, together, with what :class:`OpenedFiles` has of them."""
+
+    def __init__(self, model: Perceiver, examples: Sequence[DecodedExample]) -> None:
+        self.names: Sequence[str] = [example.name for example in examples]
+        self.raws: Mapping[str, Sequence[Any]] = {model.inputs.name: [example.raw for example in examples]}
+        self.numbers: Sequence[int] = range(1, len(examples) + 1)
+        self.target = examples[0].target if examples else None
+        self.problems: dict[int, str] = {}
+        self._model = model
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, indices: Sequence[int]) -> DecodedExamples:
+        """The examples at ``indices``."""
+        return DecodedExamples(self._model, [self._examples[index] for index in indices])
+
+    def batch(self, indices: Sequence[int], /) -> dict[str, Tensor]:
+        """The examples at ``indices`` as a batch."""
+        return _batch(self._model, [self._examples[index].sample for index in indices])
+
+    def remarks(self, index: int) -> tuple[str, ...]:
+        """What is odd about an example."""
+        return self._examples[index].remarks
+
+
+def _batch(model: Perceiver, samples: Sequence[Sample]) -> dict[str, Tensor]:
+    ragged = [modality.name for modality in model.inputs.modalities if modality.ragged]
+    return collate(samples, ragged=ragged)
 
 
 def open_run(run: str | Path | Perceiver, anything: Any, *, device: str = "auto") -> tuple[Perceiver, OpenedFiles]:
@@ -101,21 +154,36 @@ def open_run(run: str | Path | Perceiver, anything: Any, *, device: str = "auto"
     Raises:
         InputError: there is no model or device, or no such file, or a file of another kind.
     """
+    model, description = load_run(run, device=device)
+    if isinstance(anything, tuple) and all(isinstance(value, str | Path) for value in anything):
+        anything = list(anything)  # of paths, as the command line has them; any other tuple may be one example
+    found = open_values(anything, model.inputs, description=description)
+    return model, opened(model, found, description)
+
+
+def load_run(run: str | Path | Perceiver, *, device: str = "auto") -> tuple[Perceiver, DataConfig]:
+    """A run's model, and the description of the data that it was trained on; arguments as of :func:`open_run`.
+
+    Raises:
+        InputError: there is no model or device.
+    """
     if isinstance(run, Perceiver):
         model, description = run, DataConfig()
     else:
         model, description = checkpoints.load(run), _description(Path(run))
     if device != "auto" or not isinstance(run, Perceiver):
         model.to(chosen_device(device))
+    return model, description
+
+
+def opened(model: Perceiver, found: Unlabelled, description: DataConfig) -> OpenedFiles:
+    """Examples for a model that was trained on data of this description."""
     column = description.target.column
-    if isinstance(anything, tuple) and all(isinstance(value, str | Path) for value in anything):
-        anything = list(anything)  # of paths, as the command line has them; any other tuple may be one example
-    found = open_values(anything, model.inputs, description=description)
     target = column if isinstance(column, str) else None
-    return model, OpenedFiles(model, found.examples, notes=found.notes, target=target)
+    return OpenedFiles(model, found.examples, notes=found.notes, target=target)
 
 
-def answer_inputs(model: Perceiver, examples: OpenedFiles, index: int) -> dict[str, Tensor]:
+def answer_inputs(model: Perceiver, examples: OpenedFiles | DecodedExamples, index: int) -> dict[str, Tensor]:
     """What the model reads of one example when it answers, on the CPU: a text with its [MASK] hidden, another signal
     with the parts hidden that an evaluation hides."""
     batch = examples.batch([index])

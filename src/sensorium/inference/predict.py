@@ -14,7 +14,7 @@ from ..models.perceiver import Perceiver
 from ..tasks import Answer
 from .answer_files import SUFFIXES, Columns, number_names, write_answers
 from .evaluate import examples_at_a_time
-from .opened import OpenedFiles, open_run
+from .opened import DecodedExamples, OpenedFiles, open_run
 
 Progress = Callable[[int, int], None]  # called with the number of finished examples and of all
 
@@ -144,7 +144,7 @@ def iter_answers(
     failed: list[Answer] | None = []  # those before the first answer; None: there was one
     for start in range(0, total, size):
         indices = range(start, min(start + size, total))
-        for answer in _answer_part(model, examples.part(indices), top=top, folder=folder, strict=strict):
+        for answer in answer_together(model, examples.part(indices), top=top, folder=folder, strict=strict):
             if failed is not None and answer.error is not None:
                 failed.append(answer)
                 continue
@@ -164,10 +164,20 @@ def _check_remarks(examples: OpenedFiles) -> None:
             raise InputError(f"{examples.names[index]}: {remarks[0]}; correct it, or leave out --strict")
 
 
-def _answer_part(
-    model: Perceiver, examples: OpenedFiles, *, top: int, folder: Path | None, strict: bool
+def answer_together(
+    model: Perceiver,
+    examples: OpenedFiles | DecodedExamples,
+    *,
+    top: int = 3,
+    folder: Path | None = None,
+    strict: bool = False,
 ) -> list[Answer]:
-    """The answers to some examples; where one of them cannot be answered, the others without it."""
+    """The answers to some examples, in one batch where the task can; what cannot be answered has an ``error``, and the
+    others are answered without it. Arguments as of :func:`iter_answers`.
+
+    Raises:
+        InputError: with ``strict``, an example that cannot be answered.
+    """
     count = len(examples)
     try:
         found = model.task.answers(model.predict_view, examples, top=top, batch_size=count, folder=folder)
@@ -184,7 +194,7 @@ def _answer_part(
             index: answer
             for part in filter(None, parts)
             for index, answer in zip(
-                part, _answer_part(model, examples.part(part), top=top, folder=folder, strict=strict), strict=True
+                part, answer_together(model, examples.part(part), top=top, folder=folder, strict=strict), strict=True
             )
         }
         for index, problem in examples.problems.items():
@@ -193,7 +203,7 @@ def _answer_part(
     return [_named(answer, examples, index) for index, answer in enumerate(found)]
 
 
-def _named(answer: Answer, examples: OpenedFiles, index: int) -> Answer:
+def _named(answer: Answer, examples: OpenedFiles | DecodedExamples, index: int) -> Answer:
     """The answer with the target's name and the remarks on its example."""
     answer = replace(answer, target=examples.target, remarks=examples.remarks(index))
     if not isinstance(answer.answer, dict):

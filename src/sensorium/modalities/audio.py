@@ -22,15 +22,17 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels, fourier_grid
 from ..nn.stems import GridStem, GridStemConfig
-from .base import Batch, Modality, Sample, Soundtrack, at_least_float32, of_present
+from .base import Batch, Sample, Soundtrack, at_least_float32
 from .drawing import draw_sound
-from .sequences import cut, lengths, resample, uniform, whole_rows
+from .sequences import cut, lengths, of_present, resample, uniform, whole_rows
 from .spectrogram import log_mels, mel_filters
+from .windows import Windowed
 
 HIGHEST_RATE = 24_000  # the last octave of 44.1 kHz costs twice the decoding time and fills two of 64 mels
 MOST_CHANNELS = 8  # of an array of sound; with more it holds many clips
 LONGEST_SECONDS = 10  # AudioSet's clip
 CREST = 4.0  # of raw samples: the amplitude that counts as 1, in units of their root mean square
+MOST_CLIPS = 16  # over which evaluation averages, as in the paper
 SHORT_SHIFT = 0.2  # a clip shorter than the window is a whole event: it moves by only this share of `shift`
 
 
@@ -43,17 +45,16 @@ class AudioConfig:
         samples: the length of the window that the model sees; longer clips are cut, shorter ones padded and masked.
         channels: of the sound; 1 mixes all channels of a file to mono.
         representation: the samples themselves (``raw``), or the logarithm of their mel spectrogram (``mel``).
-        patch: how much a row covers: (steps of time, mels). The paper uses (1, 1) for spectrograms, and (128, 1) for
-            raw sound, which makes 480 rows of 61,440 samples.
+        patch: (steps of time, mels) of a row; in the paper (1, 1) of spectrograms and (128, 1) of raw sound.
         stem: convolutions that turn sound into rows, instead of patches; None: patches.
         mels: bands of the spectrogram, from 0 to half the rate.
         window: samples of one spectrum.
         hop: samples from one spectrum to the next.
         mean, std: of the log-mel spectrogram, for normalisation.
-        amplitude: by which raw samples are divided; the authors take them as they are. With values much larger than
-            their positions, attention would not find loud rows (docs/decisions/0014).
+        amplitude: by which raw samples are divided, so that attention finds loud rows (docs/decisions/0014).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time (and mels); None: the number of rows along them.
+        clips: evaluation averages the predictions of this many overlapping windows of a clip longer than the window.
         gain: training makes clips louder or softer by up to this many decibels.
         shift: training shifts clips that fill the window by up to this share of their length, in a circle.
         speed: training makes spectrograms faster or slower by up to this share.
@@ -76,6 +77,7 @@ class AudioConfig:
     amplitude: float = 1.0
     bands: int = 16
     resolution: tuple[float, ...] | None = None
+    clips: int = 4
     gain: float = 6.0
     shift: float = 0.25
     speed: float = 0.15
@@ -123,7 +125,7 @@ class AudioConfig:
         return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
-class Audio(Modality[AudioConfig]):
+class Audio(Windowed[AudioConfig]):
     """Sound as rows of samples or of spectrogram patches, time first, with Fourier features of (time[, frequency]).
 
     Batch keys: ``audio``, float, batch × spectra × mels × channels (the log-mel spectrogram) or, raw, batch × samples ×
@@ -167,14 +169,15 @@ class Audio(Modality[AudioConfig]):
         """Sizes and statistics of these clips; films without sound do not count.
 
         Sound is mono, as log-mel spectra of 25 ms every 10 ms. The rate is the most common one, divided by a whole
-        number so that it is at most 24 kHz. The window holds 95 % of the clips, up to 10 seconds, as a whole. A row
-        holds whole spectra, so many that there are about 256 rows at most.
+        number so that it is at most 24 kHz. The window holds 95 % of the clips, up to 10 seconds, as a whole; over
+        longer ones evaluation averages windows that overlap by half. A row holds whole spectra, about 256 rows at most.
 
         Raises:
             Absent: there is no sound in any clip.
             InputError: a clip cannot be decoded.
         """
-        clips = of_present(_decode, (raws[i] for i in range(0, len(raws), max(1, len(raws) // 64))))
+        chosen = (raws[i] for i in range(0, len(raws), max(1, len(raws) // 64)))
+        clips = of_present(lambda raw: sound.decode(raw, rate=AudioConfig.rate), chosen)
         usual = Counter(rate for _, rate in clips).most_common(1)[0][0]
         rate = usual // ceil(usual / HIGHEST_RATE)
         seconds = float(np.quantile([len(wave) / rate for wave, rate in clips], 0.95))
@@ -184,15 +187,18 @@ class Audio(Modality[AudioConfig]):
         # (docs/decisions/0003).
         patch = (max(1, round(samples / hop / 256)), AudioConfig.mels)
         config = AudioConfig(rate=rate, samples=samples, window=window, hop=hop, patch=patch)
-        audio = cls(config)
-        mels = np.concatenate([audio.load(clip)["audio"].ravel() for clip in clips]).astype(np.float32)
         amplitude = float(np.sqrt(np.mean([np.square(wave, dtype=np.float64).mean() for wave, _ in clips])))
-        return replace(
-            config,
-            mean=round(float(mels.mean()), 4),
-            std=max(round(float(mels.std()), 4), 0.01),
-            amplitude=max(round(CREST * amplitude, 4), 0.001),
-        )
+        config = replace(cls.with_statistics(config, clips), amplitude=max(round(CREST * amplitude, 4), 0.001))
+        return replace(config, clips=min(MOST_CLIPS, max(1, ceil(2 * seconds / LONGEST_SECONDS) - 1)))
+
+    @classmethod
+    def with_statistics(cls, config: AudioConfig, raws: Sequence[Raw]) -> AudioConfig:
+        """Mean and standard deviation of the log-mel spectra of these clips; raw samples are taken as they are."""
+        if config.representation == "raw":
+            return config
+        spectra = of_present(cls(config, name="audio").load, raws[:: max(1, len(raws) // 64)])
+        mels = np.concatenate([sample["audio"].ravel() for sample in spectra]).astype(np.float32)
+        return replace(config, mean=round(float(mels.mean()), 4), std=max(round(float(mels.std()), 4), 0.01))
 
     def load(self, raw: Raw) -> Sample:
         """One whole clip. Integers are scaled to [-1, 1], and the sound of a film starts when its pictures start.
@@ -230,11 +236,21 @@ class Audio(Modality[AudioConfig]):
 
     # -- from batches -------------------------------------------------------------------------------------------
 
-    def view(self, batch: Batch) -> dict[str, Tensor]:
-        """The window in the middle of longer clips, or the one at ``audio.start``."""
-        batch = self._batch(batch)
-        spare = (lengths(batch, self.name) - self.config.steps).clamp(min=0)
-        return cut(batch, self.name, self._start(batch, spare // 2).long(), self.config.steps)
+    @property
+    def num_views(self) -> int:
+        return self.config.clips
+
+    @property
+    def window_steps(self) -> int:
+        return self.config.steps
+
+    def cut_from(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
+        return cut(batch, self.name, self._start(batch, start).long(), self.config.steps)
+
+    def whole(self, batch: Batch) -> Batch:
+        """The batch, in which a plain waveform gets its axis of channels and, if need be, becomes spectra."""
+        signal = batch[self.name] if batch[self.name].ndim > 2 else batch[self.name][..., None]
+        return {**batch, self.name: signal if self.flat or signal.ndim == 4 else self.spectrogram(signal)}
 
     @property
     def view_lengths(self) -> range:
@@ -242,7 +258,7 @@ class Audio(Modality[AudioConfig]):
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window or shift, and gain; of spectrograms also speed, pitch, and blank bands of time and mels."""
-        batch = self._batch(batch)
+        batch = self.whole(batch)
         length = lengths(batch, self.name)
         signal = batch[self.name]
         size, steps = min(signal.shape[1], self.config.steps), self.config.steps
@@ -257,9 +273,9 @@ class Audio(Modality[AudioConfig]):
             return (middle > begin) & (middle < begin + width)
 
         # The window of a longer clip starts anywhere; a clip that fits is shifted in a circle.
-        spare = (length - steps)[:, None]
+        longer = (length - steps)[:, None]
         shift = torch.where(length[:, None] < 0.9 * steps, SHORT_SHIFT, 1.0) * self.config.shift * length[:, None]
-        start = torch.where(spare > 0, spare * random(0, 1), shift * random(-1, 1))
+        start = torch.where(longer > 0, longer * random(0, 1), shift * random(-1, 1))
         start = self._start(batch, start[:, 0])[:, None]
         gain = random(-self.config.gain, self.config.gain)  # decibels
         if self.flat:
@@ -285,9 +301,8 @@ class Audio(Modality[AudioConfig]):
     def embed(self, batch: Batch) -> ByteArray:
         """Rows in order of time, then of mels. Rows that are wholly padding are masked."""
         signal = self._normalised(batch)
-        values = (
-            self.patchify(signal) if self.stem is None else self.stem(signal, self.seen(batch, signal.shape[:-1]))[0]
-        )
+        stem = self.stem
+        values = self.patchify(signal) if stem is None else stem(signal, self.seen(batch, signal.shape[:-1]))[0]
         return ByteArray((replace(self.query_segment(batch), values=values),))
 
     def _normalised(self, batch: Batch) -> Tensor:
@@ -302,18 +317,8 @@ class Audio(Modality[AudioConfig]):
         seconds = batch.get(f"{self.name}.start")
         if seconds is None:
             return start
-        spare = (lengths(batch, self.name) - self.config.steps).clamp(min=0)
-        step = (seconds * self.config.rate / (1 if self.flat else self.config.hop)).round().clamp(min=0).minimum(spare)
-        return torch.where(seconds.isnan(), start.to(step), step)
-
-    def _batch(self, batch: Batch) -> Batch:
-        """The batch, in which a plain waveform gets its axis of channels and, if need be, becomes spectra."""
-        signal = batch[self.name]
-        if signal.ndim == 2:
-            signal = signal[..., None]
-        if signal.ndim == 3 and not self.flat:
-            signal = self.spectrogram(signal)
-        return {**batch, self.name: signal}
+        step = (seconds * self.config.rate / (1 if self.flat else self.config.hop)).round().clamp(min=0)
+        return torch.where(seconds.isnan(), start.to(step), step.minimum(self.spare(batch)))
 
     # -- rows and signal ----------------------------------------------------------------------------------------
 
@@ -393,7 +398,3 @@ class Audio(Modality[AudioConfig]):
         seconds = length * (1 if self.flat else self.config.hop) / self.config.rate
         map_ = None if attention is None else attention[:length, ..., 0].reshape(length, -1).float().cpu().numpy()
         draw_sound(axes, signal.numpy(), map_, seconds=seconds)
-
-
-def _decode(raw: Raw) -> tuple[np.ndarray, int]:
-    return sound.decode(raw, rate=AudioConfig.rate)

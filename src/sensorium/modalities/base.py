@@ -12,7 +12,7 @@ axis. Fields whose first axis varies between examples are padded by ``data.colla
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from ..codecs import arrays
 from ..codecs.raw import Raw
-from ..errors import Absent, InputError
-from ..nn.byte_array import ByteArray, Segment
+from ..errors import InputError
+from ..nn.byte_array import ByteArray, Layout, Segment
 from ..nn.positions import Spacing
 
 T = TypeVar("T")
@@ -96,6 +96,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         has_files: whether ``save`` writes a file.
         from_labels: whether the signal is what the data's labels say, which examples may lack.
         array_axes: the most axes that an array has which is one example.
+        augments_on_host: whether ``augment`` computes on the CPU, so that batches go to the model's device after it.
         config: the configuration record.
         name: the key of the signal in samples and batches.
     """
@@ -112,6 +113,7 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     from_labels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     array_axes: ClassVar[int] = 2
+    augments_on_host: bool = False
     config: ConfigT
 
     def __init__(self, config: ConfigT, *, name: str | None = None) -> None:
@@ -174,6 +176,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """
 
     @classmethod
+    def with_statistics(cls, config: ConfigT, raws: Sequence[Raw]) -> ConfigT:
+        """A paper's configuration with those statistics of these examples that the paper does not state."""
+        return config
+
+    @classmethod
     def reads_files(cls, raw: Raw) -> bool:
         """Whether to measure or load this example means to decode a file, which takes time."""
         return isinstance(raw, Path | bytes)
@@ -212,13 +219,29 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return dict(batch)
 
     def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The views over which evaluation averages its predictions; ``view`` alone, where it shows all of a signal."""
-        yield self.view(batch)
+        """The views over which evaluation averages its predictions, each made when it is asked for: ``num_views``
+        windows, evenly spread from the beginning of each signal to its end (Perceiver §4.2), or ``view`` alone."""
+        if not self.needs_windows(batch):
+            yield self.view(batch)
+            return
+        for share in torch.linspace(0, 1, self.num_views, dtype=torch.float64).tolist():
+            yield self.window(batch, share)
 
     @property
     def num_views(self) -> int:
-        """How many ``views`` there are, at most."""
+        """How many ``views`` there are of signals of which training takes windows; 1: training takes all of a signal,
+        or evaluation is content with ``view``."""
         return 1
+
+    def needs_windows(self, batch: Batch) -> bool:
+        """Whether evaluation sees the signals of a batch in several ``views``: some are longer than what the model sees
+        at once."""
+        return False
+
+    def window(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        """The view of the window that begins at a share (0 to 1) of the way from the first one to the last one; where
+        no windows are needed, ``view``."""
+        return self.view(batch)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
@@ -237,6 +260,10 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
             InputError: the signal is not made of pixels.
         """
         raise InputError(f"cutmix cuts boxes out of pictures, and {self.name} is none; set recipe.cutmix=0")
+
+    def layout(self) -> Layout | None:
+        """Where the rows of an example of the configured size stand on a grid, if their positions do not say it."""
+        return None
 
     @abstractmethod
     def embed(self, batch: Batch) -> ByteArray:
@@ -356,18 +383,6 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return f"name={self.name!r}, rows={self.num_rows}, channels={self.channels}"
 
 
-class Elementwise(Modality[ConfigT]):
-    """A kind of signal whose rows are its elements: a text's bytes, a table's columns, a cloud's points."""
-
-    def patchify(self, signal: Tensor) -> Tensor:
-        """batch × elements [× k], as it is."""
-        return signal if signal.ndim == 3 else signal[..., None]
-
-    def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
-        """batch × elements × k, as it is."""
-        return rows
-
-
 def at_least_float32(rows: Tensor) -> Tensor:
     """Rows in a precision in which losses can be summed."""
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
@@ -380,21 +395,3 @@ def surprise(rows: Tensor, targets: Tensor) -> Tensor:
     tensor([[1.3863, 0.0000]])
     """
     return F.cross_entropy(at_least_float32(rows).mT, targets.clamp(min=-1), ignore_index=-1, reduction="none")
-
-
-def of_present(function: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
-    """``function`` of every raw that has the signal.
-
-    Raises:
-        Absent: no raw has it.
-    """
-    results = []
-    absent = None
-    for raw in raws:
-        try:
-            results.append(function(raw))
-        except Absent as error:
-            absent = error
-    if absent is not None and not results:
-        raise absent
-    return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from math import nan
@@ -100,9 +100,9 @@ class Fusion(Modality[FusionConfig]):
             if not 0 <= probability <= 1:
                 raise InputError(f"fusion: dropout of {modality!r} is {probability}; give a probability, 0 to 1")
         # A prefix, because users name modalities, and a module's children may not be called what its methods are.
-        self.parts = nn.ModuleDict(
-            {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
-        )
+        parts = {f"of_{name}": KINDS[part.kind](part, name=name) for name, part in config.modalities.items()}
+        self.parts = nn.ModuleDict(parts)
+        self.augments_on_host = any(modality.augments_on_host for modality in self.modalities)
         self.modality_embeddings = nn.ParameterDict(
             {
                 f"of_{modality.name}": nn.Parameter(
@@ -191,17 +191,25 @@ class Fusion(Modality[FusionConfig]):
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """The view of each modality, in step with the one that leads."""
         leader, *others = self._in_step(batch)
-        return self._follow(leader.view(batch), leader, others, _view)
-
-    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """As many views as the leading modality has; the other modalities follow it."""
-        leader, *others = self._in_step(batch)
-        for view in leader.views(batch):
-            yield self._follow(view, leader, others, _view)
+        return self._follow(leader.view(batch), leader, others, lambda modality, part: modality.view(part))
 
     @property
     def num_views(self) -> int:
+        """The most of any signal."""
         return max(modality.num_views for modality in self.modalities)
+
+    def needs_windows(self, batch: Batch) -> bool:
+        """Whether a modality does that is not led by another one in all examples."""
+        leader, *others = self._in_step(batch)
+        led = leader.leads_in_time and bool(self._present(batch, leader.name).all())
+        free = [modality for modality in others if not (led and modality.follows_in_time)]
+        return any(modality.needs_windows(batch) for modality in (leader, *free))
+
+    def window(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        """The window of each modality, in step with the one that leads; ``view`` of modalities that are seen whole."""
+        leader, *others = self._in_step(batch)
+        first = leader.window(batch, share)
+        return self._follow(first, leader, others, lambda modality, part: modality.window(part, share))
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Each modality varied by itself, in step with the one that leads. Then ``dropout`` masks modalities, but never
@@ -370,10 +378,6 @@ class Fusion(Modality[FusionConfig]):
             modality_embedding=modality_embedding,
             mask=mask if segment.mask is None else mask & segment.mask,
         )
-
-
-def _view(modality: Modality, batch: Batch) -> dict[str, Tensor]:
-    return modality.view(batch)
 
 
 def _line(raw: Any) -> Mapping[str, Any]:

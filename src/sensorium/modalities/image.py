@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -19,8 +20,8 @@ from ..codecs import pictures as picture_files
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
-from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels, grid_positions
+from ..nn.byte_array import ByteArray, GridPositions, Layout, Segment, random_order
+from ..nn.positions import LearnedPositions, Spacing, fourier_channels, grid_positions
 from ..nn.stems import (
     Convolution,
     ConvolutionConfig,
@@ -31,8 +32,9 @@ from ..nn.stems import (
 )
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats, random_crop
+from .pixels import Pixels, centre, fitted, floats
 from .ranges import Ranges, ranges_of, scaled, unscaled
+from .whole_pictures import cut_views, middle_view, on_canvas, operate, random_view, views_of
 
 LARGEST_SIDE = 224
 
@@ -50,15 +52,26 @@ class ImageConfig:
         channels: 3 (colour), 1 (grey), or as many as a grid of measured values has bands.
         patch: height and width of the patch that a row covers; (1, 1) is a row for each pixel.
         stem: layers that turn pictures into rows, instead of patches; None: patches.
+        positions: of rows: ``fourier`` features; ``learned`` ones, a position for each row; or ``none``. Perceiver IO's
+            stems have positions of their own.
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along height and width; None: the number of rows along them.
+        learned_channels: channels of a learned position.
+        permute: the seed of a random permutation of the pixels, the same for all pictures (Perceiver Table 2). Where
+            rows are pixels, their positions go with them: a Perceiver's answers stay as they are, and a network that
+            reads the grid finds each pixel elsewhere. Patches and stems see the permuted picture. None: no permutation.
         ranges: for each channel the measured values that become 0 and 1; what is beyond them is cut off. None: pictures
             are of 8 bits.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
+        field_of_view: the share of the shorter side that evaluation sees from the middle of a picture, and training
+            where it does not crop. None: 0.875, as the papers on ImageNet, and 1 of pictures whose shorter side is
+            below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
-        randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 30.
+        randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
+        longest_side: of the whole pictures that are kept, from which views are then cut one by one, as by Perceiver IO's
+            authors: crop, mirror, RandAugment, bicubic resizing, which may leave [0, 1]. None: the middle is kept.
     """
 
     kind: Literal["image"] = "image"
@@ -66,14 +79,19 @@ class ImageConfig:
     channels: int = 3
     patch: tuple[int, int] = (1, 1)
     stem: StemConfig | None = None
+    positions: Literal["fourier", "learned", "none"] = "fourier"
     bands: int = 64
     resolution: tuple[float, float] | None = None
+    learned_channels: int = 128
+    permute: int | None = None
     ranges: Ranges | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
     randaugment: tuple[int, float] = (0, 0.0)
+    longest_side: int | None = None
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows down and across of a picture of ``size``."""
@@ -106,7 +124,13 @@ class ImageConfig:
     def position_channels(self) -> int:
         if isinstance(self.stem, PointwiseConfig | ConvolutionConfig):
             return self.stem.position_channels(self.bands)
-        return fourier_channels(2, self.bands)
+        channels = {"fourier": fourier_channels(2, self.bands), "learned": self.learned_channels, "none": 0}
+        return channels[self.positions]
+
+    @property
+    def rows_are_pixels(self) -> bool:
+        """Whether a row is one pixel, and knows nothing of those beside it."""
+        return self.area == (1, 1) and (self.stem is None or isinstance(self.stem, PointwiseConfig))
 
     @property
     def value_channels(self) -> int:
@@ -120,6 +144,9 @@ class ImageConfig:
 
 class Image(Pixels[ImageConfig]):
     """Pictures: ``image`` is batch × channels × height × width, floats in [0, 1] or uint8.
+
+    ``image.extent``, batch × 2: where a batch has it, the height and width of each picture in the corner of ``image``;
+    these are whole pictures, of which ``view`` and ``augment`` take a part.
 
     >>> image = Image(ImageConfig(size=(8, 8), patch=(2, 2), bands=4))
     >>> image.embed({"image": torch.rand(5, 3, 8, 8)}).dense().shape
@@ -145,13 +172,15 @@ class Image(Pixels[ImageConfig]):
     def __init__(self, config: ImageConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
         if config.ranges is None and config.channels not in (1, 3):
-            raise InputError(
-                f"{self.name}: pictures of 8 bits have 1 or 3 channels, not {config.channels}; give ranges"
-            )
+            raise InputError(f"{self.name}: 8-bit pictures have 1 or 3 channels, not {config.channels}; give ranges")
         if config.ranges is not None and len(config.ranges) != config.channels:
             raise InputError(f"{self.name}: ranges need {config.channels} pairs of values")
-        if config.randaugment[0] and config.channels not in (1, 3):
-            raise InputError(f"{self.name}: randaugment changes pictures of 1 or 3 channels; set it to (0, 0)")
+        if (config.randaugment[0] or config.longest_side) and (config.ranges or config.channels not in (1, 3)):
+            cure = "set randaugment=[0,0] and longest_side=null"
+            raise InputError(f"{self.name}: randaugment and longest_side are of pictures of 8 bits; {cure}")
+        if not 0 <= config.randaugment[1] <= 10 or (config.longest_side or 1) < 1:
+            raise InputError(f"{self.name}: randaugment's magnitude is from 0 to 10, and longest_side is positive")
+        self.augments_on_host = config.longest_side is not None or config.randaugment[0] > 0
         self.stem: GridStem | Pointwise | Convolution | None = None
         if isinstance(config.stem, GridStemConfig):
             self.stem = GridStem(config.stem, channels=config.channels)
@@ -165,6 +194,9 @@ class Image(Pixels[ImageConfig]):
             )
         elif config.stem is not None:
             self.stem = Pointwise(config.stem, pixels=config.channels, size=config.size)
+        if config.positions == "learned" and not isinstance(self.stem, Pointwise | Convolution):
+            # The scale that the paper found best (Perceiver App. B).
+            self.position_embedding = LearnedPositions(config.num_rows, config.learned_channels, std=1.0)
 
     # -- from files
 
@@ -200,7 +232,8 @@ class Image(Pixels[ImageConfig]):
 
     def load(self, raw: Raw) -> Sample:
         """The centre of the picture: uint8, channels × stored height × stored width, which are a little larger than
-        ``size`` where that is 64 or more (256 for 224), so that training crops have room.
+        ``size`` where that is 64 or more (256 for 224), so that training crops have room. With ``longest_side``, the
+        whole picture in the corner of a square of that side, and ``image.extent``: int32, its height and width.
 
         Args:
             raw: a path, the bytes of a file, or an array, height × width [× 1, 3 or 4], uint8 or floats in [0, 1].
@@ -215,8 +248,11 @@ class Image(Pixels[ImageConfig]):
             if len(bands) != self.config.channels:
                 raise InputError(f"{len(bands)} bands, the model reads {self.config.channels}; give as many")
             return {self.name: scaled(bands, self.config.ranges).astype(np.float16)}
-        pixels = picture_files.decode(raw, channels=self.config.channels, size=self.stored, enough=4 * LARGEST_SIDE)
-        return {self.name: pixels}
+        channels, most = self.config.channels, self.config.longest_side
+        if most is None:
+            return {self.name: picture_files.decode(raw, channels=channels, size=self.stored, enough=4 * LARGEST_SIDE)}
+        canvas, extent = on_canvas(picture_files.decode(raw, channels=channels, most=most, enough=2 * most), most)
+        return {self.name: canvas, f"{self.name}.extent": extent}
 
     def is_example(self, shape: tuple[int, ...]) -> bool:
         channels = (1, 3, 4, self.config.channels)
@@ -225,40 +261,48 @@ class Image(Pixels[ImageConfig]):
     # -- from batches
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
-        """Floats in [0, 1], the centre of ``size``."""
+        """Floats in [0, 1], the centre of ``size``; of whole pictures the middle, resized."""
+        if f"{self.name}.extent" in batch:
+            return cut_views(batch, self.name, partial(middle_view, size=self.config.size, share=self.share))
         images = batch[self.name]
         return {**batch, self.name: floats(centre(images, self._target(images)))}
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3) and mirroring as one resampling,
-        after RandAugment's operations on the whole picture."""
-        images = floats(batch[self.name])
-        layers, magnitude = self.config.randaugment
+        """A random crop (area from ``crop`` to 1, aspect from 3/4 to 4/3), mirroring and RandAugment; whole pictures
+        are resized after that."""
+        config, (layers, magnitude) = self.config, self.config.randaugment
+        scale = min(config.size) / 224 if config.longest_side is None else config.longest_side / 512
+        operations = partial(operate, layers=layers, magnitude=magnitude, scale=scale)
+        if f"{self.name}.extent" in batch:
+            view = partial(random_view, size=config.size, share=self.share, least=config.crop, flip=config.flip)
+            return cut_views(batch, self.name, partial(view, operations=operations), generator)
+        images = self._cropped(floats(batch[self.name]), generator)
         if layers:
-            images = _randaugment(images, layers, magnitude, generator)
-        crop, flip, target = self.config.crop, self.config.flip, self._target(images)
-        if crop < 1 or flip > 0 or tuple(images.shape[-2:]) != target:
-            images = random_crop(images, target, least=crop, flip=flip, generator=generator)
+            images = floats(views_of((images * 255).round().clamp(0, 255).byte(), None, operations, generator))
         return {**batch, self.name: images}
 
     def embed(self, batch: Batch) -> ByteArray:
         images = floats(batch[self.name])
         self._check(images, "batch")
         images = (images - self.mean) / self.std
-        return ByteArray((Segment(self.name, self._values(images, batch), self._positions(images)),))
+        values, positions = self._values(images, batch), self._positions(images)
+        return ByteArray((Segment(self.name, values, positions, layout=self._layout(images)),))
 
     def _values(self, images: Tensor, batch: Batch) -> Tensor:
         if self.stem is None:
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
-            return self.stem(images.movedim(1, -1), self.seen(batch, (images.shape[0], *images.shape[2:])))[0]
-        return self.stem(images)
+            seen = self.seen(batch, (images.shape[0], *images.shape[2:]))
+            seen = None if seen is None else self.permuted(seen)
+            return self.stem(self.permuted(images).movedim(1, -1), seen)[0]
+        return self.stem(images if self.config.rows_are_pixels else self.permuted(images))
 
     # -- rows and signal
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × k × height × width as batch × rows × (elements · k)."""
         (height, width), (down, across) = self._grid(signal), self.config.area
+        signal = signal if self.config.rows_are_pixels else self.permuted(signal)
         return rearrange(
             fitted(signal, (height * down, width * across)),
             "batch k (height down) (width across) -> batch (height width) (down across k)",
@@ -278,7 +322,27 @@ class Image(Pixels[ImageConfig]):
             down=down,
             across=across,
         )
-        return fitted(signal, (images.shape[-2], images.shape[-1]))
+        signal = fitted(signal, (images.shape[-2], images.shape[-1]))
+        return signal if self.config.rows_are_pixels else self.permuted(signal, back=True)
+
+    def permuted(self, signal: Tensor, *, back: bool = False) -> Tensor:
+        """Signals (… × height × width) with their pixels in the order of ``config.permute``, or ``back`` from there:
+        what everything sees that knows where pixels are. Rows that are pixels stay in place, for attention does not."""
+        if self.config.permute is None:
+            return signal
+        order = random_order(signal.shape[-2] * signal.shape[-1], self.config.permute, signal.device)
+        order = order.argsort() if back else order
+        return signal.flatten(-2)[..., order].unflatten(-1, signal.shape[-2:])
+
+    def layout(self) -> Layout:
+        return self._layout(self.mean.new_empty(*self.config.size))
+
+    def _layout(self, images: Tensor) -> Layout:
+        """Where the rows of pictures stand on their grid."""
+        height, width = self._grid(images)
+        if self.config.permute is None or not self.config.rows_are_pixels:
+            return Layout((height, width))
+        return Layout((height, width), random_order(height * width, self.config.permute, images.device))
 
     # -- predicted
 
@@ -288,9 +352,8 @@ class Image(Pixels[ImageConfig]):
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        return Segment(
-            self.name, self.mean.new_zeros(images.shape[0], height * width, 0), self._positions(images, spacing)
-        )
+        no_values = self.mean.new_zeros(images.shape[0], height * width, 0)
+        return Segment(self.name, no_values, self._positions(images, spacing), layout=self._layout(images))
 
     def targets(self, batch: Batch) -> Tensor:
         """The normalised pixels, whatever a stem makes of them."""
@@ -319,22 +382,19 @@ class Image(Pixels[ImageConfig]):
     def _grid(self, images: Tensor) -> tuple[int, int]:
         return self.config.grid((images.shape[-2], images.shape[-1]))
 
-    def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions:
+    def _positions(self, images: Tensor, spacing: Spacing = "linspace") -> GridPositions | None:
         if isinstance(self.stem, Pointwise | Convolution):
             return self.stem.positions(images)
+        if self.config.positions == "none":
+            return None
+        if self.config.positions == "learned":
+            if tuple(images.shape[-2:]) != self.config.size:
+                raise InputError(
+                    f"{self.name}: {tuple(images.shape[-2:])} pixels; learned positions are of {self.config.size} only"
+                )
+            return self.position_embedding()
         down, across = self.config.area
         own = (self.config.size[0] / down, self.config.size[1] / across)
         return grid_positions(
             self._grid(images), self.config.bands, self.config.resolution or own, images.device, spacing
         )
-
-
-def _randaugment(images: Tensor, layers: int, magnitude: float, generator: torch.Generator) -> Tensor:
-    from kornia.augmentation.auto import RandAugment
-
-    seed = int(torch.randint(2**31, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):  # kornia draws from the global generator
-        torch.manual_seed(seed)
-        if images.shape[1] == 3:
-            return RandAugment(n=layers, m=int(magnitude))(images)
-        return RandAugment(n=layers, m=int(magnitude))(images.expand(-1, 3, -1, -1))[:, :1]

@@ -15,7 +15,8 @@ from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError, did_you_mean
 from ..nn.byte_array import ByteArray, Segment
-from .base import Batch, Elementwise, Sample
+from .base import Batch, Sample
+from .elementwise import Elementwise
 
 
 @record

@@ -16,6 +16,7 @@ from .sequences import uniform
 
 LUMA = (0.299, 0.587, 0.114)
 ROOMY = 64  # pixels along the shorter side; from here on more is kept than the model sees
+FIELD_OF_VIEW = 0.875  # of ImageNet in the papers: 224 of 256 pixels
 
 
 class PixelsConfig(SignalConfig, Protocol):
@@ -34,6 +35,18 @@ class PixelsConfig(SignalConfig, Protocol):
         """What the height and the width of every picture are multiples of."""
 
     @property
+    def field_of_view(self) -> float | None:
+        """The share of the shorter side that is seen from the middle."""
+
+    @property
+    def crop(self) -> float:
+        """The smallest share of the area that a training crop may have."""
+
+    @property
+    def flip(self) -> float:
+        """The probability that training mirrors a picture."""
+
+    @property
     def mean(self) -> tuple[float, ...]:
         """Of each channel."""
 
@@ -49,6 +62,7 @@ class Pixels(Modality[PixelsConfigT]):
     """Signals of pixels: batch × … × channels × height × width, floats in [0, 1] or uint8.
 
     Attributes:
+        share: of the shorter side of a picture that is seen from its middle.
         stored: height and width of what is kept in memory of an example; views are cut out of it.
     """
 
@@ -67,7 +81,10 @@ class Pixels(Modality[PixelsConfigT]):
             raise InputError(f"{self.name}: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(-1, 1, 1), persistent=False)
-        self.stored = stored_size(config.size)
+        if config.field_of_view is not None and not 0 < config.field_of_view <= 1:
+            raise InputError(f"{self.name}: field_of_view is a share of the shorter side, from 0 to 1")
+        self.share = usual_share(config.size) if config.field_of_view is None else config.field_of_view
+        self.stored = stored_size(config.size, self.share)
 
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         return around_boxes(batch[self.name], share, generator)
@@ -91,21 +108,40 @@ class Pixels(Modality[PixelsConfigT]):
         if any(side % extent for side, extent in zip(size, patch, strict=True)):
             raise InputError(f"{self.name}: {size} pixels are not whole patches of {patch}")
 
+    def _cropped(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """Random crops of stored pictures, perhaps mirrored. Where the configuration crops nothing, training sees what
+        evaluation sees."""
+        crop, flip, target = self.config.crop, self.config.flip, self._target(pictures)
+        if crop >= 1:
+            pictures = centre(pictures, target)
+        if crop < 1 or flip > 0:
+            pictures = random_crop(pictures, target, least=crop, flip=flip, generator=generator)
+        return pictures
+
     def _target(self, pictures: Tensor) -> tuple[int, int]:
         """The size of a view of stored pictures; pictures of another size keep theirs."""
         height, width = pictures.shape[-2:]
         return self.config.size if (height, width) == self.stored else (height, width)
 
 
-def stored_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width to keep of a picture of which the model sees ``size``: a seventh more of both sides, so that
-    training crops have room. Of small pictures, where the shorter side is below 64, no more is kept.
+def usual_share(size: tuple[int, int]) -> float:
+    """The share of the shorter side that is seen where nothing is said: 0.875, or 1 of small pictures, where it is
+    below 64 pixels."""
+    return 1.0 if min(size) < ROOMY else FIELD_OF_VIEW
 
-    >>> stored_size((224, 224)), stored_size((32, 64))
-    ((256, 256), (32, 64))
+
+def stored_size(size: tuple[int, int], share: float | None = None) -> tuple[int, int]:
+    """Height and width to keep of a picture of which the model sees ``size``, so that training crops have room.
+
+    Args:
+        size: height and width in pixels.
+        share: of both sides that ``size`` is; None: the usual one.
+
+    >>> stored_size((224, 224)), stored_size((32, 64)), stored_size((224, 224), 1.0)
+    ((256, 256), (32, 64), (224, 224))
     """
-    height, width = size
-    return size if min(size) < ROOMY else (round(height * 8 / 7), round(width * 8 / 7))
+    share = usual_share(size) if share is None else share
+    return round(size[0] / share), round(size[1] / share)
 
 
 def floats(pictures: Tensor) -> Tensor:

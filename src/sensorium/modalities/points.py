@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import radians
+from math import prod, radians
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,10 +17,11 @@ from ..codecs.points import decode
 from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
-from ..nn.byte_array import ByteArray, PointPositions, Segment
+from ..nn.byte_array import ByteArray, Layout, PointPositions, Segment, random_order
 from ..nn.positions import Spacing, fourier_channels, fourier_points
 from ..nn.stems import NeighbourStem, NeighbourStemConfig
-from .base import Batch, Elementwise, Sample
+from .base import Batch, Sample
+from .elementwise import Elementwise
 from .sequences import whole_rows
 
 MOST_POINTS = 4096  # kept of a cloud; views take fewer
@@ -37,6 +38,8 @@ class PointsConfig:
         features: measurements of a point beyond x, y and z (intensity, velocity, colour, normals, …).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency; 2240 in the paper (10 × ImageNet's highest frequency).
+        grid: rows and columns of a grid that points are put on at random, for networks that read one: the paper's
+            ResNet and ViT (Perceiver §4.3). None: points lie on no grid.
         stem: what the points around a point become as its values; it may make one row of several points that are close
             to each other. None: the values are the point's features, as in the paper.
         mean: of each feature, for normalisation.
@@ -45,7 +48,7 @@ class PointsConfig:
         point_scale: training multiplies each coordinate of each point by 1 ± up to this (0.01 in the paper).
         jitter: standard deviation of the noise that training adds to coordinates, which span [-1, 1].
         rotation: training turns the cloud about z by up to this many degrees to either side.
-        shift: training moves the cloud by up to this much along each axis.
+        shift: training moves the centred cloud by up to this much along each axis.
     """
 
     kind: Literal["points"] = "points"
@@ -53,6 +56,7 @@ class PointsConfig:
     features: int = 0
     bands: int = 64
     resolution: float = 2240.0
+    grid: tuple[int, int] | None = None
     stem: NeighbourStemConfig | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -108,6 +112,8 @@ class Points(Elementwise[PointsConfig]):
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.std), persistent=False)
         self.stem = None if config.stem is None else NeighbourStem(config.stem, features=config.features)
+        if config.grid is not None and config.num_rows > prod(config.grid):
+            raise InputError(f"{self.name}: {config.num_rows:,} rows do not fit on a grid of {config.grid}")
 
     # -- from files
 
@@ -173,15 +179,17 @@ class Points(Elementwise[PointsConfig]):
         return whole_rows(self.config.points, self.elements_per_row)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random points of each cloud, turned, stretched, jittered and moved; then scaled into [-1, 1] again, and in
-        the order of ``view``."""
+        """Random points of each cloud, turned, stretched and jittered; then centred as in ``load``, moved, scaled into
+        [-1, 1] again (Perceiver §4.3), and in the order of ``view``."""
         cloud = batch[self.name]
         random = torch.rand(cloud.shape[:2], generator=generator).to(cloud.device, non_blocking=True)
         present = torch.arange(cloud.shape[1], device=cloud.device) < self._counts(batch)[:, None]
         index = random.masked_fill(~present, -1).topk(min(self.config.points, cloud.shape[1]), dim=1).indices
         taken = self._taken(batch, index, present.gather(1, index))
         cloud = taken[self.name]
-        varied = _normalise(self._vary(cloud[..., :3], generator), taken.get(f"{self.name}.mask"))
+        draw = torch.rand(7, len(cloud), 1, generator=generator).to(cloud.device, non_blocking=True) * 2 - 1
+        shift = self.config.shift * torch.cat([*draw[4:]], dim=-1)
+        varied = _normalise(self._vary(cloud[..., :3], draw, generator), taken.get(f"{self.name}.mask"), shift)
         taken[self.name] = torch.cat([varied, cloud[..., 3:]], dim=-1)
         return self._ordered(taken)
 
@@ -194,7 +202,14 @@ class Points(Elementwise[PointsConfig]):
         values = ((cloud[..., 3:] - self.mean) / self.std).float()
         if self.stem is not None:
             values = self.stem(cloud[..., :3].float(), values, self._seen(batch))
-        return ByteArray((Segment(self.name, values, self._positions(batch), mask=self._row_mask(batch)),))
+        positions, mask = self._positions(batch), self._row_mask(batch)
+        return ByteArray((Segment(self.name, values, positions, mask=mask, layout=self.layout()),))
+
+    def layout(self) -> Layout | None:
+        """The points that training sees are in a random order; the layout's makes that of files random, too."""
+        if self.config.grid is None:
+            return None
+        return Layout(self.config.grid, random_order(prod(self.config.grid), 0, self.mean.device))
 
     def patchify(self, signal: Tensor) -> Tensor:
         """batch × points [× k] as batch × rows × (elements · k)."""
@@ -291,15 +306,14 @@ class Points(Elementwise[PointsConfig]):
         whole = present.device.type == "cpu" and bool(present.all())
         return taken if whole else {**taken, f"{self.name}.mask": present}
 
-    def _vary(self, points: Tensor, generator: torch.Generator) -> Tensor:
-        config, count = self.config, points.shape[0]
-        random = torch.rand(7, count, 1, generator=generator).to(points.device, non_blocking=True) * 2 - 1
+    def _vary(self, points: Tensor, draw: Tensor, generator: torch.Generator) -> Tensor:
+        config = self.config
         if config.rotation:
-            angle = random[0] * radians(config.rotation)
+            angle = draw[0] * radians(config.rotation)
             x, y, z = points.unbind(-1)
             points = torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), z], dim=-1)
         if config.scale > 1:
-            exponents = torch.cat([random[1], random[2], random[3]], dim=-1) * np.log(config.scale)
+            exponents = torch.cat([*draw[1:4]], dim=-1) * np.log(config.scale)
             points = points * torch.exp(exponents)[:, None]
         if config.point_scale:
             random_point = torch.rand(points.shape, generator=generator).to(points.device, non_blocking=True)
@@ -308,13 +322,15 @@ class Points(Elementwise[PointsConfig]):
             points = points + config.jitter * torch.randn(points.shape, generator=generator).to(
                 points.device, non_blocking=True
             )
-        return points + config.shift * torch.cat([random[4], random[5], random[6]], dim=-1)[:, None]
+        return points
 
 
-def _normalise(points: Tensor, mask: Tensor | None) -> Tensor:
-    """Scales each cloud so that its largest coordinate is 1; a cloud that was moved stays off the centre."""
-    size = points.abs() if mask is None else points.abs() * mask[..., None]
-    return points / size.amax((1, 2), keepdim=True).clamp_min(1e-9)
+def _normalise(points: Tensor, mask: Tensor | None, shift: Tensor) -> Tensor:
+    """Each cloud with the mean of its present points at ``shift`` (batch × 3) and a largest coordinate of 1."""
+    present = torch.ones_like(points[..., :1]) if mask is None else mask[..., None].to(points)
+    mean = (points * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)
+    points = points - mean + shift[:, None]
+    return points / (points.abs() * present).amax((1, 2), keepdim=True).clamp_min(1e-9)
 
 
 def _morton(points: Tensor) -> Tensor:

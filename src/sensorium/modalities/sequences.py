@@ -6,10 +6,14 @@ The fields of a signal called ``name`` are ``name`` (batch × steps × …) and,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from .base import Batch
+from ..errors import Absent
+from .base import Batch, T
 
 FIELDS = ("", ".mask", ".times")
 
@@ -71,3 +75,21 @@ def uniform(like: Tensor, shape: tuple[int, ...], low: float, high: float, gener
         * (high - low)
         + low
     )
+
+
+def of_present(function: Callable[[Any], T], raws: Iterable[Any]) -> list[T]:
+    """``function`` of every raw that has the signal.
+
+    Raises:
+        Absent: no raw has it.
+    """
+    results = []
+    absent = None
+    for raw in raws:
+        try:
+            results.append(function(raw))
+        except Absent as error:
+            absent = error
+    if absent is not None and not results:
+        raise absent
+    return results

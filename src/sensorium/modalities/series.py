@@ -20,8 +20,9 @@ from ..errors import InputError, did_you_mean
 from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from ..nn.positions import fourier_channels, fourier_grid, fourier_points
 from ..nn.stems import GridStem, GridStemConfig
-from .base import Batch, Modality, Sample
+from .base import Batch, Sample
 from .sequences import cut, lengths, resample, uniform, whole_rows
+from .windows import Windowed
 
 MOST_ROWS = 512  # of one step each; rows of longer series cover several steps
 FAR = 10.0  # standard deviations from the mean that are far outside of what training saw
@@ -43,6 +44,7 @@ class SeriesConfig:
         span: the time from the first to the last step, in the unit of the steps' times; None: steps carry no times.
         bands: number of Fourier frequencies.
         resolution: twice the highest Fourier frequency; None: the number of rows.
+        windows: evaluation averages the predictions of this many windows of a series longer than ``length``.
         jitter: training adds noise of this standard deviation to the normalised channels.
         gain: training makes each channel larger or smaller by up to this share.
         warp: training stretches or shrinks the time of a series by up to this share.
@@ -60,6 +62,7 @@ class SeriesConfig:
     span: float | None = None
     bands: int = 32
     resolution: float | None = None
+    windows: int = 4
     jitter: float = 0.05
     gain: float = 0.2
     warp: float = 0.2
@@ -91,7 +94,7 @@ class SeriesConfig:
         return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
-class Series(Modality[SeriesConfig]):
+class Series(Windowed[SeriesConfig]):
     """A series as rows of ``patch`` steps, with Fourier features of time.
 
     The unit of time is the configured length (or span), so padding changes no row that is present. NaN is a gap: it is
@@ -114,6 +117,8 @@ class Series(Modality[SeriesConfig]):
 
     def __init__(self, config: SeriesConfig, *, name: str | None = None) -> None:
         super().__init__(config, name=name)
+        if config.windows < 1:
+            raise InputError(f"{self.name}: windows must be positive")
         if not config.channels == len(config.mean) == len(config.std):
             raise InputError(f"{self.name}: mean and std need {config.channels} values each")
         self.register_buffer("mean", torch.tensor(config.mean), persistent=False)
@@ -212,9 +217,15 @@ class Series(Modality[SeriesConfig]):
 
     # -- from batches -------------------------------------------------------------------------------------------
 
-    def view(self, batch: Batch) -> dict[str, Tensor]:
-        """The middle of longer series."""
-        start = (lengths(batch, self.name) - self.config.length).clamp(min=0) // 2
+    @property
+    def num_views(self) -> int:
+        return self.config.windows
+
+    @property
+    def window_steps(self) -> int:
+        return self.config.length
+
+    def cut_from(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
         return cut(batch, self.name, start, self.config.length)
 
     @property
@@ -223,9 +234,8 @@ class Series(Modality[SeriesConfig]):
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window of longer series, stretched or shrunk in time; gain, noise and a blank stretch."""
-        length = lengths(batch, self.name)
-        spare = (length - self.config.length).clamp(min=0)
-        start = (uniform(length, spare.shape, 0, 1, generator) * (spare + 1)).long()
+        spare = self.spare(batch)
+        start = (uniform(spare, spare.shape, 0, 1, generator) * (spare + 1)).long()
         result = cut(batch, self.name, start, self.config.length)
         length = lengths(result, self.name)[:, None]
         signal = result[self.name].float()

@@ -19,7 +19,8 @@ from ..nn.byte_array import ByteArray, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions
 from ..nn.stems import NumberStem, NumberStemConfig
-from .base import Batch, Elementwise, Sample, at_least_float32, surprise
+from .base import Batch, Sample, at_least_float32, surprise
+from .elementwise import Elementwise
 from .sequences import uniform
 
 GAPS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
@@ -330,7 +331,7 @@ def _is_gap(value: Any) -> bool:
 def _number(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # an integer of 400 digits
         return None
 
 

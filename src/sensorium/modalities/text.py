@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,8 +17,10 @@ from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
 from ..nn.stems import NGramStem, NGramStemConfig
-from .base import Batch, Elementwise, Sample
+from .base import Batch, Sample
+from .elementwise import Elementwise
 from .sequences import cut, lengths, uniform, whole_rows
+from .windows import Windowed
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
@@ -73,7 +75,7 @@ class TextConfig:
         return self.channels + (0 if self.positions == "learned" else self.position_channels)
 
 
-class Text(Elementwise[TextConfig]):
+class Text(Elementwise[TextConfig], Windowed[TextConfig]):
     """Text: the byte ``b`` is the number ``b + 6``; the numbers below are PAD 0, BOS 1, EOS 2, MASK 3, CLS 4, SEP 5.
 
     Batch keys: ``text``, integers, batch × bytes; ``text.mask``, batch × bytes, where texts differ in length.
@@ -132,17 +134,7 @@ class Text(Elementwise[TextConfig]):
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """The beginning of longer texts."""
-        return cut(batch, self.name, torch.zeros_like(lengths(batch, self.name)), self.config.length)
-
-    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """``passages`` of each text, evenly spread from its beginning to its end; ``view`` alone where no text of the
-        batch is longer than one."""
-        spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
-        if self.config.passages == 1 or not bool(spare.any()):
-            yield self.view(batch)
-            return
-        for share in torch.linspace(0, 1, self.config.passages, dtype=torch.float64).tolist():
-            yield cut(batch, self.name, (share * spare).long(), self.config.length)
+        return self.cut_from(batch, torch.zeros_like(lengths(batch, self.name)))
 
     @property
     def num_views(self) -> int:
@@ -152,10 +144,17 @@ class Text(Elementwise[TextConfig]):
     def view_lengths(self) -> range:
         return whole_rows(self.config.length, 1)
 
+    @property
+    def window_steps(self) -> int:
+        return self.config.length
+
+    def cut_from(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
+        return cut(batch, self.name, start, self.config.length)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random passage of longer texts, with a share of its bytes masked."""
         text = batch[self.name]
-        spare = (lengths(batch, self.name) - self.config.length).clamp(min=0)
+        spare = self.spare(batch)
         start = (uniform(text, spare.shape, 0, 1, generator) * (spare + 1)).long()
         result = cut(batch, self.name, start, self.config.length)
         hidden = uniform(text, tuple(result[self.name].shape), 0, 1, generator) < self.config.blank

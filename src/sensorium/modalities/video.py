@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
@@ -21,10 +21,11 @@ from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
 from ..nn.positions import Spacing, fourier_channels, grid_positions
 from ..nn.stems import GridStem, GridStemConfig
-from .base import Batch, Sample, Soundtrack, of_present
+from .base import Batch, Sample, Soundtrack
 from .drawing import contact_sheet, draw_pixels
-from .pixels import Pixels, centre, floats, random_crop, recolour
-from .sequences import cut, lengths, uniform
+from .pixels import Pixels, centre, floats, recolour
+from .sequences import cut, lengths, of_present, uniform
+from .windows import Windowed
 
 # What `measure` settles for.
 LARGEST_SIDE = 112
@@ -53,6 +54,9 @@ class VideoConfig:
             along them.
         mean: of each channel, for normalisation; pixels are in [0, 1].
         std: of each channel.
+        field_of_view: the share of the shorter side that evaluation sees from the middle of a picture, and training
+            where it does not crop. None: 0.875, as the papers on ImageNet, and 1 of pictures whose shorter side is
+            below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training video is mirrored left and right.
         colour: training changes brightness, contrast and saturation by up to this share each.
@@ -71,6 +75,7 @@ class VideoConfig:
     resolution: tuple[float, float, float] | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
     colour: float = 0.0
@@ -114,7 +119,7 @@ class VideoConfig:
         return (self.value_channels if self.stem is None else self.stem.channels) + self.position_channels
 
 
-class Video(Pixels[VideoConfig]):
+class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
     """Video: ``video`` is batch × frames × channels × height × width, floats in [0, 1] or uint8.
 
     ``video.mask``, batch × frames, where videos differ in length: the padding of a short video is masked. To repeat its
@@ -224,21 +229,20 @@ class Video(Pixels[VideoConfig]):
 
     def view(self, batch: Batch) -> dict[str, Tensor]:
         """Floats in [0, 1]: the clip in the middle (or at ``video.start``), the centre of ``size``."""
-        return self._view(batch, (self._spare(batch) / 2).floor())
-
-    def views(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
-        """The clips over which evaluation averages its predictions (Perceiver §4.2): ``clips`` of them, evenly spread
-        from the start of each video to its end; ``view`` alone where no video of the batch is longer than a clip."""
-        spare = self._spare(batch)
-        if self.config.clips == 1 or f"{self.name}.start" in batch or not bool(spare.any()):
-            yield self.view(batch)
-            return
-        for share in torch.linspace(0, 1, self.config.clips, dtype=torch.float64).tolist():
-            yield self._view(batch, (share * spare).round())
+        return Windowed.view(self, batch)
 
     @property
     def num_views(self) -> int:
-        return self.config.clips if self.kept > self.config.frames else 1
+        return self.config.clips
+
+    @property
+    def window_steps(self) -> int:
+        return self.config.frames
+
+    def cut_from(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
+        result = self._clip(batch, start)
+        video = result[self.name]
+        return {**result, self.name: floats(centre(video, self._target(video)))}
 
     @property
     def view_lengths(self) -> range:
@@ -247,13 +251,10 @@ class Video(Pixels[VideoConfig]):
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random clip (or that at ``video.start``). All its frames are cropped (area from ``crop`` to 1, aspect from
         3/4 to 4/3) and mirrored alike, in one resampling; then brightness, contrast and saturation change."""
-        spare = self._spare(batch)
+        spare = self.spare(batch)
         share = uniform(spare, spare.shape, 0, 1, generator)
         result = self._clip(batch, (share * (spare + 1)).floor())
-        video = floats(result[self.name])
-        crop, flip, target = self.config.crop, self.config.flip, self._target(video)
-        if crop < 1 or flip > 0 or tuple(video.shape[-2:]) != target:
-            video = random_crop(video, target, least=crop, flip=flip, generator=generator)
+        video = self._cropped(floats(result[self.name]), generator)
         if self.config.colour > 0:
             pivot = sum(self.config.mean) / len(self.config.mean)
             video = recolour(video, self.config.colour, pivot, generator)
@@ -377,23 +378,14 @@ class Video(Pixels[VideoConfig]):
         grid = (self.config.grid[0], *space)
         return grid_positions(grid, self.config.bands, self.config.resolution or own, device, spacing)
 
-    def _spare(self, batch: Batch) -> Tensor:
-        """By how many frames each video is longer than a clip: int64, (batch,)."""
-        return (lengths(batch, self.name) - self.config.frames).clamp(min=0)
-
     def _clip(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
         """The clips that begin at frame ``start`` (batch,), unless the batch itself says when they start."""
         seconds = batch.get(f"{self.name}.start")
         if seconds is not None:
-            frame = (seconds * self.config.rate).round().clamp(min=0).minimum(self._spare(batch))
+            frame = (seconds * self.config.rate).round().clamp(min=0).minimum(self.spare(batch))
             start = torch.where(seconds.isnan(), start, frame)
         start = start.long()
         return {
             **cut(batch, self.name, start, self.config.frames),
             f"{self.name}.start": start.float() / self.config.rate,
         }
-
-    def _view(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
-        result = self._clip(batch, start)
-        video = result[self.name]
-        return {**result, self.name: floats(centre(video, self._target(video)))}

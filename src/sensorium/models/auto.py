@@ -18,6 +18,7 @@ text          2,048 bytes at a time, half of which training leaves out behind a 
               passages of longer texts
 short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
               task has one answer for each example
+sound         windows of at most 10 seconds; over longer clips evaluation averages up to 16 windows that overlap by half
 points        at most 1,024 points of a cloud, a row for eight of them; without a stem, training leaves out half of the
               rows where there are more than 512
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
@@ -61,6 +62,7 @@ from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
 from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
+from .backbones import BackboneConfig
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
 
@@ -89,7 +91,7 @@ class Facts:
     Attributes:
         task: its name in ``TASKS``.
         examples: the number of training examples.
-        minutes, epochs: the limits given; None: not given.
+        minutes, epochs, steps: the limits given; None: not given.
         stems: whether signals have stems; False: the plain Perceiver, whose rows are patches.
     """
 
@@ -97,6 +99,7 @@ class Facts:
     examples: int
     minutes: float | None = None
     epochs: float | None = None
+    steps: int | None = None
     stems: bool = True
 
     @property
@@ -114,7 +117,7 @@ class Choice:
     """
 
     inputs: ModalityConfig
-    encoder: EncoderConfig
+    encoder: BackboneConfig
     decoder: DecoderConfig | None
     recipe: RecipeConfig
     task: TaskConfig | None
@@ -218,7 +221,9 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         ema_decay=0.998,
     )
     recipe = replace(recipe, **RECIPES.get(facts.task, {}))
-    return recipe if facts.epochs is None else replace(recipe, epochs=facts.epochs, minutes=facts.minutes)
+    if facts.epochs is None and facts.steps is None:
+        return recipe
+    return replace(recipe, epochs=facts.epochs, minutes=facts.minutes, steps=facts.steps)
 
 
 def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:

@@ -60,6 +60,17 @@ class AttentionBackbone(Protocol):
         """The attention weights of each cross-attend, in order: batch × heads × latents × rows."""
 
 
+@runtime_checkable
+class RolloutBackbone(AttentionBackbone, Protocol):
+    """A backbone whose attention can be seen before the softmax and followed through its layers."""
+
+    def weights(self, array: ByteArray, *, before_softmax: bool = False) -> Iterable[Tensor]:
+        """As above; with ``before_softmax`` the logits, -inf where a row is masked."""
+
+    def rollout(self, array: ByteArray) -> Tensor:
+        """How much of each row is in each latent: batch × latents × rows, which sum to 1 for each latent."""
+
+
 BACKBONES: dict[str, type[nn.Module]] = {
     "perceiver": Encoder,
     "resnet": ResNet,

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..modalities import Batch, Modality, ModalityConfig, build_modality
 from ..nn import Decoder, DecoderConfig, MeanDecoder
 from ..nn.byte_array import ByteArray
+from ..nn.decoder import CHUNK
 from ..nn.queries import Queries
 from ..tasks import AnyPrediction, Prepared, Task, TaskConfig, build_task
 from .backbones import AttentionBackbone, Backbone, BackboneConfig, build_backbone
@@ -129,7 +130,8 @@ class Perceiver(Pretrained):
         return self.task.queries(batch, indices, array=array)
 
     def decode(self, latents: Tensor, queries: Queries | None = None) -> AnyPrediction:
-        """Latents to the task's prediction, a dataclass with at least ``output`` and ``scores``.
+        """Latents to the task's prediction, a dataclass with at least ``output`` and ``scores``. Where no gradients are
+        kept, many queries are answered part by part, so that decoding takes the same memory for any number of them.
 
         Args:
             latents: batch × latents × latent channels.
@@ -140,7 +142,10 @@ class Perceiver(Pretrained):
         """
         if queries is None and isinstance(self.decoder, Decoder):
             raise InputError("decode: this model needs queries; give it those of model.queries(batch)")
-        return self.task.predict(self.decoder(latents, queries), queries)
+        if queries is None or queries.count <= CHUNK or torch.is_grad_enabled():
+            return self.task.predict(self.decoder(latents, queries), queries)
+        parts = ((self.decoder(latents, part), part) for part in queries.chunks(CHUNK))
+        return self.task.predict_parts(parts, queries)
 
     def forward(self, batch: Batch, indices: Tensor | None = None) -> AnyPrediction:
         """A batch to the task's prediction; arguments as of ``queries``."""
@@ -182,8 +187,8 @@ class Perceiver(Pretrained):
         """
         with evaluating(self):
             batch = self.to_device(batch)
-            views = self.inputs.views(batch) if self.task.per_example else [self.inputs.view(batch)]
-            return self.task.average([self(view) for view in views])
+            views = self.inputs.views(batch) if self.task.per_example else iter([self.inputs.view(batch)])
+            return self.task.average(list(map(self, views)))  # no view outlives its turn
 
     def predict_view(self, view: Batch) -> AnyPrediction:
         """As ``forward``, in evaluation mode and without gradients."""

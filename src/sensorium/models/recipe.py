@@ -12,15 +12,19 @@ class RecipeConfig:
     """How a model is trained: limits, optimizer, learning rate, regularisation.
 
     Attributes:
-        epochs: passes over the training examples, after which the run ends; None: ``minutes`` is the only limit.
-        minutes: wall-clock time, after which the run ends; None: ``epochs`` is the only limit. With both, the first
-            limit that is reached ends the run.
+        epochs: passes over the training examples, after which the run ends; None: no such limit.
+        minutes: wall-clock time, after which the run ends; None: no such limit.
+        steps: of the optimizers, after which the run ends; None: no such limit. Of several limits, the first one that
+            is reached ends the run.
         batch_size: examples per step, of all processes together.
         accumulate: parts of a step's batch whose gradients are computed one after the other and added, for want of
             memory. The gradient is that of the whole batch.
         optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
-        weight_decay: decoupled; it applies to matrices, latents and learned positions, not to biases and norms.
+        learning_rate_per: the batch size that ``learning_rate`` is meant for: with k times as large a batch it is k
+            times as high; None: it is the same for any batch.
+        weight_decay: decoupled; it applies to everything but biases, norms and single numbers: to latents, learned
+            positions and modality embeddings, too.
         betas: decay rates of the moment estimates of AdamW and LAMB; Muon's momentum is 0.95.
         schedule: ``cosine`` falls to zero; ``flat-cosine`` is constant for the first half and then falls to zero;
             ``steps`` multiplies the rate by 0.1 at each of ``milestones``; ``constant`` does not change it.
@@ -28,6 +32,8 @@ class RecipeConfig:
         milestones: shares of the run at which the schedule ``steps`` falls.
         gradient_clip: the largest norm that the gradient of all weights may have; None: no clipping.
         label_smoothing: the share of each target that is spread over all classes.
+        unaugmented: share of the run, at its beginning, in which training examples are seen as in evaluation, neither
+            augmented nor mixed; pairs of frames are then seen in both directions.
         mixup: Mixup adds two examples in shares from Beta(mixup, mixup); 0: no Mixup.
         cutmix: CutMix puts a box of one picture into another, which keeps a share from Beta(cutmix, cutmix) of its
             area; 1: all shares are equally likely, 0: no CutMix. With ``mixup``, each takes half of every batch.
@@ -44,10 +50,12 @@ class RecipeConfig:
 
     epochs: float | None = None
     minutes: float | None = None
+    steps: int | None = None
     batch_size: int = 64
     accumulate: int = 1
     optimizer: Literal["adamw", "muon", "lamb"] = "muon"
     learning_rate: float = 1e-3
+    learning_rate_per: int | None = None
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     schedule: Literal["cosine", "flat-cosine", "steps", "constant"] = "cosine"
@@ -55,6 +63,7 @@ class RecipeConfig:
     milestones: tuple[float, ...] = ()
     gradient_clip: float | None = 1.0
     label_smoothing: float = 0.0
+    unaugmented: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     drop_rows: float = 0.0

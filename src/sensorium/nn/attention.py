@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .initialisation import fan_in
 from .ops.dispatch import AttentionPath, attention, attention_weights, plan_attention
 from .ops.inputs import AttentionInputs
-from .ops.projected import projected_attention
+from .ops.projected import projected_attention, projected_weights
 from .precision import EPSILON, lowered
 
 # The authors' code approximates the error function of a GELU by tanh; ``erf`` is exact, as in transformers.
@@ -143,15 +143,21 @@ class CrossAttention(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
     def weights(
-        self, x: Float[Tensor, "one_or_batch n channels"], inputs: AttentionInputs
+        self, x: Float[Tensor, "one_or_batch n channels"], inputs: AttentionInputs, *, before_softmax: bool = False
     ) -> Float[Tensor, "batch heads n rows"]:
-        """The attention weights, batch × heads × n × rows, float32 at least; zeros for examples without any row."""
+        """The attention weights, batch × heads × n × rows, float32 at least; zeros for examples without any row.
+
+        Args:
+            x, inputs: as of ``forward``.
+            before_softmax: the logits instead; -inf where a row is masked.
+        """
         return attention_weights(
             self.attention.query(self.query_norm(x)),
             inputs,
             norm=self.input_norm,
             key=self.attention.key,
             num_heads=self.attention.num_heads,
+            before_softmax=before_softmax,
         )
 
     def prepare(self, num_queries: int, inputs: AttentionInputs) -> None:
@@ -215,6 +221,12 @@ class SelfAttention(nn.Module):
         )
         x = x + projections.out(attended)
         return x + self.mlp(self.mlp_norm(x))
+
+    def weights(self, x: Float[Tensor, "batch n channels"]) -> Float[Tensor, "batch heads n n"]:
+        """The attention weights, batch × heads × n × n, float32 at least."""
+        normalised = self.query_norm(x)
+        query, key = self.attention.query(normalised), self.attention.key(normalised)
+        return projected_weights(query, key, num_heads=self.attention.num_heads)
 
 
 def check_heads(num_heads: int, input_channels: int, qk_channels: int | None, value_channels: int | None) -> str | None:

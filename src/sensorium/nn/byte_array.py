@@ -7,6 +7,7 @@ channels, and what every test compares with. Attention may compute the same resu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 
 import torch
@@ -80,6 +81,28 @@ class PointPositions:
         return self.table[:, index]
 
 
+@lru_cache(maxsize=16)
+def random_order(count: int, seed: int, device: torch.device) -> Int[Tensor, " count"]:
+    """The numbers below ``count`` in a random order, always the same for a seed: int64."""
+    with torch.inference_mode(False):  # it is kept, also for backward passes
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")
+        return order.to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where rows stand on a grid, for networks that read one: convolutions and patches. Attention never reads it,
+    because the order of rows is free.
+
+    Attributes:
+        shape: the size of each axis. Cells beyond the number of rows are empty.
+        order: int64, (cells,): the row that each cell holds, cells in ``ij`` order. None: cell i holds row i.
+    """
+
+    shape: tuple[int, ...]
+    order: Int[Tensor, " cells"] | None = None
+
+
 @dataclass(frozen=True)
 class Segment:
     """The rows of one modality. A row is [values, position, modality embedding], in the papers' order.
@@ -90,6 +113,8 @@ class Segment:
         positions: position encodings, or None.
         modality_embedding: channels; the learned vector of the modality, which also pads to the common width; or None.
         mask: batch × rows, bool, True = present. None: every row is present.
+        layout: where the rows stand on a grid, for networks that read one; None: as ``positions`` says, if those are of
+            a grid.
     """
 
     name: str
@@ -97,6 +122,7 @@ class Segment:
     positions: GridPositions | PointPositions | None = None
     modality_embedding: Float[Tensor, " channels"] | None = None
     mask: Bool[Tensor, "batch rows"] | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.positions, GridPositions) and prod(self.positions.shape) != self.num_rows:
@@ -121,7 +147,7 @@ class Segment:
         return self._joined(self.values[:, index], None if self.positions is None else self.positions.at(index))
 
     def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
-        """The rows at ``index`` (batch × kept, int64) only; a row keeps its position."""
+        """The rows at ``index`` (batch × kept, int64) only; a row keeps its position, and they stand on no grid."""
 
         def take(rows: Tensor) -> Tensor:
             return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
@@ -132,7 +158,7 @@ class Segment:
         elif isinstance(positions, PointPositions):
             positions = PointPositions(take(positions.table))
         mask = None if self.mask is None else self.mask.gather(1, index)
-        return replace(self, values=take(self.values), positions=positions, mask=mask)
+        return replace(self, values=take(self.values), positions=positions, mask=mask, layout=None)
 
     def _joined(self, values: Tensor, positions: Tensor | None) -> Tensor:
         batch, rows, _ = values.shape

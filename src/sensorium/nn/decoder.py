@@ -119,6 +119,17 @@ class Decoder(nn.Module):
             return self._decode(inputs, queries)
         return torch.cat([self._decode(inputs, part) for part in queries.chunks(size)], dim=1)
 
+    def weights(
+        self, latents: Float[Tensor, "batch latents channels"], queries: Queries
+    ) -> Float[Tensor, "batch heads queries latents"]:
+        """How much each query attends to each latent: batch × heads × queries × latents.
+
+        Args:
+            latents, queries: as of ``forward``.
+        """
+        inputs = AttentionInputs(ByteArray((Segment("latents", latents),)))
+        return self.cross_attention.weights(queries.dense(), inputs)
+
     def _decode(self, inputs: AttentionInputs, queries: Queries) -> Tensor:
         decoded: Tensor = self.cross_attention(queries.dense(), inputs, queries.mask)
         return decoded if self.linear is None else self.linear(decoded)

@@ -145,16 +145,53 @@ class Encoder(nn.Module):
                 latents = run(block, latents)
         return latents.expand(array.batch, -1, -1)
 
-    def weights(self, array: ByteArray) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
+    def weights(
+        self, array: ByteArray, *, before_softmax: bool = False
+    ) -> Iterator[Float[Tensor, "batch heads latents rows"]]:
         """The attention weights of each cross-attend in turn: batch × heads × latents × rows, 0 in the rows of
-        modalities that it does not attend to."""
+        modalities that it does not attend to.
+
+        Args:
+            array: the byte array.
+            before_softmax: the logits instead; -inf where a row is masked or not attended to.
+        """
+        for block, latents, inputs in self._blocks(array):
+            if isinstance(block, CrossAttention):
+                weights = block.weights(latents, inputs, before_softmax=before_softmax)
+                missing = float("-inf") if before_softmax else 0.0
+                yield _over_all_rows(weights, inputs.array, array, missing)
+
+    def rollout(self, array: ByteArray) -> Float[Tensor, "batch latents rows"]:
+        """Attention rollout (Abnar & Zuidema 2020, §3): how much of each row is in each latent, if a block's output is
+        half what it attends to, as the mean over heads, and half its input. The learned latents, with which the encoder
+        starts, say nothing of an example and do not count.
+
+        Args:
+            array: the byte array.
+
+        Returns:
+            batch × latents × rows; the rows of a latent sum to 1, or to 0 for examples without any row.
+        """
+        result: Tensor | None = None
+        for block, latents, inputs in self._blocks(array):
+            if isinstance(block, CrossAttention):
+                weights = _over_all_rows(block.weights(latents, inputs).mean(1), inputs.array, array, 0.0)
+                result = weights if result is None else (result + weights) / 2
+            elif result is not None:
+                result = (result + block.weights(latents).mean(1) @ result) / 2
+        if result is None:
+            raise InputError("this encoder has no cross-attends, so there is no attention to roll out")
+        return result
+
+    def _blocks(self, array: ByteArray) -> Iterator[tuple[CrossAttention | SelfAttention, Tensor, AttentionInputs]]:
+        """Each block in turn, the latents that it gets, and what a cross-attend in its step attends to."""
         latents = self.latents[None].expand(array.batch, -1, -1)
         for step, inputs in zip(self.steps(), self.inputs(array), strict=True):
             if step.cross_attention is not None:
-                weights = step.cross_attention.weights(latents, inputs)
-                yield weights if self.config.attends_to is None else _over_all_rows(weights, inputs.array, array)
+                yield step.cross_attention, latents, inputs
                 latents = step.cross_attention(latents, inputs)
             for block in step.latent_transformer or ():
+                yield block, latents, inputs  # type: ignore[misc]
                 latents = block(latents)
 
     @property
@@ -231,13 +268,20 @@ def _check(config: EncoderConfig, channels: int, names: Sequence[str] | None) ->
                 )
 
 
-def _over_all_rows(weights: Tensor, attended: ByteArray, array: ByteArray) -> Tensor:
-    """Weights over the rows of ``attended`` (the last axis) as weights over all rows of ``array``."""
+def _over_all_rows(weights: Tensor, attended: ByteArray, array: ByteArray, missing: float) -> Tensor:
+    """Weights over the rows of ``attended`` (the last axis) as weights over all rows of ``array``; ``missing`` in the
+    others."""
+    names = [segment.name for segment in attended.segments]
+    if names == [segment.name for segment in array.segments]:
+        return weights
     pieces = weights.split([segment.num_rows for segment in attended.segments], dim=-1)
-    by_name = {segment.name: piece for segment, piece in zip(attended.segments, pieces, strict=True)}
+    by_name = dict(zip(names, pieces, strict=True))
     shape = weights.shape[:-1]
     return torch.cat(
-        [by_name.get(segment.name, weights.new_zeros(*shape, segment.num_rows)) for segment in array.segments],
+        [
+            by_name.get(segment.name, weights.new_full((*shape, segment.num_rows), missing))
+            for segment in array.segments
+        ],
         dim=-1,
     )
 

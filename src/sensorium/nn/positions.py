@@ -114,16 +114,17 @@ def _along(size: int, spacing: Spacing) -> Float[Tensor, " size"]:
 
 
 class LearnedPositions(nn.Module):
-    """A learned position per row (Perceiver §4.1 "learned positions", Perceiver IO for text): truncated normal, 0.02.
+    """A learned position per row (Perceiver §4.1 "learned positions", Perceiver IO for text): truncated normal.
 
     Args:
         rows: how many rows have a position.
         channels: of a position encoding.
+        std: standard deviation of the initial values.
     """
 
-    def __init__(self, rows: int, channels: int) -> None:
+    def __init__(self, rows: int, channels: int, *, std: float = 0.02) -> None:
         super().__init__()
-        self.table = nn.Parameter(truncated_normal(torch.empty(rows, channels), 0.02))
+        self.table = nn.Parameter(truncated_normal(torch.empty(rows, channels), std))
 
     def forward(self, rows: int | None = None) -> GridPositions:
         """The positions of the first ``rows`` rows (all by default), as a grid of one axis."""

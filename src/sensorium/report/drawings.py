@@ -54,7 +54,7 @@ def signal(modality: Modality, batch: Batch, index: int, attention: Signal | Non
     modality.draw(axes, batch, index, attention)
     axes.xaxis.label.set_fontsize(7)
     axes.yaxis.label.set_fontsize(7)
-    return _photograph(figure, dpi)
+    return photograph(figure, dpi)
 
 
 def illustration(modality: Modality, shown: Illustration, *, dpi: int = 110) -> str:
@@ -67,7 +67,7 @@ def illustration(modality: Modality, shown: Illustration, *, dpi: int = 110) -> 
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.imshow(shown.content)
-    return _photograph(figure, dpi)
+    return photograph(figure, dpi)
 
 
 def curves(
@@ -203,7 +203,8 @@ def _tidy(axes: Axes) -> None:
     axes.yaxis.label.set(color=INK, fontsize=8)
 
 
-def _photograph(figure: Figure, dpi: int) -> str:
+def photograph(figure: Figure, dpi: int) -> str:
+    """A figure as pixels, a data URI."""
     # WebP makes photographs as small as JPEG does, and keeps lines clean.
     return _uri(figure, "webp", dpi=dpi, pil_kwargs={"quality": 88})
 

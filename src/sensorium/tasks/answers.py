@@ -25,6 +25,7 @@ class Answer:
         holes: of each [MASK] byte, in order, the likeliest bytes with their probabilities.
         label: of a signal whose label was reconstructed, the likeliest classes with their probabilities.
         shares: of each cross-attend, in order, the share of its attention that each modality got.
+        deletion: of each method of attribution, and of random orders, the deletion score; lower is better.
         target: what the answer is called: the name of the column or key that the model learned; None: it has none.
         remarks: what is odd about the example, compared with those of training; a line for each.
         error: why the example cannot be read or answered.
@@ -36,6 +37,7 @@ class Answer:
     holes: list[dict[str, float]] | None = None
     label: dict[str, float] | None = None
     shares: list[dict[str, float]] | None = None
+    deletion: dict[str, float] | None = None
     target: str | None = None
     remarks: tuple[str, ...] = ()
     error: str | None = None
@@ -46,7 +48,7 @@ class Answer:
         >>> Answer("a.png", "cat", {"cat": 0.9}).to_dict()
         {'file': 'a.png', 'answer': 'cat', 'scores': {'cat': 0.9}}
         """
-        names = ("file", "target", "answer", "holes", "scores", "label", "shares", "remarks", "error")
+        names = ("file", "target", "answer", "holes", "scores", "label", "shares", "deletion", "remarks", "error")
         values = {name: getattr(self, name) for name in names} | {"remarks": list(self.remarks) or None}
         return {name: value for name, value in values.items() if value is not None}
 

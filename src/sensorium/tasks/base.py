@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class TaskSettings(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=TaskSettings)
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
@@ -98,6 +99,11 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
     def num_queries(self) -> int:
         """How many output rows an example of the configured size has."""
 
+    @property
+    def num_trained_queries(self) -> int:
+        """How many of them a training step computes; here, all."""
+        return self.num_queries
+
     def mask_inputs(self, array: ByteArray, batch: Batch) -> ByteArray:
         """The byte array without the rows that ``prepare`` chose to hide; here, all of it."""
         return array
@@ -125,7 +131,25 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             queries: those that the output is for. ``queries.split(output)`` gives the output of each signal.
         """
 
+    def predict_parts(self, parts: Iterable[tuple[Tensor, Queries]], queries: Queries) -> PredictionT:
+        """As ``predict``, of many queries whose output is computed part by part. A task overrides this where its
+        prediction is smaller than the output.
+
+        Args:
+            parts: the output and the queries of each part, computed when it is asked for.
+            queries: all of them.
+        """
+        return self.predict(torch.cat([output for output, _ in parts], dim=1), queries)
+
     # -- training and evaluation
+
+    def unaugmented(self, view: Batch) -> dict[str, Tensor]:
+        """What training sees of a view in the first share of a run, ``recipe.unaugmented``. Here: the view.
+
+        Args:
+            view: as the modality's ``view`` gives it.
+        """
+        return dict(view)
 
     @abstractmethod
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
@@ -178,6 +202,19 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         Args:
             targets: ``targets`` of :class:`Prepared`.
         """
+
+    def whole_metrics(
+        self, predict: Predict[PredictionT], raws: Sequence[Any], *, progress: Progress | None = None
+    ) -> dict[str, float]:
+        """Metrics of whole signals, of which ``update_metrics`` is given only the part that the model sees at a time.
+        Here: there are none.
+
+        Args:
+            predict: the model, in evaluation mode and without gradients.
+            raws: of the examples, as ``Modality.load`` takes them; what cannot be read is left out.
+            progress: called with (examples done, all examples).
+        """
+        return {}
 
     def selection_score(self, metrics: Mapping[str, float]) -> float:
         """The number by which training chooses the weights that it keeps; larger is better.

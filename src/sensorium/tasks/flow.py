@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,11 +23,13 @@ from ..modalities.pixels import floats
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from .answers import Answer, OpenedExamples, Predict
-from .base import Task
+from .base import Progress, Task
+from .directions import in_both_directions
 from .predictions import Prepared, SignalQueries
 from .presentation import Illustration, format_number
 from .tiles import coarse_to_fine
 from .warps import WarpConfig, make_pairs
+from .whole_frames import WholeFrames
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -128,6 +131,10 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     def num_queries(self) -> int:
         return self.inputs.num_rows
 
+    @property
+    def num_trained_queries(self) -> int:
+        return min(self.num_queries, self.config.num_queries or self.num_queries)
+
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """The query of a pixel is its row of the input."""
         return SignalQueries(self.inputs.embed(batch) if array is None else array, indices, batch)
@@ -137,6 +144,15 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         return FlowPrediction(at_least_float32(output) * self.config.scale, queries, self.inputs)
 
     # -- training and evaluation
+
+    def unaugmented(self, view: Batch) -> dict[str, Tensor]:
+        """Each pair in both directions (App. H): half of the batch forward and reversed. Single pictures as they
+        are."""
+        name, flow = self.inputs.name, f"{self.inputs.name}.flow"
+        if flow not in view:
+            return dict(view)
+        frames, motion = in_both_directions(view[name], view[flow])
+        return {**view, name: frames, flow: motion}
 
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
         """The targets are batch × queries × 2, NaN where the motion is unknown. Training takes some pixels, the same
@@ -190,6 +206,24 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         metrics["epe"].update(error, weight=count)
         metrics["still"].update(still, weight=count)
 
+    def whole_metrics(
+        self, predict: Predict[FlowPrediction], raws: Sequence[Any], *, progress: Progress | None = None
+    ) -> dict[str, float]:
+        """Of whole frames, predicted as by ``answers``: see :meth:`WholeFrames.metrics`. Of frames whose motion is not
+        known there are none."""
+        assert isinstance(self.inputs, Pair)
+        known = [raw for raw in raws if isinstance(raw, Mapping) and raw.get("flow") is not None]
+        whole = WholeFrames()
+        for number, raw in enumerate(known, 1):
+            with suppress(InputError):  # what cannot be read is set aside where examples are decoded
+                frames, true_flow = self.inputs.whole(raw)
+                assert true_flow is not None
+                flow = self.whole_flow(predict, torch.from_numpy(frames)).numpy()
+                whole.add(flow, true_flow, render_pass=raw.get("pass"))
+            if progress is not None:
+                progress(number, len(known))
+        return whole.metrics()
+
     @classmethod
     def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> FlowConfig:
         return FlowConfig()
@@ -206,10 +240,13 @@ class Flow(Task[FlowConfig, FlowPrediction]):
 
     outputs_noun: ClassVar[str] = "queries"
     metric_titles: ClassVar[dict[str, str]] = {
+        "whole_epe": "End-point error of whole frames, pixels",
+        "whole_outliers": "Outliers of whole frames (Fl-all)",
         "epe": "End-point error, pixels",
         "explained": "Share of the error of no motion that predictions remove",
         "still": "End-point error of predicting no motion, pixels",
     }
+    percent_metrics: ClassVar[tuple[str, ...]] = ("whole_outliers",)
     illustration_legend: ClassVar[str] = (
         "The colour is the direction of the motion (right red, down yellow, left cyan, up violet), its strength the"
         " distance, up to the largest motion of the row; black is unknown."
@@ -241,7 +278,7 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         name, levels = self.inputs.name, self.config.pyramid_levels
 
         def predict_tiles(tiles: Tensor) -> Tensor:
-            return predict({name: tiles}).flow
+            return predict({name: tiles}).flow.to(tiles.device)
 
         return coarse_to_fine(predict_tiles, frames, self.inputs.config.size, levels=levels)
 

@@ -96,7 +96,7 @@ class LabelTask(Task[LabelConfigT, Prediction]):
         for start in range(0, len(examples), batch_size):
             indices = list(range(start, min(start + batch_size, len(examples))))
             views = self.inputs.views(examples.batch(indices))
-            scores = self.average([predict(view) for view in views]).scores
+            scores = self.average(list(map(predict, views))).scores
             for index, row in zip(indices, scores.tolist(), strict=True):
                 named = dict(zip(self.config.classes, row, strict=True))
                 answers.append(self.answer(examples.names[index], named, top=top))

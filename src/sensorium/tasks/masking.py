@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ..modalities import Batch, Modality
+from ..nn.byte_array import Segment
 
 FINGERPRINT = 64  # values of a signal by which examples are told apart
 
@@ -40,6 +41,25 @@ def draw_hidden_rows(modality: Modality, view: Batch, share: float, generator: t
     count = (present.sum(1, keepdim=True) * share + rounding.to(present.device, non_blocking=True)).floor()
     order = order.to(present.device, non_blocking=True).masked_fill(~present, 2.0)
     return (order.argsort(1).argsort(1) < count) & present
+
+
+def draw_queries(
+    segments: Sequence[Segment], counts: Mapping[str, int], generator: torch.Generator | None
+) -> dict[str, Tensor]:
+    """By signal, which of its rows to predict, in order.
+
+    Args:
+        segments: the queries of each signal.
+        counts: how many rows of a signal training predicts, chosen at random; all of signals that are not named.
+        generator: None, in evaluation: all rows.
+    """
+    rows = {}
+    for segment in segments:
+        count = counts.get(segment.name, segment.num_rows)
+        rows[segment.name] = torch.arange(segment.num_rows)
+        if generator is not None and count < segment.num_rows:
+            rows[segment.name] = torch.randperm(segment.num_rows, generator=generator)[:count].sort().values
+    return rows
 
 
 def counting_rows(modality: Modality, output_modality: Modality, view: Batch, hidden: Tensor | None) -> Tensor:

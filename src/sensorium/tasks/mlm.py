@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
-from ..modalities.text import MASK, SPECIALS, VOCABULARY, Text, text_of, with_holes
+from ..modalities.sequences import lengths, uniform
+from ..modalities.text import MASK, PAD, SEP, SPECIALS, VOCABULARY, Text, text_of, with_holes
 from ..nn.byte_array import ByteArray
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
@@ -41,12 +42,16 @@ class MLMConfig:
             small model starts with confident, wrong predictions.
         queries: ``learned``, one for every byte, as the authors'; or ``rows``: the input's own rows, of which those of
             hidden bytes know what lies beside them where the modality has a stem.
+        documents: how many texts of a part of a batch training joins, [SEP] between them, before it takes a passage of
+            the model's length: short texts would leave most of it empty. The authors join 10 (App. F; they state no
+            separator). Bytes attend to all of a passage, whichever text they are of.
     """
 
     kind: Literal["mlm"] = "mlm"
     share: float = 0.15
     scale: float = 1.0
     queries: Literal["learned", "rows"] = "learned"
+    documents: int = 1
 
 
 class MLM(Task[MLMConfig, Prediction]):
@@ -67,6 +72,8 @@ class MLM(Task[MLMConfig, Prediction]):
         super().__init__(config, inputs=inputs, query_channels=query_channels)
         if not isinstance(inputs, Text):
             raise InputError(f"mlm: only bytes of text can be hidden and predicted; the model reads {inputs.kind}")
+        if config.documents < 1:
+            raise InputError(f"mlm: documents are {config.documents}; give 1 or more")
         self.learned_queries: LearnedQueries | None = None
         positions = inputs.positions if inputs.config.positions == "fourier" else None
         if config.queries == "learned":
@@ -101,10 +108,13 @@ class MLM(Task[MLMConfig, Prediction]):
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
         """The targets are int64, batch × bytes, ``IGNORED`` where a byte is not hidden."""
         name = self.inputs.name
-        numbers = view[name].long()
-        hidden = _hidden_words(numbers, view.get(f"{name}.mask"), self.config.share, generator)
+        inputs = {key: value for key, value in view.items() if key != "target"}
+        if generator is not None and self.config.documents > 1:
+            inputs |= join_documents(inputs, name, self.config.documents, self.inputs.num_rows, generator)
+        numbers = inputs[name].long()
+        hidden = _hidden_words(numbers, inputs.get(f"{name}.mask"), self.config.share, generator)
         targets = numbers.masked_fill(~hidden, IGNORED)
-        return Prepared({**view, name: numbers.masked_fill(hidden, MASK)}, targets)
+        return Prepared({**inputs, name: numbers.masked_fill(hidden, MASK)}, targets)
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(
@@ -200,6 +210,40 @@ class MLM(Task[MLMConfig, Prediction]):
     @classmethod
     def configure(cls, *, classes: tuple[str, ...] = (), targets: np.ndarray | None = None) -> MLMConfig:
         return MLMConfig()
+
+
+def join_documents(batch: Batch, name: str, count: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Passages of joined texts: the fields ``name``, int64, batch × bytes, and ``<name>.mask``.
+
+    Args:
+        batch: of texts.
+        name: of the texts.
+        count: how many are joined: each with others of the batch, in random order (all, if there are fewer).
+        length: the most bytes of a passage, which begins anywhere in the joined texts.
+        generator: of the order and of where passages begin.
+
+    >>> texts, mask = torch.tensor([[78, 79, 80], [98, 99, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]]).bool()
+    >>> join_documents({"text": texts, "text.mask": mask}, "text", 2, 8, torch.Generator())["text"]
+    tensor([[78, 79, 80,  5, 98, 99,  0],
+            [98, 99,  5, 78, 79, 80,  0]])
+    """
+    numbers, size = batch[name].long(), lengths(batch, name)
+    texts, device = len(numbers), numbers.device
+    count = min(count, texts)
+    order = torch.randperm(texts, generator=generator)
+    following = (order.argsort()[:, None] + torch.arange(count)) % texts  # each text, and those after it in this order
+    joined = order[following].to(device, non_blocking=True)  # batch × count
+    ends = (size[joined] + 1).cumsum(1)  # where each is over, with its separator
+    total = ends[:, -1:] - 1
+    length = min(length, count * (numbers.shape[1] + 1) - 1)
+    begin = uniform(size, (texts, 1), 0, 1, generator) * ((total - length).clamp(min=0) + 1)
+    position = begin.long() + torch.arange(length, device=device)
+    which = torch.searchsorted(ends, position, right=True).clamp(max=count - 1)
+    text = joined.gather(1, which)
+    inside = position - (ends.gather(1, which) - size[text] - 1)
+    values = numbers[text, inside.clamp(max=numbers.shape[1] - 1)].where(inside < size[text], SEP)
+    present = position < total
+    return {name: values.masked_fill(~present, PAD), f"{name}.mask": present}
 
 
 def _printable(numbers: Tensor) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
-from itertools import accumulate
+from itertools import accumulate, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -21,10 +21,10 @@ from ..nn.positions import Spacing
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task
-from .masking import counting_rows, draw_hidden_rows
+from .masking import counting_rows, draw_hidden_rows, draw_queries
 from .predictions import Prepared, SignalQueries
 from .presentation import Illustration
-from .reconstruction import Reconstruction, ReconstructionTarget
+from .reconstruction import Reconstruction, ReconstructionTarget, metric_names
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -127,7 +127,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             }
         )
         self.metric_names = {
-            name: _metric_names(name if len(modalities) > 1 else "", modality) for name, modality in modalities.items()
+            name: metric_names(name if len(modalities) > 1 else "", modality) for name, modality in modalities.items()
         }
         self.primary_metric = next(iter(self.metric_names.values()))[0]
 
@@ -142,6 +142,11 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
     @property
     def num_queries(self) -> int:
         return sum(modality.num_rows for modality in self.output_modalities.values())
+
+    @property
+    def num_trained_queries(self) -> int:
+        rows = {name: modality.num_rows for name, modality in self.output_modalities.items()}
+        return sum(min(count, self.config.num_queries.get(name, count)) for name, count in rows.items())
 
     @property
     def output_modalities(self) -> dict[str, Modality]:
@@ -206,8 +211,18 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
 
     def predict(self, output: Tensor, queries: Queries | None) -> Reconstruction:
         assert isinstance(queries, SignalQueries)
-        values = {name: self.heads[f"of_{name}"](rows) for name, rows in queries.split(output).items()}
+        return Reconstruction(self._values(output, queries), self.output_modalities, queries, self.inputs)
+
+    def predict_parts(self, parts: Iterable[tuple[Tensor, Queries]], queries: Queries) -> Reconstruction:
+        """Of each part only the values are kept: a pixel has three, and its output may have 512 channels."""
+        assert isinstance(queries, SignalQueries)
+        pieces = list(starmap(self._values, parts))
+        values = {name: torch.cat([piece[name] for piece in pieces], dim=1) for name in pieces[0]}
         return Reconstruction(values, self.output_modalities, queries, self.inputs)
+
+    def _values(self, output: Tensor, queries: Queries) -> dict[str, Tensor]:
+        """By modality, the values of the rows that were asked for."""
+        return {name: self.heads[f"of_{name}"](rows) for name, rows in queries.split(output).items()}
 
     # -- training and evaluation
 
@@ -222,7 +237,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             if self._mask_ratio(modality.name)
         }
         segments = self.queries(view).array.segments
-        rows = self._draw_rows(segments, generator)
+        rows = draw_queries(segments, self.config.num_queries, generator)
         targets = {}
         for modality in present:
             output_modality = self.output_modalities[modality.name]
@@ -236,16 +251,6 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
             indices = torch.cat([rows[segment.name] + start for segment, start in zip(segments, starts, strict=False)])
             indices = indices.to(segments[0].values.device, non_blocking=True)
         return Prepared(view | {f"{name}.hidden": mask for name, mask in hidden.items()}, targets, indices)
-
-    def _draw_rows(self, segments: tuple[Segment, ...], generator: torch.Generator | None) -> dict[str, Tensor]:
-        """By signal, which of its rows to predict: in training a random choice of ``num_queries``, in order."""
-        rows = {}
-        for segment in segments:
-            count = self.config.num_queries.get(segment.name, segment.num_rows)
-            rows[segment.name] = torch.arange(segment.num_rows)
-            if generator is not None and count < segment.num_rows:
-                rows[segment.name] = torch.randperm(segment.num_rows, generator=generator)[:count].sort().values
-        return rows
 
     def _mask_ratio(self, name: str) -> float:
         ratio = self.config.mask_ratio
@@ -275,9 +280,12 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         return torch.stack(list(counts.values()))
 
     def metrics(self) -> MetricCollection:
-        """Of each modality: the peak signal-to-noise ratio in decibels, the mean over examples, where the signal has a
-        range; the accuracy, where rows are classes; else the mean absolute error in the model's units, and
-        ``explained``, 1 - error / error of predicting the mean."""
+        """Of each modality: where the signal has a range, the mean over examples of the peak signal-to-noise ratio in
+        decibels; where rows are classes, the accuracy; else the mean absolute error in the model's units, and
+        ``explained``, 1 - error / error of predicting the mean.
+
+        The peak is the range: 1 of pixels from 0 to 1, 2 of samples from -1 to 1. The paper does not state its peaks;
+        with a peak of 1 a figure of sound would be 6.02 dB less."""
         from torchmetrics import MeanMetric, MetricCollection
 
         names = [name for names in self.metric_names.values() for name in names]
@@ -325,6 +333,13 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
         "A reconstruction shows the prediction where the signal was hidden from the model, and the signal elsewhere."
         " Where nothing was hidden, all of it is the prediction."
     )
+
+    def metric_title(self, name: str) -> str:
+        """Titles of signal-to-noise ratios say what the peak is."""
+        title = super().metric_title(name)
+        named = (self.output_modalities[signal] for signal, names in self.metric_names.items() if name in names)
+        peak = next((modality.value_range for modality in named), None)
+        return title if peak is None else f"{title} (peak {peak:g})"
 
     def illustrate(self, prepared: Prepared, prediction: Reconstruction) -> list[Illustration]:
         """The signal, and the same with the prediction wherever it was hidden."""
@@ -386,15 +401,3 @@ def _check(config: ReconstructConfig, inputs: Modality) -> None:
     for modality in inputs.modalities:
         if not modality.value_channels:
             raise InputError(f"reconstruct: {modality.name} has positions but no values to predict; leave it out")
-
-
-def _metric_names(prefix: str, modality: Modality) -> tuple[str, ...]:
-    """The names of a modality's metrics, first the one that is larger where it is better."""
-    names: tuple[str, ...]
-    if modality.value_range is not None:
-        names = ("psnr",)
-    elif modality.categorical:
-        names = ("accuracy",)
-    else:
-        names = ("explained", "mae")
-    return tuple(f"{prefix}_{name}" if prefix else name for name in names)

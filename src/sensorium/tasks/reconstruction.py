@@ -91,3 +91,15 @@ class ReconstructionTarget:
         squares = (signal - true_signal).square() * weight
         error = squares.flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1)
         return -10 * (error / peak**2).clamp(min=LEAST_ERROR).log10()
+
+
+def metric_names(prefix: str, modality: Modality) -> tuple[str, ...]:
+    """The names of a modality's metrics, first the one that is larger where it is better."""
+    names: tuple[str, ...]
+    if modality.value_range is not None:
+        names = ("psnr",)
+    elif modality.categorical:
+        names = ("accuracy",)
+    else:
+        names = ("explained", "mae")
+    return tuple(f"{prefix}_{name}" if prefix else name for name in names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from math import ceil
 from typing import TypeAlias
 
 import torch
@@ -95,17 +96,18 @@ def flow_by_tiles(
 
 
 def tile_corners(size: tuple[int, int], tile: tuple[int, int], *, overlap: int = OVERLAP) -> list[tuple[int, int]]:
-    """The top left corners of tiles that cover a frame: in even steps, the last tiles at the frame's edge.
+    """The top left corners of tiles that cover a frame: as few as possible, evenly spaced. With the paper's tiles of
+    368 × 496 they are its six, for Sintel's frames and for KITTI's.
 
     Args:
         size: height and width of the frame, at least those of a tile.
         tile: height and width of a tile.
-        overlap: pixels that neighbouring tiles share, at most half a tile; the last tiles may share more.
+        overlap: pixels that neighbouring tiles share at least; at most half a tile.
 
     >>> tile_corners((100, 64), (64, 64), overlap=20)
     [(0, 0), (36, 0)]
-    >>> tile_corners((150, 64), (64, 64), overlap=20)
-    [(0, 0), (44, 0), (86, 0)]
+    >>> tile_corners((436, 1024), (368, 496))
+    [(0, 0), (0, 264), (0, 528), (68, 0), (68, 264), (68, 528)]
     """
     tops, lefts = (_tile_starts(length, part, min(overlap, part // 2)) for length, part in zip(size, tile, strict=True))
     return list(product(tops, lefts))
@@ -121,7 +123,8 @@ def _warped_back(second: Tensor, flow: Tensor) -> Tensor:
 
 
 def _tile_starts(length: int, part: int, overlap: int) -> list[int]:
-    return [*range(0, length - part, part - overlap), length - part]
+    steps = ceil((length - part) / (part - overlap))
+    return [round(step * (length - part) / steps) for step in range(steps)] + [length - part]
 
 
 def _distance_to_edge(length: int, device: torch.device) -> Tensor:

@@ -3,8 +3,9 @@
 Who takes part, and what each reads, is in :mod:`sensorium.training.contenders`; the rule of their sizes in
 :mod:`sensorium.training.sizes`.
 
-**The recipe** is that of the planned run for all: batch size, optimizer, learning rate, schedule, augmentation, epochs
-and minutes. Muon, which ``auto`` takes, updates the matrices of Transformers; a ResNet has none, so AdamW updates it.
+**The recipe** is that of the planned run for all: batch size, optimizer, learning rate, schedule, augmentation,
+epochs, steps and minutes. Muon, which ``auto`` takes, updates the matrices of Transformers; a ResNet has none, so AdamW
+updates it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ LONGEST = 200  # letters of a failure's message in the table
 RULES = (
     RULE,
     "All are trained one after the other on the same splits, with the same seeds and the same recipe: batch size, "
-    "optimizer, learning rate, schedule, augmentation, epochs and minutes. The time includes that of validation.",
+    "optimizer, learning rate, schedule, augmentation, epochs, steps and minutes. Time includes that of validation.",
     "ResNet and ViT read elements (pixels, samples, voxels) with Fourier features on their grid, Transformer and "
     "perceiver-pytorch the rows that the Perceiver without stem reads.",
     "The classical models and the most frequent class are those of the report of the first model that was trained.",
@@ -72,7 +73,7 @@ def compare(
         seed: the first one.
         resume: go on with the comparison in ``out``: with its own options, without training anew what is finished.
         listener: receives the progress.
-        options: those of :func:`plan`: preset, task, minutes, epochs, settings, corrections of the data, …
+        options: those of :func:`plan`: preset, task, minutes, epochs, steps, settings, corrections of the data, …
 
     Returns:
         the content of ``comparison.json``, and the ``folder``.

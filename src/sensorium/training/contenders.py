@@ -32,7 +32,7 @@ from ..modalities import FusionConfig, ModalityConfig, SingleConfig, build_modal
 from ..models.auto import parts_of
 from ..models.baselines.lucidrains import LucidrainsConfig
 from ..models.baselines.resnet import ResNetConfig
-from ..models.baselines.rows import grid_shape
+from ..models.baselines.rows import grid_layout
 from ..models.baselines.transformer import TransformerConfig
 from ..models.baselines.vit import ViTConfig
 from ..nn import EncoderConfig
@@ -204,7 +204,7 @@ def _grid_inputs(offer: Offer) -> tuple[SingleConfig, tuple[int, ...]]:
     inputs = elements.config if size <= MOST_BYTES else part
     modality = build_modality(inputs)
     with torch.no_grad():
-        shape = grid_shape(modality.embed(modality.view({key: tensor[:1] for key, tensor in offer.batch.items()})))
-    if shape is None:
+        layout = grid_layout(modality.embed(modality.view({key: tensor[:1] for key, tensor in offer.batch.items()})))
+    if layout is None:
         raise InputError(f"it reads grids, and the rows of {name} lie on none")
-    return inputs, shape
+    return inputs, layout.shape

@@ -179,11 +179,11 @@ def _loop(
     state, recipe = run.state, run.recipe
     counters = state.counters
     began, figures = time.monotonic() - counters.seconds, _Figures(state)
-    validated = 0 if val is None else len(val) * state.model.inputs.num_views
     with _signals(listener) as signalled:
         while True:
             counters.seconds, stopping, broken = _agreed(time.monotonic() - began, signalled(), figures.broken)
             share = run.share_done
+            validated = counters.validated or (0 if val is None else len(val))
             due = is_due(counters, share, batch_size=recipe.batch_size, validated=validated) and not stopping
             save = due or stopping or counters.seconds - counters.saved_at >= 60 * checkpoint_minutes
             loss = _mean_loss(run) if save or broken else math.nan
@@ -214,7 +214,8 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
     counters, task = state.counters, state.model.task
     first = rank() * recipe.accumulate
     generators = [part_generator(run.seed, counters.steps, first + number) for number in range(recipe.accumulate)]
-    prepared = [run.step.prepare(next(parts), generator) for generator in generators]
+    augmented = run.share_done >= recipe.unaugmented
+    prepared = [run.step.prepare(next(parts), generator, augmented=augmented) for generator in generators]
     counts = [task.term_counts(part.targets) for part in prepared]
     whole_batch = total(torch.stack(counts).sum(0)).clamp(min=1)
     for number, (part, count, generator) in enumerate(zip(prepared, counts, generators, strict=True), 1):

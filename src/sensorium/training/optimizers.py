@@ -14,14 +14,15 @@ from .lamb import Lamb
 def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """The optimizers of a recipe; together they hold every parameter once."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    kept = undecayed(model)
     if recipe.optimizer == "lamb":
-        return [Lamb(_groups(named, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+        return [Lamb(_groups(named, kept, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
     if recipe.optimizer == "adamw":
-        return [torch.optim.AdamW(_groups(named, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
+        return [torch.optim.AdamW(_groups(named, kept, recipe), lr=recipe.learning_rate, betas=recipe.betas)]
     matrices = [(name, parameter) for name, parameter in named if _is_block_matrix(name, parameter)]
     chosen = {name for name, _ in matrices}
     others = [(name, parameter) for name, parameter in named if name not in chosen]
-    adamw = torch.optim.AdamW(_groups(others, recipe), lr=recipe.learning_rate, betas=recipe.betas)
+    adamw = torch.optim.AdamW(_groups(others, kept, recipe), lr=recipe.learning_rate, betas=recipe.betas)
     if not matrices:  # of convolutions, AdamW updates everything
         return [adamw]
     muon = torch.optim.Muon(
@@ -38,9 +39,26 @@ def _is_block_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.ndim == 2 and name.endswith("weight") and inside
 
 
-def _groups(named: list[tuple[str, nn.Parameter]], recipe: RecipeConfig) -> list[dict[str, Any]]:
-    decayed = [parameter for _, parameter in named if parameter.ndim >= 2]
-    others = [parameter for _, parameter in named if parameter.ndim < 2]
+def undecayed(model: nn.Module) -> set[str]:
+    """The names of the parameters without weight decay: biases, those of norms, and single numbers.
+
+    Everything else decays, learned latents, positions, modality embeddings and mask tokens too: the authors' training
+    code leaves out what is called ``b`` and the modules that are called ``layer_norm`` and ``batchnorm``, and its
+    ``decay_pos_embs`` is true (Perceiver IO, ``train/experiment.py``). None of their models has a single number.
+
+    >>> sorted(undecayed(nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))))
+    ['0.bias', '1.bias', '1.weight']
+    """
+    names = {name for name, parameter in model.named_parameters() if name.endswith("bias") or not parameter.ndim}
+    for path, module in model.named_modules():
+        if "Norm" in type(module).__name__:
+            names |= {f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)}
+    return names
+
+
+def _groups(named: list[tuple[str, nn.Parameter]], kept: set[str], recipe: RecipeConfig) -> list[dict[str, Any]]:
+    decayed = [parameter for name, parameter in named if name not in kept]
+    others = [parameter for name, parameter in named if name in kept]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},

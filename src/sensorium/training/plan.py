@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Literal, TypeAlias, Unpack
 
 import numpy as np
+import torch
 
 from ..config import from_dict, override, read_yaml, record, to_dict
 from ..data import (
     Assumption,
     Corrections,
     DataConfig,
-    Examples,
     Source,
     TargetConfig,
     corrected,
@@ -27,15 +27,19 @@ from ..data import (
 )
 from ..data.recognition.axes import CONFUSABLE
 from ..errors import InputError, did_you_mean
-from ..modalities import KINDS, FusionConfig, ModalityConfig, Raw, SingleConfig
+from ..inference.costs import training_cost
+from ..inference.devices import device_memory
+from ..modalities import KINDS, FusionConfig, ImageConfig, ModalityConfig, SingleConfig
 from ..models import presets
 from ..models.auto import Auto, Facts, parts_of
 from ..models.checkpoints import FORMAT, check_format, read_config
 from ..models.perceiver import PerceiverConfig
 from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
+from ..processes import world_size
 from ..tasks import TASKS, TaskConfig
 from ..tasks.classify import ClassifyConfig, balanced_weights
+from .measuring import measure, with_statistics
 from .run_folder import CONFIG
 
 ClassWeights: TypeAlias = Literal["balanced"]
@@ -43,9 +47,6 @@ ClassWeights: TypeAlias = Literal["balanced"]
 SIZES = ("size", "frames", "seconds", "length", "samples", "rate", "points", "patch")  # fields of kinds of signal
 MODEL_FIELDS = ("inputs", "encoder", "decoder", "task")  # a setting may leave out that they are the model's
 PLAIN = "model.inputs.stem=null"  # chooses the plain Perceiver, whichever signals it reads
-MANY = 20_000  # examples, of which not each is touched before training
-MOST_BYTES = 1 << 28  # of values in memory that sizes and statistics are measured on
-MEASURED = 400  # training files that sizes and statistics are measured on; of values in memory, all are
 
 
 @record
@@ -85,8 +86,10 @@ def plan(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     **corrections: Unpack[Corrections],
 ) -> Plan:
@@ -99,18 +102,21 @@ def plan(
         start: a run whose inputs and encoder are taken over as they are.
         dataset: a ``dataset.yaml`` that describes the data; None: the one beside the data, if there is one.
         fold: the fold to test on, where the data has folds.
-        minutes, epochs: limits of the training; the preset's own when both are None.
+        minutes, epochs, steps: limits of the training; the preset's own when all are None.
         settings: overrides such as ``recipe.learning_rate=1e-3``. ``inputs.stem=null`` makes ``auto`` choose a model
             without stems, whichever signals it reads.
         class_weights: ``balanced``: rare classes count as much in the loss as frequent ones.
+        permute: whether the pixels of pictures are permuted, all pictures alike; ``seed`` draws the permutation.
         seed: of everything random, the splits that are drawn here included.
         corrections: what the user says of the data instead of what would be guessed; see :func:`data.corrected`.
 
     Raises:
         InputError: the data, the preset or a setting cannot be used.
     """
-    reads = presets.find(preset).kinds
-    source = recognise(Path(data), task=task, reads=reads, dataset=dataset, fold=fold, seed=seed, **corrections)
+    chooser = presets.find(preset)
+    if not isinstance(chooser, Auto) and corrections.get("val") is None:
+        corrections["val"] = 0.0  # as the papers, which train on all of a published training split
+    source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
     return plan_source(
         source,
         preset=preset,
@@ -119,8 +125,10 @@ def plan(
         fold=fold,
         minutes=minutes,
         epochs=epochs,
+        steps=steps,
         settings=settings,
         class_weights=class_weights,
+        permute=permute,
         seed=seed,
     )
 
@@ -134,15 +142,17 @@ def plan_source(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
 ) -> Plan:
     """As :func:`plan`, of examples that are found already.
 
     Args:
         source: the examples in splits, with the signals that the model reads.
-        preset, task, start, fold, minutes, epochs, settings, class_weights, seed: as for :func:`plan`.
+        preset, task, start, fold, minutes, epochs, steps, settings, class_weights, permute, seed: as for :func:`plan`.
 
     Raises:
         InputError: the preset or a setting cannot be used.
@@ -155,11 +165,14 @@ def plan_source(
         examples=len(source.splits["train"]),
         minutes=minutes,
         epochs=epochs,
+        steps=steps,
         stems=PLAIN not in settings,
     )
     model, recipe = choose(source, measured, facts, chooser=chooser, start=None if start is None else Path(start))
     if class_weights is not None:
         model = replace(model, task=_weighted(model.task, source.splits["train"].targets))
+    if permute:
+        model = replace(model, inputs=permuted(model.inputs, seed))
     config = RunConfig(
         model=model,
         recipe=recipe,
@@ -172,16 +185,41 @@ def plan_source(
     if settings:
         others = [setting for setting in settings if setting != PLAIN or preset != "auto"]
         config = from_dict(RunConfig, override(to_dict(config), others), where="--set")
-    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs))), config)
+    cut: tuple[Assumption, ...] = ()
+    if not any(setting.startswith("recipe.accumulate=") for setting in settings):
+        config, cut = _in_parts(config, facts.examples)
+    return Plan(replace(source, assumptions=(*source.assumptions, *_sizes(config.model.inputs), *cut)), config)
+
+
+def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assumption, ...]]:
+    """The configuration with as many parts of a batch as the memory asks for, and what there is to say about it.
+
+    **The rule.** Half of the memory of the device (shared by the processes, where that is the machine's) holds the
+    weights, their gradients, moments and average, and what one part of a batch keeps for its backward pass. The parts
+    are as large as fits; the batch, and with it every step of the optimizers, stays as it is.
+    """
+    batch_size = min(config.recipe.batch_size, examples)
+    cost = training_cost(config.model, checkpointing=config.recipe.checkpointing)
+    room = device_memory() / world_size() if not torch.cuda.is_available() else device_memory()
+    largest = max(1, int((room / 2 - cost.state) / cost.example))
+    parts = max(1, ceil(batch_size / world_size() / largest))
+    if parts == 1:
+        return config, ()
+    text = f"a batch of {batch_size:,} is computed in {parts:,} parts, one after the other, for want of memory"
+    said = Assumption("batch", text, "--set recipe.accumulate=PARTS")
+    return replace(config, recipe=replace(config.recipe, accumulate=parts)), (said,)
 
 
 def in_model(settings: Sequence[str]) -> list[str]:
     """Settings with the whole path of what they set.
 
-    >>> in_model(["encoder.num_latents=4", "recipe.epochs=3"])
-    ['model.encoder.num_latents=4', 'recipe.epochs=3']
+    >>> in_model(["encoder.num_latents=4", "decoder=null", "recipe.epochs=3"])
+    ['model.encoder.num_latents=4', 'model.decoder=null', 'recipe.epochs=3']
     """
-    return [f"model.{setting}" if setting.partition(".")[0] in MODEL_FIELDS else setting for setting in settings]
+    names = [setting.partition("=")[0].partition(".")[0] for setting in settings]
+    return [
+        f"model.{setting}" if name in MODEL_FIELDS else setting for name, setting in zip(names, settings, strict=True)
+    ]
 
 
 def _sizes(inputs: ModalityConfig) -> tuple[Assumption, ...]:
@@ -252,16 +290,6 @@ def recognise(
     return source.only(presets.select_signals(reads, source.kinds))
 
 
-def measure(source: Source) -> ModalityConfig:
-    """The configuration of the modality that fits the training examples: sizes, rates and statistics.
-
-    Raises:
-        InputError: a signal that no training example has, or examples that cannot be read or disagree.
-    """
-    configs = {name: _measure_signal(name, kind, source.splits) for name, kind in source.kinds.items()}
-    return FusionConfig(modalities=configs) if len(configs) > 1 else next(iter(configs.values()))
-
-
 def choose(
     source: Source, measured: ModalityConfig, facts: Facts, *, chooser: Auto | Preset, start: Path | None = None
 ) -> tuple[PerceiverConfig, RecipeConfig]:
@@ -282,9 +310,12 @@ def choose(
         taken_over = read_config(start)
         _check_kinds(start, parts_of(taken_over.inputs), source.kinds)
     choice = chooser.choose(measured, facts, start=taken_over)
+    inputs = choice.inputs
+    if isinstance(chooser, Preset) and taken_over is None:
+        inputs = with_statistics(inputs, source.splits)
     targets = source.splits["train"].targets
     task = choice.task or TASKS[facts.task].configure(classes=source.classes, targets=targets)
-    model = PerceiverConfig(inputs=choice.inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
+    model = PerceiverConfig(inputs=inputs, encoder=choice.encoder, decoder=choice.decoder, task=task)
     return model, choice.recipe
 
 
@@ -297,6 +328,27 @@ def _weighted(task: TaskConfig, targets: np.ndarray | None) -> TaskConfig:
     if not isinstance(task, ClassifyConfig) or targets is None:
         raise InputError(f"--class-weights: {task.kind} has no classes to weigh; leave it out")
     return replace(task, class_weights=balanced_weights(targets, len(task.classes)))
+
+
+def permuted(inputs: ModalityConfig, seed: int | None) -> ModalityConfig:
+    """The inputs with permuted pictures (Perceiver Table 2).
+
+    Raises:
+        InputError: there are no pictures.
+    """
+    parts = parts_of(inputs)
+    changed = {name: replace(part, permute=seed) for name, part in parts.items() if isinstance(part, ImageConfig)}
+    if not changed:
+        kinds = " and ".join(sorted({part.kind for part in parts.values()}))
+        raise InputError(f"--permute: it permutes the pixels of pictures, and the model reads {kinds}; leave it out")
+    if isinstance(inputs, FusionConfig):
+        return replace(inputs, modalities={**inputs.modalities, **changed})
+    return next(iter(changed.values()))
+
+
+def is_permuted(inputs: ModalityConfig) -> bool:
+    """Whether the model reads permuted pictures."""
+    return any(getattr(part, "permute", None) is not None for part in parts_of(inputs).values())
 
 
 def read_run_config(folder: Path) -> RunConfig:
@@ -333,57 +385,3 @@ def _check_kinds(run: Path, parts: Mapping[str, SingleConfig], kinds: Mapping[st
             for signals in (reads, kinds)
         )
         raise InputError(f"{run}: it reads {wanted}, the data is {found}; start from a run on such data")
-
-
-def _measure_signal(name: str, kind: str, splits: Mapping[str, Examples]) -> SingleConfig:
-    """The configuration of one signal that fits the examples it is measured on."""
-    modality = KINDS[kind]
-    named = _measured(name, kind, splits if modality.measured_on == "all" else {"train": splits["train"]})
-    if not named:
-        raise InputError(f"{name}: no training example has it; take it out of `inputs` in dataset.yaml")
-    try:
-        return modality.measure([raw for _, raw in named])
-    except InputError as error:
-        # One bad file must not end it here: decoding sets it aside, or names it.
-        return modality.measure(_readable(kind, named, error))
-
-
-def _measured(name: str, kind: str, splits: Mapping[str, Examples]) -> list[tuple[str, Raw]]:
-    """The names and the raws that a signal is measured on: evenly chosen files, or all values in memory, of which there
-    may be less than 256 MB. Of many examples, few are touched."""
-    total = sum(map(len, splits.values()))
-
-    def present(step: int) -> list[tuple[str, Raw]]:
-        everywhere = ((examples, index) for examples in splits.values() for index in range(len(examples)))
-        chosen = ((part, index, part.raws[name][index]) for part, index in islice(everywhere, 0, None, step))
-        return [(examples.names[index], raw) for examples, index, raw in chosen if raw is not None]
-
-    in_steps = max(1, total // MEASURED)
-    found = present(in_steps if total > MANY else 1) or present(1)
-    if not found:
-        return []
-    if KINDS[kind].reads_files(found[0][1]):
-        return found[:: max(1, len(found) // MEASURED)]
-    if total > MANY:
-        size = getattr(getattr(found[0][1], "values", found[0][1]), "nbytes", 0)
-        return present(min(in_steps, 1 + size * total // MOST_BYTES))
-    return found
-
-
-def _readable(kind: str, named: Sequence[tuple[str, Raw]], error: InputError) -> list[Raw]:
-    """The examples (with their names) that can be read by themselves.
-
-    Raises:
-        InputError: none can, or they disagree.
-    """
-    readable = []
-    for name, raw in named:
-        try:
-            KINDS[kind].measure([raw])
-        except InputError as problem:
-            error = InputError(f"{name}: {problem}")
-        else:
-            readable.append(raw)
-    if not readable:
-        raise error
-    return readable

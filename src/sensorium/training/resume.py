@@ -10,10 +10,10 @@ from ..config import from_dict, override, to_dict
 from ..data import Source
 from ..data.identity import difference, identify
 from ..errors import InputError
-from .plan import PLAIN, Plan, RunConfig, in_model, read_run_config, reopen
+from .plan import PLAIN, Plan, RunConfig, in_model, is_permuted, read_run_config, reopen
 from .run_folder import CONFIG, read_identity, read_started
 
-DEFAULTS = {"preset": "auto", "seed": 0}
+DEFAULTS = {"preset": "auto", "seed": 0, "permute": False}
 CURE = "restore the data, or train anew with another --out"
 
 
@@ -51,8 +51,9 @@ def check_options(config: RunConfig, folder: Path, *, settings: Sequence[str], o
     for setting in in_model(settings):
         if setting != PLAIN and from_dict(RunConfig, override(plain, [setting]), where="--set") != config:
             raise InputError(f"--set {setting}: the run in {folder} has another value and goes on with it; {cure}")
-    has: dict[str, object] = {"minutes": config.recipe.minutes, "epochs": config.recipe.epochs, "seed": config.seed}
-    has |= {"preset": config.preset, "fold": config.fold}
+    has: dict[str, object] = {"preset": config.preset, "fold": config.fold, "seed": config.seed}
+    has |= {limit: getattr(config.recipe, limit) for limit in ("minutes", "epochs", "steps")}
+    has |= {"permute": is_permuted(config.model.inputs)}
     for name, value in options.items():
         if value not in (None, DEFAULTS.get(name)) and str(value) != str(has[name]) and value != has[name]:
             raise InputError(f"--{name} {value}: the run in {folder} has {has[name]} and goes on with it; {cure}")

@@ -65,8 +65,10 @@ def train(
     fold: str | int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    steps: int | None = None,
     settings: Sequence[str] = (),
     class_weights: ClassWeights | None = None,
+    permute: bool = False,
     seed: int = 0,
     resume: bool = False,
     devices: int = 1,
@@ -82,7 +84,8 @@ def train(
     Args:
         out: the run folder; ``runs/<name of the data>`` by default, numbered if that is taken.
         resume: go on with the interrupted run in ``out``, on the same data, with its own configuration; other values of
-            ``preset``, ``fold``, ``minutes``, ``epochs``, ``settings`` and ``seed`` are refused.
+            ``preset``, ``fold``, ``minutes``, ``epochs``, ``steps``, ``settings``, ``permute`` and ``seed`` are
+            refused.
         start: a run whose inputs and encoder, with their weights, this one takes over.
         devices, nodes, strategy: how many processes train, as of :class:`sensorium.processes.Launch`. With more than
             one, each runs the whole program as far as here, and only the main one returns; the others end. Processes
@@ -91,8 +94,8 @@ def train(
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
         log: programs that get the figures, too: ``tensorboard`` and ``wandb`` (Weights & Biases).
         listener: receives the progress.
-        data, preset, task, dataset, fold, minutes, epochs, settings, class_weights, seed, corrections: as for
-            :func:`plan`.
+        data, preset, task, dataset, fold, minutes, epochs, steps, settings, class_weights, permute, seed, corrections:
+            as for :func:`plan`.
 
     Raises:
         InputError: an argument or the data cannot be used, another process trains into the folder, or, with ``resume``,
@@ -110,7 +113,8 @@ def train(
         nonlocal planned
         if resume or (was_restarted() and out is not None and (out / CONFIG).exists()):
             folder = interrupted_folder(data, out)
-            options = {"preset": preset, "fold": fold, "minutes": minutes, "epochs": epochs, "seed": seed}
+            limits = {"minutes": minutes, "epochs": epochs, "steps": steps}
+            options = {"preset": preset, "fold": fold, "permute": permute, "seed": seed, **limits}
             planned = resumed(data, folder, settings=settings, options=options)
             return folder, planned.config
         planned = plan(
@@ -122,8 +126,10 @@ def train(
             fold=fold,
             minutes=minutes,
             epochs=epochs,
+            steps=steps,
             settings=settings,
             class_weights=class_weights,
+            permute=permute,
             seed=seed,
             **corrections,
         )
@@ -268,11 +274,13 @@ def evaluate(
     is_own = own is not None and not without and chosen == "test" and seen is not None and is_same(prints, seen["test"])
     said = [f"evaluated without {name}" for name in without]
     samples = _load(examples.without(without), model, chosen, listener)
+    evaluation = _evaluated(model, samples, chosen, listener, device=device)
+    whole = _whole_metrics(model, examples, listener, device=device)
     return _report(
         folder if is_own else folder / EVALUATIONS / "-".join([_name(data), chosen, *_parts("without", without)]),
         model,
         samples,
-        _evaluated(model, samples, chosen, listener, device=device),
+        replace(evaluation, metrics=evaluation.metrics | whole),
         config=config,
         seconds=previous.get("train_seconds", 0.0),
         warnings=[*source.warnings, *said, *count_remarks(examples, model.inputs)],
@@ -313,6 +321,21 @@ def _evaluated(model: Perceiver, samples: Samples, split: str, listener: Listene
     )
     model.cpu()
     return evaluation
+
+
+def _whole_metrics(model: Perceiver, examples: Examples, listener: Listener, *, device: str) -> dict[str, float]:
+    """Metrics of whole signals, where the model sees only a part of each at a time; afterwards it is on the CPU."""
+    model.to(chosen_device(device))
+
+    def progress(done: int, total: int) -> None:
+        if done == 1:
+            listener.stage("evaluating whole signals")
+        listener.progress(done / total, {})
+
+    raws = examples.for_modality(model.inputs).raws[model.inputs.name]
+    metrics = model.task.whole_metrics(model.predict_view, raws, progress=progress)
+    model.cpu()
+    return metrics
 
 
 def _load(examples: Examples, model: Perceiver, split: str, listener: Listener) -> Samples:

@@ -57,6 +57,7 @@ class Counters:
         saved_at: the seconds at the last checkpoint.
         validations: validation passes.
         validated_at: the step of the last one.
+        validated: the views of examples in the last one.
         best_score, best_metric: the selection score and the primary metric of the weights that are kept.
     """
 
@@ -65,16 +66,19 @@ class Counters:
     saved_at: float = 0.0
     validations: int = 0
     validated_at: int = 0
+    validated: int = 0
     best_score: float = -math.inf
     best_metric: float = math.nan
 
     def share_done(self, recipe: RecipeConfig, steps_per_epoch: int) -> float:
-        """The share of the run that is done, 0 to 1: by epochs or by minutes, whichever is further."""
+        """The share of the run that is done, 0 to 1: by epochs, minutes or steps, whichever is furthest."""
         shares = [0.0]
         if recipe.epochs is not None:
             shares.append(self.steps / max(1.0, recipe.epochs * steps_per_epoch))
         if recipe.minutes is not None:
             shares.append(self.seconds / (60 * recipe.minutes))
+        if recipe.steps is not None:
+            shares.append(self.steps / max(1, recipe.steps))
         return min(1.0, max(shares))
 
 

@@ -1,7 +1,7 @@
 """The learning rate over a run.
 
-It is a function of *progress*, the share of the training that is done, so that a recipe fits a number of epochs and a
-number of minutes alike.
+It is a function of *progress*, the share of the training that is done, so that a recipe fits a number of epochs, of
+steps and of minutes alike.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ def learning_rate(recipe: RecipeConfig, progress: float) -> float:
     >>> recipe = RecipeConfig(learning_rate=1.0, warmup=0.1)
     >>> learning_rate(recipe, 0.05), learning_rate(recipe, 0.1), learning_rate(recipe, 1.0)
     (0.5, 1.0, 0.0)
+    >>> learning_rate(RecipeConfig(learning_rate=5e-4, learning_rate_per=256, batch_size=1024), 0)
+    0.002
     """
     progress = min(max(progress, 0.0), 1.0)
+    highest = recipe.learning_rate
+    if recipe.learning_rate_per is not None:
+        highest *= recipe.batch_size / recipe.learning_rate_per
     if progress < recipe.warmup:
-        return recipe.learning_rate * progress / recipe.warmup
+        return highest * progress / recipe.warmup
     match recipe.schedule:
         case "cosine":
             share = (progress - recipe.warmup) / max(1 - recipe.warmup, 1e-9)
@@ -31,4 +36,4 @@ def learning_rate(recipe: RecipeConfig, progress: float) -> float:
             factor = 0.1 ** sum(progress >= step for step in recipe.milestones)
         case "constant":
             factor = 1.0
-    return recipe.learning_rate * factor
+    return highest * factor

@@ -77,6 +77,7 @@ class Budget:
         recipe = config.recipe
         steps = max(1, examples // min(recipe.batch_size, examples))
         passes = PASSES if recipe.epochs is None else min(PASSES, recipe.epochs)
+        passes = passes if recipe.steps is None else min(passes, recipe.steps / steps)
         minutes = MINUTES if recipe.minutes is None else recipe.minutes
         return cls(passes, 60 * minutes / (passes * steps))
 

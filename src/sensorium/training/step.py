@@ -47,23 +47,24 @@ class TrainingStep(nn.Module):
         return next(self.model.parameters()).device
 
     @torch.no_grad()
-    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Prepared:
+    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator, *, augmented: bool = True) -> Prepared:
         """A part of a batch as the model sees it: on its device, augmented, with targets, mixed where the recipe says
         so.
 
         Args:
             batch: decoded examples with targets, on any device.
             generator: of this part, on the CPU.
+            augmented: False: neither augmented nor mixed, as in the first share of a run, ``recipe.unaugmented``.
         """
-        view = self.model.inputs.augment(self.model.to_device(batch), generator)
-        prepared = self.model.prepare(view, generator)
+        inputs = self.model.inputs
+        batch = batch if inputs.augments_on_host else self.model.to_device(batch)
+        view = inputs.augment(batch, generator) if augmented else self.model.task.unaugmented(inputs.view(batch))
+        prepared = self.model.prepare(self.model.to_device(view), generator)
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
-        if not mixup and not cutmix:
+        if not augmented or (not mixup and not cutmix):
             return prepared
-        inputs, targets = mix(
-            prepared.inputs, self.model.inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator
-        )
-        return Prepared(inputs, targets, prepared.query_indices)
+        mixed, targets = mix(prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator)
+        return Prepared(mixed, targets, prepared.query_indices)
 
     def forward(self, prepared: Prepared, shares: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The share of the batch's loss and training accuracy that this part has: two scalars, which add up over the

@@ -67,7 +67,8 @@ def validate(
     model, metrics = _whole_model(state.kept), {}
     if val is not None:
         with products_in(state.precision, state.sums.loss.device):  # the one that trains: only the order matters
-            metrics = evaluate_model(model, val, split="val", shared=True).metrics
+            evaluation = evaluate_model(model, val, split="val", shared=True)
+        metrics, counters.validated = evaluation.metrics, evaluation.views
     counters.validations = max(counters.validations + 1, int(share * VALIDATIONS))
     counters.validated_at = counters.steps
     state.sums = state.sums.zero(state.sums.loss.device)

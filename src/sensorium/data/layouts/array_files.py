@@ -1,14 +1,16 @@
-"""Arrays in ``.npz``, ``.npy`` and ``.h5``: ``x_train`` and ``y_train``, or ``data`` and ``label`` of ``train.h5``."""
+"""Arrays in ``.npz``, ``.npy`` and ``.h5``: ``x_train`` and ``y_train``, or ``data`` and ``label`` of ``train.h5`` (or
+of ``train0.h5``, ``train1.h5`` and so on)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from natsort import natsorted
 
 from ...codecs import arrays as array_codec
 from ...errors import InputError, did_you_mean
@@ -19,6 +21,7 @@ from ..examples import Listing, Selection
 from ..recognition.axes import Reading, kind_of_name, read_array
 from ..recognition.groups import NO_GROUP, is_group_name, keeps_groups
 from ..recognition.recognise import (
+    CLOUDS,
     SERIES,
     SPLIT_WORDS,
     TARGET_WORDS,
@@ -33,6 +36,7 @@ from .windows import NamedChannels
 
 SUFFIXES = array_codec.SUFFIXES
 _CLASS_KEYS = ("classes", "class_names", "label_names", "target_names", "shape_names")
+_OF_POINTS = ("normal", "faceid", "pid")  # arrays beside clouds, as ModelNet40 and ShapeNet are published
 _CHANNEL_KEYS = ("channels", "channel_names")
 
 
@@ -42,11 +46,11 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     Raises:
         InputError: no labels, arrays of different lengths, shapes no kind of signal has, or pickled objects.
     """
-    files = [path for path in files if ending(path) in SUFFIXES]
+    files = natsorted(path for path in files if ending(path) in SUFFIXES)
     parts, shared = _by_split(files, _split_words(description))
     if "train" in parts:
         parts.pop("", None)
-    example = parts.get("train") or next(iter(parts.values()))
+    example = (parts.get("train") or next(iter(parts.values())))[0]
     target = _target(example, description, files[0])
     fold = _choose(example, description.fold, ("fold", "folds"), "fold", files[0])
     group = _group(parts, description, files[0])
@@ -58,7 +62,7 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
     readings = _inputs(example, description, roles, notes, channels, _length(example, target), files[0])
     raws: dict[str, list[Any]] = {name: [] for name in readings}
     labels, split_names, folds, groups, names = [], [], [], [], []
-    for split, arrays in parts.items():
+    for split, arrays in ((split, arrays) for split, several in parts.items() for arrays in several):
         count = _length(arrays, target or next(iter(readings.values())).key)
         for name, found in readings.items():
             array = _array(arrays, found.key, split, files[0])
@@ -72,7 +76,8 @@ def list_arrays(root: Path, files: Iterable[Path], description: DataConfig) -> L
         split_names += [split] * count
         folds += [_flat(arrays[fold])] if fold else []
         groups += [_flat(arrays[group])] if group else []
-        names += [f"{split or files[0].name} {row}" for row in range(1, count + 1)]
+        before = split_names.count(split) - count
+        names += [f"{split or files[0].name} {row}" for row in range(before + 1, before + count + 1)]
     return Listing(
         kinds={name: check_kind(found.reading.kind) for name, found in readings.items()},
         raws={name: Selection(arrays) for name, arrays in raws.items()},
@@ -126,16 +131,17 @@ def _target(arrays: Mapping[str, np.ndarray], description: DataConfig, where: Pa
     return found
 
 
-def _group(parts: Mapping[str, Mapping[str, np.ndarray]], description: DataConfig, where: Path) -> str | None:
+def _group(parts: Mapping[str, Sequence[Mapping[str, np.ndarray]]], description: DataConfig, where: Path) -> str | None:
     """The array of groups: as described, or one that is called so and keeps its values within the splits."""
-    example = next(iter(parts.values()))
+    example = next(iter(parts.values()))[0]
     if description.group == NO_GROUP:
         return None
     if description.group is not None:
         return _choose(example, description.group, (), "group", where)
+    everything = [arrays for several in parts.values() for arrays in several]
     for key in example:
-        if is_group_name(key) and all(key in arrays and _flat(arrays[key]).ndim == 1 for arrays in parts.values()):
-            by_split = [_flat(arrays[key]) for arrays in parts.values()]
+        if is_group_name(key) and all(key in arrays and _flat(arrays[key]).ndim == 1 for arrays in everything):
+            by_split = [np.concatenate([_flat(arrays[key]) for arrays in several]) for several in parts.values()]
             if keeps_groups(np.concatenate(by_split), np.repeat(np.arange(len(by_split)), [len(v) for v in by_split])):
                 return key
     return None
@@ -188,9 +194,11 @@ def _split_words(description: DataConfig) -> dict[str, str]:
 
 def _by_split(
     files: list[Path], words: dict[str, str]
-) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """For each split its arrays by key without the split's word; and what all splits share (names of things)."""
-    parts: dict[str, dict[str, np.ndarray]] = {}
+) -> tuple[dict[str, list[dict[str, np.ndarray]]], dict[str, np.ndarray]]:
+    """For each split its arrays by key without the split's word, a dict for each of its numbered files
+    (``train0.h5``, ``train1.h5``); and what all splits share (names of things)."""
+    parts: dict[str, list[dict[str, np.ndarray]]] = {}
+    came_from: dict[str, str] = {}  # by split, the file name of its last part without its numbers
     shared: dict[str, np.ndarray] = {}
     for path in files:
         for key, array in array_codec.decode(path).items():
@@ -199,10 +207,14 @@ def _by_split(
                 shared[base.casefold()] = array.astype(str)
                 continue
             stem = words.get(path.stem.casefold()) or words.get(split_of(path.stem) or "", "")
-            part = parts.setdefault(split or stem, {})
-            if base in part:
-                raise InputError(f"{path}: a second array {base!r}; name the split in the file name, or join the files")
-            part[base] = array
+            several = parts.setdefault(split or stem, [{}])
+            numbered = re.sub(r"\d+", "", path.stem)
+            if base in several[-1]:
+                if numbered == path.stem or came_from[split or stem] != numbered:
+                    cure = "name the split in the file name, number the files of a split, or join them"
+                    raise InputError(f"{path}: a second array {base!r}; {cure}")
+                several.append({})
+            several[-1][base], came_from[split or stem] = array, numbered
     if not parts:
         raise InputError(f"{files[0]}: there is no array in it")
     order = ("train", "val", "test", "")
@@ -258,6 +270,7 @@ def _inputs(
             # Beside a signal, one number for each example is metadata; it is an input only if it is described.
             readings = {key: found for key, found in readings.items() if found is None or free[key].ndim > 1}
         found = {key: reading for key, reading in readings.items() if reading is not None and free[key].ndim > 1}
+        found = {key: reading for key, reading in found.items() if key in chosen or not _is_of_points(key, free, found)}
         names = input_names({key: reading.kind for key, reading in found.items()})
         described = {names[key]: InputConfig(column=key, kind=chosen.get(key)) for key in found}
         if not described:
@@ -277,6 +290,16 @@ def _inputs(
             )
         inputs[name] = _Input(key, replace(config, column=key, kind=reading.kind, axes=reading.axes), reading)
     return inputs
+
+
+def _is_of_points(key: str, arrays: Mapping[str, np.ndarray], readings: Mapping[str, Reading]) -> bool:
+    """Whether an array tells something of each point of a cloud in another array, by its name and its shape."""
+    clouds = [other for other, reading in readings.items() if reading.kind == CLOUDS and not _tells_of_points(other)]
+    return _tells_of_points(key) and any(arrays[key].shape[:2] == arrays[other].shape[:2] for other in clouds)
+
+
+def _tells_of_points(key: str) -> bool:
+    return re.sub(r"[^a-z]", "", key.casefold()).rstrip("s") in _OF_POINTS
 
 
 def _only(free: Mapping[str, np.ndarray], config: InputConfig, where: Path) -> str:

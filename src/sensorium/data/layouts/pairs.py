@@ -1,7 +1,8 @@
 """Two frames and the motion between them, as people and the benchmarks lay them out:
 
 - a folder each: two pictures, and a ``.flo`` or a KITTI ``flow.png``;
-- FlyingChairs: ``00001_img1.ppm``, ``00001_img2.ppm``, ``00001_flow.flo``;
+- FlyingChairs: ``00001_img1.ppm``, ``00001_img2.ppm``, ``00001_flow.flo``, in ``data`` or not, and its published split
+  in ``FlyingChairs_train_val.txt``, a line for each pair: 1 is train, 2 is val;
 - Sintel: ``clean/SCENE/frame_0001.png`` (or ``final``, or both), ``flow/SCENE/frame_0001.flo``;
 - KITTI: ``image_2/000000_10.png`` (or ``colored_0``), ``image_2/000000_11.png``, ``flow_occ/000000_10.png``.
 """
@@ -24,12 +25,15 @@ from ..recognition.recognise import PICTURES, kind_of_suffix, visible_files
 from .folders import check_no_columns, existing, relative, split_folders, walk, walk_names
 
 INPUTS = {"pair": InputConfig(kind="pair")}
+CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
+CHAIRS_SPLITS = {"1": "train", "2": "val"}  # by the words in its lines
+RENDER_PASSES = ("clean", "final")  # of Sintel
 
 # The end of a flow's path, and what it is of the first frame's, without its ending; the second has the next number.
 _FIRST_FRAMES = (
     (re.compile(r"_flow\.flo$"), ("_img1",)),
     (re.compile(r"flow_occ/([^/]+)\.png$"), (r"image_2/\1", r"colored_0/\1")),
-    (re.compile(r"flow/([^/]+/[^/]+)\.flo$"), (r"clean/\1", r"final/\1")),
+    (re.compile(r"flow/([^/]+/[^/]+)\.flo$"), tuple(rf"{render_pass}/\1" for render_pass in RENDER_PASSES)),
 )
 
 
@@ -49,8 +53,16 @@ class Found:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The example as the modality loads it."""
-        return {"frames": self.frames, "flow": self.flow}
+        """The example as the modality loads it; with its render pass, where a flow has frames of several."""
+        raw = {"frames": self.frames, "flow": self.flow}
+        return raw if self.render_pass is None else {**raw, "pass": self.render_pass}
+
+    @property
+    def render_pass(self) -> str | None:
+        """``clean`` or ``final``, of Sintel's frames; None: of others."""
+        render_pass = self.frames[0].parent.parent.name
+        is_sintel = self.flow is not None and self.flow.parent.parent.name == "flow"
+        return render_pass if is_sintel and render_pass in RENDER_PASSES else None
 
 
 def is_flow(path: Path) -> bool:
@@ -85,13 +97,14 @@ def list_pairs(root: Path, description: DataConfig) -> Listing:
     found = [(split, pair) for split, folder in folders.items() for pair in find_pairs(folder)]
     if not found:
         raise InputError(f"{root}: there is no flow in it; put a .flo file beside each two frames")
+    split_names = [split for split, _ in found] if splits else _chairs_splits(root, [pair for _, pair in found])
     scenes = [_scene(pair) for _, pair in found]
     return Listing(
         kinds={"pair": "pair"},
         raws={"pair": [pair.raw for _, pair in found]},
         names=[relative(root, pair.name) for _, pair in found],
         labels=np.zeros(len(found)),
-        split_names=np.array([split for split, _ in found]) if splits else None,
+        split_names=None if split_names is None else np.array(split_names),
         groups=np.array(scenes) if len(set(scenes)) < len(scenes) else None,
         description=replace(description, layout="pairs", inputs=INPUTS, splits=splits),
     )
@@ -124,6 +137,25 @@ def find_pairs(folder: Path) -> Iterator[Found]:
                 raise InputError(f"{flow}: {other} is of the same frames; keep the one from the first to the second")
             of_frames[pair.frames] = flow
         yield from found
+
+
+def _chairs_splits(root: Path, pairs: Sequence[Found]) -> list[str] | None:
+    """The split of each pair of FlyingChairs, as published: in the folder, or beside it; None: there is no such file.
+
+    Raises:
+        InputError: a line that says neither train nor val, or too few lines.
+    """
+    path = next((path for path in (root / CHAIRS_SPLIT, root.parent / CHAIRS_SPLIT) if path.is_file()), None)
+    if path is None:
+        return None
+    words = path.read_text("utf-8").split()
+    numbers = [re.match(r"(\d+)_", pair.name.name) for pair in pairs]
+    try:
+        return [CHAIRS_SPLITS[words[int(number[1]) - 1]] if number else "" for number in numbers]
+    except (IndexError, KeyError):
+        raise InputError(
+            f"{path}: it needs a line for each pair, 1 for train or 2 for val; take the published one"
+        ) from None
 
 
 def _scene(pair: Found) -> str:

@@ -47,7 +47,7 @@ _MAGIC = (
     (re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0\0\0\0|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL), "image"),
     (re.compile(rb"RIFF....WAVE|OggS|fLaC|ID3|\xff[\xfb\xf3\xf2]|FORM....AIF|....ftypM4[AB]", re.DOTALL), "audio"),
     (re.compile(rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "video"),
-    (re.compile(rb"ply\r?\n|OFF\s|solid "), "points"),
+    (re.compile(rb"ply\r?\n|OFF[\s\d]|solid "), "points"),
     (re.compile(rb"\x5c\x01\0\0|\0\0\x01\x5c"), "volume"),
 )
 

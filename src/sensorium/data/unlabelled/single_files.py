@@ -52,7 +52,13 @@ class Unreadable:
     reason: str
 
 
-def open_files(files: Sequence[Path], modality: Modality, *, description: DataConfig | None = None) -> Unlabelled:
+def open_files(
+    files: Sequence[Path],
+    modality: Modality,
+    *,
+    description: DataConfig | None = None,
+    follow_paths: bool = True,
+) -> Unlabelled:
     """The examples in some files and folders, in order.
 
     * A folder is every file below it that the model reads, in natural order; the names are relative to the folder where
@@ -71,6 +77,7 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
         files: paths that exist.
         modality: what the model reads.
         description: of the data the model was trained on: where each modality is.
+        follow_paths: whether the files that a table names are read.
 
     Raises:
         InputError: there is no such file, or nothing that the model reads below a folder.
@@ -84,9 +91,9 @@ def open_files(files: Sequence[Path], modality: Modality, *, description: DataCo
     inputs = inputs_of(modality, description)
     found, notes = _with_folders(files, modality, inputs, description)
     if modality.modalities != (modality,):
-        raws, names, more = _of_several(found, modality, inputs, description)
+        raws, names, more = _of_several(found, modality, inputs, description, follow_paths)
     else:
-        raws, names, more = _joined(found, lambda file: _examples_in(file, modality, inputs, description))
+        raws, names, more = _joined(found, lambda file: _examples_in(file, modality, inputs, description, follow_paths))
     if len(files) == 1 and files[0].is_dir():
         prefix = f"{files[0] / '_'}"[:-1]
         names = [name.replace(prefix, "") for name in names]
@@ -150,7 +157,13 @@ def _below(
     return wanted, [file for file in files if file not in chosen]
 
 
-def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig) -> _Opened:
+def _examples_in(
+    file: Path,
+    modality: Modality,
+    inputs: Mapping[str, InputConfig],
+    description: DataConfig,
+    follow_paths: bool,
+) -> _Opened:
     """The raws and the names of the examples in a file, for a model of one modality; and notes."""
     suffix = ending(file)
     if suffix in tables.SUFFIXES and description.time is not None:
@@ -161,7 +174,7 @@ def _examples_in(file: Path, modality: Modality, inputs: Mapping[str, InputConfi
     if suffix in tables.SUFFIXES and (modality.kind == VALUES or description.layout == "table"):
         table = tables.read_table(file)
         if modality.kind == VALUES or suffix not in modality.suffixes or reads_rows(table, modality, inputs):
-            return _rows(file, modality, inputs)
+            return _rows(file, modality, inputs, follow_paths)
     if suffix in _TS and modality.kind == SERIES:
         series = decode_ts(file).series
         return series, [f"{file} series {number}" for number in range(1, len(series) + 1)], ()
@@ -195,19 +208,23 @@ def _signals_in(file: Path, inputs: Mapping[str, InputConfig]) -> _Opened:
 
 
 def _rows(
-    file: Path, modality: Modality, inputs: Mapping[str, InputConfig]
+    file: Path, modality: Modality, inputs: Mapping[str, InputConfig], follow_paths: bool
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """The rows of a table file, their names, and notes."""
-    raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent)
+    raws, notes = rows_of(tables.read_table(file), modality, inputs, folder=file.parent if follow_paths else None)
     return raws, [f"{file} row {number}" for number in range(1, len(raws) + 1)], [f"{file}: {note}" for note in notes]
 
 
 def _of_several(
-    files: Sequence[Path], modality: Modality, inputs: Mapping[str, InputConfig], description: DataConfig
+    files: Sequence[Path],
+    modality: Modality,
+    inputs: Mapping[str, InputConfig],
+    description: DataConfig,
+    follow_paths: bool,
 ) -> tuple[Sequence[Any], list[str], list[str]]:
     """As :func:`_examples_in` of all files, for a model of several modalities."""
     if description.layout == "table" and all(ending(file) in tables.SUFFIXES for file in files):
-        return _joined(files, lambda file: _rows(file, modality, inputs))
+        return _joined(files, lambda file: _rows(file, modality, inputs, follow_paths))
     if all(ending(file) in array_files.SUFFIXES for file in files):
         return _joined(files, lambda file: (*open_array_file(file, modality, inputs, description), ()))
     if all(ending(file) in shards.SUFFIXES for file in files):

@@ -43,17 +43,17 @@ def reads_rows(table: pa.Table, modality: Modality, inputs: Mapping[str, InputCo
 
 
 def rows_of(
-    table: pa.Table, modality: Modality, inputs: Mapping[str, InputConfig], *, folder: Path
+    table: pa.Table, modality: Modality, inputs: Mapping[str, InputConfig], *, folder: Path | None
 ) -> tuple[Sequence[Any], tuple[str, ...]]:
     """An example for each row, and remarks on signals whose column is missing. Columns are found by their names; others
     are left out.
 
     Args:
         inputs: the column or columns of each signal.
-        folder: what paths in the table are relative to.
+        folder: what paths in the table are relative to; None: the files that they name are not read.
 
     Raises:
-        InputError: it has no rows, or none of the columns that the model reads.
+        InputError: it has no rows, or none of the columns that the model reads; or it names files that are not read.
     """
     if not reads_rows(table, modality, inputs):
         wanted = [name for part in modality.modalities for name in _wanted(part, inputs[part.name])]
@@ -86,7 +86,7 @@ def _columns(part: Modality, config: InputConfig, table: pa.Table) -> list[str]:
     return [name for name in _wanted(part, config) if name in table.column_names]
 
 
-def _signals(table: pa.Table, part: Modality, known: list[str], folder: Path) -> Sequence[Any]:
+def _signals(table: pa.Table, part: Modality, known: list[str], folder: Path | None) -> Sequence[Any]:
     """One signal of each row, read from the table when it is needed."""
     if part.kind == VALUES:
         extra: list[str] = []
@@ -100,4 +100,6 @@ def _signals(table: pa.Table, part: Modality, known: list[str], folder: Path) ->
     in_words = part.kind in _IN_WORDS and not are_paths(first_values(column))
     if in_words or not is_text(column.type):
         return Cells(column)
+    if folder is None:
+        raise InputError(f"the files that column {known[0]!r} names are not read here; give the files themselves")
     return Paths(column.to_pylist(), folder)

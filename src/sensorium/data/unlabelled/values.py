@@ -50,14 +50,18 @@ def open_values(anything: Any, modality: Modality, *, description: DataConfig | 
         first = len(names) + 1
         names += part.names or [f"{part.called} {number}" for number in range(first, first + len(part.raws))]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    if modality.kind == SERIES and description is not None and description.window:
-        raws, names = _windows(raws, names, description.window, hop_of(description))
-    return Unlabelled(Examples({modality.name: raws}, None, names), tuple(notes))
+    windows, called = in_windows(raws, names, modality, description)
+    return Unlabelled(Examples({modality.name: windows}, None, called), tuple(notes))
 
 
-def _windows(raws: Sequence[Any], names: Sequence[str], window: int, hop: int) -> tuple[Selection, list[str]]:
-    """The windows of recordings, as a model was trained on; what cannot be read stays, and is named when it is
-    decoded."""
+def in_windows(
+    raws: Sequence[Any], names: Sequence[str], modality: Modality, description: DataConfig | None
+) -> tuple[Sequence[Any], Sequence[str]]:
+    """Examples and their names; recordings are cut into windows, where a model was trained on such. What cannot be read
+    stays, and is named when it is decoded."""
+    if modality.kind != SERIES or description is None or not description.window:
+        return raws, names
+    window, hop = description.window, hop_of(description)
     pieces: list[Any] = []
     called: list[str] = []
     for raw, name in zip(raws, names, strict=True):

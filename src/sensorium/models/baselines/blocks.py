@@ -9,6 +9,8 @@ from torch.utils.checkpoint import checkpoint
 from ...config import record
 from ...errors import InputError
 
+EPSILON = 1e-6  # of the norms, as the authors of ViT have it
+
 
 @record
 class BlocksConfig:
@@ -49,10 +51,10 @@ class Block(nn.Module):
     def __init__(self, channels: int, *, num_heads: int, mlp_ratio: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attention_norm = nn.LayerNorm(channels)
+        self.attention_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.projections = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
-        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.mlp = nn.Sequential(
             nn.Linear(channels, mlp_ratio * channels), nn.GELU(), nn.Linear(mlp_ratio * channels, channels)
         )
@@ -85,7 +87,7 @@ class Blocks(nn.Module):
         self.blocks = nn.ModuleList(
             Block(channels, num_heads=num_heads, mlp_ratio=config.mlp_ratio) for _ in range(config.num_layers)
         )
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels, eps=EPSILON)
 
     def forward(self, rows: Tensor, mask: Tensor | None, *, checkpointing: bool) -> Tensor:
         """batch × rows × channels to the same.

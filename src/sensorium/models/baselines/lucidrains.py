@@ -53,7 +53,7 @@ class Lucidrains(Network):
         try:
             from perceiver_pytorch import Perceiver
         except ImportError:
-            raise InputError("perceiver-pytorch is not installed; pip install 'sensorium[bench]'") from None
+            raise InputError("perceiver-pytorch is not installed; pip install 'sensorium[compare]'") from None
         self.config = config
         self.perceiver = Perceiver(
             num_freq_bands=0,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import InputError
-from ...nn.byte_array import ByteArray, GridPositions
+from ...nn.byte_array import ByteArray, GridPositions, Layout
 
 
 def present_rows(array: ByteArray) -> tuple[Tensor, Tensor | None]:
@@ -24,29 +27,43 @@ def present_grid(array: ByteArray, *, axes: int, reader: str) -> tuple[Tensor, T
         reader: the network that reads it, for the error.
 
     Returns:
-        batch × channels × grid, zero where rows are masked, and batch × 1 × grid, True = present.
+        batch × channels × grid, zero where rows are masked or cells are empty, and batch × 1 × grid, True = present.
 
     Raises:
-        InputError: several modalities, or rows that do not lie on a grid of so many axes.
+        InputError: several modalities, or rows that do not lie on a grid of so many axes, or more of them than it has
+            cells.
 
     >>> from sensorium.nn.byte_array import Segment
     >>> image = Segment("image", torch.zeros(4, 6, 3), GridPositions((torch.eye(2), torch.zeros(3, 2))))
     >>> present_grid(ByteArray((image,)), axes=2, reader="ResNet")[0].shape
     torch.Size([4, 5, 2, 3])
     """
-    shape = grid_shape(array)
-    if shape is None or len(shape) != axes:
-        found = "rows without a grid" if shape is None else f"a grid of {len(shape)} axes"
+    layout = grid_layout(array)
+    if layout is None or len(layout.shape) != axes:
+        found = "rows without a grid" if layout is None else f"a grid of {len(layout.shape)} axes"
         raise InputError(f"{reader} reads one grid of {axes} axes, this is {found}; use another backbone")
     rows, mask = present_rows(array)
-    grid = rows.mT.unflatten(2, shape)
-    return grid, None if mask is None else mask.unflatten(1, shape)[:, None]
+    empty = prod(layout.shape) - array.num_rows
+    if empty < 0:
+        sides = " × ".join(map(str, layout.shape))
+        raise InputError(f"{reader} reads a grid of {sides} cells, which {array.num_rows:,} rows do not fit on")
+    if empty:
+        present = rows.new_ones(rows.shape[:2], dtype=torch.bool) if mask is None else mask
+        rows, mask = F.pad(rows, (0, 0, 0, empty)), F.pad(present, (0, empty))
+    if layout.order is not None:
+        rows, mask = rows[:, layout.order], None if mask is None else mask[:, layout.order]
+    grid = rows.mT.unflatten(2, layout.shape)
+    return grid, None if mask is None else mask.unflatten(1, layout.shape)[:, None]
 
 
-def grid_shape(array: ByteArray) -> tuple[int, ...] | None:
-    """The size of each axis of the grid that the rows lie on; None: they are of several modalities, or lie on none."""
-    positions = array.segments[0].positions
-    return positions.shape if len(array.segments) == 1 and isinstance(positions, GridPositions) else None
+def grid_layout(array: ByteArray) -> Layout | None:
+    """Where the rows stand on a grid; None: they are of several modalities, or stand on none."""
+    if len(array.segments) > 1:
+        return None
+    (segment,) = array.segments
+    if segment.layout is None and isinstance(segment.positions, GridPositions):
+        return Layout(segment.positions.shape)
+    return segment.layout
 
 
 def masked_mean(rows: Tensor, mask: Tensor | None) -> Tensor:

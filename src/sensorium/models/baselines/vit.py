@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...config import record
+from ...errors import InputError
 from ...nn.byte_array import ByteArray
+from ...nn.positions import LearnedPositions
 from ...nn.stems import patches_of
 from .base import Network
 from .blocks import Blocks, BlocksConfig
@@ -24,17 +26,19 @@ class ViTConfig(BlocksConfig):
 
     Attributes:
         patch: rows of the byte array along each axis that make one patch.
+        learned_positions: patches with a learned position, as in ViT, which are then all that the model reads; 0: there
+            are none, and positions are those in the rows.
     """
 
     kind: Literal["vit"] = "vit"
     patch: tuple[int, ...] = (16, 16)
+    learned_positions: int = 0
 
 
 class ViT(Network):
     """Self-attention over the patches of a grid of rows; the class token is the one latent.
 
-    Positions are the Fourier features in the rows, as in the paper's "ViT (FF)"; there are no learned ones. A grid that
-    is not whole patches is padded with zeros.
+    A grid that is not whole patches is padded with zeros.
 
     Args:
         config: the shape.
@@ -43,6 +47,11 @@ class ViT(Network):
 
     Raises:
         InputError: heads that do not divide the channels.
+
+    >>> with torch.device("meta"):
+    ...     vit = ViT(ViTConfig(learned_positions=196), channels=3)
+    >>> sum(parameter.numel() for parameter in vit.parameters()) + 768 * 1000 + 1000
+    86567656
     """
 
     config: ViTConfig
@@ -52,6 +61,9 @@ class ViT(Network):
         self.config = config
         self.embedding = nn.Linear(prod(config.patch) * channels, config.channels)
         self.class_token = nn.Parameter(0.02 * torch.randn(config.channels))
+        self.positions: LearnedPositions | None = None
+        if config.learned_positions:
+            self.positions = LearnedPositions(1 + config.learned_positions, config.channels)
         self.blocks = Blocks(config)
 
     def forward(self, array: ByteArray, *, checkpointing: bool = False) -> Tensor:
@@ -62,11 +74,18 @@ class ViT(Network):
             checkpointing: whether to keep less for the backward pass and compute it anew.
 
         Raises:
-            InputError: rows that do not lie on such a grid.
+            InputError: rows that do not lie on such a grid, or another number of patches than of learned positions.
         """
         grid, mask = present_grid(array, axes=len(self.config.patch), reader="ViT")
         patches = self.embedding(padded_patches(grid, self.config.patch))
         rows = torch.cat([self.class_token.expand(array.batch, 1, -1).to(patches.dtype), patches], dim=1)
+        if self.positions is not None:
+            if rows.shape[1] != 1 + self.config.learned_positions:
+                raise InputError(
+                    f"ViT: {rows.shape[1] - 1} patches; the model has learned positions of "
+                    f"{self.config.learned_positions}"
+                )
+            rows = rows + self.positions.table.to(rows.dtype)
         if mask is not None:
             present = padded_patches(mask.float(), self.config.patch).any(-1)
             mask = F.pad(present, (1, 0), value=True)

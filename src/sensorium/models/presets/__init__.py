@@ -1,4 +1,10 @@
-"""The papers' models, one small file of values each, and ``auto``, which chooses values for the data at hand."""
+"""The papers' models, one small file of values each, and ``auto``, which chooses values for the data at hand.
+
+A file may begin with ``extends: NAME`` and say only what is another than in the preset of that name. The papers' tables
+compare models on the same inputs by the same recipe, and so the file of a baseline holds what makes it another row of
+the table, and nothing twice. Mappings are merged key by key; one that says its ``kind`` takes the other's place as a
+whole (:func:`extended`).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...config import from_dict, read_yaml, record
 from ...errors import InputError, did_you_mean
 from ...modalities import KINDS, FusionConfig, ModalityConfig
-from ...nn import DecoderConfig, EncoderConfig
-from ...tasks import TASKS, FlowConfig, ReconstructConfig, TaskConfig
+from ...nn import DecoderConfig
+from ...tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..auto import Auto, Choice, Facts, choose_task, parts_of
+from ..backbones import BackboneConfig
 from ..perceiver import Perceiver, PerceiverConfig
 from ..recipe import RecipeConfig
 
@@ -35,10 +42,10 @@ class Preset:
 
     about: str
     source: str
-    task: Literal["classify", "tag", "mlm"] | ReconstructConfig | FlowConfig
+    task: Literal["classify", "tag"] | MLMConfig | ReconstructConfig | FlowConfig
     classes: int = 0
     inputs: ModalityConfig
-    encoder: EncoderConfig
+    encoder: BackboneConfig
     decoder: DecoderConfig | None = None
     recipe: RecipeConfig
 
@@ -78,8 +85,9 @@ class Preset:
         if start is not None:
             inputs, encoder = start.inputs, start.encoder
         recipe = self.recipe
-        if facts.minutes is not None or facts.epochs is not None:
-            recipe = replace(recipe, minutes=facts.minutes, epochs=facts.epochs)
+        limits: dict[str, Any] = {"minutes": facts.minutes, "epochs": facts.epochs, "steps": facts.steps}
+        if any(limit is not None for limit in limits.values()):
+            recipe = replace(recipe, **limits)
         return Choice(
             inputs=inputs,
             encoder=encoder,
@@ -92,8 +100,10 @@ class Preset:
         """The paper's task, if it is the one asked for; else ``auto``'s choice."""
         task = self.task
         if task == facts.task:
-            return None if TASKS[task].label_type else TASKS[task].configure()
+            return None
         chosen = choose_task(inputs, facts)
+        if isinstance(task, MLMConfig) and isinstance(chosen, MLMConfig):
+            return task
         if isinstance(task, FlowConfig) and isinstance(chosen, FlowConfig):
             return replace(task, warps=task.warps or chosen.warps)
         if isinstance(task, ReconstructConfig) and isinstance(chosen, ReconstructConfig):
@@ -126,7 +136,29 @@ def load(name: str) -> Preset:
     """
     if name not in names():
         raise InputError(f"preset {name!r}: there is none; {did_you_mean(name, (*names(), 'auto'))}")
-    return from_dict(Preset, read_yaml(FOLDER / f"{name}.yaml"), where=name)
+    return from_dict(Preset, _values(name), where=name)
+
+
+def _values(name: str) -> dict[str, Any]:
+    """What the files of a preset say: its own and those that it extends."""
+    values: dict[str, Any] = dict(read_yaml(FOLDER / f"{name}.yaml"))
+    base = values.pop("extends", None)
+    return values if base is None else extended(_values(base), values)
+
+
+def extended(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with changes; a mapping is changed key by key, unless the change says its ``kind``.
+
+    >>> extended({"encoder": {"num_latents": 8, "num_layers": 2}}, {"encoder": {"num_layers": 3}})
+    {'encoder': {'num_latents': 8, 'num_layers': 3}}
+    >>> extended({"encoder": {"num_latents": 8, "num_layers": 2}}, {"encoder": {"kind": "resnet"}})
+    {'encoder': {'kind': 'resnet'}}
+    """
+    result = dict(values)
+    for name, change in changes.items():
+        merges = isinstance(change, Mapping) and isinstance(values.get(name), Mapping) and "kind" not in change
+        result[name] = extended(values[name], change) if merges else change
+    return result
 
 
 def find(name: str) -> Auto | Preset:

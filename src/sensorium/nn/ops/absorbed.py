@@ -106,13 +106,11 @@ class DenseRows:
         sums = scaled_attention(flat_query[:, None], rows, rows, self.mask, 1.0).squeeze(1)
         return sums.unflatten(1, (num_heads, num_queries))[..., : self.channels]
 
-    def weights(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n rows"]:
-        """Softmax weights, float32 at least; zeros where every row is masked."""
+    def logits(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n rows"]:
+        """The products of the query with these rows, float32 at least; -inf where a row is masked."""
         with without_autocast(query.query.device.type):  # logits may exceed the range of 16 bits
             logits = exact(pad_channels(query.query)) @ exact(self.normalised)[:, None].transpose(-1, -2)
-        if self.mask is not None:
-            logits = logits.masked_fill(~self.mask[:, None, None], float("-inf"))
-        return logits.softmax(-1).nan_to_num(0.0)
+        return logits if self.mask is None else logits.masked_fill(~self.mask[:, None, None], float("-inf"))
 
 
 def project_values(

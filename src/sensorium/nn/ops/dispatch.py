@@ -11,6 +11,7 @@ There are four ways to compute the same result:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Literal
 
 import torch
@@ -18,10 +19,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..byte_array import ByteArray, GridPositions, Segment
+from ..precision import exact
 from .absorbed import AbsorbedQuery, merge, project_values
 from .compiled import name as compiled_name
 from .inputs import AttentionInputs
-from .projected import projected_attention
+from .projected import projected_attention, split_heads
 
 AttentionPath = Literal["auto", "projected", "absorbed", "structured", "portable"]
 
@@ -124,9 +126,18 @@ def attention_weights(
     norm: nn.LayerNorm,
     key: nn.Linear,
     num_heads: int,
+    before_softmax: bool = False,
 ) -> Float[Tensor, "batch heads n rows"]:
-    """The softmax weights of :func:`attention`, float32 at least; zeros for examples without any row."""
-    return inputs.dense.weights(AbsorbedQuery.absorb(query, norm=norm, key=key, num_heads=num_heads))
+    """The softmax weights of :func:`attention`, float32 at least; zeros for examples without any row.
+
+    Args:
+        before_softmax: the logits instead; -inf where a row is masked.
+    """
+    logits = inputs.dense.logits(AbsorbedQuery.absorb(query, norm=norm, key=key, num_heads=num_heads))
+    if before_softmax:  # what is constant over the rows is no part of absorbed logits
+        heads = split_heads(query, num_heads) / sqrt(key.out_features // num_heads)
+        return logits + exact(heads @ split_heads(key(norm.bias)[None, None], num_heads).transpose(-1, -2))
+    return logits.softmax(-1).nan_to_num(0.0)
 
 
 def structure_pays(segment: Segment) -> bool:

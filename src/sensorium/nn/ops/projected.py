@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..precision import exact
 from .padding import pad_channels
 
 # Attention weights per head and example up to which two plain products are faster on a CPU than torch's fused kernel,
@@ -44,6 +45,15 @@ def projected_attention(
     return scaled_attention(query, key, value, mask, scale).transpose(1, 2).flatten(2)
 
 
+def projected_weights(
+    query: Float[Tensor, "batch n qk"], key: Float[Tensor, "batch rows qk"], *, num_heads: int
+) -> Float[Tensor, "batch heads n rows"]:
+    """The softmax weights of :func:`projected_attention` where every row is present, float32 at least."""
+    scale = 1 / sqrt(query.shape[-1] // num_heads)
+    query, key = split_heads(exact(query), num_heads), split_heads(exact(key), num_heads)
+    return (query * scale @ key.transpose(-1, -2)).softmax(-1)
+
+
 def scaled_attention(
     query: Float[Tensor, "batch heads n qk"],
     key: Float[Tensor, "batch heads rows qk"],
@@ -69,9 +79,10 @@ def scaled_attention(
 def _softmax(
     logits: Float[Tensor, "batch heads n rows"], mask: Bool[Tensor, "batch rows"] | None
 ) -> Float[Tensor, "batch heads n rows"]:
-    """Softmax over the last axis; zeros in masked rows. torch sums in float32 inside."""
+    """Softmax over the last axis, in float32 at least; zeros in masked rows."""
+    precise = torch.promote_types(logits.dtype, torch.float32)
     if mask is None:
-        return logits.softmax(-1)
+        return logits.softmax(-1, dtype=precise)
     present = mask[:, None, None]
     lowest = torch.finfo(logits.dtype).min  # finite, so that an example without any row has a gradient
-    return logits.masked_fill(~present, lowest).softmax(-1) * present
+    return logits.masked_fill(~present, lowest).softmax(-1, dtype=precise) * present

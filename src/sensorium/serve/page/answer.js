@@ -1,0 +1,121 @@
+// An answer: what the model says, how sure it is, and where it looks.
+
+import { decodeSignal } from "./api.js";
+import { cloud } from "./cloud.js";
+import { element, number, percent } from "./dom.js";
+import { film, picture, volume } from "./pictures.js";
+import { sound } from "./sound.js";
+import { series, table, text } from "./words.js";
+
+const VIEWS = { image: picture, video: film, volume, audio: sound, points: cloud, series, text, table };
+const MOST_BARS = 8;
+
+function bars(scores, probabilities) {
+  const list = element("dl", { className: "bars" });
+  const most = probabilities ? 1 : Math.max(...Object.values(scores).map(Math.abs), 1e-9);
+  Object.entries(scores) // which has names that are numbers in their own order
+    .sort(([, one], [, other]) => (probabilities ? other - one : 0))
+    .slice(0, MOST_BARS)
+    .forEach(([name, score], place) => {
+      const first = place === 0 ? " first" : "";
+      const fill = element("i");
+      fill.style.width = `${Math.max(0, Math.min(100, (100 * Math.abs(score)) / most))}%`;
+      list.append(
+        element("dt", { className: first.trim() }, name),
+        element("dd", { className: `track${first}`, ariaHidden: "true" }, fill),
+        element("dd", { className: `number${first}` }, probabilities ? percent(score) : number(score)),
+      );
+    });
+  return list;
+}
+
+// The answer in words, for the heading and for screen readers.
+export function inWords(answer, schema) {
+  if (answer.error) return `It cannot be read: ${answer.error}`;
+  const said = answer.answer;
+  if (typeof said === "string") {
+    const score = answer.scores?.[said];
+    return schema.probabilities && score !== undefined ? `${said}, ${percent(score)}` : said;
+  }
+  if (Array.isArray(said)) return said.length ? said.join(", ") : Object.entries(answer.scores ?? {}).map(([name, value]) => `${name} ${number(value)}`).join(", ") || "nothing";
+  return Object.entries(said ?? {}).map(([name, value]) => `${name} ${number(value)}`).join(", ");
+}
+
+function verdict(answer, schema) {
+  const said = answer.answer;
+  const parts = [];
+  if (typeof said === "string") {
+    const heading = element("p", { className: "verdict" }, element("b", {}, said));
+    const score = answer.scores?.[said];
+    if (schema.probabilities && score !== undefined) heading.append(element("span", {}, percent(score)));
+    parts.push(heading);
+  } else if (Array.isArray(said)) {
+    if (said.length) parts.push(element("ul", { className: "chips" }, ...said.map((tag) => element("li", {}, tag))));
+    else if (schema.classes.length) parts.push(element("p", { className: "verdict" }, element("b", {}, "none of the tags")));
+  } else {
+    const rows = Object.entries(said ?? {}).map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(value))));
+    parts.push(element("table", { className: "numbers" }, element("tbody", {}, ...rows)));
+    return parts;
+  }
+  if (Object.keys(answer.scores ?? {}).length) parts.push(bars(answer.scores, schema.probabilities));
+  (answer.holes ?? []).forEach((hole, place) => parts.push(element("h3", {}, `Hole ${place + 1}`), bars(hole, true)));
+  if (answer.label) parts.push(element("h3", {}, "Its label"), bars(answer.label, true));
+  return parts;
+}
+
+function view(name, signal, share, settings, file) {
+  const decoded = decodeSignal(signal);
+  const draw = VIEWS[signal.kind];
+  const title = element("h3", {}, share === undefined ? "Where the model looks" : name);
+  if (share !== undefined) title.append(element("small", {}, `${percent(share)} of the attention`));
+  const section = element("section", { className: "signal", ariaLabel: name });
+  section.dataset.kind = signal.kind;
+  if (!draw) {
+    const label = "The signal, with the attention over it";
+    section.append(title, element("div", { className: "stage" }, element("img", { src: signal.picture, alt: label })));
+    return { section };
+  }
+  const made = draw(decoded, settings, file);
+  section.append(title, ...made.parts);
+  return { section, ...made };
+}
+
+// Shows an answer in an element. files: by signal, what was given. Returns what ends its films and turns.
+export function showAnswer(target, answer, { schema, settings, files, onCrossAttend }) {
+  target.replaceChildren();
+  if (answer.error) {
+    target.append(element("p", { className: "status bad" }, answer.error));
+    return () => {};
+  }
+  target.append(...verdict(answer, schema));
+  for (const { title, picture } of answer.pictures ?? []) {
+    target.append(element("figure", { className: "signal" }, element("figcaption", {}, element("h3", {}, title)), element("img", { src: picture, alt: title })));
+  }
+  if (answer.remarks) {
+    target.append(element("ul", { className: "remarks" }, ...answer.remarks.map((remark) => element("li", {}, remark))));
+  }
+  const shares = answer.shares?.[answer.cross_attend];
+  const views = Object.entries(answer.signals ?? {}).map(([name, signal]) => view(name, signal, shares?.[name], settings, files[name]));
+  target.append(...views.map(({ section }) => section));
+  if (views.length) target.append(controls(answer, settings, () => views.forEach((each) => each.draw?.()), onCrossAttend));
+  return () => views.forEach((each) => each.stop?.());
+}
+
+function controls(answer, settings, draw, onCrossAttend) {
+  const slider = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: settings.strength });
+  slider.addEventListener("input", () => {
+    settings.strength = Number(slider.value);
+    draw();
+  });
+  const bar = element("div", { className: "controls" });
+  bar.append(element("label", {}, "Attention", element("span", { className: "scale", ariaHidden: "true" }), slider));
+  if (answer.cross_attends > 1) {
+    const choice = element("select");
+    for (let attend = 0; attend < answer.cross_attends; attend += 1) {
+      choice.append(element("option", { value: attend, selected: attend === answer.cross_attend }, `${attend + 1} of ${answer.cross_attends}`));
+    }
+    choice.addEventListener("change", () => onCrossAttend(Number(choice.value)));
+    bar.append(element("label", {}, "Cross-attend", choice));
+  }
+  return bar;
+}

@@ -1,0 +1,137 @@
+"""Published data sets in small: laid out on disk as they come, with signals of no meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from builders import film, kitti_flow
+from sensorium.codecs.flow import encode_file
+
+FRAME = (24, 32)  # height × width
+
+
+def picture(path: Path, size: tuple[int, int] = FRAME) -> Path:
+    """A picture of its own: its pixels depend on its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng([*str(path).encode()])
+    Image.fromarray(random.integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def flow(size: tuple[int, int] = FRAME) -> np.ndarray:
+    """2 × height × width: two pixels to the right, and one down; the left columns are unknown."""
+    motion = np.tile(np.array([2.0, 1.0], np.float32)[:, None, None], (1, *size))
+    motion[:, :, :2] = np.nan
+    return motion
+
+
+def sintel(root: Path) -> None:
+    """``MPI-Sintel-complete``, as its zip unpacks: five scenes of three frames, and test frames without flow."""
+    for scene in ("alley_1", "ambush_2", "bamboo_1", "cave_2", "market_5"):
+        for number in (1, 2, 3):
+            for folder in ("albedo", "clean", "final", "invalid", *(("occlusions", "flow_viz") if number < 3 else ())):
+                picture(root / "training" / folder / scene / f"frame_{number:04}.png")
+        for number in (1, 2):
+            encode_file(flow(), root / "training" / "flow" / scene / f"frame_{number:04}.flo")
+    for render_pass in ("clean", "final"):
+        for number in (1, 2):
+            picture(root / "test" / render_pass / "ambush_1" / f"frame_{number:04}.png")
+    (root / "README.txt").write_text("MPI Sintel")
+
+
+def kitti(root: Path, pairs: int = 10) -> None:
+    """``data_scene_flow`` of 2015, as its zip unpacks: pictures of several sizes, and test pictures without flow."""
+    for number in range(pairs):
+        size = (FRAME[0] + number % 3, FRAME[1] + number % 2)
+        for folder in ("image_2", "image_3"):
+            for frame in ("10", "11"):
+                picture(root / "training" / folder / f"{number:06}_{frame}.png", size)
+                picture(root / "testing" / folder / f"{number:06}_{frame}.png", size)
+        for folder in ("flow_occ", "flow_noc"):
+            path = root / "training" / folder / f"{number:06}_10.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(kitti_flow(flow(size)))
+        picture(root / "training" / "obj_map" / f"{number:06}_10.png", size)
+
+
+def chairs(root: Path, pairs: int = 10) -> Path:
+    """``FlyingChairs_release``, as its zip unpacks, and the published split beside it: two pairs are for validation."""
+    for number in range(1, pairs + 1):
+        for frame in ("img1", "img2"):
+            picture(root / "FlyingChairs_release" / "data" / f"{number:05}_{frame}.ppm")
+        encode_file(flow(), root / "FlyingChairs_release" / "data" / f"{number:05}_flow.flo")
+    split = "".join("2\n" if number % 5 == 0 else "1\n" for number in range(1, pairs + 1))
+    (root / "FlyingChairs_train_val.txt").write_text(split)
+    return root / "FlyingChairs_release"
+
+
+def imagenet(root: Path) -> None:
+    """Pictures in folders of their classes, those of the validation split, too."""
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("n01440764", "n01443537"):
+            for number in range(count):
+                picture(root / split / name / f"{name}_{number}.JPEG")
+
+
+def modelnet40(root: Path) -> None:
+    """Clouds of 2,048 points in a file for each split, with the names of the classes beside them."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", 8), ("test", 4)):
+        with h5py.File(root / f"{split}.h5", "w") as file:
+            file["data"] = np.random.default_rng(count).uniform(-1, 1, (count, 2048, 3)).astype(np.float32)
+            file["label"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+    (root / "shape_names.txt").write_text("airplane\nbathtub\n")
+
+
+def audioset(root: Path) -> None:
+    """The published lists, and a film with sound for each of their segments."""
+    head = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=4\n# YTID, start_seconds, end_seconds\n"
+    for name, count in (("unbalanced_train", 6), ("balanced_train", 2), ("eval", 2)):
+        videos = [f"{name[:9]}{number:02}" for number in range(count)]
+        lines = [f'{video.ljust(11, "x")}, 0.000, 10.000, "/m/0{number % 2}"' for number, video in enumerate(videos)]
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}_segments.csv").write_text(head + "\n".join(lines))
+        for number, video in enumerate(videos):
+            film(root / "clips" / f"Y{video.ljust(11, 'x')}.mkv", sound=True, seed=number)
+    (root / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/00,"Speech"\n1,/m/01,"Bird, song"\n')
+
+
+def kinetics(root: Path) -> None:
+    """Films with sound in folders of their classes."""
+    for split, count in (("train", 4), ("val", 2)):
+        for name in ("abseiling", "yoga"):
+            for number in range(count):
+                film(root / split / name / f"{number}.mkv", sound=True, seed=number + len(split))
+
+
+def autoflow(root: Path) -> None:
+    """A folder with two frames and their flow for each pair."""
+    for number in range(10):
+        folder = root / f"table_0_batch_{number}"
+        picture(folder / "im0.png")
+        picture(folder / "im1.png")
+        encode_file(flow(), folder / "forward.flo")
+
+
+def texts(root: Path) -> None:
+    """A file for each document."""
+    for split, count in (("train", 8), ("test", 2)):
+        for number in range(count):
+            path = root / split / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"Document {number} of {split}: the bear walks into the restaurant and waits.\n" * 5)
+
+
+def sst2(root: Path) -> None:
+    """Two tables of sentences, separated by tabs."""
+    root.mkdir(parents=True, exist_ok=True)
+    words = ("the", "film", "is", "a", "slow", "funny", "story", "of", "people", "who", "never", "meet", "but", "write")
+    for split, count in (("train", 40), ("dev", 10)):
+        random = np.random.default_rng(count)
+        sentences = [" ".join(random.permutation(words)[: random.integers(8, len(words))]) for _ in range(count)]
+        lines = [f"{sentence}\t{number % 2}" for number, sentence in enumerate(sentences)]
+        (root / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
