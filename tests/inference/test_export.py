@@ -313,7 +313,7 @@ def small_preset(name: str) -> Perceiver:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", [name for name in presets.names() if name.startswith("perceiver")])
 def test_every_preset_agrees(name: str, format: Format, tmp_path: Path) -> None:
     model = small_preset(name)
     assert export_model(model, tmp_path / "model", made(model, 2), format=format).difference <= TOLERANCE
