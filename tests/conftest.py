@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis
+import jaxtyping
 import pytest
 import torch
+import torch.export
 from jaxtyping import install_import_hook
 
 # Not the operators (``nn.ops.grid`` and ``nn.ops.rows``): torch reads their signatures, and takes no annotated shapes.
@@ -18,6 +22,20 @@ CHECKED = [
 
 # Shapes are checked here only: every annotated call of these files, at no cost to users.
 install_import_hook(CHECKED, "beartype.beartype")
+
+_export = torch.export.export
+
+
+def _unchecked_export(*arguments: Any, **options: Any) -> torch.export.ExportedProgram:
+    """As ``torch.export.export``, without the checks of shapes, which know no symbolic sizes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        return _export(*arguments, **options)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+torch.export.export = _unchecked_export
 
 torch.set_num_threads(1)  # the sizes here are tiny, and the workers share the cores
 

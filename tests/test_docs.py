@@ -22,7 +22,12 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
 
 
 # Pages of docs/extending are executed by tests/test_extending.py, which trains what they add.
-EXECUTED = [page for page in PAGES if page.parent.name != "extending"]
+# What is exported takes a while.
+EXECUTED = [
+    pytest.param(page, marks=pytest.mark.slow if page.name == "exporting.md" else ())
+    for page in PAGES
+    if page.parent.name != "extending"
+]
 
 
 @pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.name)

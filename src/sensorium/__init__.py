@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from .report.explanation import explain_files
     from .tasks.answers import Answer
     from .training.compare import compare
+    from .training.estimator import SensoriumClassifier, SensoriumRegressor
     from .training.plan import plan
     from .training.run import evaluate, train
+    from .training.run_export import export
 
 _MODULES = {
     "Answer": "tasks.answers",
@@ -33,11 +35,14 @@ _MODULES = {
     "PerceiverConfig": "models.perceiver",
     "PointPositions": "nn.byte_array",
     "Segment": "nn.byte_array",
+    "SensoriumClassifier": "training.estimator",
+    "SensoriumRegressor": "training.estimator",
     "build": "models.presets",
     "compare": "training.compare",
     "embed": "inference.embed",
     "evaluate": "training.run",
     "explain_files": "report.explanation",
+    "export": "training.run_export",
     "import_published": "models.published",
     "load": "models.checkpoints",
     "plan": "training.plan",
@@ -55,11 +60,14 @@ __all__ = [
     "PerceiverConfig",
     "PointPositions",
     "Segment",
+    "SensoriumClassifier",
+    "SensoriumRegressor",
     "build",
     "compare",
     "embed",
     "evaluate",
     "explain_files",
+    "export",
     "import_published",
     "load",
     "plan",

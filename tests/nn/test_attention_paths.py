@@ -45,7 +45,7 @@ from sensorium.nn.ops.absorbed import PartialAttention, merge
 from sensorium.nn.ops.dispatch import AttentionPlan, plan_attention
 from sensorium.nn.positions import fourier_grid
 
-PATHS: tuple[AttentionPath, ...] = ("projected", "absorbed", "structured", "auto")
+PATHS: tuple[AttentionPath, ...] = ("projected", "absorbed", "structured", "portable", "auto")
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 HERE = File(__file__).parent
 WIDTH = 12  # channels of the byte arrays here

@@ -70,7 +70,8 @@ def test_a_run_folder_holds_all_that_is_promised(series: Path, tmp_path: Path) -
     out = tmp_path / "run"
     result = sm.train(series, out=out, epochs=20, settings=SMALL_RUN)
     names = {path.name for path in out.iterdir()}
-    assert {"config.yaml", "config.json", "model.safetensors", "metrics.csv", "report.json", "report.html"} <= names
+    promised = {"config.yaml", "config.json", "model.safetensors", "metrics.csv", "report.json", "report.html"}
+    assert promised | {"README.md", "report.png"} <= names
     assert not [name for name in names if name.endswith(".part")]
     written = json.loads((out / "report.json").read_text())
     assert written["metrics"]["accuracy"] == result["metrics"]["accuracy"] == 1.0

@@ -14,6 +14,7 @@ from cyclopts import CycloptsError, Parameter
 
 from ..errors import InputError, is_out_of_memory
 from . import serving
+from .exports import export
 from .options import CompareOptions, DataOptions, ExplainOptions, PlanOptions, TrainOptions, Words
 from .program import app, command
 
@@ -226,7 +227,15 @@ def shard(
     shard_data(data, out, megabytes=size, task=task, options=options)
 
 
-@command(9, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
+command(
+    9,
+    "sensorium export runs/birds --data data/birds",
+    "sensorium export runs/birds --format pt2 --out birds.pt2",
+    "sensorium export runs/birds --data data/birds --int8",
+)(export)
+
+
+@command(10, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -247,7 +256,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@command(10, "sensorium presets")
+@command(11, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -266,7 +275,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@command(12, "sensorium doctor")
+@command(13, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -287,7 +296,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@command(11, "sensorium bench --sizes 224 --rounds 2")
+@command(12, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -310,7 +319,7 @@ def bench(
     print_timings(sizes, rounds=rounds, batch=batch, what=what.split(","), json=json)
 
 
-@command(13, "sensorium demo")
+@command(14, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

@@ -90,6 +90,7 @@ class TrainOptions(PlanOptions):
         nodes: Machines; the command is started on each of them (docs/scaling.md).
         strategy: What the processes share: with ddp each holds the whole model, with fsdp a part of it.
         checkpoint_minutes: Minutes between two checkpoints, besides those after each validation pass.
+        log: A program that gets the figures, too: tensorboard, or wandb (Weights & Biases); repeatable.
     """
 
     out: Path | None = None
@@ -99,6 +100,7 @@ class TrainOptions(PlanOptions):
     nodes: int = 1
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     checkpoint_minutes: float = 5.0
+    log: Words = ()
 
 
 @Parameter(name="*")

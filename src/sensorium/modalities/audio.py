@@ -24,7 +24,7 @@ from ..nn.positions import Spacing, fourier_channels, fourier_grid
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Sample, Soundtrack, at_least_float32
 from .drawing import draw_sound
-from .sequences import cut, lengths, of_present, resample, uniform
+from .sequences import cut, lengths, of_present, resample, uniform, whole_rows
 from .spectrogram import log_mels, mel_filters
 from .windows import Windowed
 
@@ -45,21 +45,18 @@ class AudioConfig:
         samples: the length of the window that the model sees; longer clips are cut, shorter ones padded and masked.
         channels: of the sound; 1 mixes all channels of a file to mono.
         representation: the samples themselves (``raw``), or the logarithm of their mel spectrogram (``mel``).
-        patch: how much a row covers: (steps of time, mels). The paper uses (1, 1) for spectrograms, and (128, 1) for
-            raw sound, which makes 480 rows of 61,440 samples.
+        patch: (steps of time, mels) of a row; in the paper (1, 1) of spectrograms and (128, 1) of raw sound.
         stem: convolutions that turn sound into rows, instead of patches; None: patches.
         mels: bands of the spectrogram, from 0 to half the rate.
         window: samples of one spectrum.
         hop: samples from one spectrum to the next.
         mean, std: of the log-mel spectrogram, for normalisation.
-        amplitude: by which raw samples are divided; the authors take them as they are. With values much larger than
-            their positions, attention would not find loud rows (docs/decisions/0014).
+        amplitude: by which raw samples are divided, so that attention finds loud rows (docs/decisions/0014).
         bands: number of Fourier frequencies along each axis.
         resolution: twice the highest Fourier frequency, along time (and mels); None: the number of rows along them.
         clips: evaluation averages the predictions of this many overlapping windows of a clip longer than the window.
         gain: training makes clips louder or softer by up to this many decibels.
-        shift: training shifts clips that fill the window by up to this share of their length; the end of a clip comes
-            in again at its start.
+        shift: training shifts clips that fill the window by up to this share of their length, in a circle.
         speed: training makes spectrograms faster or slower by up to this share.
         pitch: training stretches or shrinks the mel axis by up to this share.
         blank: training blanks out a band of time and a band of mels, each of up to this share (SpecAugment).
@@ -254,6 +251,10 @@ class Audio(Windowed[AudioConfig]):
         signal = batch[self.name] if batch[self.name].ndim > 2 else batch[self.name][..., None]
         return {**batch, self.name: signal if self.flat or signal.ndim == 4 else self.spectrogram(signal)}
 
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.steps, self.config.area[0])
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window or shift, and gain; of spectrograms also speed, pitch, and blank bands of time and mels."""
         batch = self.whole(batch)
@@ -326,9 +327,8 @@ class Audio(Windowed[AudioConfig]):
             signal = signal[:, :, None]
         steps, mels = self.config.area
         signal = F.pad(signal, (0, 0, 0, 0, 0, -signal.shape[1] % steps))
-        return rearrange(
-            signal, "batch (time steps) (up mels) k -> batch (time up) (steps mels k)", steps=steps, mels=mels
-        )
+        cells = signal.unflatten(1, (-1, steps)).unflatten(3, (-1, mels))  # batch × time × steps × up × mels × k
+        return cells.movedim(3, 2).flatten(3).flatten(1, 2)
 
     def unpatchify(self, rows: Tensor, batch: Batch) -> Tensor:
         """batch × steps [× mels] × k."""
@@ -355,8 +355,8 @@ class Audio(Windowed[AudioConfig]):
             mask = F.pad(mask, (0, -mask.shape[1] % self.config.area[0])).unflatten(1, (-1, self.config.area[0]))
             mask = mask.any(2).repeat_interleave(self.config.grid[1], dim=1)
         first, *others = self._positions(spacing).tables
-        positions = GridPositions((first[: ceil(signal.shape[1] / self.config.area[0])], *others))
-        no_values = self.positions0.new_zeros(len(signal), prod(positions.shape), 0)
+        positions = GridPositions((first[: -(-signal.shape[1] // self.config.area[0])], *others))
+        no_values = self.positions0.new_zeros(signal.shape[0], prod(positions.shape), 0)
         return Segment(self.name, no_values, positions, mask=mask)
 
     def targets(self, batch: Batch) -> Tensor:

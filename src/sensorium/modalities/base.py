@@ -157,6 +157,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """How many elements of the signal one row covers: the volume of a patch, 1 where there are no patches."""
         return self.config.elements_per_row
 
+    @property
+    def view_lengths(self) -> range | None:
+        """The sizes that the first axis of a view may have: whole rows; None: it has one."""
+        return None
+
     # -- from files ---------------------------------------------------------------------------------------------
 
     @classmethod
@@ -203,9 +208,8 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         return True
 
     def remarks(self, raw: Raw) -> tuple[str, ...]:
-        """What is odd about an example that can be read all the same, compared with those of training: a column that is
-        missing, a category that never occurred, a value far outside the range; a line for each. Most kinds of signal
-        have nothing to say."""
+        """What is odd about an example that can be read, compared with those of training, a line for each: a missing
+        column, an unknown category, a value far outside the range. Most kinds of signal have nothing to say."""
         return ()
 
     # -- from batches -------------------------------------------------------------------------------------------

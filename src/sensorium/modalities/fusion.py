@@ -229,8 +229,9 @@ class Fusion(Modality[FusionConfig]):
         return result | {f"{name}.present": present for name, present in zip(dropout, after, strict=True)}
 
     def embed(self, batch: Batch) -> ByteArray:
-        """A segment for each modality. The rows of absent ones are masked; one that the batch lacks has no rows."""
-        examples = len(batch[self._in_step(batch)[0].name])
+        """A segment for each modality, with its name. The rows of absent modalities are masked; the segment of a
+        modality that the batch lacks has no rows."""
+        examples = batch[self._in_step(batch)[0].name].shape[0]
         return join([ByteArray((self._segment(modality, batch, examples),)) for modality in self.modalities])
 
     # -- rows and signal ----------------------------------------------------------------------------------------
@@ -350,7 +351,7 @@ class Fusion(Modality[FusionConfig]):
         """Which examples have a modality that the batch has: bool, (batch,)."""
         signal = batch[name]
         present = batch.get(f"{name}.present")
-        return torch.ones(len(signal), dtype=torch.bool, device=signal.device) if present is None else present
+        return torch.ones(signal.shape[0], dtype=torch.bool, device=signal.device) if present is None else present
 
     def _segment(self, modality: Modality, batch: Batch, examples: int) -> Segment:
         modality_embedding = self.modality_embeddings[f"of_{modality.name}"]

@@ -292,7 +292,7 @@ class Image(Pixels[ImageConfig]):
         if self.stem is None:
             return self.patchify(images)
         if isinstance(self.stem, GridStem):
-            seen = self.seen(batch, (len(images), *images.shape[2:]))
+            seen = self.seen(batch, (images.shape[0], *images.shape[2:]))
             seen = None if seen is None else self.permuted(seen)
             return self.stem(self.permuted(images).movedim(1, -1), seen)[0]
         return self.stem(images if self.config.rows_are_pixels else self.permuted(images))
@@ -348,7 +348,7 @@ class Image(Pixels[ImageConfig]):
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         images = batch[self.name]
         height, width = self._grid(images)
-        no_values = self.mean.new_zeros(len(images), height * width, 0)
+        no_values = self.mean.new_zeros(images.shape[0], height * width, 0)
         return Segment(self.name, no_values, self._positions(images, spacing), layout=self._layout(images))
 
     def targets(self, batch: Batch) -> Tensor:

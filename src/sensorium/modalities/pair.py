@@ -287,7 +287,7 @@ class Pair(Modality[PairConfig]):
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         positions = self._positions(batch[self.name], spacing)
-        no_values = torch.zeros(len(batch[self.name]), prod(positions.shape), 0, device=batch[self.name].device)
+        no_values = torch.zeros(batch[self.name].shape[0], prod(positions.shape), 0, device=batch[self.name].device)
         return Segment(self.name, no_values, positions)
 
     def targets(self, batch: Batch) -> Tensor:
@@ -349,7 +349,7 @@ def _flow(raw: Any, size: tuple[int, int]) -> np.ndarray:
 
 def _part(signal: Tensor, down: Tensor, across: Tensor) -> Tensor:
     """Of each example (batch × k × height × width) the pixels at ``down`` and ``across`` (batch × side, int64)."""
-    example = torch.arange(len(signal), device=signal.device)[:, None, None]
+    example = torch.arange(signal.shape[0], device=signal.device)[:, None, None]
     return signal[example, :, down[:, :, None], across[:, None, :]].movedim(-1, 1)
 
 

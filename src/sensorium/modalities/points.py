@@ -22,6 +22,7 @@ from ..nn.positions import Spacing, fourier_channels, fourier_points
 from ..nn.stems import NeighbourStem, NeighbourStemConfig
 from .base import Batch, Sample
 from .elementwise import Elementwise
+from .sequences import whole_rows
 
 MOST_POINTS = 4096  # kept of a cloud; views take fewer
 CELLS = 1024  # along an axis of the grid in whose order points become rows
@@ -172,6 +173,10 @@ class Points(Elementwise[PointsConfig]):
         thinned = (order * count[:, None]).div(self.config.points, rounding_mode="floor")
         index = torch.where(count[:, None] > self.config.points, thinned, order).clamp(max=cloud.shape[1] - 1)
         return self._ordered(self._taken(batch, index, order < count[:, None]))
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.points, self.elements_per_row)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Random points of each cloud, turned, stretched and jittered; then centred as in ``load``, moved, scaled into

@@ -26,6 +26,15 @@ def lengths(batch: Batch, name: str) -> Tensor:
     return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).clamp(min=1)
 
 
+def whole_rows(longest: int, step: int) -> range:
+    """The lengths of a view that are whole rows of ``step`` elements, up to the row that holds the ``longest``-th.
+
+    >>> list(whole_rows(10, 4))
+    [4, 8, 12]
+    """
+    return range(step, -(-longest // step) * step + 1, step)
+
+
 def cut(batch: Batch, name: str, start: Tensor, size: int) -> dict[str, Tensor]:
     """The window of ``size`` steps from ``start`` (batch,) of every field of ``name``; all steps if there are fewer."""
     result = dict(batch)

@@ -21,7 +21,7 @@ from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment
 from ..nn.positions import fourier_channels, fourier_grid, fourier_points
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Sample
-from .sequences import cut, lengths, resample, uniform
+from .sequences import cut, lengths, resample, uniform, whole_rows
 from .windows import Windowed
 
 MOST_ROWS = 512  # of one step each; rows of longer series cover several steps
@@ -227,6 +227,10 @@ class Series(Windowed[SeriesConfig]):
 
     def cut_from(self, batch: Batch, start: Tensor) -> dict[str, Tensor]:
         return cut(batch, self.name, start, self.config.length)
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.length, self.config.area)
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random window of longer series, stretched or shrunk in time; gain, noise and a blank stretch."""

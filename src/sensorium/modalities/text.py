@@ -19,7 +19,7 @@ from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_
 from ..nn.stems import NGramStem, NGramStemConfig
 from .base import Batch, Sample
 from .elementwise import Elementwise
-from .sequences import cut, lengths, uniform
+from .sequences import cut, lengths, uniform, whole_rows
 from .windows import Windowed
 
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
@@ -139,6 +139,10 @@ class Text(Elementwise[TextConfig], Windowed[TextConfig]):
     @property
     def num_views(self) -> int:
         return self.config.passages
+
+    @property
+    def view_lengths(self) -> range:
+        return whole_rows(self.config.length, 1)
 
     @property
     def window_steps(self) -> int:

@@ -244,6 +244,10 @@ class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
         video = result[self.name]
         return {**result, self.name: floats(centre(video, self._target(video)))}
 
+    @property
+    def view_lengths(self) -> range:
+        return range(self.config.frames, self.config.frames + 1)
+
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random clip (or that at ``video.start``). All its frames are cropped (area from ``crop`` to 1, aspect from
         3/4 to 4/3) and mirrored alike, in one resampling; then brightness, contrast and saturation change."""
@@ -280,7 +284,7 @@ class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
             mask = video.new_ones(video.shape[:2], dtype=torch.bool)  # for the frames that fill up the last patch
         if mask is not None:
             mask = F.pad(mask, (0, -mask.shape[1] % steps)).unflatten(1, (-1, steps))
-            cells = values.view(len(values), mask.shape[1], -1, steps, values.shape[2] // steps)
+            cells = values.view(values.shape[0], mask.shape[1], -1, steps, values.shape[2] // steps)
             cells.masked_fill_(~mask[:, :, None, :, None], 0.0)
         return values
 
@@ -329,7 +333,7 @@ class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
             mask = mask.any(2).repeat_interleave(patches, dim=1)
         # The unit of time is the clip, so the positions of a short video are the first ones of a whole clip.
         times, *others = self._positions(tuple(space), video.device, spacing).tables
-        no_values = self.mean.new_zeros(len(video), time * patches, 0)
+        no_values = self.mean.new_zeros(video.shape[0], time * patches, 0)
         return Segment(self.name, no_values, GridPositions((times[:time], *others)), mask=mask)
 
     def targets(self, batch: Batch) -> Tensor:

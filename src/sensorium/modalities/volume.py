@@ -265,7 +265,7 @@ class Volume(Modality[VolumeConfig]):
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         volumes = batch[self.name]
-        no_values = self.mean.new_zeros(len(volumes), prod(self._grid(volumes)), 0)
+        no_values = self.mean.new_zeros(volumes.shape[0], prod(self._grid(volumes)), 0)
         return Segment(self.name, no_values, self._positions(volumes, spacing))
 
     def targets(self, batch: Batch) -> Tensor:

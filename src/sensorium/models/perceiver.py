@@ -19,6 +19,7 @@ from ..nn.queries import Queries
 from ..processes import is_sharded
 from ..tasks import AnyPrediction, Prepared, Task, TaskConfig, build_task
 from .backbones import AttentionBackbone, Backbone, BackboneConfig, build_backbone
+from .pretrained import Pretrained
 
 
 @record
@@ -38,7 +39,7 @@ class PerceiverConfig:
     task: TaskConfig
 
 
-class Perceiver(nn.Module):
+class Perceiver(Pretrained):
     """A Perceiver: from a batch of any signal to the task's prediction.
 
     The model binds its inputs and its task. It has two public halves, to encode once and decode many queries:
@@ -61,6 +62,8 @@ class Perceiver(nn.Module):
     >>> model({"image": torch.rand(3, 3, 8, 8)}).scores.shape
     torch.Size([3, 2])
     """
+
+    config_type = PerceiverConfig
 
     def __init__(self, config: PerceiverConfig) -> None:
         super().__init__()

@@ -244,8 +244,8 @@ def attention_path(module: nn.Module, path: AttentionPath) -> Iterator[None]:
 
     Args:
         module: a model, an encoder, a decoder, or one cross-attention.
-        path: ``projected``, ``absorbed``, ``structured``, or ``auto``: the fastest. The result is the same
-            (:func:`sensorium.nn.ops.plan_attention`).
+        path: ``projected``, ``absorbed``, ``structured``, ``portable``, or ``auto``: the fastest. The result is the
+            same (:func:`sensorium.nn.ops.plan_attention`).
 
     >>> block = CrossAttention(8, input_channels=4)
     >>> with attention_path(block, "projected"):

@@ -183,8 +183,8 @@ class ByteArray:
     segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
-        widths = {segment.name: segment.channels for segment in self.segments}
-        if len(set(widths.values())) > 1:
+        if any(segment.channels != self.channels for segment in self.segments[1:]):
+            widths = {segment.name: segment.channels for segment in self.segments}
             raise ValueError(f"segments must have one width, got {widths}")
 
     @property

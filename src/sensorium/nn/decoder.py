@@ -109,8 +109,10 @@ class Decoder(nn.Module):
         """
         if queries.channels != self.query_channels:
             raise InputError(f"decoder: queries of {queries.channels} channels, it takes {self.query_channels}")
-        if queries.array.batch not in (1, len(latents)):
-            raise InputError(f"decoder: queries for {queries.array.batch} examples, the latents are of {len(latents)}")
+        if queries.array.batch not in (1, latents.shape[0]):
+            raise InputError(
+                f"decoder: queries for {queries.array.batch} examples, the latents are of {latents.shape[0]}"
+            )
         inputs = AttentionInputs(ByteArray((Segment("latents", latents),)))
         size = chunk or (queries.count if torch.is_grad_enabled() else CHUNK)
         if queries.count <= size:

@@ -179,7 +179,7 @@ def queries_at(
     """
     table = positions.tables[0] if isinstance(positions, GridPositions) else positions.table
     if isinstance(positions, GridPositions):
-        rows, batch = torch.Size(positions.shape).numel(), 1 if mask is None else len(mask)
+        rows, batch = torch.Size(positions.shape).numel(), 1 if mask is None else mask.shape[0]
     else:
         batch, rows, _ = positions.table.shape
     return Queries(

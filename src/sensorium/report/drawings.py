@@ -70,19 +70,22 @@ def illustration(modality: Modality, shown: Illustration, *, dpi: int = 110) -> 
     return photograph(figure, dpi)
 
 
-def curves(history: Sequence[Mapping[str, Any]], task: Task) -> list[Picture]:
-    """The course of the loss, the primary metric and the learning rate over training; those that ``history`` has."""
+def curves(
+    history: Sequence[Mapping[str, Any]], task: Task, *, keys: Sequence[str] = (), file_format: str = "svg"
+) -> list[Picture]:
+    """The course over training of the ``keys`` that ``history`` has: by default the loss, the primary metric and the
+    learning rate."""
     clocks = ("seconds", "progress", "step")
     clock = next((key for key in clocks if len(_points(history, key, key)[0]) > 1), None)
     if clock is None:
         return []
     drawn = []
-    for key in ("loss", task.primary_metric, "learning_rate"):
+    for key in keys or ("loss", task.primary_metric, "learning_rate"):
         lines = {name: _points(history, clock, name) for name in (key, f"val_{key}")}
         lines = {name: line for name, line in lines.items() if len(line[0]) > 1}
         if lines:
             title = "Learning rate" if key == "learning_rate" else task.metric_title(key)
-            drawn.append(Picture(title, _curve(lines, clock, percent=task.is_percent(key))))
+            drawn.append(Picture(title, _curve(lines, clock, percent=task.is_percent(key), file_format=file_format)))
     return drawn
 
 
@@ -133,7 +136,7 @@ def scatter(predicted: np.ndarray, true: np.ndarray) -> str:
     return _uri(figure, "webp", dpi=150, pil_kwargs={"quality": 90})
 
 
-def _curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], clock: str, *, percent: bool) -> str:
+def _curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], clock: str, *, percent: bool, file_format: str) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
@@ -157,7 +160,7 @@ def _curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], clock: str, *, pe
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)
     _tidy(axes)
-    return _uri(figure, "svg", metadata={"Date": None})
+    return _uri(figure, file_format, dpi=150, **({"metadata": {"Date": None}} if file_format == "svg" else {}))
 
 
 def _points(history: Sequence[Mapping[str, Any]], clock: str, key: str) -> tuple[np.ndarray, np.ndarray]:

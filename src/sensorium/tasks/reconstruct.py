@@ -162,7 +162,7 @@ class Reconstruct(Task[ReconstructConfig, Reconstruction]):
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> SignalQueries:
         """Queries for the rows of every signal that is in the batch. Signals without positions have learned queries,
         which can be used for examples without that signal."""
-        count = len(next(batch[modality.name] for modality in self.inputs.modalities if modality.name in batch))
+        count = next(batch[modality.name] for modality in self.inputs.modalities if modality.name in batch).shape[0]
         segments = []
         for name, modality in self.output_modalities.items():
             modality_embedding = self.modality_embeddings[f"of_{name}"]

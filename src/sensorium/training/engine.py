@@ -6,11 +6,11 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed
@@ -21,6 +21,8 @@ from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
 from torch import nn
 
+from ..errors import InputError
+from ..files import replace_file
 from ..processes import Launch, was_restarted
 from .sharding import shard
 
@@ -97,16 +99,20 @@ def quiet_engine() -> Iterator[None]:
 
 
 class Curves:
-    """The figures of a run for TensorBoard, where that is installed; otherwise nothing.
+    """The figures of a run for other programs to draw.
 
     Args:
-        folder: the run folder; the curves are in its folder ``tensorboard``. None: nothing is written.
+        folder: the run folder. The curves of TensorBoard are in its folder ``tensorboard``, the files of Weights &
+            Biases in ``wandb``. None: nothing is written.
+        log: which of them are written: names in :data:`sensorium.training.logs.LOGS`.
+
+    Raises:
+        InputError: Weights & Biases does not start.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.logger: Any = None
-        if folder is not None and find_spec("tensorboard") is not None:
-            self.logger = TensorBoardLogger(root_dir=folder, name="", version="tensorboard")
+    def __init__(self, folder: Path | None, log: Sequence[str] = ()) -> None:
+        makers = {"tensorboard": _tensorboard, "wandb": _WeightsAndBiases}
+        self.loggers: list[Any] = [] if folder is None else [makers[name](folder) for name in log]
 
     def add(self, row: dict[str, float]) -> None:
         """Add a point to each curve.
@@ -114,13 +120,46 @@ class Curves:
         Args:
             row: figures by name, ``step`` among them.
         """
-        if self.logger is not None:
-            figures = {name: value for name, value in row.items() if name != "step"}
+        figures = {name: value for name, value in row.items() if name != "step"}
+        for logger in self.loggers:
             with suppress(OSError):  # a full disk: curves are not worth the run
-                self.logger.log_metrics(figures, step=int(row["step"]))
+                logger.log_metrics(figures, step=int(row["step"]))
 
     def close(self) -> None:
         """Write what is not written yet."""
-        if self.logger is not None:
+        for logger in self.loggers:
             with suppress(OSError):
-                self.logger.finalize("success")
+                logger.finalize("success")
+
+
+def _tensorboard(folder: Path) -> Any:
+    return TensorBoardLogger(root_dir=folder, name="", version="tensorboard")
+
+
+class _WeightsAndBiases:
+    """A run there, with the methods of the engine's loggers. A resumed run goes on there, too."""
+
+    def __init__(self, folder: Path) -> None:
+        import wandb
+
+        name_file = folder / "wandb" / "id.txt"
+        if not name_file.exists():
+            replace_file(name_file, lambda path: path.write_text(uuid4().hex, encoding="utf-8"))
+        try:
+            self.run = wandb.init(
+                project="sensorium",
+                name=folder.resolve().name,
+                id=name_file.read_text("utf-8"),
+                resume="allow",
+                dir=folder,
+                settings=wandb.Settings(silent=True),
+            )
+        except (wandb.Error, OSError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"--log wandb: {reason}; run wandb login, or set WANDB_MODE=offline") from None
+
+    def log_metrics(self, figures: dict[str, float], *, step: int) -> None:
+        self.run.log(figures, step=step)
+
+    def finalize(self, status: str) -> None:
+        self.run.finish()

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +58,7 @@ def fit(
     listener: Listener,
     fabric: Fabric | None = None,
     checkpoint_minutes: float = 5.0,
+    log: Sequence[str] = (),
 ) -> float:
     """Train a model and return the seconds it took. The best weights are written to ``folder`` as they are found.
 
@@ -71,10 +72,11 @@ def fit(
         listener: receives the progress.
         fabric: the processes that train, from :func:`sensorium.training.engine.start`; None: this one.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
+        log: names in :data:`sensorium.training.logs.LOGS`, which get the figures, too.
 
     Raises:
         Interrupted: stopped by a signal, after saving.
-        InputError: the loss is not finite.
+        InputError: the loss is not finite, or a program of ``log`` does not start.
     """
     fabric = fabric or start(Launch())
     listener = listener if is_main() else Quiet()
@@ -102,7 +104,8 @@ def fit(
         parts.step = run.state.counters.steps
         decoded = _decoded(drawn, parts, device=fabric.device)
         listener.stage("training")
-        return _loop(run, decoded, val, listener, checkpoint_minutes)
+        curves = Curves(folder if is_main() else None, log)
+        return _loop(run, decoded, val, listener, curves, checkpoint_minutes)
 
 
 @dataclass(frozen=True)
@@ -175,17 +178,18 @@ def _decoded(drawn: Drawn, parts: Parts, *, device: torch.device) -> Iterator[di
 
 
 def _loop(
-    run: Run, parts: Iterator[dict[str, Tensor]], val: Samples | None, listener: Listener, checkpoint_minutes: float
+    run: Run,
+    parts: Iterator[dict[str, Tensor]],
+    val: Samples | None,
+    listener: Listener,
+    curves: Curves,
+    checkpoint_minutes: float,
 ) -> float:
     """Step after step, with a look at the clock, the signals and the validation split before each; returns the
     seconds."""
     state, recipe = run.state, run.recipe
     counters = state.counters
-    began, curves, figures = (
-        time.monotonic() - counters.seconds,
-        Curves(run.folder if is_main() else None),
-        _Figures(state),
-    )
+    began, figures = time.monotonic() - counters.seconds, _Figures(state)
     with _signals(listener) as signalled, StateWriter(run.folder) as writer:
         while True:
             counters.seconds, stopping, broken = _agreed(time.monotonic() - began, signalled(), figures.broken)

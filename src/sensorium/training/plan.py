@@ -117,6 +117,48 @@ def plan(
     if not isinstance(chooser, Auto) and corrections.get("val") is None:
         corrections["val"] = 0.0  # as the papers, which train on all of a published training split
     source = recognise(Path(data), task=task, reads=chooser.kinds, dataset=dataset, fold=fold, seed=seed, **corrections)
+    return plan_source(
+        source,
+        preset=preset,
+        task=task,
+        start=start,
+        fold=fold,
+        minutes=minutes,
+        epochs=epochs,
+        steps=steps,
+        settings=settings,
+        class_weights=class_weights,
+        permute=permute,
+        seed=seed,
+    )
+
+
+def plan_source(
+    source: Source,
+    *,
+    preset: str = "auto",
+    task: str | None = None,
+    start: str | Path | None = None,
+    fold: str | int | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    settings: Sequence[str] = (),
+    class_weights: ClassWeights | None = None,
+    permute: bool = False,
+    seed: int = 0,
+) -> Plan:
+    """As :func:`plan`, of examples that are found already.
+
+    Args:
+        source: the examples in splits, with the signals that the model reads.
+        preset, task, start, fold, minutes, epochs, steps, settings, class_weights, permute, seed: as for :func:`plan`.
+
+    Raises:
+        InputError: the preset or a setting cannot be used.
+    """
+    chooser = presets.find(preset)
+    settings = in_model(settings)
     measured = measure(source)
     facts = Facts(
         task=task if task is not None and TASKS[task].self_supervised else source.task,

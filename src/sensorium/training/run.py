@@ -33,6 +33,7 @@ from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main, was_restarted
 from .lock import lock
+from .logs import check_log
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
 from .progress import Listener, Quiet
 from .resume import resumed
@@ -75,6 +76,7 @@ def train(
     nodes: int = 1,
     strategy: Strategy = "auto",
     checkpoint_minutes: float = 5.0,
+    log: Sequence[str] = (),
     listener: Listener | None = None,
     **corrections: Unpack[Corrections],
 ) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def train(
             that torchrun or another launcher has started are used without these; if it starts them anew after one has
             died, the run in ``out`` goes on.
         checkpoint_minutes: between two checkpoints, besides those after each validation pass.
+        log: programs that get the figures, too: ``tensorboard`` and ``wandb`` (Weights & Biases).
         listener: receives the progress.
         data, preset, task, dataset, fold, minutes, epochs, steps, settings, class_weights, permute, seed, corrections:
             as for :func:`plan`.
@@ -100,6 +103,7 @@ def train(
             the data or the configuration have changed.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
+    check_log(log)
     data, out = Path(data), None if out is None else Path(out)
     options: dict[str, Any] = {"preset": preset, "fold": fold, "permute": permute, "seed": seed}
     options |= {"minutes": minutes, "epochs": epochs, "steps": steps}
@@ -120,7 +124,7 @@ def train(
 
     folder, config = decided_by_main(decide)
     planned = planned or Plan(reopen(data, config), config)
-    return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes)
+    return run_plan(planned, folder, listener=listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes, log=log)
 
 
 def _start(launch: Launch, listener: Listener) -> tuple[Fabric | None, Listener]:
@@ -142,6 +146,7 @@ def run_plan(
     listener: Listener,
     fabric: Fabric | None = None,
     checkpoint_minutes: float = 5.0,
+    log: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train what was planned, and report on the best weights; returns what ``report.json`` holds. A run that has a
     checkpoint goes on from it.
@@ -150,19 +155,17 @@ def run_plan(
         planned: the examples and the configuration.
         folder: the run folder.
         listener: receives the progress.
-        fabric, checkpoint_minutes: as of :func:`sensorium.training.loop.fit`.
+        fabric, checkpoint_minutes, log: as of :func:`sensorium.training.loop.fit`.
 
     Raises:
         InputError: the data cannot be read, the loss is not finite, or another process trains into the folder.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     with lock(folder):
-        return _run_plan(planned, folder, listener, fabric, checkpoint_minutes)
+        return _run_plan(planned, folder, listener, fabric=fabric, checkpoint_minutes=checkpoint_minutes, log=log)
 
 
-def _run_plan(
-    planned: Plan, folder: Path, listener: Listener, fabric: Fabric | None, checkpoint_minutes: float
-) -> dict[str, Any]:
+def _run_plan(planned: Plan, folder: Path, listener: Listener, **options: Any) -> dict[str, Any]:
     """As :func:`run_plan`, in a folder that is locked."""
     source, config = planned.source, planned.config
     fresh = from_main(not has_checkpoint(folder))
@@ -186,8 +189,7 @@ def _run_plan(
         config=config,
         folder=folder,
         listener=listener,
-        fabric=fabric,
-        checkpoint_minutes=checkpoint_minutes,
+        **options,
     )
     del model
     gc.collect()  # what was sharded refers to itself, and would stay beside the weights that are kept
@@ -360,6 +362,7 @@ def _report(
     if beside is None and evaluation.targets is not None:
         beside = only_majority(model.task, evaluation.targets)
     listener.stage("writing the report")
+    run, history = history_of or folder, read_history(history_of or folder)
     result = report.write_report(
         folder,
         model=model,
@@ -368,9 +371,11 @@ def _report(
         config=to_dict(config),
         train_seconds=seconds,
         seed=config.seed,
-        history=read_history(history_of or folder),
+        history=history,
         warnings=warnings,
         assumptions=assumptions,
         beside=beside,
     )
+    if run == folder:
+        report.write_card(folder, result, model=model, history=history)
     return {**result, "folder": str(folder)}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..byte_array import ByteArray
 from ..precision import EPSILON, exact, lowered, without_autocast
 from .padding import pad_channels
-from .projected import split_heads
+from .projected import scaled_attention, split_heads
 from .rows import row_attention
 
 
@@ -97,6 +97,14 @@ class DenseRows:
         attended = row_attention(flat_query, self.normalised, self.mask)
         sums = attended.sums.unflatten(1, (num_heads, num_queries))[..., : self.channels]
         return PartialAttention(sums, attended.log_sum.unflatten(1, (num_heads, num_queries)))
+
+    def attend_portably(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n channels"]:
+        """The sums of :meth:`attend` by torch's own operators; zeros where every row is masked."""
+        batch, (num_heads, num_queries) = self.normalised.shape[0], query.query.shape[1:3]
+        flat_query = pad_channels(query.query).to(self.normalised.dtype).flatten(1, 2).expand(batch, -1, -1)
+        rows = self.normalised[:, None]
+        sums = scaled_attention(flat_query[:, None], rows, rows, self.mask, 1.0).squeeze(1)
+        return sums.unflatten(1, (num_heads, num_queries))[..., : self.channels]
 
     def logits(self, query: AbsorbedQuery) -> Float[Tensor, "batch heads n rows"]:
         """The products of the query with these rows, float32 at least; -inf where a row is masked."""

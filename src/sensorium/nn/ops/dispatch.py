@@ -1,10 +1,11 @@
 """The one door to attention over the rows of a byte array: :func:`attention`, and the rule how it is computed.
 
-There are three ways to compute the same result:
+There are four ways to compute the same result:
 
 - *projected*: keys and values of every row, as the papers write it (:mod:`.projected`);
 - *absorbed*: the key and value projections move into the query and the output (:mod:`.absorbed`);
-- *structured*: absorbed, and the rows of a grid are never built (:mod:`.structured`).
+- *structured*: absorbed, and the rows of a grid are never built (:mod:`.structured`);
+- *portable*: absorbed or projected, with operators of torch's own alone, for programs that run without this library.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .compiled import name as compiled_name
 from .inputs import AttentionInputs
 from .projected import projected_attention, split_heads
 
-AttentionPath = Literal["auto", "projected", "absorbed", "structured"]
+AttentionPath = Literal["auto", "projected", "absorbed", "structured", "portable"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class AttentionPlan:
     Attributes:
         absorbed: whether the projections are absorbed; False: keys and values are projected.
         structured: for each segment, whether it is computed from the axes of its grid; only if ``absorbed``.
+        portable: whether torch's own operators alone compute it.
     """
 
     absorbed: bool
     structured: tuple[bool, ...]
+    portable: bool = False
 
 
 def plan_attention(
@@ -50,11 +53,17 @@ def plan_attention(
     - ``structured``: they are absorbed, and every grid of two axes or more is computed from its axes.
     - ``auto``: a grid is computed from its axes if that is faster (:func:`structure_pays`). The projections are
       absorbed if there is such a grid, or if that takes fewer multiply-adds; else the rows are projected.
+    - ``portable``: the projections are absorbed if that takes fewer multiply-adds for each further row. (The number of
+      rows may be open in a program that is exported, so the rule must not depend on it.)
     """
+    channels = array.channels
+    if path == "portable":
+        projecting = (channels + num_queries) * (qk_channels + value_channels)
+        return AttentionPlan(2 * num_heads * num_queries * channels <= projecting, (False,) * len(array.segments), True)
     grids = [_is_grid(segment) and path in ("auto", "structured") for segment in array.segments]
     if path == "auto":
         grids = [grid and structure_pays(segment) for grid, segment in zip(grids, array.segments, strict=True)]
-        channels, num_rows = array.channels, array.num_rows
+        num_rows = array.num_rows
         projecting = num_rows * (channels + num_queries) * (qk_channels + value_channels)
         absorbing = num_queries * channels * (qk_channels + value_channels + 2 * num_heads * num_rows)
         return AttentionPlan(any(grids) or absorbing <= projecting, tuple(grids))
@@ -97,8 +106,11 @@ def attention(
     )
     if plan.absorbed:
         absorbed = AbsorbedQuery.absorb(query, norm=norm, key=key, num_heads=num_heads)
-        parts = [piece.attend(absorbed) for piece in inputs.pieces(plan.structured)]
-        sums = parts[0].sums if len(parts) == 1 else merge(parts)
+        if plan.portable:
+            sums = inputs.dense.attend_portably(absorbed)
+        else:
+            parts = [piece.attend(absorbed) for piece in inputs.pieces(plan.structured)]
+            sums = parts[0].sums if len(parts) == 1 else merge(parts)
         attended = project_values(sums, inputs.has_rows, norm=norm, value=value, dtype=absorbed.query.dtype)
     else:
         dense = inputs.dense

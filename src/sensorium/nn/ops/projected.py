@@ -39,10 +39,10 @@ def projected_attention(
         num_heads: divides the channels.
         mask: batch × rows, True = present; None: every row is present. An example without any row gets zeros.
     """
-    query = query.expand(len(key), -1, -1)
+    query = query.expand(key.shape[0], -1, -1)
     scale = 1 / sqrt(query.shape[-1] // num_heads)
     query, key, value = split_heads(query, num_heads), split_heads(key, num_heads), split_heads(value, num_heads)
-    return _attend(query, key, value, mask, scale).transpose(1, 2).flatten(2)
+    return scaled_attention(query, key, value, mask, scale).transpose(1, 2).flatten(2)
 
 
 def projected_weights(
@@ -54,7 +54,7 @@ def projected_weights(
     return (query * scale @ key.transpose(-1, -2)).softmax(-1)
 
 
-def _attend(
+def scaled_attention(
     query: Float[Tensor, "batch heads n qk"],
     key: Float[Tensor, "batch heads rows qk"],
     value: Float[Tensor, "batch heads rows v"],

@@ -164,8 +164,7 @@ def find_neighbours(
              [2, 1]]]), tensor([ 0.7500, -0.7500, -1.5000]))
     """
     centres, points = centres.float(), points.float()
-    # Differences rather than a matrix product: it rounds otherwise in another batch, and neighbours change with it.
-    distances = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = _distances(centres, points)
     distances = distances.masked_fill(~present[:, None], torch.inf)
     found = distances.topk(min(count, points.shape[1]), dim=2, largest=False)
     far, index = found.values, found.indices
@@ -181,7 +180,15 @@ def find_neighbours(
     return Neighbours(index, torch.cat([offsets, far, offsets.square(), products], dim=-1))
 
 
+def _distances(centres: Tensor, points: Tensor) -> Tensor:
+    """batch × centres × points, from differences rather than a matrix product: that rounds otherwise in another batch,
+    and neighbours change with it."""
+    if torch.compiler.is_exporting():  # ONNX has no such operator
+        return (centres[:, :, None] - points[:, None]).square().sum(-1).sqrt()
+    return torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def _gathered(table: Tensor, index: Tensor) -> Tensor:
     """batch × points × channels at batch × centres × neighbours: batch × centres × neighbours × channels."""
-    first = torch.arange(len(table), device=table.device)[:, None, None] * table.shape[1]
+    first = torch.arange(table.shape[0], device=table.device)[:, None, None] * table.shape[1]
     return F.embedding(index + first, table.flatten(0, 1))

@@ -98,9 +98,13 @@ class NGramStem(nn.Module):
             mask: batch × length, True = present: the rows that convolutions may see; None: all.
         """
         index = ngram_buckets(numbers, known, self.config)
-        sums = F.embedding_bag(index.flatten(0, 1), self.table, mode="sum", padding_idx=NONE)
+        if torch.compiler.is_exporting():  # in ONNX a bag would be a loop over the bytes
+            sums = (F.embedding(index, self.table) * (index != NONE)[..., None]).sum(2)
+        else:
+            sums = F.embedding_bag(index.flatten(0, 1), self.table, mode="sum", padding_idx=NONE)
+            sums = sums.unflatten(0, numbers.shape)
         scale = GAIN / sqrt(self.config.longest - self.config.shortest + 1)
-        rows = rows + self.projection(scale * sums).unflatten(0, numbers.shape)
+        rows = rows + self.projection(scale * sums)
         for block in self.blocks:
             rows = block(rows, mask)
         return rows
