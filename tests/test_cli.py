@@ -349,9 +349,24 @@ assert not heavy, heavy
     assert "recipe.batch_size" in result.stdout
 
 
-COMMANDS = (
-    "inspect train pretrain evaluate predict explain compare shard import presets bench doctor demo".split()  # noqa: SIM905
-)
+COMMANDS = [
+    "inspect",
+    "train",
+    "watch",
+    "pretrain",
+    "evaluate",
+    "predict",
+    "explain",
+    "compare",
+    "serve",
+    "export",
+    "shard",
+    "import",
+    "presets",
+    "bench",
+    "doctor",
+    "demo",
+]
 
 
 def test_help_lists_commands_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:

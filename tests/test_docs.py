@@ -22,9 +22,9 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
 
 
 # Pages of docs/extending are executed by tests/test_extending.py, which trains what they add.
-# What is exported takes a while.
+# Exporting takes a while, and pages of docs/kinds train until something is learned.
 EXECUTED = [
-    pytest.param(page, marks=pytest.mark.slow if page.name == "exporting.md" else ())
+    pytest.param(page, marks=pytest.mark.slow if page.name == "exporting.md" or page.parent.name == "kinds" else ())
     for page in PAGES
     if page.parent.name != "extending"
 ]

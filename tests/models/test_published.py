@@ -469,7 +469,8 @@ def test_pictures_are_prepared_as_for_the_published_models(name: str) -> None:
     reader: Any = build_modality(presets.load(CHECKPOINTS[name].preset).inputs)
     file = io.BytesIO()
     picture.save(file, "png")
-    view = reader.view({"image": torch.tensor(reader.load(file.getvalue())["image"])[None]})["image"]
+    sample = reader.load(file.getvalue())
+    view = reader.view({name: torch.tensor(array)[None] for name, array in sample.items()})["image"]
     found = (view - reader.mean) / reader.std
     expected = PerceiverImageProcessorPil()(picture, return_tensors="pt").pixel_values
     assert found.shape == expected.shape

@@ -13,12 +13,11 @@ from typing import Annotated, Literal
 from cyclopts import CycloptsError, Parameter
 
 from ..errors import InputError, is_out_of_memory
-from . import serving
-from .exports import export
+from . import exports, serving
 from .options import CompareOptions, DataOptions, ExplainOptions, PlanOptions, TrainOptions, Words
 from .program import app, command
 
-__all__ = ["app", "main", "serving"]
+__all__ = ["app", "exports", "main", "serving"]
 
 
 @command(1, "sensorium inspect data/birds", "sensorium inspect sales.csv --target price --ignore id")
@@ -60,7 +59,7 @@ def train(
     _train(data, task=task, start=start, options=options)
 
 
-@command(3, "sensorium pretrain data/unlabelled --minutes 60", "sensorium train data/labelled --from runs/unlabelled")
+@command(4, "sensorium pretrain data/unlabelled --minutes 60", "sensorium train data/labelled --from runs/unlabelled")
 def pretrain(data: Path, *, task: str = "reconstruct", options: TrainOptions = TrainOptions()) -> None:
     """Train a model on data without labels and write a run folder with a report. The model learns to predict the parts
     of each signal that are masked. Continue with "sensorium train DATA --from OUT".
@@ -82,7 +81,7 @@ def _train(data: Path, *, task: str | None, options: TrainOptions, start: Path |
 
 
 @command(
-    4,
+    5,
     "sensorium evaluate runs/birds data/birds",
     "sensorium evaluate runs/birds data/other-birds",
     "sensorium evaluate runs/films data/films --without audio",
@@ -120,7 +119,7 @@ def evaluate(
 
 
 @command(
-    5,
+    6,
     "sensorium predict runs/birds photo.jpg",
     "sensorium predict runs/birds photos/ -o answers.csv",
     "sensorium predict runs/income people.csv --json --strict",
@@ -157,7 +156,7 @@ def predict(
 
 
 @command(
-    6,
+    7,
     "sensorium explain runs/birds photo.jpg",
     "sensorium explain runs/birds photo.jpg --method all",
     "sensorium explain runs/birds photo.jpg --latents 1-16 --before-softmax",
@@ -188,7 +187,7 @@ def explain(
 
 
 @command(
-    7,
+    8,
     "sensorium compare data/birds --minutes 20",
     "sensorium compare data/birds --only sensorium --only resnet --seeds 3",
 )
@@ -210,7 +209,7 @@ def compare(data: Path, *, task: str | None = None, options: CompareOptions = Co
     print_comparison(result)
 
 
-@command(8, "sensorium shard data/birds shards/birds", "sensorium shard films.csv shards/films --size 1000")
+@command(11, "sensorium shard data/birds shards/birds", "sensorium shard films.csv shards/films --size 1000")
 def shard(
     data: Path, out: Path, *, size: float = 256, task: str | None = None, options: DataOptions = DataOptions()
 ) -> None:
@@ -227,15 +226,7 @@ def shard(
     shard_data(data, out, megabytes=size, task=task, options=options)
 
 
-command(
-    9,
-    "sensorium export runs/birds --data data/birds",
-    "sensorium export runs/birds --format pt2 --out birds.pt2",
-    "sensorium export runs/birds --data data/birds --int8",
-)(export)
-
-
-@command(10, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
+@command(12, "sensorium import deepmind/vision-perceiver-conv --out runs/conv", name="import")
 def import_(
     source: str, /, *, model: str | None = None, compat: Literal["hf", "jax"] | None = None, out: Path | None = None
 ) -> None:
@@ -256,7 +247,7 @@ def import_(
     print(f"model: {result.folder}")
 
 
-@command(11, "sensorium presets")
+@command(13, "sensorium presets")
 def presets(*, json: bool = False) -> None:
     """List the papers' models with their parameters and the floating point operations of one example.
 
@@ -275,7 +266,7 @@ def presets(*, json: bool = False) -> None:
     print_presets(rows)
 
 
-@command(13, "sensorium doctor")
+@command(15, "sensorium doctor")
 def doctor(*, json: bool = False) -> None:
     """Say what this installation consists of, and which ways of computation it can use.
 
@@ -296,7 +287,7 @@ def doctor(*, json: bool = False) -> None:
     print_facts(facts)
 
 
-@command(12, "sensorium bench --sizes 224 --rounds 2")
+@command(14, "sensorium bench --sizes 224 --rounds 2")
 def bench(
     *,
     sizes: str = "64,224",
@@ -319,7 +310,7 @@ def bench(
     print_timings(sizes, rounds=rounds, batch=batch, what=what.split(","), json=json)
 
 
-@command(14, "sensorium demo")
+@command(16, "sensorium demo")
 def demo(*, out: Path = Path("runs/demo"), minutes: float = 0.7) -> None:
     """Train on handwritten digits, solids and tones with the same defaults; nothing is downloaded.
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from .program import command
 
+
+@command(
+    10,
+    "sensorium export runs/birds --data data/birds",
+    "sensorium export runs/birds --format pt2 --out birds.pt2",
+    "sensorium export runs/birds --data data/birds --int8",
+)
 def export(
     run: Path,
     /,

@@ -44,7 +44,7 @@ class ServeOptions:
 
 
 @command(
-    13,
+    9,
     "sensorium serve runs/birds",
     "sensorium serve runs/birds --port 9000 --queue 64 --timeout 10",
     f"{TOKEN}=… sensorium serve runs/birds --host 0.0.0.0",
@@ -94,7 +94,7 @@ def serve(
     run_server(application, host=host, port=port, time=limits.time, started=lambda url: _say(run, url))
 
 
-@command(14, "sensorium watch runs/birds")
+@command(3, "sensorium watch runs/birds")
 def watch(run: Path, *, host: str = "127.0.0.1", port: int = 8001) -> None:
     """Show a run while it trains: its learning curves and then its report, live in the browser.
 
