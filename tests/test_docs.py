@@ -77,7 +77,7 @@ def test_every_option_that_a_page_types_exists() -> None:
         for verb, rest in re.findall(r"\bsensorium (\w+)\b([^`#\n]*)", text):
             if verb in app:
                 known = {name for argument in app[verb].assemble_argument_collection() for name in argument.names}
-                assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest)) <= known | {"--json"}, (
+                assert set(re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest)) <= known | {"--json"}, (
                     f"{page.name}: {verb} {rest}"
                 )
 

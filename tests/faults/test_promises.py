@@ -35,7 +35,7 @@ TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text("utf-8"))
 ALONE = {
     "pickle": {"models/published/pickles.py"},
     "subprocess": {"training/step_costs.py", "inference/bench.py"},
-    "huggingface_hub": {"models/published/sources.py"},
+    "huggingface_hub": {"models/published/sources.py", "models/pretrained.py"},
 }
 NEVER = (
     *("shelve", "marshal", "dill", "joblib", "cloudpickle", "code", "runpy", "imp", "ctypes.util"),

@@ -175,7 +175,7 @@ def bicubic(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         float32, channels × size.
 
-    >>> bicubic(np.full((1, 4, 4), 7, np.uint8), (2, 3))[0].tolist()
+    >>> bicubic(np.full((1, 4, 4), 7, np.uint8), (2, 3))[0].round(4).tolist()
     [[7.0, 7.0, 7.0], [7.0, 7.0, 7.0]]
     """
     (rows, of_rows), (columns, of_columns) = (
