@@ -22,9 +22,12 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
 
 
 # Pages of docs/extending are executed by tests/test_extending.py, which trains what they add.
-# Exporting takes a while, and pages of docs/kinds train until something is learned.
+# These train models, which takes a while.
+TRAINING = ("comparing.md", "explaining.md", "exporting.md", "python.md")
 EXECUTED = [
-    pytest.param(page, marks=pytest.mark.slow if page.name == "exporting.md" or page.parent.name == "kinds" else ())
+    pytest.param(
+        page, marks=pytest.mark.slow if page.name in TRAINING or page.parent.name in ("kinds", "how-to") else ()
+    )
     for page in PAGES
     if page.parent.name != "extending"
 ]
