@@ -34,7 +34,7 @@ class RecipeConfig:
         label_smoothing: the share of each target that is spread over all classes.
         unaugmented: share of the run, at its beginning, in which training examples are seen as in evaluation, neither
             augmented nor mixed; pairs of frames are then seen in both directions.
-        mixup: Mixup adds two examples in shares from Beta(mixup, mixup); 0: no Mixup.
+        mixup: Mixup adds two examples in shares from Beta(mixup, mixup), as far as both have rows; 0: no Mixup.
         cutmix: CutMix puts a box of one picture into another, which keeps a share from Beta(cutmix, cutmix) of its
             area; 1: all shares are equally likely, 0: no CutMix. With ``mixup``, each takes half of every batch.
         drop_rows: share of the input rows that is left out of each training example.
