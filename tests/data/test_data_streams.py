@@ -23,6 +23,7 @@ from PIL import Image
 from sensorium.codecs import arrays, bounds, large, row_groups, tars
 from sensorium.data import open_source
 from sensorium.data.description import DataConfig, InputConfig, TargetConfig
+from sensorium.data.layouts import tables
 from sensorium.data.layouts.find import layout_of
 from sensorium.data.layouts.members import index_shards
 from sensorium.data.recognition.columns import Cells
@@ -344,6 +345,17 @@ def test_signals_in_parquet_are_not_read_before_their_turn(
         for index in np.random.default_rng(0).permutation(len(raws))[:100].tolist():
             np.testing.assert_array_equal(raws[index], whole.raws[name][index])
         assert pool.max_memory() < size / 2  # the first 200 rows, and the row groups that are kept
+
+
+def test_large_columns_of_values_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight bytes a number, and the same cells, empty ones among them."""
+    table = pa.table({"width": [1.5, None, 3.0, 4.0] * 8, "height": list(range(32)), "label": ["a", "b"] * 16})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    few = open_source(tmp_path).splits["train"].raws["table"]
+    monkeypatch.setattr(tables, "_FEW", 0)
+    many = open_source(tmp_path).splits["train"].raws["table"]
+    assert list(many) == list(few)
+    assert {type(part.columns["width"]) for part in many.parts} == {Cells}  # type: ignore[attr-defined]
 
 
 def test_a_target_of_lists_is_known_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from .table_folders import holds_paths
 SUFFIXES = table_codec.SUFFIXES
 read_table = table_codec.decode
 
+_FEW = 1 << 24  # bytes of a column of values
 # Kinds of signal that the strings of a column may be, rather than paths of files that hold them.
 _HOLDS_VALUES: dict[str, Callable[[pa.ChunkedArray], bool]] = {
     "label": lambda column: True,
@@ -102,7 +103,7 @@ def raws_of(
     """
     if config.kind == VALUES:
         columns = (config.column,) if isinstance(config.column, str) else config.column or ()
-        return Records({name: Cells(lazy.get(name, table[name])) for name in columns})
+        return Records({name: Cells(lazy[name]) if name in lazy else _values(table[name]) for name in columns})
     column = table[config.column]
     order = order_of(str(config.kind), config.axes) if config.axes else None
     if isinstance(config.column, str) and config.column in lazy:
@@ -123,6 +124,12 @@ def raws_of(
         if path is not None and not path.is_file():
             raise InputError(f"{name}: {path} does not exist; paths are relative to the table's folder")
     return raws_of_files(paths, Reading(str(config.kind), config.axes, "") if config.axes else None)
+
+
+def _values(column: pa.ChunkedArray) -> Sequence[Any]:
+    """The cells of a column, made now where they are few: that is quicker, but each then takes several times the
+    memory."""
+    return column.to_pylist() if column.nbytes <= _FEW else Cells(column)
 
 
 def _labels(table: pa.Table, target: TargetConfig) -> np.ndarray:
