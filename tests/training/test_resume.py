@@ -277,7 +277,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(series: Path, tmp_
 
 
 def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path: Path) -> None:
-    """It goes straight to evaluation and report; so does one that was killed between the two files of the report."""
+    """It goes straight to evaluation and report; so does one that was killed between the files of the report."""
     run = tmp_path / "run"
     train(series, run)
     before, history = weights(run), read_history(run)
@@ -287,6 +287,9 @@ def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path:
     assert rest.steps == 0
     assert (weights(run), read_history(run)) == (before, history)
     assert (run / "report.html").exists()
+    (run / "README.md").unlink()
+    assert sm.train(series, out=run, resume=True)["metrics"]
+    assert (run / "README.md").exists()
     with pytest.raises(InputError, match="finished"):
         sm.train(series, out=run, resume=True)
 
