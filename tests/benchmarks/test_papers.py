@@ -93,6 +93,13 @@ def test_every_training_parses_and_plans(name: str, data: Callable[[str], Path])
         assert planned.model.decoder == config_of(row).decoder
 
 
+def test_the_meshes_of_modelnet40_are_read_as_its_clouds_are(data: Callable[[str], Path]) -> None:
+    """The zip of meshes has the same classes and splits as that of points."""
+    clouds, meshes = (plan(data(name), preset="perceiver-modelnet40") for name in ("modelnet40", "modelnet40_meshes"))
+    assert clouds.config.model == meshes.config.model
+    assert clouds.source.splits.keys() == meshes.source.splits.keys()
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - TRAININGS.keys()))
 def test_every_other_command_parses(name: str, data: Callable[[str], Path]) -> None:
     """Its run is one that a row makes, and its data are ours or a file's name."""
