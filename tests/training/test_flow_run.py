@@ -172,16 +172,17 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
 
 
 def test_the_first_share_of_a_run_is_not_augmented(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of four steps, where half of the run is to be so."""
+    """A quarter of the run; for another quarter augmentation then grows."""
     seen, prepare = [], TrainingStep.prepare
 
-    def record(self: TrainingStep, *arguments: Any, augmented: bool) -> Any:
-        seen.append(augmented)
-        return prepare(self, *arguments, augmented=augmented)
+    def record(self: TrainingStep, *arguments: Any, strength: float) -> Any:
+        seen.append(strength)
+        return prepare(self, *arguments, strength=strength)
 
     monkeypatch.setattr(TrainingStep, "prepare", record)
-    sm.train(data / "pairs", out=tmp_path / "run", epochs=4, settings=[*SMALL_RUN, "recipe.unaugmented=0.5"])
-    assert seen == [False, False, True, True]
+    phases = ["recipe.unaugmented=0.25", "recipe.growing=0.25"]
+    sm.train(data / "pairs", out=tmp_path / "run", epochs=8, settings=[*SMALL_RUN, *phases])
+    assert seen == [0, 0, 0, 0.5, 1, 1, 1, 1]
 
 
 def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:
