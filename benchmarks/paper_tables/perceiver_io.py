@@ -228,8 +228,10 @@ TABLES = (
         "optical flow",
         ("Sintel clean, pixels", "Sintel final, pixels", "KITTI, pixels"),
         FLOW_ROWS,
-        "End-point errors of whole frames: `clean_whole_epe`, `final_whole_epe`, and on KITTI `whole_epe`. The "
-        "baselines are AutoFlow's authors'.",
+        "End-point errors of whole frames: `clean_whole_epe`, `final_whole_epe`, and on KITTI `whole_epe`, as RAFT's "
+        "published evaluation takes them: of all pixels whose motion is known, without Sintel's masks of occluded and "
+        "invalid ones, and the mean of a frame first. The papers do not state their own. The baselines are AutoFlow's "
+        "authors'.",
     ),
     _table(
         "Table 4",

@@ -143,6 +143,16 @@ def test_outliers_are_off_by_pixels_and_by_a_share() -> None:
     assert WholeFrames().metrics() == {}
 
 
+def test_each_frame_counts_once_and_each_outlier() -> None:
+    """As RAFT's evaluation: of KITTI's frames more or fewer pixels are known. A frame of which none is does not count."""
+    whole, true = WholeFrames(), np.zeros((2, 1, 4))
+    true[:, 0, 1:] = np.nan
+    whole.add(true + 8, true)  # √128 off at the one pixel that is known
+    whole.add(np.zeros((2, 1, 4)), np.zeros((2, 1, 4)))
+    whole.add(np.zeros((2, 1, 4)), np.full((2, 1, 4), np.nan))
+    assert whole.metrics() == {"whole_epe": pytest.approx(128**0.5 / 2), "whole_outliers": pytest.approx(1 / 5)}
+
+
 def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Larger frames than the model reads, smaller ones, and those whose flow is known, which it is compared with."""
     large = pair(tmp_path / "large", (40, 60), flow=False)
