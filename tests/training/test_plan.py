@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 import sensorium as sm
+import stand_ins
 from builders import film
 from sensorium.codecs.pictures import encode_file
 from sensorium.inference.costs import training_cost
@@ -207,6 +208,22 @@ def test_a_published_batch_is_cut_into_parts_that_fit(
         sm.plan(published, preset=preset, kind=["points"], settings=settings).config.recipe.accumulate
         == 3
     )
+
+
+def test_what_is_mixed_and_joined_within_a_part_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partners of Mixup, and texts of a passage, are of the part; which examples a batch has does not depend on it."""
+    monkeypatch.setattr(planning, "device_memory", lambda: 10**6)
+    stand_ins.imagenet(tmp_path / "imagenet")
+    stand_ins.texts(tmp_path / "texts")
+    for data, preset, task, said in (
+        ("imagenet", "perceiver-io-imagenet-conv", None, "mixed with others of their part"),
+        ("imagenet", "perceiver-imagenet", None, "for want of memory"),
+        ("texts", "perceiver-io-bytes", "mlm", "joined with others of their part"),
+    ):
+        planned = sm.plan(tmp_path / data, preset=preset, task=task)
+        (text,) = [guess.text for guess in planned.source.assumptions if guess.topic == "batch"]
+        assert text.endswith(said)
+        assert planned.config.recipe.accumulate == 8
 
 
 def test_no_process_has_a_part_without_examples(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

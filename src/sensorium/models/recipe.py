@@ -18,7 +18,8 @@ class RecipeConfig:
             is reached ends the run.
         batch_size: examples per step, of all processes together.
         accumulate: parts of a step's batch whose gradients are computed one after the other and added, for want of
-            memory. The gradient is that of the whole batch.
+            memory. The gradient is that of the whole batch; examples are mixed with others of their part, and texts
+            joined.
         optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
         learning_rate_per: the batch size that ``learning_rate`` is meant for: with k times as large a batch it is k
