@@ -144,7 +144,7 @@ def test_outliers_are_off_by_pixels_and_by_a_share() -> None:
 
 
 def test_each_frame_counts_once_and_each_outlier() -> None:
-    """As RAFT's evaluation: of KITTI's frames more or fewer pixels are known. A frame of which none is does not count."""
+    """As RAFT's evaluation: of KITTI's frames more or fewer pixels are known. A frame without any does not count."""
     whole, true = WholeFrames(), np.zeros((2, 1, 4))
     true[:, 0, 1:] = np.nan
     whole.add(true + 8, true)  # √128 off at the one pixel that is known

@@ -204,10 +204,7 @@ def test_a_published_batch_is_cut_into_parts_that_fit(
     said = [guess.text for guess in planned.source.assumptions if guess.topic == "batch"]
     assert bool(said) == (recipe.accumulate > 1)
     settings = ["recipe.accumulate=3"]
-    assert (
-        sm.plan(published, preset=preset, kind=["points"], settings=settings).config.recipe.accumulate
-        == 3
-    )
+    assert sm.plan(published, preset=preset, kind=["points"], settings=settings).config.recipe.accumulate == 3
 
 
 def test_what_is_mixed_and_joined_within_a_part_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

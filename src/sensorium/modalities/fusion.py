@@ -165,8 +165,8 @@ class Fusion(Modality[FusionConfig]):
         """One example.
 
         Args:
-            raw: a mapping from names to raws; a modality is absent whose raw is None, ``WITHHELD`` or missing, or a file
-                without the signal (a film without sound).
+            raw: a mapping from names to raws; a modality is absent whose raw is None, ``WITHHELD`` or missing, or a
+                file without the signal (a film without sound).
 
         Returns:
             the fields of each modality that is present, and ``<name>.present`` (bool) of all.

@@ -41,9 +41,9 @@ class WholeFrames:
             self._sums[name] += errors.mean(), 1, outliers.sum(), known.sum()
 
     def metrics(self) -> dict[str, float]:
-        """``whole_epe``: the mean over frames of each one's mean end-point error in pixels; ``whole_outliers``: the share
-        of all motions that are off by more than 3 pixels and by more than 5 % of their length (KITTI's Fl-all). Of
-        several render passes, also those of each: ``clean_whole_epe``. {}: no motion is known."""
+        """``whole_epe``: the mean over frames of each one's mean end-point error in pixels; ``whole_outliers``: the
+        share of all motions that are off by more than 3 pixels and by more than 5 % of their length (KITTI's Fl-all).
+        Of several render passes, also those of each: ``clean_whole_epe``. {}: no motion is known."""
         return dict(_named(self._sums))
 
 
