@@ -189,15 +189,31 @@ def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:
     assert np.isfinite(result["metrics"]["loss"])
 
 
-def test_mixup_needs_examples_that_lack_nothing() -> None:
-    batch = {"a": torch.rand(2, 3), "b": torch.rand(2, 3), "b.present": torch.tensor([True, False])}
+def test_mixup_is_of_signals_that_both_examples_have() -> None:
+    """Of the others, each example keeps its own; the share of its target is the mean over the signals that it has."""
+    torch.manual_seed(0)
+    a, b, target = torch.rand(3, 3).double(), torch.rand(3, 3).double(), torch.eye(3).double()
+    b[1] = torch.nan  # an absent signal may hold anything
+    batch = {"a": a, "b": b, "b.present": torch.tensor([True, False, True])}
     inputs = build_modality(FusionConfig(modalities={"a": ImageConfig(), "b": VideoConfig()}))
-    with pytest.raises(InputError, match=r"lack nothing; set recipe.mixup=0"):
-        mix(batch, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
-    whole = {**batch, "b.present": torch.ones(2).bool()}
-    mixed, target = mix(whole, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
-    torch.testing.assert_close(target @ batch["a"], mixed["a"])
-    torch.testing.assert_close(target @ batch["b"], mixed["b"])
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        mixed, labels = mix(batch, inputs, target, mixup=1.0, generator=generator)
+        own = torch.stack([torch.linalg.lstsq(a.T, row).solution for row in mixed["a"]])  # of each in each
+        torch.testing.assert_close(own @ a, mixed["a"])
+        for example in range(3):
+            partner = next(iter({0, 1, 2} - {example} & set(labels[example].nonzero().flatten().tolist())), example)
+            has_both = example != 1 and partner != 1
+            if example != 1:
+                expected = torch.lerp(b[partner], b[example], own[example, example]) if has_both else b[example]
+                torch.testing.assert_close(mixed["b"][example], expected)
+            share = own[example, example]
+            in_b = share if has_both else torch.ones(()).double()
+            torch.testing.assert_close(labels[example, example], share if example == 1 else (share + in_b) / 2)
+    whole = {"a": a, "b": torch.rand(3, 3).double(), "b.present": torch.ones(3).bool()}
+    mixed, labels = mix(whole, inputs, target, mixup=1.0, generator=torch.Generator())
+    torch.testing.assert_close(labels @ whole["a"], mixed["a"])
+    torch.testing.assert_close(labels @ whole["b"], mixed["b"])
 
 
 # -- auto and presets -------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class RecipeConfig:
             augmented nor mixed; pairs of frames are then seen in both directions.
         growing: share of the run, after that, in which the augmentation of pairs of frames grows from nothing to all
             of it. That of other signals is all there at once.
-        mixup: Mixup adds two examples in shares from Beta(mixup, mixup); 0: no Mixup.
+        mixup: Mixup adds two examples in shares from Beta(mixup, mixup), as far as both have rows; 0: no Mixup.
         cutmix: CutMix puts a box of one picture into another, which keeps a share from Beta(cutmix, cutmix) of its
             area; 1: all shares are equally likely, 0: no CutMix. With ``mixup``, each takes half of every batch.
         drop_rows: share of the input rows that is left out of each training example.
