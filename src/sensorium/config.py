@@ -95,11 +95,11 @@ def record_of(cls: type) -> type:
 
 def _adapter(cls: type[T]) -> pydantic.TypeAdapter[T]:
     """What reads and writes records of class ``cls``. It is made once, and anew when a table has another entry."""
-    return _adapter_of(cls, tuple(tuple(table.values()) for table in _tables))
+    return _adapter_of(typing.cast(typing.Hashable, cls), tuple(tuple(table.values()) for table in _tables))
 
 
 @functools.lru_cache
-def _adapter_of(cls: type[T], classes: tuple[tuple[type, ...], ...]) -> pydantic.TypeAdapter[T]:
+def _adapter_of(cls: Any, classes: tuple[tuple[type, ...], ...]) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(cls)
 
 
