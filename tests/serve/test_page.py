@@ -176,7 +176,9 @@ def test_two_pictures_are_one_example_of_a_model_of_motion(tmp_path: Path, page:
 
 def test_hidden_words_are_filled_in(tmp_path: Path, page: Any) -> None:
     """Each hole of a written text has its own bars."""
-    checkpoints.save(small_model(KINDS["text"].config, MLMConfig(), decoder=DecoderConfig(query_residual=False)), tmp_path)
+    checkpoints.save(
+        small_model(KINDS["text"].config, MLMConfig(), decoder=DecoderConfig(query_residual=False)), tmp_path
+    )
     with listening(tmp_path) as address:
         page.goto(address)
         page.wait_for_selector("body[data-ready]")
