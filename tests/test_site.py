@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def test_every_public_name_has_its_place_in_the_python_pages() -> None:
     text = "".join(page.read_text("utf-8") for page in (DOCS / "api").glob("*.md"))
     named = {line.rpartition(".")[2] for line in text.splitlines() if line.startswith("::: ")}
     assert set(sm.__all__) <= named
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "kinds").glob("*.md")), ids=lambda page: page.stem)
+def test_the_head_of_a_kind_s_page_says_command_time_and_score(page: Path) -> None:
+    """The command is one that the page runs."""
+    title, _, head = page.read_text("utf-8").split("\n", 3)[:3]
+    assert title.startswith("# ")
+    stated = re.fullmatch(r"> `(sensorium .+)`: about \d+ s on one core; [a-z][a-z -]* \d+\.\d+( .*)?", head)
+    assert stated is not None, head
+    assert f"\n$ {stated[1]} " in page.read_text("utf-8")
 
 
 @pytest.mark.slow

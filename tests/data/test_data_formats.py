@@ -23,9 +23,9 @@ from scipy.io import savemat
 
 from builders import dicom_slice
 from sensorium.codecs import volumes
-from sensorium.data import DataConfig, InputConfig, Source, open_source
+from sensorium.data import DataConfig, InputConfig, Source, open_source, open_strange_files
 from sensorium.errors import InputError
-from sensorium.modalities import KINDS
+from sensorium.modalities import KINDS, VolumeConfig, build_modality
 
 RANDOM = np.random.default_rng(0)
 STACK = RANDOM.integers(0, 99, (4, 6, 5)).astype(np.uint8)
@@ -247,6 +247,17 @@ def test_dicom_slices_of_a_folder_are_a_volume(tmp_path: Path) -> None:
     said = DataConfig(inputs={"image": InputConfig(kind="image")})
     source = open_source(tmp_path, description=said)
     assert (source.kinds, sum(sizes(source).values())) == ({"image": "image"}, 48)
+
+
+def test_files_without_labels_are_volumes_for_a_model_of_volumes(tmp_path: Path) -> None:
+    """Stacks of TIFF and slices of DICOM, by name and below a folder: the slices of a folder are one example."""
+    model = build_modality(VolumeConfig(size=(4, 6, 5), patch=(1, 1, 1)))
+    dicom_patients(tmp_path / "scans", depth=4)
+    tifffile.imwrite(tmp_path / "stack.tif", STACK, photometric="minisblack")
+    for path, count in ((tmp_path / "stack.tif", 1), (tmp_path / "scans" / "ill" / "0" / "1.dcm", 1), (tmp_path, 13)):
+        raws = open_strange_files([path], model, description=None).examples.raws["volume"]
+        assert len(raws) == count
+        assert all(volumes.decode(raw).shape == (1, 4, 6, 5) for raw in raws)
 
 
 def test_single_dicom_pictures(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from sensorium.modalities import (
     TableConfig,
     TextConfig,
     VideoConfig,
+    VolumeConfig,
 )
 from sensorium.modalities.table import Column
 from sensorium.models import checkpoints
@@ -76,6 +77,14 @@ def wav(number: int) -> bytes:
     return file.getvalue()
 
 
+def scan(number: int) -> bytes:
+    """A TIFF of six slices."""
+    file = io.BytesIO()
+    slices = [Image.fromarray(voxels) for voxels in np.random.default_rng(number).integers(0, 256, (6, 8, 8), np.uint8)]
+    slices[0].save(file, "TIFF", save_all=True, append_images=slices[1:])
+    return file.getvalue()
+
+
 @cache
 def film(number: int) -> bytes:
     import tempfile
@@ -111,6 +120,10 @@ KINDS: dict[str, Kind] = {
     ),
     "audio": Kind(AUDIO, {f"{number}.wav": wav(number) for number in range(3)}),
     "video": Kind(VIDEO, {f"{number}.mkv": film(number) for number in range(2)}),
+    "volume": Kind(
+        VolumeConfig(size=(6, 8, 8), patch=(2, 2, 2), bands=3, ranges=((0.0, 255.0),)),
+        {f"{number}.tif": scan(number) for number in range(2)},
+    ),
     "points": Kind(
         PointsConfig(points=12, bands=3, resolution=8.0),
         {f"{number}.xyz": lines(cloud).replace(b",", b" ") for number, cloud in enumerate(_CLOUDS)},

@@ -67,6 +67,7 @@ def test_an_explanation_is_the_map_over_what_the_model_reads(kind: str, tmp_path
     wanted = attention_maps(model, view)[-1]
     wanted = wanted if isinstance(wanted, dict) else {model.inputs.name: wanted}
     drawn = {"image": "pixels", "video": "frames", "audio": "spectrogram", "points": "points", "series": "series"}
+    drawn["volume"] = "slices"
     with client(run) as server:
         answer = server.post("/v1/explain", files=form(content.files)).json()["answers"][0]
         first = server.post("/v1/explain?cross_attend=0", files=form(content.files)).json()["answers"][0]

@@ -29,6 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "image": ("a.png", "a.jpg", "a.gif", "a.webp", "a.bmp", "lzw.tif", "bands.tif", "a.dcm", "palette.png", "a.ppm"),
     "audio": ("a.wav", "a.flac", "a.ogg", "a.mp3", "a.au", "a.m4a", "a.mkv"),
     "video": ("a.mp4", "a.mkv", "a.avi", "a.mov"),
+    "volume": ("a.nii", "a.nii.gz", "two.nii", "a.dcm", "frames.dcm", "bands.tif", "deflated.tif", "grid.npy"),
     "points": ("a.ply", "text.ply", "a.off", "a.obj", "a.stl", "a.glb", "a.xyz", "a.las", "a.laz", "a.pcd", "a.npy"),
     "series": ("a.csv", "a.ts", "a.edf", "a.npy", "a.npz", "a.h5", "a.mat", "a.parquet"),
     "text": ("a.txt",),

@@ -21,8 +21,13 @@ pytest.importorskip("playwright", reason="the tests of the page")
 from playwright import sync_api
 from served import CLASSES, KINDS, film, listening, png, run_of, running, wav
 
+from sensorium.modalities import PairConfig
+from sensorium.models import checkpoints
+from sensorium.nn import DecoderConfig
 from sensorium.serve.watch import create_app
+from sensorium.tasks import FlowConfig, MLMConfig
 from sensorium.training.run_folder import append_history
+from small_models import small_model
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -97,6 +102,7 @@ SEEN = {
     "image": "section[data-kind=image] canvas",
     "video": "section[data-kind=video] canvas",
     "audio": "section[data-kind=audio] canvas:last-of-type",
+    "volume": "section[data-kind=volume] canvas",
     "points": "section[data-kind=points] canvas",
 }
 
@@ -119,6 +125,9 @@ def test_what_is_dropped_is_answered_and_drawn(kind: str, tmp_path: Path, page: 
             hot = warmth(page, SEEN[kind])
             page.locator(".controls input").fill("0")
             assert hot > warmth(page, SEEN[kind])
+        if kind == "volume":
+            page.get_by_label("Slice").fill("5")
+            assert page.inner_text(".player output") == "6 of 6"
         if kind == "series":
             assert page.locator("svg.chart rect").count() > 1
             assert page.locator("svg.chart path").count() == 2
@@ -148,6 +157,36 @@ def test_several_signals_are_one_example(tmp_path: Path, page: Any) -> None:
         page.get_by_role("button", name="Ask the model").click()
         page.wait_for_selector("section[data-kind=text]")
         assert page.locator("section.signal small").count() == 3
+
+
+def test_two_pictures_are_one_example_of_a_model_of_motion(tmp_path: Path, page: Any) -> None:
+    """The flow is drawn, and both pictures with the attention over them."""
+    model = small_model(PairConfig(size=(8, 8), bands=2), FlowConfig(), decoder=DecoderConfig(query_residual=False))
+    checkpoints.save(model, tmp_path)
+    with listening(tmp_path) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        assert page.inner_text("#drop-what") == "Drop two pictures here"
+        drop(page, {"a.png": png(0), "b.png": png(1)})
+        page.wait_for_selector("section[data-kind=pair] img")
+        assert page.locator(".several").count() == 0
+        assert page.locator("figure h3").all_inner_texts() == ["First frame", "Prediction"]
+        assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+
+
+def test_hidden_words_are_filled_in(tmp_path: Path, page: Any) -> None:
+    """Each hole of a written text has its own bars."""
+    checkpoints.save(
+        small_model(KINDS["text"].config, MLMConfig(), decoder=DecoderConfig(query_residual=False)), tmp_path
+    )
+    with listening(tmp_path) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        page.locator("textarea").fill("a [MASK]ilm")
+        page.get_by_role("button", name="Ask the model").click()
+        page.wait_for_selector("section[data-kind=text]")
+        assert page.locator("h3", has_text="Hole 1").count() == 1
+        assert page.locator(".bars").count() == 1
 
 
 def test_points_turn_and_films_play(tmp_path: Path, page: Any) -> None:

@@ -24,6 +24,7 @@ from sensorium.nn import MeanDecoder
 from sensorium.nn.positions import LearnedPositions
 from sensorium.training.lamb import Lamb
 from sensorium.training.mixing import mix
+from sensorium.training.muon import Muon
 from sensorium.training.optimizers import optimizers
 from sensorium.training.schedule import learning_rate
 
@@ -119,7 +120,7 @@ def test_optimizers_are_what_the_recipe_names() -> None:
         name: [type(optimizer) for optimizer in optimizers(RecipeConfig(optimizer=name), model)]  # type: ignore[arg-type]
         for name in ("adamw", "lamb", "muon")
     }
-    assert kinds == {"adamw": [torch.optim.AdamW], "lamb": [Lamb], "muon": [torch.optim.Muon, torch.optim.AdamW]}
+    assert kinds == {"adamw": [torch.optim.AdamW], "lamb": [Lamb], "muon": [Muon, torch.optim.AdamW]}
     muon = optimizers(RecipeConfig(), model)[0]
     turned = {id(parameter) for group in muon.param_groups for parameter in group["params"]}
     names = {label for label, parameter in model.named_parameters() if id(parameter) in turned}

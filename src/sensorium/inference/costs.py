@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..modalities import ModalityConfig, build_modality
@@ -32,13 +33,13 @@ def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _array(model: Perceiver) -> ByteArray:
+def _array(model: Perceiver, *, device: str = "meta") -> ByteArray:
     """A byte array of the right shape for one example of the configured size."""
     return ByteArray(
         tuple(
             Segment(
                 modality.name,
-                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device=device),
                 layout=modality.layout(),
             )
             for modality in model.inputs.modalities
@@ -46,13 +47,13 @@ def _array(model: Perceiver) -> ByteArray:
     )
 
 
-def _placeholders(model: Perceiver, *, trained: bool = False) -> Queries | None:
+def _placeholders(model: Perceiver, *, trained: bool = False, device: str = "meta") -> Queries | None:
     """Queries of the right shape for one example of the configured size, or those that a training step asks; None: the
     task has no queries."""
     if model.task.query_channels is None:
         return None
     count = model.task.num_trained_queries if trained else model.num_queries
-    values = torch.zeros(1, count, model.task.query_channels, device="meta")
+    values = torch.zeros(1, count, model.task.query_channels, device=device)
     return Queries(ByteArray((Segment("answer", values),)))
 
 
@@ -90,8 +91,9 @@ class TrainingCost:
 
 
 def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> TrainingCost:
-    """What training a model is expected to take in float32: its tensors for the backward pass are counted on the
-    ``meta`` device, where nothing is computed. Of a backbone that is no Perceiver, the rows are counted alone.
+    """What training a model is expected to take in float32. Its tensors for the backward pass are counted on a fake
+    device, where nothing is computed, and where attention is the CPU's: it keeps no weights of rows by rows, as the one
+    of the meta device would.
 
     >>> from sensorium.models import presets
     >>> training_cost(presets.load("perceiver-io-bytes").model()).state == 5 * 4 * 201_108_230
@@ -105,13 +107,12 @@ def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> Tr
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    array = _array(model)
-    if isinstance(config.encoder, EncoderConfig):
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device="cpu")
+        array, queries = _array(model, device="cpu"), _placeholders(model, trained=True, device="cpu")
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            output = model.decoder(
-                model.encoder(array, checkpointing=checkpointing), _placeholders(model, trained=True)
-            )
-            del output
+            output = model.decoder(model.encoder(array, checkpointing=checkpointing), queries)
+        del output
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
     rows = 4 * model.inputs.num_rows * model.inputs.channels

@@ -38,7 +38,7 @@ from .precision import faster_precision
 from .progress import Interrupted, Listener, Quiet
 from .run_folder import append_history, trim_history
 from .run_state import RunState, Sums, reading
-from .schedule import learning_rate
+from .schedule import augmentation_strength, learning_rate
 from .state_file import StateWriter, read_state
 from .step import TrainingStep, part_generator, update
 from .validation import is_due, validate
@@ -229,8 +229,8 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
     counters, task = state.counters, state.model.task
     first = rank() * recipe.accumulate
     generators = [part_generator(run.seed, counters.steps, first + number) for number in range(recipe.accumulate)]
-    augmented = run.share_done >= recipe.unaugmented
-    prepared = [run.step.prepare(next(parts), generator, augmented=augmented) for generator in generators]
+    strength = augmentation_strength(recipe, run.share_done)
+    prepared = [run.step.prepare(next(parts), generator, strength=strength) for generator in generators]
     counts = [task.term_counts(part.targets) for part in prepared]
     whole_batch = total(torch.stack(counts).sum(0)).clamp(min=1)
     for number, (part, count, generator) in enumerate(zip(prepared, counts, generators, strict=True), 1):

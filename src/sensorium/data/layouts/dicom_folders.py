@@ -44,6 +44,14 @@ def join_slices(
     return examples, (Assumption("volume", text, "--kind image"),)
 
 
+def one_slice_each(paths: Sequence[Path]) -> list[Path]:
+    """Files of volumes, of which the slices in one folder are one: the middle one stands for all."""
+    together: dict[Path, list[Path]] = {}
+    for path in paths:
+        together.setdefault(path.parent if ending(path) == dicom.SUFFIX else path, []).append(path)
+    return [files[len(files) // 2] for files in together.values()]
+
+
 def _is_series(paths: Sequence[Path]) -> bool:
     try:
         series = [dicom.series_of(path) for path in paths[:2]]

@@ -17,12 +17,13 @@ from ...modalities.base import Modality
 from ..description import DataConfig, InputConfig
 from ..examples import Examples, Records, Selection
 from ..layouts import array_files, shards, tables
+from ..layouts.dicom_folders import one_slice_each
 from ..layouts.folders import by_stem, suits, walk
 from ..layouts.joining import are_large, decode_table
 from ..layouts.pairs import open_pairs
 from ..layouts.recordings import unlabelled_recordings
 from ..layouts.shards import shard_examples
-from ..recognition.recognise import HOLDS, SERIES, VALUES, kind_of_suffix, visible_files
+from ..recognition.recognise import HOLDS, SERIES, VALUES, VOLUME, can_be, kind_of_suffix, visible_files
 from .array_examples import open_array_file
 from .table_examples import reads_rows, rows_of
 
@@ -143,7 +144,7 @@ def _below(
     files = natsorted(walk(folder), key=lambda path: path.relative_to(folder).parts)
     kinds = {part.kind for part in modality.modalities}
     if not suffixes or not any(ending(file) in suffixes for file in files):
-        suffixes = tuple(suffix for part in modality.modalities for suffix in part.suffixes)
+        suffixes = tuple(suffix for part in modality.modalities for suffix in (*part.suffixes, *part.also_reads))
         suffixes += (tables.SUFFIXES if VALUES in kinds else ()) + (_TS if SERIES in kinds else ())
 
     def is_wanted(file: Path) -> bool:
@@ -156,7 +157,8 @@ def _below(
         held = "nothing" if not files else f"no such file (found {', '.join(sorted({ending(file) for file in files}))})"
         raise InputError(f"{folder}: the model reads {' and '.join(sorted(kinds))}, below this folder is {held}")
     chosen = set(wanted)
-    return wanted, [file for file in files if file not in chosen]
+    others = [file for file in files if file not in chosen]
+    return (one_slice_each(wanted) if kinds == {VOLUME} else wanted), others
 
 
 def _examples_in(
@@ -186,7 +188,7 @@ def _examples_in(
     if suffix in array_files.SUFFIXES:
         return *open_array_file(file, modality, inputs, description), ()
     kind = kind_of_suffix(suffix) or (VALUES if suffix in tables.SUFFIXES else None)
-    if suffix not in modality.suffixes and kind is not None and HOLDS.get(kind) != modality.kind:
+    if kind is not None and not can_be(suffix, modality.kind) and HOLDS.get(kind) != modality.kind:
         raise InputError(f"{file}: it holds {kind}, the model reads {modality.kind}; name another file")
     return [file], [str(file)], ()
 

@@ -8,7 +8,7 @@ export function setToken(value) {
 
 export const hasToken = () => token !== "";
 
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, reason) {
     super(reason);
     this.status = status;

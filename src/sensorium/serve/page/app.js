@@ -152,10 +152,18 @@ function describe() {
   const size = schema.parameters >= 1e6 ? `${(schema.parameters / 1e6).toFixed(1)} million` : schema.parameters.toLocaleString("en");
   byId("about").textContent = `Reads ${nouns(kinds)}; ${does()}. ${size} parameters.`;
   byId("drop-what").textContent = `Drop ${nouns(kinds)} here`;
-  const endings = [...new Set(schema.signals.flatMap((signal) => signal.suffixes))];
-  const known = endings.length > 6 ? `${endings.slice(0, 6).join(" ")} …` : endings.join(" ");
-  byId("drop-note").textContent = kinds.includes("table") && !endings.length ? ".csv .parquet .xlsx …, an example a row" : `${known}; one or several`;
+  byId("drop-note").textContent = takes();
   byId("curl").textContent = command();
+}
+
+// The files that can be dropped: some endings of each signal, and how many.
+function takes() {
+  const [first] = schema.signals;
+  if (schema.field && first.kind === "table") return ".csv .parquet .xlsx …, an example a row";
+  if (schema.field && first.kind === "pair") return ".png .jpg …, the first and the second picture";
+  const most = schema.field ? 6 : 3;
+  const endings = schema.signals.filter(({ suffixes }) => suffixes.length).map(({ suffixes }) => suffixes.slice(0, most).join(" ") + (suffixes.length > most ? " …" : ""));
+  return `${endings.join(", ")}; ${schema.field ? "one or several" : "one of each"}`;
 }
 
 function does() {

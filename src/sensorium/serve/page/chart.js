@@ -2,7 +2,7 @@
 
 import { element, number, shape } from "./dom.js";
 
-export const COLOURS = ["#2f6fde", "#e0703c", "#18865c", "#8a5bd1", "#c93f6b", "#7a7f8a", "#b08a1e", "#1c9fb5"];
+const COLOURS = ["#2f6fde", "#e0703c", "#18865c", "#8a5bd1", "#c93f6b", "#7a7f8a", "#b08a1e", "#1c9fb5"];
 
 function ticks(low, high, count) {
   const raw = (high - low || 1) / count;

@@ -23,7 +23,7 @@ export function cloud(signal, settings) {
     const placed = Array.from({ length: count }, (_, number) => {
       const [x, y, z] = [points[3 * number], points[3 * number + 1], points[3 * number + 2]];
       const [right, back] = [x * cosA - y * sinA, x * sinA + y * cosA];
-      const [high, far] = [z * cosU - back * sinU, z * sinU + back * cosU];
+      const [high, far] = [z * cosU + back * sinU, back * cosU - z * sinU]; // seen from above
       return [right, high, far, number];
     }).sort((one, other) => other[2] - one[2]);
     const size = Math.max(2.2, Math.min(7, 130 / Math.sqrt(count)));

@@ -5,7 +5,7 @@ import { byId, element, number } from "./dom.js";
 const NOUNS = { image: "a picture", audio: "a sound", video: "a video", points: "a point cloud", series: "a series", text: "a text", table: "a table", volume: "a volume", pair: "two pictures" };
 const MOST_FIELDS = 40;
 
-export const noun = (kind) => NOUNS[kind] ?? `a file of ${kind}`;
+const noun = (kind) => NOUNS[kind] ?? `a file of ${kind}`;
 export const nouns = (kinds) => {
   const words = kinds.map(noun);
   return words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0];

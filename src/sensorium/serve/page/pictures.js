@@ -62,15 +62,15 @@ export function volume(signal, settings) {
   const { shown, draw } = sheet(signal.slices, signal.attention, settings, label);
   const count = signal.slices.shape[0];
   const slider = element("input", { type: "range", min: 0, max: count - 1, value: 0, ariaLabel: "Slice" });
-  const told = element("output", {}, `1 of ${count}`);
+  const shownNumber = element("output", {}, `1 of ${count}`);
   slider.addEventListener("input", () => {
     draw(Number(slider.value));
-    told.textContent = `${Number(slider.value) + 1} of ${count}`;
+    shownNumber.textContent = `${Number(slider.value) + 1} of ${count}`;
   });
   slider.value = Math.floor(count / 2);
   slider.dispatchEvent(new Event("input"));
   return {
-    parts: [element("div", { className: "stage" }, shown), element("div", { className: "player" }, slider, told)],
+    parts: [element("div", { className: "stage" }, shown), element("div", { className: "player" }, slider, shownNumber)],
     draw: () => draw(),
   };
 }

@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 const LONGEST = 10; // seconds of a recording
 
 // Sound as a WAV file of 16 bits, one channel: what every server reads.
-export function wavFile(samples, rate) {
+function wavFile(samples, rate) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
   const letters = (at, text) => [...text].forEach((letter, place) => view.setUint8(at + place, letter.charCodeAt(0)));
   letters(0, "RIFF");

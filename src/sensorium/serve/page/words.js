@@ -67,7 +67,7 @@ export function table(signal, settings) {
     bars.push([bar, place]);
     const track = element("div", { className: "track", role: "img", ariaLabel: attention ? `attention ${Math.round(attention[place] / 2.55)} of 100` : "" }, bar);
     const value = cell === null ? "–" : typeof cell === "number" ? number(cell) : cell;
-    body.append(element("tr", {}, element("th", { scope: "row" }, signal.columns[place]), element("td", {}, value), element("td", {}, track)));
+    body.append(element("tr", {}, element("th", { scope: "row" }, signal.columns[place]), element("td", { className: typeof cell === "number" ? "number" : "" }, value), element("td", {}, track)));
   }
   made.append(body);
   const draw = () => {
