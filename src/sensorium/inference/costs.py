@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..modalities import ModalityConfig, build_modality
@@ -33,13 +35,13 @@ def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _array(model: Perceiver, *, device: str = "meta") -> ByteArray:
+def _array(model: Perceiver) -> ByteArray:
     """A byte array of the right shape for one example of the configured size."""
     return ByteArray(
         tuple(
             Segment(
                 modality.name,
-                torch.zeros(1, modality.num_rows, model.inputs.channels, device=device),
+                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
                 layout=modality.layout(),
             )
             for modality in model.inputs.modalities
@@ -47,13 +49,13 @@ def _array(model: Perceiver, *, device: str = "meta") -> ByteArray:
     )
 
 
-def _placeholders(model: Perceiver, *, trained: bool = False, device: str = "meta") -> Queries | None:
+def _placeholders(model: Perceiver, *, trained: bool = False) -> Queries | None:
     """Queries of the right shape for one example of the configured size, or those that a training step asks; None: the
     task has no queries."""
     if model.task.query_channels is None:
         return None
     count = model.task.num_trained_queries if trained else model.num_queries
-    values = torch.zeros(1, count, model.task.query_channels, device=device)
+    values = torch.zeros(1, count, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 
@@ -90,10 +92,25 @@ class TrainingCost:
     example: int
 
 
+class FusedAttention(TorchFunctionMode):
+    """Attention of the ``meta`` device as other devices compute it, which keep no weights of rows by rows for the
+    backward pass."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is F.scaled_dot_product_attention and kwargs.get("attn_mask") is None:
+            query, key, value = args
+            if query.shape[-1] == value.shape[-1]:  # others' weights are kept on all devices
+                fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+                return fused(query, key, value, scale=kwargs.get("scale"))[0]
+        return function(*args, **kwargs)
+
+
 def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> TrainingCost:
-    """What training a model is expected to take in float32. Its tensors for the backward pass are counted on a fake
-    device, where nothing is computed, and where attention is the CPU's: it keeps no weights of rows by rows, as the one
-    of the meta device would.
+    """What training a model is expected to take in float32: its tensors for the backward pass are counted on the
+    ``meta`` device, where nothing is computed.
 
     >>> from sensorium.models import presets
     >>> training_cost(presets.load("perceiver-io-bytes").model()).state == 5 * 4 * 201_108_230
@@ -107,12 +124,10 @@ def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> Tr
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model = model.to_empty(device="cpu")
-        array, queries = _array(model, device="cpu"), _placeholders(model, trained=True, device="cpu")
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            output = model.decoder(model.encoder(array, checkpointing=checkpointing), queries)
-        del output
+    array, queries = _array(model), _placeholders(model, trained=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), FusedAttention():
+        output = model.decoder(model.encoder(array, checkpointing=checkpointing), queries)
+    del output
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
     rows = 4 * model.inputs.num_rows * model.inputs.channels

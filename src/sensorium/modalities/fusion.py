@@ -175,7 +175,7 @@ class Fusion(Modality[FusionConfig]):
             Absent: all modalities are absent, and none is withheld.
             InputError: as the modalities' own ``load``, with the name of the modality.
         """
-        line, withheld = _given(raw)
+        line, withheld = _not_withheld(raw)
         names = [modality.name for modality in self.modalities]
         for name in line:
             if name not in names:
@@ -193,7 +193,7 @@ class Fusion(Modality[FusionConfig]):
 
     def remarks(self, raw: Raw) -> tuple[str, ...]:
         """Those of each modality that the example has."""
-        line, _ = _given(raw)
+        line, _ = _not_withheld(raw)
         present = [modality for modality in self.modalities if line.get(modality.name) is not None]
         return tuple(remark for modality in present for remark in modality.remarks(line[modality.name]))
 
@@ -397,11 +397,11 @@ def _line(raw: Any) -> Mapping[str, Any]:
     return raw
 
 
-def _given(raw: Any) -> tuple[dict[str, Any], bool]:
+def _not_withheld(raw: Any) -> tuple[dict[str, Any], bool]:
     """The signals of an example that are not withheld, by name, and whether any is."""
     line = _line(raw)
-    given = {name: part for name, part in line.items() if part is not WITHHELD}
-    return given, len(given) < len(line)
+    offered = {name: part for name, part in line.items() if part is not WITHHELD}
+    return offered, len(offered) < len(line)
 
 
 def _of_modality(name: str, function: Callable[[Any], T], raw: Any) -> T:
