@@ -2,7 +2,8 @@
 
 For each kind of signal a model of the size that ``auto`` chooses for 2,000 examples answers examples of noise: by
 PyTorch with its own attention path (eager), as a ``.pt2`` program and as ONNX by onnxruntime. They take turns; a figure
-is the median of the turns. Prints a table in Markdown and, with ``--out``, writes it into that page between its marks.
+is the median of the turns, in processor time of one thread, so that other work on the machine changes little. Prints a
+table in Markdown and, with ``--out``, writes it into that page between its marks.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ def model_of(measured: Any) -> Perceiver:
 
 
 def seconds(run: Callable[[], object], *, least: float = 0.5) -> float:
-    """The median time of a call."""
+    """The median processor time of a call."""
     times: list[float] = []
     while sum(times) < least or len(times) < 3:
-        began = time.perf_counter()
+        began = time.process_time()
         run()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     return statistics.median(times)
 
 
@@ -110,8 +111,10 @@ def main() -> None:
     parser.add_argument("--only", help="measure only what has this in its name")
     parser.add_argument("--out", type=Path, help="a page to write the table into, between its marks")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     lines = [
-        f"{options.batch} examples at a time; milliseconds; " + "; ".join(f"{k} {v}" for k, v in environment().items()),
+        f"{options.batch} examples at a time; milliseconds of processor time; "
+        + "; ".join(f"{k} {v}" for k, v in environment().items()),
         "",
         "| signal | eager | pt2 | onnxruntime | difference |",
         "|---|---|---|---|---|",

@@ -50,7 +50,7 @@ def test_the_head_of_a_kind_s_page_says_command_time_and_score(page: Path) -> No
     """The command is one that the page runs."""
     title, _, head = page.read_text("utf-8").split("\n", 3)[:3]
     assert title.startswith("# ")
-    stated = re.fullmatch(r"> `(sensorium .+)`: about \d+ s on one core; [a-z][a-z -]* \d+\.\d+( .*)?", head)
+    stated = re.fullmatch(r"> `(sensorium .+)`: about \d+ s on one core; [\w² -]+ \d+\.\d+( .*)?", head)
     assert stated is not None, head
     assert f"\n$ {stated[1]} " in page.read_text("utf-8")
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -285,6 +286,7 @@ def test_several_signals_agree_with_any_of_them_absent(format: Format, tmp_path:
     torch.testing.assert_close(run(fitted(program, view))["scores"], expected, rtol=1e-4, atol=1e-5)
 
 
+GRID = (20, 20)  # of points, for networks that read a grid
 SMALL_SIZES = {
     "image": ["size=[32, 32]"],
     "video": ["size=[16, 16]", "frames=4"],
@@ -296,25 +298,41 @@ SMALL_SIZES = {
 }
 
 
+def small_encoder(config: Any, grid: tuple[int, int]) -> dict[str, Any]:
+    """Few and narrow layers of the kinds that an encoder has; of a network that reads a grid, for a small one."""
+    if config.kind == "perceiver":
+        heads = max(config.num_self_attention_heads // 4, 1)
+        return {"num_latents": 8, "latent_channels": 64, "num_layers": 1, "num_self_attention_heads": heads}
+    if config.kind == "resnet":
+        return {"width": 4, "blocks": [1, 1, 1, 1]}
+    blocks = {"channels": 16, "num_layers": 1, "num_heads": 2}
+    if config.kind == "vit":
+        sides = [-(-side // patch) for side, patch in zip(grid, config.patch, strict=True)]
+        blocks["learned_positions"] = prod(sides) if config.learned_positions else 0
+    return blocks
+
+
 def small_preset(name: str) -> Perceiver:
     """A paper's model with its own kinds of layers, and few and narrow ones of them."""
     preset = presets.load(name)
     with torch.device("meta"):
         config = preset.model()
-    heads = max(config.encoder.num_self_attention_heads // 4, 1)
-    settings = ["encoder.num_latents=8", "encoder.latent_channels=64", "encoder.num_layers=1"]
-    settings += [f"encoder.num_self_attention_heads={heads}"]
+    on_grid = getattr(config.inputs, "grid", None) is not None and config.inputs.kind == "points"
+    small = small_encoder(config.encoder, GRID if on_grid else (32, 32))
+    settings = [f"encoder.{field}={value}" for field, value in small.items()]
     signals = getattr(config.inputs, "modalities", None) or {None: config.inputs}
     for signal, part in signals.items():
         where = "inputs" if signal is None else f"inputs.modalities.{signal}"
         settings += [f"{where}.{setting}" for setting in SMALL_SIZES[part.kind]]
+    if on_grid:
+        settings.append(f"inputs.grid={list(GRID)}")
     values = override(to_dict(config), settings)
     return shaken(from_dict(PerceiverConfig, values, where=name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", [name for name in presets.names() if name.startswith("perceiver")])
+@pytest.mark.parametrize("name", presets.names())
 def test_every_preset_agrees(name: str, format: Format, tmp_path: Path) -> None:
     model = small_preset(name)
     assert export_model(model, tmp_path / "model", made(model, 2), format=format).difference <= TOLERANCE

@@ -126,7 +126,7 @@ def test_what_is_dropped_is_answered_and_drawn(kind: str, tmp_path: Path, page: 
             page.locator(".controls input").fill("0")
             assert hot > warmth(page, SEEN[kind])
         if kind == "volume":
-            page.get_by_label("Slice").fill("5")
+            page.get_by_label("Slice", exact=True).fill("5")
             assert page.inner_text(".player output") == "6 of 6"
         if kind == "series":
             assert page.locator("svg.chart rect").count() > 1
@@ -170,6 +170,8 @@ def test_two_pictures_are_one_example_of_a_model_of_motion(tmp_path: Path, page:
         drop(page, {"a.png": png(0), "b.png": png(1)})
         page.wait_for_selector("section[data-kind=pair] img")
         assert page.locator(".several").count() == 0
+        assert page.locator(".numbers th").all_inner_texts() == ["mean motion"]
+        assert page.locator(".controls input").count() == 0  # the attention is in the picture
         assert page.locator("figure h3").all_inner_texts() == ["First frame", "Prediction"]
         assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 

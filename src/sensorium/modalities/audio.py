@@ -20,7 +20,7 @@ from ..codecs.raw import Raw
 from ..config import record
 from ..errors import InputError
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.positions import Spacing, fourier_channels, fourier_grid
+from ..nn.positions import Spacing, fourier_channels, fourier_grid, grid_positions
 from ..nn.stems import GridStem, GridStemConfig
 from .base import Batch, Sample, Soundtrack, at_least_float32
 from .drawing import draw_sound
@@ -374,8 +374,8 @@ class Audio(Windowed[AudioConfig]):
         if spacing == "linspace":
             return GridPositions((self.positions0,) if self.flat else (self.positions0, self.positions1))
         shape = self.config.grid[:1] if self.flat else self.config.grid
-        positions = fourier_grid(shape, bands=self.config.bands, resolution=self.config.resolution, spacing=spacing)
-        return GridPositions(tuple(table.to(self.positions0.device) for table in positions.tables))
+        resolution = self.config.resolution or tuple(float(size) for size in shape)
+        return grid_positions(shape, self.config.bands, resolution, self.positions0.device, spacing)
 
     def save(self, signal: Tensor, stem: Path) -> list[Path]:
         """Write a .wav; spectra, which cannot be turned back into sound, as a .npz array."""

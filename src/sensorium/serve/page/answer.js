@@ -10,20 +10,19 @@ import { series, table, text } from "./words.js";
 const VIEWS = { image: picture, video: film, volume, audio: sound, points: cloud, series, text, table };
 const MOST_BARS = 8;
 
-function bars(scores, probabilities) {
+function bars(probabilities) {
   const list = element("dl", { className: "bars" });
-  const most = probabilities ? 1 : Math.max(...Object.values(scores).map(Math.abs), 1e-9);
-  Object.entries(scores) // which has names that are numbers in their own order
-    .sort(([, one], [, other]) => (probabilities ? other - one : 0))
+  Object.entries(probabilities) // which has names that are numbers in their own order
+    .sort(([, one], [, other]) => other - one)
     .slice(0, MOST_BARS)
-    .forEach(([name, score], place) => {
+    .forEach(([name, share], place) => {
       const first = place === 0 ? " first" : "";
       const fill = element("i");
-      fill.style.width = `${Math.max(0, Math.min(100, (100 * Math.abs(score)) / most))}%`;
+      fill.style.width = `${Math.max(0, Math.min(100, 100 * share))}%`;
       list.append(
         element("dt", { className: first.trim() }, name),
         element("dd", { className: `track${first}`, ariaHidden: "true" }, fill),
-        element("dd", { className: `number${first}` }, probabilities ? percent(score) : number(score)),
+        element("dd", { className: `number${first}` }, percent(share)),
       );
     });
   return list;
@@ -41,6 +40,11 @@ export function inWords(answer, schema) {
   return Object.entries(said ?? {}).map(([name, value]) => `${name} ${number(value)}`).join(", ");
 }
 
+function numbers(values) {
+  const rows = Object.entries(values).map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(value))));
+  return element("table", { className: "numbers" }, element("tbody", {}, ...rows));
+}
+
 function verdict(answer, schema) {
   const said = answer.answer;
   const parts = [];
@@ -53,13 +57,11 @@ function verdict(answer, schema) {
     if (said.length) parts.push(element("ul", { className: "chips" }, ...said.map((tag) => element("li", {}, tag))));
     else if (schema.classes.length) parts.push(element("p", { className: "verdict" }, element("b", {}, "none of the tags")));
   } else {
-    const rows = Object.entries(said ?? {}).map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(value))));
-    parts.push(element("table", { className: "numbers" }, element("tbody", {}, ...rows)));
-    return parts;
+    return [numbers(said ?? {})];
   }
-  if (Object.keys(answer.scores ?? {}).length) parts.push(bars(answer.scores, schema.probabilities));
-  (answer.holes ?? []).forEach((hole, place) => parts.push(element("h3", {}, `Hole ${place + 1}`), bars(hole, true)));
-  if (answer.label) parts.push(element("h3", {}, "Its label"), bars(answer.label, true));
+  if (Object.keys(answer.scores ?? {}).length) parts.push(schema.probabilities ? bars(answer.scores) : numbers(answer.scores));
+  (answer.holes ?? []).forEach((hole, place) => parts.push(element("h3", {}, `Hole ${place + 1}`), bars(hole)));
+  if (answer.label) parts.push(element("h3", {}, "Its label"), bars(answer.label));
   return parts;
 }
 
@@ -97,25 +99,31 @@ export function showAnswer(target, answer, { schema, settings, files, onCrossAtt
   const shares = answer.shares?.[answer.cross_attend];
   const views = Object.entries(answer.signals ?? {}).map(([name, signal]) => view(name, signal, shares?.[name], settings, files[name]));
   target.append(...views.map(({ section }) => section));
-  if (views.length) target.append(controls(answer, settings, () => views.forEach((each) => each.draw?.()), onCrossAttend));
+  if (views.length) target.append(controls(answer, settings, views.filter((each) => each.draw), onCrossAttend));
   return () => views.forEach((each) => each.stop?.());
 }
 
-function controls(answer, settings, draw, onCrossAttend) {
+function controls(answer, settings, drawn, onCrossAttend) {
+  const bar = element("div", { className: "controls" });
+  if (drawn.length) bar.append(strength(settings, drawn));
+  if (answer.cross_attends > 1) bar.append(crossAttend(answer, onCrossAttend));
+  return bar;
+}
+
+function strength(settings, drawn) {
   const slider = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: settings.strength });
   slider.addEventListener("input", () => {
     settings.strength = Number(slider.value);
-    draw();
+    drawn.forEach(({ draw }) => draw());
   });
-  const bar = element("div", { className: "controls" });
-  bar.append(element("label", {}, "Attention", element("span", { className: "scale", ariaHidden: "true" }), slider));
-  if (answer.cross_attends > 1) {
-    const choice = element("select");
-    for (let attend = 0; attend < answer.cross_attends; attend += 1) {
-      choice.append(element("option", { value: attend, selected: attend === answer.cross_attend }, `${attend + 1} of ${answer.cross_attends}`));
-    }
-    choice.addEventListener("change", () => onCrossAttend(Number(choice.value)));
-    bar.append(element("label", {}, "Cross-attend", choice));
+  return element("label", {}, "Attention", element("span", { className: "scale", ariaHidden: "true" }), slider);
+}
+
+function crossAttend(answer, onCrossAttend) {
+  const choice = element("select");
+  for (let attend = 0; attend < answer.cross_attends; attend += 1) {
+    choice.append(element("option", { value: attend, selected: attend === answer.cross_attend }, `${attend + 1} of ${answer.cross_attends}`));
   }
-  return bar;
+  choice.addEventListener("change", () => onCrossAttend(Number(choice.value)));
+  return element("label", {}, "Cross-attend", choice);
 }

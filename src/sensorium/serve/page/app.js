@@ -7,6 +7,7 @@ import { acceptFiles, assign, nouns, rowFields, textField } from "./inputs.js";
 import { recordButtons } from "./recording.js";
 
 const MOST_EXPLAINED = 24; // files; of more, the answers alone are shown
+const DOES = { flow: "says how each pixel moves", mlm: "fills in what is hidden", reconstruct: "reconstructs what it reads" };
 const settings = { strength: 0.85 };
 const given = new Map(); // of a model of several signals: what there is of each
 const fields = new Map(); // texts and rows that are written on the page, by signal
@@ -172,7 +173,7 @@ function does() {
   if (schema.task === "classify") return `tells ${count} classes apart${called}`;
   if (schema.task === "tag") return `knows ${count} tags${called}`;
   if (schema.task === "regress") return schema.classes.length > 1 ? `gives ${count} numbers` : `gives a number${called}`;
-  return `task: ${schema.task}`;
+  return DOES[schema.task] ?? `task: ${schema.task}`;
 }
 
 function command() {
