@@ -85,14 +85,14 @@ def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:
     results: list[Tensor] = list(matrices)
     shapes = {tuple(sorted(matrix.shape)) for matrix in matrices}
     for shape in sorted(shapes):
-        places = [index for index, matrix in enumerate(matrices) if tuple(sorted(matrix.shape)) == shape]
-        wide = torch.stack([_wide(matrices[index]) for index in places]).bfloat16()
+        members = [index for index, matrix in enumerate(matrices) if tuple(sorted(matrix.shape)) == shape]
+        wide = torch.stack([_wide(matrices[index]) for index in members]).bfloat16()
         wide /= torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=LEAST_NORM)  # singular values of at most 1
         first, second, third = COEFFICIENTS
         for _ in range(ITERATIONS):
             gram = wide @ wide.mT
             wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), wide, beta=first)
-        for index, result in zip(places, wide.unbind(), strict=True):
+        for index, result in zip(members, wide.unbind(), strict=True):
             matrix = matrices[index]
             results[index] = (result if matrix.shape == result.shape else result.mT).to(matrix.dtype)
     return results
