@@ -23,7 +23,6 @@ from paper_tables import DATA_SETS, TABLES, Counts, Row, distinct_rows
 from paper_tables.page import write_page
 from paper_tables.rows import ROOT, count
 from sensorium.files import replace_file
-from sensorium.models import presets
 from sensorium.models.checkpoints import WEIGHTS
 from sensorium.training.run_folder import CONFIG, EVALUATIONS, REPORT
 
@@ -59,8 +58,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def counted() -> dict[str, Counts]:
-    """The counts of every model whose preset there is."""
-    rows = {row.model: row for table in TABLES for row in table.rows if row.preset in presets.names()}
+    """The counts of every model."""
+    rows = {row.model: row for table in TABLES for row in table.rows if row.model}
     return {model: count(row) for model, row in rows.items()}
 
 

@@ -78,13 +78,27 @@ def imagenet(root: Path) -> None:
 
 
 def modelnet40(root: Path) -> None:
-    """Clouds of 2,048 points in a file for each split, with the names of the classes beside them."""
+    """``modelnet40_ply_hdf5_2048``, as its zip unpacks: numbered parts of each split, and the names of the classes."""
     root.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", 8), ("test", 4)):
-        with h5py.File(root / f"{split}.h5", "w") as file:
-            file["data"] = np.random.default_rng(count).uniform(-1, 1, (count, 2048, 3)).astype(np.float32)
-            file["label"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+    for split, parts in (("train", 2), ("test", 1)):
+        names = [f"ply_data_{split}{part}.h5" for part in range(parts)]
+        (root / f"{split}_files.txt").write_text("".join(f"data/modelnet40_ply_hdf5_2048/{name}\n" for name in names))
+        for part, name in enumerate(names):
+            with h5py.File(root / name, "w") as file:
+                file["data"] = np.random.default_rng(part).uniform(-1, 1, (4, 2048, 3)).astype(np.float32)
+                file["label"] = np.arange(4, dtype=np.uint8)[:, None] % 2
     (root / "shape_names.txt").write_text("airplane\nbathtub\n")
+
+
+def modelnet40_meshes(root: Path) -> None:
+    """``ModelNet40``, as its zip unpacks: tetrahedra of many heights; some begin as the published ones should not."""
+    for name in ("airplane", "bathtub"):
+        for split, count in (("train", 4), ("test", 2)):
+            for number in range(count):
+                path = root / name / split / f"{name}_{number + 1:04}.off"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                head, faces = ("OFF\n", "OFF")[number % 2], "3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n"
+                path.write_text(f"{head}4 4 0\n0 0 0\n1 0 0\n0 1 0\n0 0 {number + 1}\n{faces}")
 
 
 def audioset(root: Path) -> None:

@@ -20,9 +20,10 @@ DATA_SETS: dict[str, DataSet] = {
     ),
     "modelnet40": DataSet(
         title="ModelNet40 (9,843 clouds of points to train on, 2,468 to test on)",
-        layout="`modelnet40/train.h5` and `test.h5` with `data` (clouds × points × 3) and `label`, as in the parts of "
-        "`modelnet40_ply_hdf5_2048.zip`; `shape_names.txt`",
-        needs="ModelNet40 with 2,048 points a cloud",
+        layout="as `modelnet40_ply_hdf5_2048.zip` unpacks: `modelnet40/ply_data_train0.h5` to `ply_data_train4.h5`, "
+        "`ply_data_test0.h5`, `ply_data_test1.h5` and `shape_names.txt`, 2,048 points a cloud; or as `ModelNet40.zip` "
+        "unpacks: `modelnet40/airplane/train/airplane_0001.off`, meshes, from whose surfaces points are drawn",
+        needs="ModelNet40",
     ),
     "texts": DataSet(
         title="C4 and English Wikipedia (70 % and 30 % of the bytes)",

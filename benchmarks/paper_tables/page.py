@@ -55,36 +55,27 @@ def write_page(tables: Sequence[Table], counts: Mapping[str, Counts], runs: Sequ
 
 def _data() -> str:
     """How data sets lie on disk."""
-    lines = ["## The data\n", "The commands below are typed beside these folders; the names are free.\n"]
-    lines.append(
-        _markdown(
-            ["data", "what", "on disk"], [[f"`{name}`", data.title, data.layout] for name, data in DATA_SETS.items()]
-        )
-    )
-    return "\n".join(lines)
+    lines = [[f"`{name}`", data.title, data.layout] for name, data in DATA_SETS.items()]
+    head = "## The data\n\nThe commands below are typed beside these folders; the names are free.\n\n"
+    return head + _markdown(["data", "what", "on disk"], lines)
 
 
 def _table(table: Table, counts: Mapping[str, Counts], runs: Sequence[Mapping[str, Any]]) -> str:
-    counted = any(row.model for row in table.rows)
-    heads = ["row", *table.columns]
-    heads += ["rows × channels"] if table.sizes else ["parameters", "GFLOP"] if counted or _states(table) else []
-    heads += ["here", "command"]
+    counted = any(row.model or row.parameters or row.flop for row in table.rows)
+    costs = ["rows × channels"] if table.sizes else ["parameters", "GFLOP"] if counted else []
+    heads = ["row", *table.columns, *costs, "here", "command"]
     lines = []
     for row in table.rows:
         cells = [row.title, *row.figures, *[""] * (len(table.columns) - len(row.figures))]
         found = counts.get(row.model)
         if table.sizes:
             cells.append(f"{found.rows:,} × {found.channels}" if found else "")
-        elif counted or _states(table):
+        elif counted:
             cells.append(_beside(f"{found.parameters:,}" if found else "", row.parameters))
             cells.append(_beside(f"{found.gigaflop:,.1f}" if found else "", row.flop))
         lines.append([*cells, _here(row, runs), "<br>".join(f"`{shlex.join(words)}`" for words in row.commands())])
     note = f"{table.note}\n\n" if table.note else ""
     return f"### {table.number}: {table.title}\n\n{note}{_markdown(heads, lines)}"
-
-
-def _states(table: Table) -> bool:
-    return any(row.parameters or row.flop for row in table.rows)
 
 
 def _beside(ours: str, papers: str) -> str:

@@ -74,10 +74,10 @@ def _clouds(title: str, preset: str, figure: str) -> Row:
     return Row(title=title, figures=(figure,), name=preset, preset=preset, data="modelnet40")
 
 
-def _figure(number: str, title: str, of: str, file: str, note: str = "") -> Table:
+def _figure(number: str, title: str, of: str, file: str) -> Table:
     """Attention maps of a run."""
-    name = f"{number.lower().replace(' ', '-').replace(',', '')}"
-    row = Row(title=title, name=name, of=of, then=(f"sensorium explain {{run}} {file}",), note=note)
+    name = number.lower().replace(" ", "-").replace(",", "")
+    row = Row(title=title, name=name, of=of, then=(f"sensorium explain {{run}} {file}",))
     return Table(paper="Perceiver", number=number, title="attention maps", rows=(row,))
 
 

@@ -7,6 +7,7 @@ tells them apart by their ``kind``; where the classes are listed in a table, :cl
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import reprlib
 import typing
@@ -37,6 +38,9 @@ def record(cls: type[T]) -> type[T]:
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
+_tables: list[Mapping[str, type]] = []  # of every OneOf
+
+
 class OneOf:
     """Marks a field that holds the configuration of one of the classes in a table: ``Annotated[Any, OneOf(table)]``.
 
@@ -51,6 +55,7 @@ class OneOf:
     def __init__(self, table: Mapping[str, type], *, default: str | None = None) -> None:
         self.table = table
         self.default = default
+        _tables.append(table)
 
     def records(self) -> tuple[type, ...]:
         """The configuration record of each class in the table."""
@@ -88,9 +93,19 @@ def record_of(cls: type) -> type:
     raise TypeError(f"{cls.__name__} does not say which configuration it takes; annotate its attribute 'config'")
 
 
+def _adapter(cls: type[T]) -> pydantic.TypeAdapter[T]:
+    """What reads and writes records of class ``cls``. It is made once, and anew when a table has another entry."""
+    return _adapter_of(typing.cast(typing.Hashable, cls), tuple(tuple(table.values()) for table in _tables))
+
+
+@functools.lru_cache
+def _adapter_of(cls: Any, classes: tuple[tuple[type, ...], ...]) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(cls)
+
+
 def to_dict(config: object) -> dict[str, Any]:
     """The plain form of a record: dicts, lists, strings and numbers only."""
-    return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+    return _adapter(type(config)).dump_python(config, mode="json")
 
 
 def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
@@ -100,7 +115,7 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
         InputError: an unknown key, a missing one, or a value of the wrong type, with the dotted name of its place.
     """
     try:
-        return pydantic.TypeAdapter(cls).validate_python(values)
+        return _adapter(cls).validate_python(values)
     except pydantic.ValidationError as error:
         raise InputError(f"{where}: {_first_problem(cls, error)}") from None
     except (RecursionError, OverflowError) as error:
@@ -109,7 +124,7 @@ def from_dict(cls: type[T], values: Any, *, where: str = "config") -> T:
 
 def to_yaml(config: object, *, sparse: bool = False) -> str:
     """The YAML text of a record, keys in the order of the class; ``sparse`` leaves out what is None or empty."""
-    values = pydantic.TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=sparse)
+    values = _adapter(type(config)).dump_python(config, mode="json", exclude_none=sparse)
     if sparse:
         values = {name: value for name, value in values.items() if value not in ([], {})}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

@@ -69,6 +69,24 @@ class Launch:
         return found
 
 
+def refuse_several(command: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse processes that a launcher has started, for what one process does alone; all but the first end quietly.
+
+    Args:
+        command: what it is called.
+        environment: the variables that such launchers set.
+
+    Raises:
+        InputError: there are several.
+    """
+    started = Launch().as_started(environment).processes
+    if started == 1:
+        return
+    if environment.get("RANK", "0") != "0":
+        raise SystemExit(2)
+    raise InputError(f"{command} runs in one process, and {started} were started; start it without torchrun")
+
+
 def was_restarted(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether torchrun has started these processes anew, because one of those before died.
 

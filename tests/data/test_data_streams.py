@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -21,13 +22,16 @@ from PIL import Image
 
 from sensorium.codecs import arrays, bounds, large, row_groups, tars
 from sensorium.data import open_source
-from sensorium.data.description import DataConfig, InputConfig
+from sensorium.data.description import DataConfig, InputConfig, TargetConfig
+from sensorium.data.layouts import tables
+from sensorium.data.layouts.find import layout_of
 from sensorium.data.layouts.members import index_shards
+from sensorium.data.recognition.columns import Cells
 from sensorium.data.shard_writer import write_shards
 from sensorium.data.stores import FEWEST_MET, check_problems
 from sensorium.data.unlabelled.single_files import open_files
 from sensorium.errors import InputError
-from sensorium.modalities import ImageConfig, build_modality
+from sensorium.modalities import ImageConfig, SeriesConfig, build_modality
 
 NAMES = ("a.png", "folder/b.seg.png", "ä" * 30 + ".txt", "long/" * 15 + "x" * 60 + ".jpg")
 
@@ -262,6 +266,152 @@ def test_rows_to_predict_are_read_group_by_group(tmp_path: Path, monkeypatch: py
     assert isinstance(raws, row_groups.RowGroups)
     assert list(raws) == list(whole.raws["image"]) == [picture(number) for number in range(40, 80)]
     assert list(streamed.names) == list(whole.names)
+
+
+POOLS: list[pa.MemoryPool] = []  # open files keep them in use
+
+
+@contextmanager
+def counted_memory() -> Iterator[pa.MemoryPool]:
+    """All that Arrow allocates, which the pool counts."""
+    usual = pa.default_memory_pool()
+    POOLS.append(pa.proxy_memory_pool(usual))
+    pa.set_memory_pool(POOLS[-1])
+    try:
+        yield POOLS[-1]
+    finally:
+        pa.set_memory_pool(usual)
+
+
+class Cell(NamedTuple):
+    """A kind of signal in a column.
+
+    Attributes:
+        make: the cell of a row.
+        type: of the column.
+        task: for which it is opened.
+    """
+
+    make: Callable[[int], Any]
+    type: pa.DataType
+    task: Any = None
+
+
+def letters(number: int) -> str:
+    return " ".join(np.random.default_rng(number).choice(["so", "it", "goes", "on"], 400))
+
+
+def samples(number: int) -> np.ndarray:
+    return np.random.default_rng(number).standard_normal(300).astype(np.float32)
+
+
+CELLS = {
+    "files": Cell(lambda number: picture(number) + bytes(1000), pa.binary()),
+    "structs": Cell(
+        lambda number: {"bytes": picture(number) + bytes(1000), "path": None},
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    ),
+    "lists": Cell(samples, pa.list_(pa.float32())),
+    "nested lists": Cell(lambda number: samples(number).reshape(3, 100).tolist(), pa.list_(pa.list_(pa.float32()))),
+    "texts": Cell(letters, pa.string()),
+    "texts without labels": Cell(letters, pa.string(), "none"),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("in_one_file", [True, False])
+def test_signals_in_parquet_are_not_read_before_their_turn(
+    kind: str, in_one_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a column of signals is: opening the data and an epoch in any order give the same examples as the whole
+    table, and Arrow never holds more than a part of it."""
+    cell, rows = CELLS[kind], 1200
+    for shard in range(1 if in_one_file else 3):
+        numbers = range(rows) if in_one_file else range(400 * shard, 400 * shard + 400)
+        cells = pa.array([cell.make(number) for number in numbers], cell.type)
+        table = pa.table({"signal": cells, "label": [f"class {number % 2}" for number in numbers]})
+        parquet.write_table(table, tmp_path / f"data-{shard}.parquet", row_group_size=20)
+    path = tmp_path / "data-0.parquet" if in_one_file else tmp_path
+    description = DataConfig(target=TargetConfig(task=cell.task))
+    whole = open_source(path, description=description).splits["train"]
+    size = sum(table.nbytes for table in map(parquet.read_table, tmp_path.glob("*.parquet")))
+    monkeypatch.setattr(row_groups, "SIZE", 0)
+    monkeypatch.setattr(row_groups, "memory", lambda: size)
+    with counted_memory() as pool:
+        streamed = open_source(path, description=description).splits["train"]
+        ((name, raws),) = streamed.raws.items()
+        assert list(streamed.names) == list(whole.names)
+        np.testing.assert_array_equal(streamed.targets, whole.targets)  # type: ignore[arg-type]
+        for index in np.random.default_rng(0).permutation(len(raws))[:100].tolist():
+            np.testing.assert_array_equal(raws[index], whole.raws[name][index])
+        assert pool.max_memory() < size / 2  # the first 200 rows, and the row groups that are kept
+
+
+def test_large_columns_of_values_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight bytes a number, and the same cells, empty ones among them."""
+    table = pa.table({"width": [1.5, None, 3.0, 4.0] * 8, "height": list(range(32)), "label": ["a", "b"] * 16})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    few = open_source(tmp_path).splits["train"].raws["table"]
+    monkeypatch.setattr(tables, "_FEW", 0)
+    many = open_source(tmp_path).splits["train"].raws["table"]
+    assert list(many) == list(few)
+    assert {type(part.columns["width"]) for part in many.parts} == {Cells}  # type: ignore[attr-defined]
+
+
+def test_a_target_of_lists_is_known_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of tags are labels and no signal: those behind the rows that show what a column holds, too."""
+    rows = 500
+    tags = [["even"] if number % 2 == 0 else ["odd", "large"] for number in range(rows)]
+    table = pa.table({"image": [picture(number) for number in range(rows)], "tags": tags})
+    parquet.write_table(table, tmp_path / "data.parquet", row_group_size=20)
+    description = DataConfig(target=TargetConfig(column="tags"))
+    whole = open_source(tmp_path, description=description)
+    monkeypatch.setattr(row_groups, "SIZE", 0)
+    streamed = open_source(tmp_path, description=description)
+    assert streamed.classes == whole.classes == ("even", "large", "odd")
+    np.testing.assert_array_equal(streamed.splits["train"].targets, whole.splits["train"].targets)  # type: ignore[arg-type]
+
+
+def test_lists_in_rows_to_predict_have_the_axes_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows whose lists have the channels first, read whole or group by group."""
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    table = pa.table({"signal": [values.tolist()] * 2})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    config = DataConfig(
+        layout="table",
+        inputs={"series": InputConfig(kind="series", column="signal", axes=("channels", "time"))},
+    )
+    modality = build_modality(SeriesConfig(length=4, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3))
+    for size in (row_groups.SIZE, 0):
+        monkeypatch.setattr(row_groups, "SIZE", size)
+        opened = open_files([tmp_path / "data.parquet"], modality, description=config).examples
+        np.testing.assert_array_equal(opened.raws["series"][1], values.T)
+
+
+def test_lists_that_are_no_array_name_a_cure() -> None:
+    """Lists of different lengths, words, and fewer axes than others have."""
+    for cell, order in (([[1.0, 2.0], [3.0]], None), (["a"], None), ([1.0, 2.0], (1, 0))):
+        with pytest.raises(InputError, match=r"row are not an array of numbers.*remove the row"):
+            Cells([cell], order)[0]
+
+
+def test_class_folders_with_a_table_are_told_without_its_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a table beside class folders knows the labels is seen in its names and paths."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            (tmp_path / name / f"{number}.png").write_bytes(picture(number))
+    paths = [f"{name}/{number}.png" for name in ("a", "b") for number in range(8)]
+    table = pa.table(
+        {"file": paths * 100, "label": [path[0] for path in paths] * 100, "thumbnail": [bytes(1000)] * 1600}
+    )
+    parquet.write_table(table, tmp_path / "labels.parquet", row_group_size=20, use_dictionary=["file", "label"])
+    monkeypatch.setattr(row_groups, "SIZE", 0)
+    with counted_memory() as pool:
+        assert layout_of(tmp_path, DataConfig()) == "table"
+        assert pool.max_memory() < table.nbytes / 2
 
 
 # -- what cannot be read

@@ -60,6 +60,10 @@ class Run:
         line = self.errors.read_text() if self.errors.exists() else ""
         assert process.exitcode == 0, f"{process.exitcode}: {line}"
 
+    def is_finished(self) -> bool:
+        """Whether the last of its files is there, so that there is nothing to go on with."""
+        return self.report and (self.folder / "README.md").exists()
+
     def history(self) -> list[dict[str, float]]:
         """The rows of ``metrics.csv``, but for the time that they took."""
         return [{key: value for key, value in row.items() if key != "seconds"} for row in read_history(self.folder)]
@@ -107,7 +111,7 @@ def check_same(run: Run, whole: Run) -> None:
     if run.report:
         ended, undisturbed = (json.loads((one.folder / "report.json").read_text()) for one in (run, whole))
         assert ended["metrics"] == undisturbed["metrics"]
-        assert (run.folder / "report.html").exists()
+        assert all((run.folder / name).exists() for name in ("report.html", "README.md"))
 
 
 def disturb(tmp_path: Path, *, kills: int, epochs: int, report: bool, seed: int, processes: int = 1) -> int:
@@ -127,8 +131,11 @@ def disturb(tmp_path: Path, *, kills: int, epochs: int, report: bool, seed: int,
         if kill_sometime(run, process, dice, seconds):
             done += 1
             half_written += bool(parts(run.folder))
-        else:  # it ended before
+            ended = run.is_finished()
+        else:
             run.check_ended(process)
+            ended = True
+        if ended:
             check_same(run, whole)
             runs.append(Run(data, tmp_path / f"run-{len(runs) + 1}", epochs=epochs, report=report, processes=processes))
     runs[-1].end()

@@ -60,6 +60,21 @@ def test_mirroring_mirrors() -> None:
     assert torch.allclose(mirrored, pictures.flip(-1), atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_change_when_asked(channels: int) -> None:
+    """Each picture's by itself, all its pixels alike, and grey stays grey."""
+    statistics = {"mean": (0.5,) * channels, "std": (0.2,) * channels}
+    none, changed = (Image(ImageConfig(size=(8, 8), channels=channels, colour=c, **statistics)) for c in (0.0, 0.4))
+    grey = (torch.full((2, 1, 8, 8), 0.4) + 0.2 * torch.rand(1, 1, 8, 8)).expand(-1, channels, -1, -1)
+    views = [image.augment({"image": grey}, torch.Generator().manual_seed(0))["image"] for image in (none, changed)]
+    assert torch.equal(views[0], grey)
+    assert not torch.allclose(views[1][0], views[1][1], atol=0.01)
+    for view, picture in zip(views[1], grey, strict=True):
+        assert torch.allclose(view, view[:1].expand_as(view), atol=1e-6)
+        slope, offset = np.polyfit(picture[0].flatten(), view[0].flatten(), 1)
+        assert torch.allclose(view, slope * picture + offset, atol=1e-5)
+
+
 def test_crops_are_parts_of_the_picture() -> None:
     """No value beyond the picture's, each example its own crop, a smaller span than the whole."""
     image = Image(ImageConfig(size=(16, 16), crop=0.3))

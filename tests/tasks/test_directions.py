@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.modalities import PairConfig
@@ -59,8 +60,27 @@ def test_the_first_phase_is_not_augmented() -> None:
     model = Perceiver(PerceiverConfig(inputs=pair, encoder=ONE_LAYER, decoder=DecoderConfig(), task=FlowConfig()))
     step = TrainingStep(model, RecipeConfig(precision="float32"))
     batch = {"pair": torch.rand(4, 2, 3, 6, 9), "pair.flow": torch.randn(4, 2, 6, 9)}
-    first, same = (step.prepare(batch, part_generator(seed, 0, 0), augmented=False) for seed in (0, 1))
+    first, same = (step.prepare(batch, part_generator(seed, 0, 0), strength=0.0) for seed in (0, 1))
     assert first.inputs["pair"].equal(torch.cat([batch["pair"][:2], batch["pair"][:2].flip(1)]))
     assert first.inputs["pair"].equal(same.inputs["pair"])
     later = step.prepare(batch, part_generator(0, 0, 0))
     torch.testing.assert_close(later.inputs["pair"], batch["pair"].flip(-1, -2))
+
+
+def test_the_first_frame_shows_a_pixel_where_the_flow_back_leads() -> None:
+    """Of motion that is another one at every pixel."""
+    y, x = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
+    flow = torch.stack([3 + 2 * torch.sin(y / 15), -2 + 2 * torch.cos(x / 18)])[None]
+
+    def colour(x: Tensor, y: Tensor) -> Tensor:
+        return torch.sin(x / 6) * torch.sin(y / 5)
+
+    first, second = colour(x + flow[0, 0], y + flow[0, 1]), colour(x, y)
+    back = inverse_flow(flow)[0]
+    points = torch.stack([x, y]) + back
+    grid = 2 * points.movedim(0, -1) / torch.tensor([79.0, 59.0]) - 1
+    found = F.grid_sample(first[None, None], grid[None].nan_to_num(), align_corners=True)[0, 0]
+    known = ~back.isnan().any(0) & (grid.abs() <= 1).all(-1)
+    assert known.float().mean() > 0.7
+    assert float((found - second)[known].abs().max()) < 0.1
+    assert float((first - second)[known].abs().mean()) > 0.2

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "modalities"))
 
 from test_contract import RAWS, WITH_STEM, collate
 
+from sensorium.errors import InputError
 from sensorium.modalities import KINDS, FusionConfig
 from sensorium.models.auto import Facts, choose_inputs
 from sensorium.models.auto_stems import STEMS
@@ -35,6 +36,7 @@ LABELS = {
     "tag": np.eye(4, 2, dtype=np.int64),
     "regress": np.eye(4, 2, dtype=np.float32),
 }
+HOLD_NAMES = {"text", "label"}  # kinds of which nothing can be mixed
 SIGNALS = [*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(STEMS)), "fusion"]
 
 
@@ -101,14 +103,28 @@ def test_a_step_is_computed_where_the_model_is(signal: str, task: str) -> None:
         assert "item()" in str(error)  # noqa: PT017
 
 
-def test_mixing_is_computed_where_the_batch_is() -> None:
-    """Mixup and CutMix of pictures."""
-    config, batch = inputs_of("image")
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_mixing_is_computed_where_the_batch_is(signal: str) -> None:
+    """Mixup of every kind that holds numbers, with and without masks; CutMix of pictures; whether it can be is known
+    without a look at a value."""
+    config, batch = inputs_of(signal)
     task = TASKS["classify"].configure(classes=("a", "b"), targets=LABELS["classify"])
     model = Perceiver(PerceiverConfig(inputs=config, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task)).to(META)
-    step = TrainingStep(model, RecipeConfig(mixup=0.2, cutmix=1.0))
-    prepared = step.prepare({**batch, "target": torch.from_numpy(LABELS["classify"])}, part_generator(0, 0, 0))
-    assert {prepared.inputs["image"].device, prepared.targets.device} == {META}
+    step = TrainingStep(model, RecipeConfig(mixup=0.2, cutmix=1.0 if signal in ("image", "video") else 0.0))
+    batch["target"] = torch.from_numpy(LABELS["classify"])
+    if signal.removesuffix(WITH_STEM) in HOLD_NAMES:
+        with pytest.raises(InputError, match=r"holds names; set recipe\.mixup=0"):
+            step.prepare(batch, part_generator(0, 0, 0))
+        return
+    prepared = step.prepare(batch, part_generator(0, 0, 0))
+    assert {tensor.device for tensor in (*prepared.inputs.values(), prepared.targets)} == {META}
+
+
+def test_every_ragged_kind_is_mixed_with_its_mask() -> None:
+    """So that the test before this one covers it."""
+    ragged = {name for name in SIGNALS if any(key.endswith(".mask") for key in inputs_of(name)[1])}
+    assert {*KINDS} & ragged == {name for name, kind in KINDS.items() if kind.ragged}
+    assert ragged & {*KINDS} - HOLD_NAMES
 
 
 def test_what_is_made_on_the_wrong_device_is_found() -> None:

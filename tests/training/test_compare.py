@@ -48,6 +48,24 @@ def series(tmp_path: Path) -> Path:
     return folder
 
 
+def test_several_processes_are_refused(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under torchrun, in one line of the first of them, before anything is written."""
+    command = ["compare", str(series), "--out", str(tmp_path / "out")]
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "sensorium: compare runs in one process, and 2 were started; start it without torchrun"
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert not capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps are not measured: every contender takes its narrowest size. (A process takes seconds to start.)"""

@@ -143,6 +143,16 @@ def test_outliers_are_off_by_pixels_and_by_a_share() -> None:
     assert WholeFrames().metrics() == {}
 
 
+def test_each_frame_counts_once_and_each_outlier() -> None:
+    """As RAFT's evaluation: of KITTI's frames more or fewer pixels are known. A frame without any does not count."""
+    whole, true = WholeFrames(), np.zeros((2, 1, 4))
+    true[:, 0, 1:] = np.nan
+    whole.add(true + 8, true)  # √128 off at the one pixel that is known
+    whole.add(np.zeros((2, 1, 4)), np.zeros((2, 1, 4)))
+    whole.add(np.zeros((2, 1, 4)), np.full((2, 1, 4), np.nan))
+    assert whole.metrics() == {"whole_epe": pytest.approx(128**0.5 / 2), "whole_outliers": pytest.approx(1 / 5)}
+
+
 def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Larger frames than the model reads, smaller ones, and those whose flow is known, which it is compared with."""
     large = pair(tmp_path / "large", (40, 60), flow=False)
@@ -172,16 +182,17 @@ def test_motion_is_written_whole(run: Path, data: Path, tmp_path: Path, capsys: 
 
 
 def test_the_first_share_of_a_run_is_not_augmented(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of four steps, where half of the run is to be so."""
+    """A quarter of the run; for another quarter augmentation then grows."""
     seen, prepare = [], TrainingStep.prepare
 
-    def record(self: TrainingStep, *arguments: Any, augmented: bool) -> Any:
-        seen.append(augmented)
-        return prepare(self, *arguments, augmented=augmented)
+    def record(self: TrainingStep, *arguments: Any, strength: float) -> Any:
+        seen.append(strength)
+        return prepare(self, *arguments, strength=strength)
 
     monkeypatch.setattr(TrainingStep, "prepare", record)
-    sm.train(data / "pairs", out=tmp_path / "run", epochs=4, settings=[*SMALL_RUN, "recipe.unaugmented=0.5"])
-    assert seen == [False, False, True, True]
+    phases = ["recipe.unaugmented=0.25", "recipe.growing=0.25"]
+    sm.train(data / "pairs", out=tmp_path / "run", epochs=8, settings=[*SMALL_RUN, *phases])
+    assert seen == [0, 0, 0, 0.5, 1, 1, 1, 1]
 
 
 def test_what_was_read_of_frames_is_shown(run: Path, tmp_path: Path) -> None:

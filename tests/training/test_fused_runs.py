@@ -15,10 +15,12 @@ from PIL import Image
 import sensorium as sm
 from builders import film
 from sensorium.cli import main
+from sensorium.data.stores import collate
 from sensorium.errors import InputError
 from sensorium.inference.attention_maps import attention_map, attention_maps, attention_shares
 from sensorium.modalities import Fusion, FusionConfig, ImageConfig, TextConfig, VideoConfig, build_modality
 from sensorium.modalities.audio import AudioConfig
+from sensorium.modalities.fusion import WITHHELD
 from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_encoder, choose_inputs, choose_recipe
 from sensorium.training.mixing import mix
@@ -81,6 +83,46 @@ def test_films_with_sound_from_files_to_report(films: Path, tmp_path: Path) -> N
     model = sm.load(out)
     assert isinstance(model.inputs, Fusion)
     assert model.inputs.config.dropout == {"video": 0.3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "other", "having"), [("video", "audio", 18), ("audio", "video", 20)])
+def test_a_signal_is_taken_away_from_the_shell_to_the_page(
+    films: Path, tmp_path: Path, name: str, other: str, having: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every example is scored, those that have nothing else as well; the report says what was taken, shows nothing of
+    it, and stands beside the run's own."""
+    out = tmp_path / "run"
+    sm.train(films, out=out, epochs=2, settings=SMALL)
+    own = (out / "report.json").read_text()
+    main(["evaluate", str(out), str(films), "--without", name, "--split", "all"])
+    folder = out / "evaluations" / f"films-all-without-{name}"
+    said = capsys.readouterr().out
+    assert f"report: {folder / 'report.html'}" in said
+    assert "all (20 examples, 16 seen in training): accuracy" in said
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["samples"], report["set_aside"], report["warnings"]) == (20, [], [f"evaluated without {name}"])
+    assert report["attention_shares"][name] == [0, 0]
+    assert report["attention_shares"][other] == pytest.approx([having / 20] * 2, abs=1e-5)
+    assert np.isfinite(report["metrics"]["loss"])
+    page = (folder / "report.html").read_text("utf-8")
+    assert f"evaluated without {name}" in page
+    assert (out / "report.json").read_text() == own
+
+
+def test_what_is_left_of_nothing_is_answered(films: Path) -> None:
+    """A silent film of which the pictures are withheld is an example without rows; one that has neither is an error."""
+    config = sm.plan(films, epochs=1, settings=SMALL).config
+    model = sm.build(config.model).eval()
+    silent, loud = ({"audio": films / "a" / name, "video": WITHHELD} for name in ("4.mkv", "0.mkv"))
+    samples = [model.inputs.load(raw) for raw in (loud, silent)]
+    assert [bool(sample["audio.present"]) for sample in samples] == [True, False]
+    assert not any(bool(sample["video.present"]) for sample in samples)
+    scores = model(model.inputs.view(collate(samples, ragged=["audio"]))).scores
+    assert scores.isfinite().all()
+    assert scores.shape == (2, 2)
+    with pytest.raises(InputError, match="it has none of audio, video"):
+        model.inputs.load(silent | {"video": None})
 
 
 def test_explain_tells_each_sense_apart(films: Path, tmp_path: Path) -> None:
@@ -147,15 +189,31 @@ def test_evaluation_averages_views(films: Path, tmp_path: Path) -> None:
     assert np.isfinite(result["metrics"]["loss"])
 
 
-def test_mixup_needs_examples_that_lack_nothing() -> None:
-    batch = {"a": torch.rand(2, 3), "b": torch.rand(2, 3), "b.present": torch.tensor([True, False])}
+def test_mixup_is_of_signals_that_both_examples_have() -> None:
+    """Of the others, each example keeps its own; the share of its target is the mean over the signals that it has."""
+    torch.manual_seed(0)
+    a, b, target = torch.rand(3, 3).double(), torch.rand(3, 3).double(), torch.eye(3).double()
+    b[1] = torch.nan  # an absent signal may hold anything
+    batch = {"a": a, "b": b, "b.present": torch.tensor([True, False, True])}
     inputs = build_modality(FusionConfig(modalities={"a": ImageConfig(), "b": VideoConfig()}))
-    with pytest.raises(InputError, match=r"lack nothing; set recipe.mixup=0"):
-        mix(batch, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
-    whole = {**batch, "b.present": torch.ones(2).bool()}
-    mixed, target = mix(whole, inputs, torch.eye(2), mixup=1.0, generator=torch.Generator())
-    torch.testing.assert_close(target @ batch["a"], mixed["a"])
-    torch.testing.assert_close(target @ batch["b"], mixed["b"])
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        mixed, labels = mix(batch, inputs, target, mixup=1.0, generator=generator)
+        own = torch.stack([torch.linalg.lstsq(a.T, row).solution for row in mixed["a"]])  # of each in each
+        torch.testing.assert_close(own @ a, mixed["a"])
+        for example in range(3):
+            partner = next(iter({0, 1, 2} - {example} & set(labels[example].nonzero().flatten().tolist())), example)
+            has_both = example != 1 and partner != 1
+            if example != 1:
+                expected = torch.lerp(b[partner], b[example], own[example, example]) if has_both else b[example]
+                torch.testing.assert_close(mixed["b"][example], expected)
+            share = own[example, example]
+            in_b = share if has_both else torch.ones(()).double()
+            torch.testing.assert_close(labels[example, example], share if example == 1 else (share + in_b) / 2)
+    whole = {"a": a, "b": torch.rand(3, 3).double(), "b.present": torch.ones(3).bool()}
+    mixed, labels = mix(whole, inputs, target, mixup=1.0, generator=torch.Generator())
+    torch.testing.assert_close(labels @ whole["a"], mixed["a"])
+    torch.testing.assert_close(labels @ whole["b"], mixed["b"])
 
 
 # -- auto and presets -------------------------------------------------------------------------------------------------

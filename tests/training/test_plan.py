@@ -13,13 +13,21 @@ import soundfile
 import torch
 
 import sensorium as sm
+import stand_ins
 from builders import film
 from sensorium.codecs.pictures import encode_file
 from sensorium.inference.costs import training_cost
-from sensorium.modalities import KINDS
+from sensorium.modalities import KINDS, ImageConfig
 from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_encoder
+from sensorium.models.baselines.resnet import ResNetConfig
+from sensorium.models.baselines.transformer import TransformerConfig
+from sensorium.models.baselines.vit import ViTConfig
+from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.presets import load
+from sensorium.nn import ByteArray, EncoderConfig, Segment
+from sensorium.nn.byte_array import Layout
+from sensorium.tasks import ClassifyConfig
 from sensorium.training import plan as planning
 from sensorium.training.run_state import Counters
 from sensorium.training.schedule import learning_rate
@@ -171,14 +179,20 @@ def test_the_learning_rate_follows_the_batch_where_the_paper_says_so(batch_size:
     assert learning_rate(replace(recipe, batch_size=batch_size), 0) == learning_rate(recipe, 0) == 4e-3
 
 
-@pytest.mark.parametrize("gigabytes", [0.5, 3, 24, 1e6])
+@pytest.mark.parametrize(
+    ("preset", "gigabytes"),
+    [
+        *(("perceiver-modelnet40", gigabytes) for gigabytes in (0.5, 3, 24, 1e6)),
+        *((name, 24) for name in ("resnet50-modelnet40", "vit-b2-modelnet40", "transformer-modelnet40")),
+    ],
+)
 def test_a_published_batch_is_cut_into_parts_that_fit(
-    published: Path, gigabytes: float, monkeypatch: pytest.MonkeyPatch
+    published: Path, preset: str, gigabytes: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As few parts as fit into half of the memory, at least one example each; the batch stays what it is, and so do the
     steps of the optimizers."""
     monkeypatch.setattr(planning, "device_memory", lambda: int(gigabytes * 1e9))
-    planned = sm.plan(published, preset="perceiver-modelnet40", kind=["points"])
+    planned = sm.plan(published, preset=preset, kind=["points"])
     recipe, cost = planned.config.recipe, training_cost(planned.config.model)
     assert recipe.batch_size == 512
 
@@ -190,10 +204,23 @@ def test_a_published_batch_is_cut_into_parts_that_fit(
     said = [guess.text for guess in planned.source.assumptions if guess.topic == "batch"]
     assert bool(said) == (recipe.accumulate > 1)
     settings = ["recipe.accumulate=3"]
-    assert (
-        sm.plan(published, preset="perceiver-modelnet40", kind=["points"], settings=settings).config.recipe.accumulate
-        == 3
-    )
+    assert sm.plan(published, preset=preset, kind=["points"], settings=settings).config.recipe.accumulate == 3
+
+
+def test_what_is_mixed_and_joined_within_a_part_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partners of Mixup, and texts of a passage, are of the part; which examples a batch has does not depend on it."""
+    monkeypatch.setattr(planning, "device_memory", lambda: 10**6)
+    stand_ins.imagenet(tmp_path / "imagenet")
+    stand_ins.texts(tmp_path / "texts")
+    for data, preset, task, said in (
+        ("imagenet", "perceiver-io-imagenet-conv", None, "mixed with others of their part"),
+        ("imagenet", "perceiver-imagenet", None, "for want of memory"),
+        ("texts", "perceiver-io-bytes", "mlm", "joined with others of their part"),
+    ):
+        planned = sm.plan(tmp_path / data, preset=preset, task=task)
+        (text,) = [guess.text for guess in planned.source.assumptions if guess.topic == "batch"]
+        assert text.endswith(said)
+        assert planned.config.recipe.accumulate == 8
 
 
 def test_no_process_has_a_part_without_examples(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,3 +239,49 @@ def test_what_training_keeps_grows_with_what_it_computes() -> None:
         larger = replace(model, encoder=replace(model.encoder, **{name: value}))
         assert 1.5 < training_cost(larger).example / cost.example < 3
     assert training_cost(replace(model, inputs=replace(model.inputs, points=8192))).example > cost.example
+
+
+SMALL = {"channels": 16, "num_layers": 2, "num_heads": 4}
+BACKBONES = {
+    "perceiver": EncoderConfig(num_latents=8, latent_channels=16, num_layers=2, num_self_attention_heads=4),
+    "resnet": ResNetConfig(width=8, blocks=(1, 1)),
+    "vit": ViTConfig(**SMALL, patch=(2, 2)),
+    "transformer": TransformerConfig(**SMALL),
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_what_is_counted_is_what_a_step_keeps(backbone: str) -> None:
+    """Of every backbone: the tensors for the backward pass of an example, and half as much again for the pass."""
+    image = ImageConfig(size=(16, 24), bands=2)
+    config = PerceiverConfig(inputs=image, encoder=BACKBONES[backbone], task=ClassifyConfig(classes=("a", "b")))
+    model = Perceiver(config)
+    array, kept = model.embed({"image": torch.rand(1, 3, 16, 24)}).dense().detach(), dict[int, torch.Tensor]()
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    rows = ByteArray((Segment("image", array, layout=Layout((16, 24))),))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = model.decoder(model.encoder(rows), None)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    measured = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
+    assert output.shape == (1, 1, 2)
+    assert training_cost(config).example == pytest.approx(1.5 * (measured + array.nbytes), rel=0.02)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_what_is_kept_grows_no_faster_than_the_rows(backbone: str) -> None:
+    """Attention over all of them keeps no weights of rows by rows."""
+    few, many = (
+        training_cost(
+            PerceiverConfig(
+                inputs=ImageConfig(size=(side, 32), bands=2),
+                encoder=BACKBONES[backbone],
+                task=ClassifyConfig(classes=("a", "b")),
+            )
+        ).example
+        for side in (32, 64)
+    )
+    assert 1.05 < many / few < 2.05

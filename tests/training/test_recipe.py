@@ -24,6 +24,7 @@ from sensorium.nn import MeanDecoder
 from sensorium.nn.positions import LearnedPositions
 from sensorium.training.lamb import Lamb
 from sensorium.training.mixing import mix
+from sensorium.training.muon import Muon
 from sensorium.training.optimizers import optimizers
 from sensorium.training.schedule import learning_rate
 
@@ -119,7 +120,7 @@ def test_optimizers_are_what_the_recipe_names() -> None:
         name: [type(optimizer) for optimizer in optimizers(RecipeConfig(optimizer=name), model)]  # type: ignore[arg-type]
         for name in ("adamw", "lamb", "muon")
     }
-    assert kinds == {"adamw": [torch.optim.AdamW], "lamb": [Lamb], "muon": [torch.optim.Muon, torch.optim.AdamW]}
+    assert kinds == {"adamw": [torch.optim.AdamW], "lamb": [Lamb], "muon": [Muon, torch.optim.AdamW]}
     muon = optimizers(RecipeConfig(), model)[0]
     turned = {id(parameter) for group in muon.param_groups for parameter in group["params"]}
     names = {label for label, parameter in model.named_parameters() if id(parameter) in turned}
@@ -240,14 +241,30 @@ def test_mixup_and_cutmix_have_half_of_the_batch_each() -> None:
     assert ((own < 0.05) | (own > 0.95)).float().mean() == pytest.approx(0.62, abs=0.1)
 
 
+@given(seed=st.integers(0, 999), alphas=ALPHAS, lengths=st.lists(st.integers(0, 4), min_size=1, max_size=5))
+def test_frames_that_one_of_two_examples_lacks_are_not_mixed(
+    seed: int, alphas: dict[str, float], lengths: list[int]
+) -> None:
+    """They stay those of the one that has them; what is masked is never read; the share of the target is that of the
+    pixels of the frames that the example has."""
+    batch, target = flat(VIDEO, len(lengths))
+    mask = torch.arange(4) < torch.tensor(lengths)[:, None]
+    frames = torch.where(mask[..., None, None, None], batch["video"], torch.nan)
+    mixed, labels = mix({"video": frames, "video.mask": mask}, VIDEO, target, **alphas, generator=seeded(seed))
+    assert mixed["video.mask"] is mask
+    torch.testing.assert_close(labels.sum(1), torch.ones(len(lengths), dtype=torch.float64))
+    for number, (video, label) in enumerate(zip(mixed["video"], labels, strict=True)):
+        assert video[~mask[number]].isnan().all()
+        present = video[mask[number]]
+        if lengths[number]:
+            torch.testing.assert_close(present.mean(), label @ torch.arange(len(lengths)).double())
+        shortest = min([lengths[other] for other in label.nonzero().flatten().tolist()] or [0])
+        assert (present[shortest:] == number).all()
+
+
 def test_what_cannot_be_mixed_is_refused() -> None:
-    """Examples of several lengths; names; answers that are signals; boxes of what is no picture: with the cure."""
+    """Names; answers that are signals; boxes of what is no picture: with the cure."""
     target, generator = torch.zeros(2, 2), seeded(0)
-    ragged = {"video": torch.zeros(2, 4, 3, 8, 12), "video.mask": torch.ones(2, 4, dtype=torch.bool)}
-    mix(ragged, VIDEO, target, mixup=1.0, generator=generator)
-    ragged["video.mask"][1, 2] = False
-    with pytest.raises(InputError, match=r"one size.*set recipe\.mixup=0$"):
-        mix(ragged, VIDEO, target, mixup=1.0, generator=generator)
     with pytest.raises(InputError, match=r"text holds names; set recipe\.mixup=0$"):
         mix({"text": torch.zeros(2, 5, dtype=torch.int64)}, Text(TextConfig()), target, mixup=1.0, generator=generator)
     with pytest.raises(InputError, match=r"signals; set recipe\.mixup=0 and recipe\.cutmix=0$"):

@@ -6,12 +6,14 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +24,17 @@ import sensorium as sm
 from sensorium.config import to_dict, to_yaml
 from sensorium.data import identity
 from sensorium.errors import InputError
+from sensorium.models.recipe import RecipeConfig
 from sensorium.training import run_folder
 from sensorium.training.lock import is_locked, lock
+from sensorium.training.optimizers import optimizers
 from sensorium.training.plan import read_run_config
 from sensorium.training.progress import Interrupted, Quiet
 from sensorium.training.resume import check_config, check_options, reopen_unchanged
 from sensorium.training.run_folder import append_history, read_history, trim_history, write_identity
-from small_models import SMALLEST_RUN, signs
+from sensorium.training.run_state import RunState, Sums, reading
+from sensorium.training.state_file import read_state, write_state
+from small_models import IMAGE, SMALLEST_RUN, classes, signs, small_model
 
 SMALL = (*SMALLEST_RUN, "inputs.stem=null")
 
@@ -271,7 +277,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(series: Path, tmp_
 
 
 def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path: Path) -> None:
-    """It goes straight to evaluation and report; so does one that was killed between the two files of the report."""
+    """It goes straight to evaluation and report; so does one that was killed between the files of the report."""
     run = tmp_path / "run"
     train(series, run)
     before, history = weights(run), read_history(run)
@@ -281,6 +287,9 @@ def test_a_run_killed_after_its_last_step_takes_no_other(series: Path, tmp_path:
     assert rest.steps == 0
     assert (weights(run), read_history(run)) == (before, history)
     assert (run / "report.html").exists()
+    (run / "README.md").unlink()
+    assert sm.train(series, out=run, resume=True)["metrics"]
+    assert (run / "README.md").exists()
     with pytest.raises(InputError, match="finished"):
         sm.train(series, out=run, resume=True)
 
@@ -292,6 +301,77 @@ def test_a_checkpoint_of_an_older_version_is_not_overwritten(begun: tuple[Path, 
     (run / "checkpoints" / "last.ckpt").write_bytes(b"")
     with pytest.raises(InputError, match=r"last\.ckpt: written by an older sensorium"):
         sm.train(begun[0] / "data", out=run, resume=True)
+
+
+OLDER: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an older format": lambda state: state.update(format=0),
+    "a newer format": lambda state: state.update(format=99),
+    "no precision": lambda state: state.pop("precision"),
+    "a counter that is called otherwise": lambda state: renamed(state["counters"], "validated_at"),
+    "a weight that is called otherwise": lambda state: renamed(state["model"], next(iter(state["model"]))),
+    "moments that are called otherwise": lambda state: renamed(state["optimizers"][0], "state"),
+    "fewer optimizers": lambda state: state.update(optimizers=[]),
+}
+
+
+def renamed(state: dict[str, Any], name: str) -> None:
+    state[f"old_{name}"] = state.pop(name)
+
+
+def begun_state() -> RunState:
+    """Of a small model, before its first step."""
+    model, recipe = small_model(IMAGE, classes(3)), RecipeConfig(precision="float32")
+    return RunState(model, None, optimizers(recipe, model), recipe.precision, Sums.zero(torch.device("cpu")))
+
+
+@pytest.mark.parametrize("change", OLDER)
+def test_a_state_of_another_version_is_one_line(change: str, tmp_path: Path) -> None:
+    """It names the file, and the cure."""
+    state = begun_state().to_dict()
+    OLDER[change](state)
+    write_state(tmp_path, state)
+    with pytest.raises(InputError, match=r"last\.safetensors: written by another version.* another --out$") as caught:
+        go_on(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def go_on(folder: Path) -> None:
+    """Load a checkpoint as the loop does."""
+    saved = read_state(folder)
+    assert saved is not None
+    with reading(folder):
+        assert RunState.precision_of(saved) == "float32"
+        begun_state().load(saved)
+
+
+def test_the_first_state_said_no_format(tmp_path: Path) -> None:
+    """And is loaded."""
+    state = begun_state().to_dict()
+    assert state.pop("format") == 1
+    write_state(tmp_path, state)
+    go_on(tmp_path)
+
+
+def test_a_run_of_another_version_is_not_gone_on_with(series: Path, tmp_path: Path) -> None:
+    """Its files stay as they are."""
+    run = tmp_path / "run"
+    train(series, run, at="training")
+    write_state(run, {**begun_state().to_dict(), "format": 0})
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="its format is 0, here it is 1"):
+        sm.train(series, out=run, resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_configuration_of_an_older_version_is_one_line(begun: tuple[Path, Path], tmp_path: Path) -> None:
+    """So is one of a newer one."""
+    for number, expected in ((1, "older sensorium.*train again"), (99, "newer sensorium; update")):
+        run = tmp_path / str(number)
+        shutil.copytree(begun[0] / "data-run", run)
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(re.sub(r"(?m)^format: .*$", f"format: {number}", text))
+        with pytest.raises(InputError, match=expected):
+            sm.train(begun[0] / "data", out=run, resume=True)
 
 
 def test_options_of_a_resumed_run_are_compared(series: Path, tmp_path: Path) -> None:

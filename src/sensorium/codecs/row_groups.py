@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -13,28 +14,36 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ..errors import InputError
 from .bounds import memory
+from .raw import first_line
+from .tables import TABLE_ERRORS, decode_parquet
 
-SIZE = 1 << 28  # bytes of a data set's Parquet files from which their columns of files stay where they are
+SIZE = 1 << 28  # bytes of a data set's Parquet files from which their columns of signals stay where they are
 _SHARE = 32  # the row groups that are kept take this part of the memory, in each process
 _SHOWN = 200  # rows of such a column that are read at once, so that it shows what it holds
+_LONG = 256  # bytes on average, of which texts are signals rather than names, paths and labels
+_HELD = (
+    *(pa.types.is_binary, pa.types.is_large_binary),
+    *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
+)
 
 
 class RowGroups(Sequence[Any]):
-    """A column of bytes, or of structs with bytes in them, as bytes; None where a cell is empty. The row group of a
-    cell is read when it is needed, and kept as long as there is room.
+    """A column as Python values, of structs with bytes in them the bytes; None where a cell is empty. The row group of
+    a cell is read when it is needed, and kept as long as there is room.
 
     Args:
         path: of the Parquet file.
         column: its name.
-        starts: the first row of each row group, and the number of all rows.
     """
 
-    def __init__(self, path: Path, column: str, starts: Sequence[int]) -> None:
-        self.path, self.column, self.starts = path, column, list(starts)
+    def __init__(self, path: Path, column: str) -> None:
+        self.path, self.column = path, column
+        self.starts = _starts(path)  # the first row of each row group, and the number of all rows
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -44,42 +53,73 @@ class RowGroups(Sequence[Any]):
         group = bisect_right(self.starts, row) - 1
         return _CACHE.get(self.path, self.column, group)[row - self.starts[group]].as_py()
 
+    def whole(self) -> pa.ChunkedArray:
+        """All of the column at once.
 
-def decode_lazily(path: Path) -> tuple[pa.Table, dict[str, RowGroups]]:
-    """A Parquet file as a table whose columns of files show their first rows only, and are nulls after these; and these
-    columns, row group by row group.
+        Raises:
+            InputError: it cannot be read.
+        """
+        with _named_in_errors(self.path):
+            return _file(os.getpid(), self.path).read([self.column])[self.column]
+
+
+def decode_lazily(path: Path, held: Collection[str] | None = None) -> tuple[pa.Table, dict[str, RowGroups]]:
+    """A Parquet file as a table whose columns of signals (files, lists, long texts) show their first rows only, and are
+    nulls after these; and these columns, row group by row group.
+
+    Args:
+        held: which columns they are, where another file of the same table has shown them: of this one, no row is shown.
 
     Raises:
         InputError: the file cannot be read.
     """
-    try:
+    with _named_in_errors(path):
         file = _file(os.getpid(), path)
         schema = file.schema_arrow
-        counts = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
-        starts = np.cumsum([0, *counts]).tolist()
-        held = [field.name for field in schema if _holds_files(field.type)]
-        table = file.read([field.name for field in schema if field.name not in held])
-        first = next(file.iter_batches(_SHOWN, columns=held), None) if held else None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: the table cannot be read ({str(error).splitlines()[0]})") from None
-    columns = {}
-    for field in schema:
-        if field.name not in held or first is None:
-            columns[field.name] = table[field.name] if field.name in table.column_names else pa.nulls(0, field.type)
-            continue
-        beginning = pa.concat_arrays([first[field.name]])  # without the rest of its row group
-        columns[field.name] = pa.chunked_array([beginning, pa.nulls(starts[-1] - len(beginning), field.type)])
-    return (
-        pa.table(columns).replace_schema_metadata(schema.metadata),
-        {name: RowGroups(path, name, starts) for name in held},
-    )
+        beginnings = {} if held is not None else _beginnings(file)
+        names = [name for name in schema.names if name in beginnings or name in (held or ())]
+        columns = decode_parquet(path, [name for name in schema.names if name not in names])
+        for name in names:
+            field = schema.field(name)
+            shown = [beginnings[name]] if name in beginnings else []
+            column = [*shown, pa.nulls(file.metadata.num_rows - sum(map(len, shown)), field.type)]
+            columns = columns.append_column(field, pa.chunked_array(column))
+    return columns.select(schema.names), {name: RowGroups(path, name) for name in names}
 
 
-def _holds_files(type_: pa.DataType) -> bool:
-    """Whether cells are files: bytes, or structs of bytes and path."""
-    if pa.types.is_struct(type_):
-        return type_.get_field_index("bytes") >= 0
-    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+def _beginnings(file: Any) -> dict[str, pa.Array]:
+    """The first rows of the columns that hold signals."""
+    wide = [field.name for field in file.schema_arrow if not pa.types.is_primitive(field.type)]
+    first = next(file.iter_batches(_SHOWN, columns=wide), None) if wide else None
+    if first is None:
+        return {}
+    columns = {name: first[name] for name in wide if _holds_signals(first[name])}
+    return {name: pa.concat_arrays([column]) for name, column in columns.items()}  # without the rest of its row group
+
+
+def _holds_signals(cells: pa.Array) -> bool:
+    """Whether cells are files (bytes, or structs of bytes and path), lists or long texts."""
+    if pa.types.is_struct(cells.type):
+        return cells.type.get_field_index("bytes") >= 0
+    if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+        return (pc.mean(pc.binary_length(cells)).as_py() or 0) >= _LONG
+    return any(is_held(cells.type) for is_held in _HELD)
+
+
+def _starts(path: Path) -> list[int]:
+    """The first row of each row group, and the number of all rows."""
+    metadata = _file(os.getpid(), path).metadata
+    counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    return [0, *np.cumsum(counts, dtype=int).tolist()]
+
+
+@contextmanager
+def _named_in_errors(path: Path) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
+    try:
+        yield
+    except TABLE_ERRORS as error:
+        raise InputError(f"{path}: the table cannot be read ({first_line(error)})") from None
 
 
 class _Cache:
@@ -97,10 +137,11 @@ class _Cache:
                 return self._groups[key]
             try:
                 found = _file(os.getpid(), path).read_row_group(group, [column])[column].combine_chunks()
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"row group {group} cannot be read ({str(error).splitlines()[0]})") from None
+                found.validate(full=True)
+            except TABLE_ERRORS as error:
+                raise InputError(f"row group {group} cannot be read ({first_line(error)})") from None
             if pa.types.is_struct(found.type):
-                found = pa.compute.struct_field(found, "bytes")
+                found = pc.struct_field(found, "bytes")
             self._groups[key] = found
             self._size += found.nbytes
             while self._size > memory() // _SHARE and len(self._groups) > 1:

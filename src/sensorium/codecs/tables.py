@@ -78,7 +78,7 @@ def decode(path: Path) -> pa.Table:
     suffix = ending(path)
     try:
         if suffix in (".parquet", ".pq"):
-            table = _decode_parquet(path)
+            table = decode_parquet(path)
         elif suffix in (".arrow", ".feather"):
             table = _decode_arrow(path)
         elif suffix in (".jsonl", ".ndjson"):
@@ -90,6 +90,20 @@ def decode(path: Path) -> pa.Table:
         return checked(table)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except TABLE_ERRORS as error:
+        raise InputError(f"{path}: the table cannot be read ({first_line(error)})") from None
+
+
+def column_names(path: Path) -> list[str]:
+    """The names of the columns of a table; of a Parquet file, nothing else is read.
+
+    Raises:
+        InputError: as :func:`decode`.
+    """
+    if ending(path) not in (".parquet", ".pq"):
+        return decode(path).column_names
+    try:
+        return pa.parquet.ParquetFile(_source(path)).schema_arrow.names
     except TABLE_ERRORS as error:
         raise InputError(f"{path}: the table cannot be read ({first_line(error)})") from None
 
@@ -225,8 +239,15 @@ def _source(path: Path) -> Any:
     return pa.BufferReader(plain) if isinstance(plain, bytes) else pa.memory_map(str(plain))
 
 
-def _decode_parquet(path: Path) -> pa.Table:
-    """A Parquet file. Values that it holds once and that could fill the memory are counted before they are repeated."""
+def decode_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file. Values that it holds once and that could fill the memory are counted before they are repeated.
+
+    Args:
+        columns: those that are read; None: all.
+
+    Raises:
+        InputError: it holds more than a file may.
+    """
     file = pa.parquet.ParquetFile(_source(path))
     metadata = file.metadata
     chunks = [
@@ -234,6 +255,8 @@ def _decode_parquet(path: Path) -> pa.Table:
         for group in range(metadata.num_row_groups)
         for column in range(metadata.num_columns)
     ]
+    if columns is not None:  # those of nested columns are called after them
+        chunks = [chunk for chunk in chunks if any(f"{chunk.path_in_schema}.".startswith(f"{c}.") for c in columns)]
     rows = metadata.num_rows
     if rows < 0 or any(chunk.num_values < 0 or chunk.total_uncompressed_size < 0 for chunk in chunks):
         raise InputError("the table cannot be read (it has fewer than no rows); copy it again")
@@ -242,14 +265,14 @@ def _decode_parquet(path: Path) -> pa.Table:
     bounds.check_bytes(known + sum(chunk.total_uncompressed_size for chunk in texts), "the table")
     repeated = [chunk for chunk in texts if not _REPEATING.isdisjoint(chunk.encodings)]
     if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in repeated) <= bounds.largest():
-        return file.read()  # were each value as long as all of them
+        return file.read(columns)  # were each value as long as all of them
     names = sorted({chunk.path_in_schema for chunk in repeated})
     if all("." not in chunk.path_in_schema and "DELTA_BYTE_ARRAY" not in chunk.encodings for chunk in repeated):
-        return pa.parquet.ParquetFile(_source(path), read_dictionary=names).read()
+        return pa.parquet.ParquetFile(_source(path), read_dictionary=names).read(columns)
     size = 0
     batches = []
     for batch in file.iter_batches(
-        max(1, bounds.largest() // max(chunk.total_uncompressed_size for chunk in repeated))
+        max(1, bounds.largest() // max(chunk.total_uncompressed_size for chunk in repeated)), columns=columns
     ):
         bounds.check_bytes(size := size + batch.nbytes, "the table")
         batches.append(batch)

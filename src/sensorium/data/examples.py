@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, did_you_mean
 from ..modalities.base import Modality
+from ..modalities.fusion import WITHHELD
 from .assumptions import Assumption
 from .description import DataConfig
 
@@ -128,7 +129,8 @@ class Examples:
         )
 
     def without(self, names: Sequence[str]) -> Examples:
-        """The same examples, without the signals of these names.
+        """The same examples, without the signals of these names; some may have nothing left, from which a model then
+        answers.
 
         Raises:
             InputError: there is no such signal, or none would be left.
@@ -138,8 +140,8 @@ class Examples:
                 raise InputError(f"without {name!r}: there is no such signal; {did_you_mean(name, self.raws)}")
         if set(names) == set(self.raws):
             raise InputError(f"without {', '.join(sorted(self.raws))}: nothing would be left; leave one")
-        absent = [None] * len(self)
-        return replace(self, raws={name: absent if name in names else raws for name, raws in self.raws.items()})
+        withheld = [WITHHELD] * len(self)
+        return replace(self, raws={name: withheld if name in names else raws for name, raws in self.raws.items()})
 
     def for_modality(self, modality: Modality) -> Examples:
         """The same examples with one raw each, as a model's modality loads it: the only signal, or, of a fusion, a

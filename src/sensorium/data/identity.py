@@ -18,6 +18,7 @@ from .examples import Examples, Selection
 from .fingerprints import MOST, fingerprints
 from .layouts.members import Members
 from .leaks import frames_of
+from .recognition.columns import Cells
 from .source import Source
 
 SAMPLED = 10_000  # examples of a split whose content is compared; of all others it is their names, sizes and labels
@@ -95,7 +96,7 @@ def _known_sizes(raws: Sequence[Any]) -> np.ndarray | None:
         return raws.gathered(columns) if len(columns) == len(raws.parts) else None
     if isinstance(raws, Members):
         return raws.sizes
-    return np.full(len(raws), IN_NO_FILE) if isinstance(raws, RowGroups | Rows | np.ndarray) else None
+    return np.full(len(raws), IN_NO_FILE) if isinstance(raws, Cells | RowGroups | Rows | np.ndarray) else None
 
 
 def _size(raw: Any) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..modalities import ModalityConfig, build_modality
@@ -89,9 +92,25 @@ class TrainingCost:
     example: int
 
 
+class FusedAttention(TorchFunctionMode):
+    """Attention of the ``meta`` device as other devices compute it, which keep no weights of rows by rows for the
+    backward pass."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is F.scaled_dot_product_attention and kwargs.get("attn_mask") is None:
+            query, key, value = args
+            if query.shape[-1] == value.shape[-1]:  # others' weights are kept on all devices
+                fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+                return fused(query, key, value, scale=kwargs.get("scale"))[0]
+        return function(*args, **kwargs)
+
+
 def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> TrainingCost:
     """What training a model is expected to take in float32: its tensors for the backward pass are counted on the
-    ``meta`` device, where nothing is computed. Of a backbone that is no Perceiver, the rows are counted alone.
+    ``meta`` device, where nothing is computed.
 
     >>> from sensorium.models import presets
     >>> training_cost(presets.load("perceiver-io-bytes").model()).state == 5 * 4 * 201_108_230
@@ -105,13 +124,10 @@ def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> Tr
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    array = _array(model)
-    if isinstance(config.encoder, EncoderConfig):
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            output = model.decoder(
-                model.encoder(array, checkpointing=checkpointing), _placeholders(model, trained=True)
-            )
-            del output
+    array, queries = _array(model), _placeholders(model, trained=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), FusedAttention():
+        output = model.decoder(model.encoder(array, checkpointing=checkpointing), queries)
+    del output
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
     rows = 4 * model.inputs.num_rows * model.inputs.channels

@@ -247,6 +247,11 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
         """A random view of a batch for training, of the same shapes as ``view``; each example is varied by itself."""
         return self.view(batch)
 
+    def augment_at(self, strength: float, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """As ``augment``, while augmentation grows at the beginning of a run (``recipe.growing``): at a share of its
+        strength. Here: at all of it."""
+        return self.augment(batch, generator)
+
     def around_boxes(self, batch: Batch, share: Tensor, generator: torch.Generator) -> Tensor:
         """The mask of CutMix: 0 in a random box of each example's signal, where another example's signal comes in, and
         1 around it; in a shape that broadcasts to the signal's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
+from enum import Enum
 from math import nan
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,16 @@ from ..nn.byte_array import ByteArray, PointPositions, Segment, join
 from ..nn.initialisation import truncated_normal
 from .base import Batch, Modality, Sample, T
 from .kinds import KINDS, SingleConfig
+
+
+class Withheld(Enum):
+    """Of one member, which pickling keeps one: the raw of a signal that is taken away from an example, which may then
+    have nothing left."""
+
+    WITHHELD = "withheld"
+
+
+WITHHELD = Withheld.WITHHELD
 
 
 @record
@@ -154,17 +165,17 @@ class Fusion(Modality[FusionConfig]):
         """One example.
 
         Args:
-            raw: a mapping from names to raws; a modality is absent whose raw is None or missing, or a file without the
-                signal (a film without sound).
+            raw: a mapping from names to raws; a modality is absent whose raw is None, ``WITHHELD`` or missing, or a
+                file without the signal (a film without sound).
 
         Returns:
             the fields of each modality that is present, and ``<name>.present`` (bool) of all.
 
         Raises:
-            Absent: all modalities are absent.
+            Absent: all modalities are absent, and none is withheld.
             InputError: as the modalities' own ``load``, with the name of the modality.
         """
-        line = _line(raw)
+        line, withheld = _not_withheld(raw)
         names = [modality.name for modality in self.modalities]
         for name in line:
             if name not in names:
@@ -176,13 +187,13 @@ class Fusion(Modality[FusionConfig]):
                 with suppress(Absent):
                     part = _of_modality(modality.name, modality.load, line[modality.name])
             sample |= {**part, f"{modality.name}.present": np.array(bool(part))}
-        if not any(sample[f"{name}.present"] for name in names):
+        if not withheld and not any(sample[f"{name}.present"] for name in names):
             raise Absent(f"it has none of {', '.join(names)}; remove it")
         return sample
 
     def remarks(self, raw: Raw) -> tuple[str, ...]:
         """Those of each modality that the example has."""
-        line = _line(raw)
+        line, _ = _not_withheld(raw)
         present = [modality for modality in self.modalities if line.get(modality.name) is not None]
         return tuple(remark for modality in present for remark in modality.remarks(line[modality.name]))
 
@@ -384,6 +395,13 @@ def _line(raw: Any) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
         raise InputError(f"an example is a mapping from names to signals, not {type(raw).__name__}")
     return raw
+
+
+def _not_withheld(raw: Any) -> tuple[dict[str, Any], bool]:
+    """The signals of an example that are not withheld, by name, and whether any is."""
+    line = _line(raw)
+    offered = {name: part for name, part in line.items() if part is not WITHHELD}
+    return offered, len(offered) < len(line)
 
 
 def _of_modality(name: str, function: Callable[[Any], T], raw: Any) -> T:

@@ -32,7 +32,7 @@ from ..nn.stems import (
 )
 from .base import Batch, Sample
 from .drawing import draw_pixels
-from .pixels import Pixels, centre, fitted, floats, permuted
+from .pixels import Pixels, centre, fitted, floats, permuted, recolour
 from .ranges import Ranges, ranges_of, scaled, unscaled
 from .whole_pictures import cut_views, middle_view, on_canvas, operate, random_view, views_of
 
@@ -69,6 +69,7 @@ class ImageConfig:
             below 64 pixels.
         crop: the smallest share of the picture's area that a training crop may have; 1: no cropping.
         flip: probability that a training picture is mirrored left and right.
+        colour: training changes brightness, contrast and saturation by up to this share each.
         randaugment: number of random operations on each training picture (RandAugment), and their magnitude, 0 to 10.
         longest_side: of the whole pictures that are kept, of which views are then cut one by one as by Perceiver IO's
             authors: crop, mirror, RandAugment, bicubic resizing, which may leave [0, 1]. None: the middle is kept.
@@ -90,6 +91,7 @@ class ImageConfig:
     field_of_view: float | None = None
     crop: float = 1.0
     flip: float = 0.0
+    colour: float = 0.0
     randaugment: tuple[int, float] = (0, 0.0)
     longest_side: int | None = None
 
@@ -279,6 +281,8 @@ class Image(Pixels[ImageConfig]):
         images = self._cropped(floats(batch[self.name]), generator)
         if layers:
             images = floats(views_of((images * 255).round().clamp(0, 255).byte(), None, operations, generator))
+        if config.colour > 0:
+            images = recolour(images[:, None], config.colour, sum(config.mean) / len(config.mean), generator)[:, 0]
         return {**batch, self.name: images}
 
     def embed(self, batch: Batch) -> ByteArray:

@@ -25,6 +25,7 @@ from ..nn.positions import Spacing, fourier_channels, grid_positions
 from ..nn.stems import MatchStem, MatchStemConfig
 from .base import Batch, Modality, Sample
 from .drawing import draw_pixels
+from .pair_augmentation import PairAugmentationConfig, draw_affines, moved, relight
 from .pixels import centre, floats, recolour, stored_size
 from .sequences import uniform
 
@@ -48,6 +49,8 @@ class PairConfig:
         resolution: twice the highest Fourier frequency, along height and width; None: ``size``.
         flip: probability that a training pair is mirrored left and right, and that it is mirrored up and down.
         colour: training changes brightness, contrast and saturation by up to this share each, in both frames alike.
+        augmentation: training also turns, enlarges, stretches and moves the frames and their flow, and mirrors them by
+            its own probabilities instead of ``flip``; None: it crops and mirrors.
     """
 
     kind: Literal["pair"] = "pair"
@@ -59,6 +62,7 @@ class PairConfig:
     resolution: tuple[float, float] | None = None
     flip: float = 0.0
     colour: float = 0.0
+    augmentation: PairAugmentationConfig | None = None
 
     @property
     def num_rows(self) -> int:
@@ -216,14 +220,34 @@ class Pair(Modality[PairConfig]):
 
     def augment(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """A random part of ``size`` of both frames and their flow, perhaps mirrored, with the colours of both frames
-        changed alike; single pictures as they are."""
+        changed alike, and with what ``augmentation`` says; single pictures as they are."""
+        return self.augment_at(1.0, batch, generator)
+
+    def augment_at(self, strength: float, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         frames, view = batch[self.name], self._without_room(batch)
         if frames.shape[1] == 1:
             return view
+        full, target, flow = (frames.shape[-2], frames.shape[-1]), self._target(frames), f"{self.name}.flow"
+        whole = torch.tensor(full).to(frames.device, non_blocking=True).expand(len(frames), 2)
+        room, motion, changes = batch.get(f"{self.name}.room", whole), batch.get(flow), self.config.augmentation
+        if changes is None:
+            pixels, motion = self._crops(frames, motion, room.long(), target, generator)
+        else:
+            affines = draw_affines(room.float(), full, target, changes, strength=strength, generator=generator)
+            pixels, motion = moved(floats(frames), motion, affines, target)
+        colour = strength * self.config.colour
+        pixels = recolour(pixels, colour, 0.5, generator) if colour else pixels
+        if changes is not None:
+            pixels = relight(pixels, changes, strength=strength, generator=generator)
+        view[self.name] = pixels
+        return view if motion is None else {**view, flow: motion}
+
+    def _crops(
+        self, frames: Tensor, flow: Tensor | None, room: Tensor, target: tuple[int, int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """A random part of each pair, perhaps mirrored, and its flow where there is one."""
         count, full = len(frames), torch.tensor(frames.shape[-2:]).to(frames.device, non_blocking=True)
         draw = uniform(frames, (4, count), 0, 1, generator)
-        target, flow = self._target(frames), f"{self.name}.flow"
-        room = batch.get(f"{self.name}.room", full.expand(count, 2)).long()
         spare = (room - torch.tensor(target).to(room.device, non_blocking=True)).clamp(min=0)
         start = (full - room) // 2 + (draw[:2].T * (spare + 1)).long().minimum(spare)
         flips = self.config.flip > draw[2:].T  # up and down, left and right
@@ -233,11 +257,10 @@ class Pair(Modality[PairConfig]):
             for axis, side in enumerate(target)
         ]
         pixels = floats(_part(frames.flatten(1, 2), *pixels_of)).unflatten(1, (2, 3))
-        view[self.name] = recolour(pixels, self.config.colour, 0.5, generator) if self.config.colour else pixels
-        if flow in batch:
-            turned = torch.where(flips.flip(1), -1.0, 1.0)  # the motion to the right, and downwards
-            view[flow] = _part(batch[flow], *pixels_of) * turned[..., None, None]
-        return view
+        if flow is None:
+            return pixels, None
+        turned = torch.where(flips.flip(1), -1.0, 1.0)  # the motion to the right, and downwards
+        return pixels, _part(flow, *pixels_of) * turned[..., None, None]
 
     def embed(self, batch: Batch) -> ByteArray:
         frames = batch[self.name]

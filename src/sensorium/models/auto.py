@@ -24,7 +24,8 @@ points        at most 1,024 points of a cloud, a row for eight of them; without 
 several       each signal is treated by its own rules, and they are attended to together, as often as the one that is
 modalities    attended to most; training masks the one with the most patches in 0.3 of the examples, as the paper does
 crop, flip    a training crop keeps at least 0.6 of the area. Pictures of several channels and all video are mirrored;
-              grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth
+              grey pictures (digits, letters, spectra) are not. The colours of video vary by a fifth, those of pictures
+              by two fifths where there are fewer than 1,000 to learn from: else they are learned by heart
 flow          a row for each pixel of a frame of at most 32 × 32, which a stem compares with the pixels around it in
               the other frame (without one, the row holds the 9 × 9 pixels around it in both frames); a small model,
               because what a pixel matches is near it; training asks for 256 pixels at a time; synthetic motion is at
@@ -71,6 +72,7 @@ PLAIN_PICTURE_ROWS = 256
 FRAME_SIDE, FRAME_ROWS, CLIP_ROWS = 64, 64, 2048  # of video: pixels, rows of a frame and of a clip
 CROP = 0.6
 COLOUR = 0.2
+FEW_PICTURES, COLOUR_OF_FEW = 1000, 0.4  # docs/decisions/0017
 CONTRAST = 0.1
 EXAMPLES_SEEN = 150_000  # by a run, where time allows
 PLAIN_LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from examples: latents, channels, layers
@@ -163,6 +165,8 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
     chosen = rules[measured.kind](measured) if measured.kind in rules else measured
+    if isinstance(chosen, ImageConfig) and _learns_colours_by_heart(chosen, facts):
+        chosen = replace(chosen, colour=COLOUR_OF_FEW)
     stems = STEMS if facts.per_example else STEMS_OF_TASK.get(facts.task, {})
     if measured.kind not in stems or not facts.stems:
         return chosen
@@ -248,6 +252,10 @@ def _image(measured: ImageConfig) -> ImageConfig:
         crop=CROP,
         flip=0.0 if measured.channels == 1 else 0.5,
     )
+
+
+def _learns_colours_by_heart(pictures: ImageConfig, facts: Facts) -> bool:
+    return facts.per_example and facts.examples < FEW_PICTURES and pictures.channels == 3 and pictures.ranges is None
 
 
 def _patch(side: int, rows: float) -> int:

@@ -18,7 +18,8 @@ class RecipeConfig:
             is reached ends the run.
         batch_size: examples per step, of all processes together.
         accumulate: parts of a step's batch whose gradients are computed one after the other and added, for want of
-            memory. The gradient is that of the whole batch.
+            memory. The gradient is that of the whole batch; examples are mixed with others of their part, and texts
+            joined.
         optimizer: ``muon`` updates the matrices of the attention blocks and of stems by Muon, everything else by AdamW.
         learning_rate: the highest learning rate of the schedule.
         learning_rate_per: the batch size that ``learning_rate`` is meant for: with k times as large a batch it is k
@@ -34,7 +35,9 @@ class RecipeConfig:
         label_smoothing: the share of each target that is spread over all classes.
         unaugmented: share of the run, at its beginning, in which training examples are seen as in evaluation, neither
             augmented nor mixed; pairs of frames are then seen in both directions.
-        mixup: Mixup adds two examples in shares from Beta(mixup, mixup); 0: no Mixup.
+        growing: share of the run, after that, in which the augmentation of pairs of frames grows from nothing to all
+            of it. That of other signals is all there at once.
+        mixup: Mixup adds two examples in shares from Beta(mixup, mixup), as far as both have rows; 0: no Mixup.
         cutmix: CutMix puts a box of one picture into another, which keeps a share from Beta(cutmix, cutmix) of its
             area; 1: all shares are equally likely, 0: no CutMix. With ``mixup``, each takes half of every batch.
         drop_rows: share of the input rows that is left out of each training example.
@@ -64,6 +67,7 @@ class RecipeConfig:
     gradient_clip: float | None = 1.0
     label_smoothing: float = 0.0
     unaugmented: float = 0.0
+    growing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     drop_rows: float = 0.0

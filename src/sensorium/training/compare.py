@@ -25,6 +25,7 @@ from ..files import replace_file
 from ..inference.environment import processor_name
 from ..modalities import build_modality
 from ..models.perceiver import Perceiver
+from ..processes import refuse_several
 from ..report.comparison import RECORD, Entry, restore_entry, write_comparison
 from ..report.summary import plain, to_json
 from ..tasks.base import Task
@@ -79,9 +80,10 @@ def compare(
         the content of ``comparison.json``, and the ``folder``.
 
     Raises:
-        InputError: an argument or the data cannot be used.
+        InputError: an argument or the data cannot be used, or a launcher has started several processes.
         Interrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
+    refuse_several("compare")
     chosen = _chosen(only)
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: use at least 1")

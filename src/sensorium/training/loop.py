@@ -37,8 +37,8 @@ from .plan import RunConfig
 from .precision import faster_precision
 from .progress import Interrupted, Listener, Quiet
 from .run_folder import append_history, trim_history
-from .run_state import RunState, Sums
-from .schedule import learning_rate
+from .run_state import RunState, Sums, reading
+from .schedule import augmentation_strength, learning_rate
 from .state_file import StateWriter, read_state
 from .step import TrainingStep, part_generator, update
 from .validation import is_due, validate
@@ -76,7 +76,8 @@ def fit(
 
     Raises:
         Interrupted: stopped by a signal, after saving.
-        InputError: the loss is not finite, or a program of ``log`` does not start.
+        InputError: the loss is not finite, a program of ``log`` does not start, or another version wrote the
+            checkpoint.
     """
     fabric = fabric or start(Launch())
     listener = listener if is_main() else Quiet()
@@ -90,7 +91,8 @@ def fit(
     with quiet_engine():
         distribute(fabric, model)
         if saved is not None:
-            recipe = replace(recipe, precision=saved["precision"])
+            with reading(folder):
+                recipe = replace(recipe, precision=RunState.precision_of(saved))
         elif recipe.precision == "auto":
             listener.stage("measuring which precision is faster")
             part = train.drawn(next(iter(parts)))
@@ -98,7 +100,8 @@ def fit(
             recipe = replace(recipe, precision=measured)
         run = begin(model, recipe, fabric, seed=config.seed, steps_per_epoch=len(batches), folder=folder)
         if saved is not None:
-            run.state.load(saved)
+            with reading(folder):
+                run.state.load(saved)
             if is_main():
                 trim_history(folder, step=run.state.counters.steps)
         parts.step = run.state.counters.steps
@@ -226,8 +229,8 @@ def take_step(run: Run, parts: Iterator[dict[str, Tensor]]) -> None:
     counters, task = state.counters, state.model.task
     first = rank() * recipe.accumulate
     generators = [part_generator(run.seed, counters.steps, first + number) for number in range(recipe.accumulate)]
-    augmented = run.share_done >= recipe.unaugmented
-    prepared = [run.step.prepare(next(parts), generator, augmented=augmented) for generator in generators]
+    strength = augmentation_strength(recipe, run.share_done)
+    prepared = [run.step.prepare(next(parts), generator, strength=strength) for generator in generators]
     counts = [task.term_counts(part.targets) for part in prepared]
     whole_batch = total(torch.stack(counts).sum(0)).clamp(min=1)
     for number, (part, count, generator) in enumerate(zip(prepared, counts, generators, strict=True), 1):

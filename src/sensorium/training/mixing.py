@@ -27,8 +27,13 @@ def mix(
     share of this one is what is left around the box. The shares are drawn from Beta(alpha, alpha), one for each
     example. Where both are used, Mixup takes the first half of the batch and CutMix the second.
 
+    Where the other example has nothing, as it is shorter or lacks a signal, this one stays as it is. The share of its
+    target is that of what it has: of its rows, and then of its signals.
+
+    Nothing here waits for the device.
+
     Args:
-        batch: a viewed batch without masked rows: rows that one of two examples lacks cannot be mixed.
+        batch: a viewed batch.
         inputs: the modality whose batch it is.
         target: batch × outputs, floats.
         mixup, cutmix: alpha of each; 0: it is not used.
@@ -38,8 +43,7 @@ def mix(
         the mixed batch, and the mixed targets: batch × outputs.
 
     Raises:
-        InputError: examples of different lengths or without a signal; targets or signals that are not floats; CutMix
-            of signals that are not pictures.
+        InputError: targets or signals that are not floats; CutMix of signals that are not pictures.
     """
     _check(batch, inputs, target, mixup=mixup, cutmix=cutmix)
     count = len(target)
@@ -53,13 +57,22 @@ def mix(
     if cutmix:
         around = inputs.around_boxes(batch, share, generator)
         share = torch.where(cut, around.flatten(1).mean(1), share)
-    mixed = {}
+    mixed, shares, weights = {}, [], []
     for name in _signals(batch, inputs):
-        signal = batch[name]
+        signal, present = batch[name], _present(batch, name)
         weight = _along(share, signal)
         if around is not None:
             weight = torch.where(_along(cut, signal), around, weight)
         mixed[name] = torch.lerp(signal[partner], signal, weight.to(signal))
+        shares.append(share)
+        weights.append(torch.ones_like(share))
+        if present is not None:
+            both = present & present[partner]
+            mixed[name] = torch.where(both.view(*both.shape, *[1] * (signal.ndim - 2)), mixed[name], signal)
+            shares[-1] = 1 - (1 - share) * both.sum(1) / present.sum(1).clamp(min=1)
+            weights[-1] = present.any(1).to(share)
+    weight = torch.stack(weights)
+    share = (torch.stack(shares) * weight).sum(0) / weight.sum(0).clamp(min=1)
     return {**batch, **mixed}, torch.lerp(target[partner], target, share[:, None])
 
 
@@ -71,9 +84,14 @@ def _check(batch: dict[str, Tensor], inputs: Modality, target: Any, *, mixup: fl
     for name in _signals(batch, inputs):
         if not batch[name].is_floating_point():
             raise InputError(f"mixing is of numbers, and {name} holds names; set {cure}")
-        for present in (batch.get(f"{name}.mask"), batch.get(f"{name}.present")):
-            if present is not None and not bool(present.all()):
-                raise InputError(f"mixing needs examples of one size that lack nothing; set {cure}")
+
+
+def _present(batch: dict[str, Tensor], name: str) -> Tensor | None:
+    """What the examples have of a signal: bool, batch × its first axis, or batch × 1; None: all of it."""
+    mask, present = batch.get(f"{name}.mask"), batch.get(f"{name}.present")
+    if present is None:
+        return mask
+    return present[:, None] if mask is None else mask & present[:, None]
 
 
 def _signals(batch: dict[str, Tensor], inputs: Modality) -> list[str]:

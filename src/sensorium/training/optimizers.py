@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..models.recipe import RecipeConfig
 from .lamb import Lamb
+from .muon import Muon
 
 
 def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -25,13 +26,8 @@ def optimizers(recipe: RecipeConfig, model: nn.Module) -> list[torch.optim.Optim
     adamw = torch.optim.AdamW(_groups(others, kept, recipe), lr=recipe.learning_rate, betas=recipe.betas)
     if not matrices:  # of convolutions, AdamW updates everything
         return [adamw]
-    muon = torch.optim.Muon(
-        [parameter for _, parameter in matrices],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        adjust_lr_fn="match_rms_adamw",  # one learning rate for both optimizers
-    )
-    return [muon, adamw]
+    parameters = [parameter for _, parameter in matrices]
+    return [Muon(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay), adamw]
 
 
 def _is_block_matrix(name: str, parameter: Tensor) -> bool:

@@ -37,7 +37,7 @@ from ..models.perceiver import PerceiverConfig
 from ..models.presets import Preset
 from ..models.recipe import RecipeConfig
 from ..processes import world_size
-from ..tasks import TASKS, TaskConfig
+from ..tasks import TASKS, MLMConfig, TaskConfig
 from ..tasks.classify import ClassifyConfig, balanced_weights
 from .measuring import measure, with_statistics
 from .run_folder import CONFIG
@@ -206,6 +206,10 @@ def _in_parts(config: RunConfig, examples: int) -> tuple[RunConfig, tuple[Assump
     if parts == 1:
         return config, ()
     text = f"a batch of {batch_size:,} is computed in {parts:,} parts, one after the other, for want of memory"
+    if config.recipe.mixup or config.recipe.cutmix:
+        text += "; examples are mixed with others of their part"
+    if isinstance(config.model.task, MLMConfig) and config.model.task.documents > 1:
+        text += "; texts are joined with others of their part"
     said = Assumption("batch", text, "--set recipe.accumulate=PARTS")
     return replace(config, recipe=replace(config.recipe, accumulate=parts)), (said,)
 

@@ -31,7 +31,7 @@ from ..inference.remarks import count_remarks
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..processes import Launch, Strategy, as_in_main, decided_by_main, from_main, is_main, only_main, was_restarted
+from ..processes import Launch, Strategy, decided_by_main, from_main, is_main, is_sharded, only_main, was_restarted
 from .lock import lock
 from .logs import check_log
 from .plan import ClassWeights, Plan, RunConfig, plan, read_run_config, reopen
@@ -181,6 +181,7 @@ def _run_plan(planned: Plan, folder: Path, listener: Listener, **options: Any) -
         replace_file(folder / CONFIG, lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     listener.stage("loading the engine")
     from .loop import fit  # takes a second, and nothing else needs the engine
+    from .sharding import load_weights
 
     seconds = fit(
         model,
@@ -191,12 +192,16 @@ def _run_plan(planned: Plan, folder: Path, listener: Listener, **options: Any) -
         listener=listener,
         **options,
     )
-    del model
-    gc.collect()  # what was sharded refers to itself, and would stay beside the weights that are kept
+    gc.collect()  # optimizers and averages refer to themselves
     split = scored_split(source)
-    model = _best(folder, config)
+    load_weights(model.eval(), folder)  # those that were kept, in the place of the last ones
     evaluation = _evaluated(model, samples[split], split, listener, device="auto")
+    sharded = is_sharded(model)
     only_main()
+    if sharded:
+        del model
+        gc.collect()
+        model = checkpoints.load(folder)
     if read_examples(folder) is None:  # of so many that only some were taken at the start
         write_identity(folder, identify(source, sampled=None), config=to_dict(config))
     listener.stage("fitting a baseline")
@@ -290,24 +295,20 @@ def _parts(word: str, names: Sequence[str]) -> list[str]:
     return [word, *names] if names else []
 
 
-def _best(folder: Path, config: RunConfig) -> Perceiver:
-    """The model with the weights that a run kept, in every process; the main one alone reads them."""
-    model = checkpoints.load(folder) if is_main() else Perceiver(config.model).eval()
-    as_in_main(list(model.state_dict().values()))
-    return model
-
-
 def _evaluated(model: Perceiver, samples: Samples, split: str, listener: Listener, *, device: str) -> Evaluation:
-    """The evaluation of a model on a device; afterwards it is on the CPU. The processes share the work."""
+    """The evaluation of a model on a device; afterwards it is on the CPU. One that is sharded stays where it is. The
+    processes share the work."""
     listener.stage(f"evaluating on {split}")
+    sharded = is_sharded(model)
     evaluation = evaluate_model(
-        model.to(chosen_device(device)),
+        model if sharded else model.to(chosen_device(device)),
         samples,
         split=split,
         shared=True,
         progress=lambda done, total: listener.progress(done / total, {}),
     )
-    model.cpu()
+    if not sharded:
+        model.cpu()
     return evaluation
 
 

@@ -20,6 +20,7 @@ from ..data.fingerprints import MOST
 from ..data.identity import Identity, SplitIdentity
 from ..errors import InputError
 from ..files import replace_file
+from ..models.pretrained import CARD
 from .lock import check_unlocked, is_locked
 from .state_file import LAST, PREVIOUS
 
@@ -78,7 +79,7 @@ def interrupted_folder(data: Path, out: Path | None) -> Path:
         raise InputError(f"{folder}: there is nothing to resume; train without --resume")
     if (folder / OLD).exists() and not has_checkpoint(folder):
         raise InputError(f"{folder / OLD}: written by an older sensorium; train a new run with another --out")
-    if (folder / REPORT).exists() and (folder / PAGE).exists():
+    if all((folder / name).exists() for name in (REPORT, PAGE, CARD)):
         raise InputError(f"{folder}: this run is finished; train a new one with another --out")
     check_unlocked(folder)
     check_writable(folder)

@@ -8,18 +8,44 @@ are part of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
-from ..processes import as_in_main, is_main, total
+from ..processes import as_in_main, end_unless_main, is_main, total
 from .ema import Ema
 from .sharding import load_stored, load_stored_optimizer
+from .state_file import LAST
+
+STATE_FORMAT = 1  # of a state in a checkpoint; raised when names or meanings in it change
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Inside, a state that another version wrote, in which something is missing or has another name, is refused.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        InputError: the state is of another version.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        end_unless_main(2)
+        raise InputError(
+            f"{folder / LAST}: written by another version of sensorium ({' '.join(str(error).split())}); go on with "
+            "that version, or train anew with another --out"
+        ) from None
 
 
 @dataclass
@@ -117,6 +143,7 @@ class RunState:
         self.agree()
         self.sums.gather()
         return {
+            "format": STATE_FORMAT,
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "ema_updates": 0 if self.ema is None else self.ema.updates,
@@ -126,9 +153,25 @@ class RunState:
             "counters": dict(vars(self.counters)),
         }
 
+    @staticmethod
+    def precision_of(saved: Mapping[str, Any]) -> Any:
+        """The precision in a state in a file.
+
+        Raises:
+            ValueError: the state has another format than this version writes.
+        """
+        found = saved.get("format", 1)  # the first format said no number
+        if found != STATE_FORMAT:
+            raise ValueError(f"its format is {found}, here it is {STATE_FORMAT}")
+        return saved["precision"]
+
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state in a file, which may be that of another number of processes. All processes must call
-        this."""
+        this.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing in the state, or has another name than here.
+        """
         load_stored(self.model, saved["model"])
         if self.ema is not None:
             load_stored(self.ema.module, saved["ema"])

@@ -1,6 +1,6 @@
-"""The learning rate over a run.
+"""The learning rate and the strength of augmentation over a run.
 
-It is a function of *progress*, the share of the training that is done, so that a recipe fits a number of epochs, of
+They are functions of *progress*, the share of the training that is done, so that a recipe fits a number of epochs, of
 steps and of minutes alike.
 """
 
@@ -37,3 +37,15 @@ def learning_rate(recipe: RecipeConfig, progress: float) -> float:
         case "constant":
             factor = 1.0
     return highest * factor
+
+
+def augmentation_strength(recipe: RecipeConfig, progress: float) -> float:
+    """The share of its strength that augmentation has after ``progress`` (0 to 1) of the run.
+
+    >>> recipe = RecipeConfig(unaugmented=0.25, growing=0.5)
+    >>> [augmentation_strength(recipe, progress) for progress in (0.2, 0.5, 0.75, 1)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    if progress < recipe.unaugmented:
+        return 0.0
+    return min(1.0, (progress - recipe.unaugmented) / recipe.growing) if recipe.growing else 1.0

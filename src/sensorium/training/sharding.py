@@ -8,6 +8,7 @@ orthogonalised matrices and LAMB's trust ratios are those of whole matrices, for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,9 +18,11 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..models.perceiver import Perceiver
+from ..models.tensor_files import TensorReader
+from ..models.weights import WEIGHTS
 from ..nn import SelfAttention
 from ..nn.initialisation import empty_weights
-from ..processes import is_sharded
+from ..processes import is_main, is_sharded
 from .state_file import StoredTensor
 
 FORWARD = ("prepare", "embed", "encode", "queries", "decode")  # methods of a model that need its weights
@@ -86,6 +89,18 @@ def load_stored(module: nn.Module, tensors: Mapping[str, StoredTensor]) -> None:
     """Load a state dict, tensor by tensor, into a module that may be sharded."""
     for name, own in module.state_dict().items():
         own.copy_(as_sharded(tensors[name].read(), own))
+
+
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """Load the weights in a run folder, tensor by tensor, into a model that may be sharded. All processes must call
+    this; the main one reads.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    file = TensorReader(folder / WEIGHTS) if is_main() else None
+    own = module.state_dict()
+    load_stored(module, {name: StoredTensor(name, tensor.dtype, tensor.shape, file) for name, tensor in own.items()})
 
 
 def load_stored_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

@@ -47,21 +47,24 @@ class TrainingStep(nn.Module):
         return next(self.model.parameters()).device
 
     @torch.no_grad()
-    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator, *, augmented: bool = True) -> Prepared:
+    def prepare(self, batch: Mapping[str, Tensor], generator: torch.Generator, *, strength: float = 1.0) -> Prepared:
         """A part of a batch as the model sees it: on its device, augmented, with targets, mixed where the recipe says
         so.
 
         Args:
             batch: decoded examples with targets, on any device.
             generator: of this part, on the CPU.
-            augmented: False: neither augmented nor mixed, as in the first share of a run, ``recipe.unaugmented``.
+            strength: of augmentation, from 0 to 1; 0: neither augmented nor mixed, as in the first share of a run.
         """
         inputs = self.model.inputs
         batch = batch if inputs.augments_on_host else self.model.to_device(batch)
-        view = inputs.augment(batch, generator) if augmented else self.model.task.unaugmented(inputs.view(batch))
+        if strength:
+            view = inputs.augment_at(strength, batch, generator)
+        else:
+            view = self.model.task.unaugmented(inputs.view(batch))
         prepared = self.model.prepare(self.model.to_device(view), generator)
         mixup, cutmix = self.recipe.mixup, self.recipe.cutmix
-        if not augmented or (not mixup and not cutmix):
+        if not strength or (not mixup and not cutmix):
             return prepared
         mixed, targets = mix(prepared.inputs, inputs, prepared.targets, mixup=mixup, cutmix=cutmix, generator=generator)
         return Prepared(mixed, targets, prepared.query_indices)

@@ -16,11 +16,12 @@ from .array_files import list_arrays
 from .audioset import is_segments, list_audioset
 from .bids import is_bids, list_bids
 from .folders import has_class_folders, list_folders
+from .joining import are_large, decode_table
 from .pairs import has_pairs, list_pairs
 from .refusals import check_depth, check_holds_signals, no_data_set
 from .shards import find_shards, list_shards
 from .table_folders import find_tables
-from .tables import list_table, read_table
+from .tables import list_table
 from .ts_files import list_ts
 from .windows import cut_into_windows
 
@@ -95,7 +96,7 @@ def _knows_labels(files: list[Path]) -> bool:
     """Whether a table names files and their labels: then the folders the files lie in mean nothing."""
     for path in files:
         if ending(path) in tables.SUFFIXES:
-            table = read_table(path)
+            table, _ = decode_table(path, is_large=are_large([path]))
             return has_named_target(table) and tables.has_paths(table, path.parent)
     return False
 

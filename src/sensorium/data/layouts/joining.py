@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,23 @@ class Part:
     rows: int
 
 
+class RowNames(Sequence[str]):
+    """What to call each row of a file.
+
+    >>> list(RowNames("a.csv", 2))
+    ['a.csv row 1', 'a.csv row 2']
+    """
+
+    def __init__(self, called: str, rows: int) -> None:
+        self.called, self.rows = called, rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, position: Any) -> Any:
+        return f"{self.called} row {range(1, self.rows + 1)[position]}"
+
+
 @dataclass(frozen=True)
 class JoinedTable:
     """A table that was read from one file or several.
@@ -43,18 +60,32 @@ class JoinedTable:
         parts: the files, in the order of their rows.
         absent: the one column that a file of test rows lacks; None: there is no such file.
         warnings: about files that were left out.
-        lazy: columns of files of which ``table`` shows only the beginning: the bytes of each row, read when needed.
+        lazy: columns of signals of which ``table`` shows only the beginning: the value of each row, read when needed.
     """
 
     table: pa.Table
     parts: tuple[Part, ...]
     absent: str | None = None
     warnings: tuple[str, ...] = ()
-    lazy: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    lazy: Mapping[str, Selection] = field(default_factory=dict)
 
-    def names(self, root: Path) -> list[str]:
+    def names(self, root: Path) -> Sequence[str]:
         """What to call each row."""
-        return [f"{relative(root, part.path)} row {row}" for part in self.parts for row in range(1, part.rows + 1)]
+        return Selection([RowNames(relative(root, part.path), part.rows) for part in self.parts])
+
+    def with_whole(self, *columns: str | None) -> pa.Table:
+        """The table with all rows of these columns; None is none of them.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        table = self.table
+        for name in {*columns} & {*self.lazy}:
+            field_of, number = table.schema.field(name), table.schema.get_field_index(name)
+            parts = [part for part in self.lazy[str(name)].parts if isinstance(part, row_groups.RowGroups)]
+            pieces = [part.whole().cast(field_of.type) for part in parts]
+            table = table.set_column(number, field_of, pa.chunked_array([c for piece in pieces for c in piece.chunks]))
+        return table
 
     def files(self) -> np.ndarray:
         """The file of each row, without its ending."""
@@ -102,11 +133,11 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
     Raises:
         InputError: a file cannot be read, or lacks a column that the first one has.
     """
-    lazy: dict[Path, dict[str, row_groups.RowGroups]] = {}
-    is_large, tables = are_large(path for _, path in files), []
+    is_large, tables, held = are_large(path for _, path in files), [], None
     for split, path in files:
-        table, lazy[path] = decode_table(path, is_large=is_large)
+        table, lazy = decode_table(path, is_large=is_large, held=held)
         tables.append((split, path, table))
+        held = held or [*lazy]  # a file without rows shows none
     tables.sort(key=lambda part: ("train", "", "val", "test").index(part[0]))
     _, first_path, first = tables[0]
     kept, warnings = [], []
@@ -144,9 +175,11 @@ def join_tables(files: Sequence[tuple[str, Path]], target: TargetConfig) -> Join
         raise InputError(f"{first_path}: the table has no rows")
     table = table.replace_schema_metadata(first.schema.metadata)
     parts = tuple(Part(split, path, len(part)) for split, path, part in kept)
-    columns = set[str]().union(*lazy.values())
-    whole = {name: Selection([lazy[part.path][name] for part in parts]) for name in columns & set(table.column_names)}
-    return JoinedTable(table, parts, absent, tuple(warnings), whole)
+    signals = {
+        name: Selection([row_groups.RowGroups(part.path, name) for part in parts])
+        for name in {*(held or ())} & {*table.column_names}
+    }
+    return JoinedTable(table, parts, absent, tuple(warnings), signals)
 
 
 def are_large(files: Iterable[Path]) -> bool:
@@ -155,13 +188,18 @@ def are_large(files: Iterable[Path]) -> bool:
     return all(sizes) and sum(sizes) > row_groups.SIZE
 
 
-def decode_table(path: Path, *, is_large: bool) -> tuple[pa.Table, dict[str, row_groups.RowGroups]]:
-    """A table; and, of a large one, the columns of files, of which the table shows only the beginning.
+def decode_table(
+    path: Path, *, is_large: bool, held: Collection[str] | None = None
+) -> tuple[pa.Table, dict[str, row_groups.RowGroups]]:
+    """A table; and, of a large one, the columns of signals, of which the table shows only the beginning.
+
+    Args:
+        held: as of :func:`sensorium.codecs.row_groups.decode_lazily`.
 
     Raises:
         InputError: it cannot be read.
     """
     if not is_large:
         return table_codec.decode(path), {}
-    table, lazy = row_groups.decode_lazily(path)
-    return table_codec.plain(table), lazy
+    table, lazy = row_groups.decode_lazily(path, held)
+    return table_codec.checked(table), lazy

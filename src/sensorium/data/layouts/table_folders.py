@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...codecs.tables import SUFFIXES, decode
+from ...codecs.tables import SUFFIXES, column_names
 from ...errors import InputError
 from ...files import ending, without_ending
 from ..description import DataConfig, SplitName, in_split_order
 from ..recognition.columns import are_paths, first_values, is_text
 from ..recognition.recognise import SPLIT_WORDS, visible_files, visible_folders
-from ..recognition.roles import has_named_target
+from ..recognition.target_column import named_target
 from .folders import has_class_folders
 
 _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"  # what `save_to_disk` of Hugging Face's datasets writes
@@ -45,7 +45,7 @@ def find_tables(root: Path, files: list[Path], description: DataConfig) -> tuple
     if not (root / _SAVED_SPLITS).is_file():
         if any(ending(path) in SUFFIXES for path in files):
             return files, description
-        if has_class_folders(root) and not all(has_named_target(decode(path)) for path in found):
+        if has_class_folders(root) and any(named_target(column_names(path)) is None for path in found):
             return files, description
     return found, replace(description, layout="table", splits=splits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from .table_folders import holds_paths
 SUFFIXES = table_codec.SUFFIXES
 read_table = table_codec.decode
 
+_FEW = 1 << 24  # bytes of a column of values
 # Kinds of signal that the strings of a column may be, rather than paths of files that hold them.
 _HOLDS_VALUES: dict[str, Callable[[pa.ChunkedArray], bool]] = {
     "label": lambda column: True,
@@ -55,15 +56,16 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     described, assumptions = find_roles(
         table, first.parent, first, described, split_names=split_names, absent=joined.absent
     )
+    columns = described.target.column
+    targets = (columns,) if isinstance(columns, str) else columns or ()
+    table = joined.with_whole(*targets, described.fold, described.group)
     names = joined.names(root)
     inputs = described.inputs or {}
     groups = described.group if described.group != NO_GROUP else None
     return Listing(
         kinds={name: check_kind(str(config.kind)) for name, config in inputs.items()},
         raws={
-            name: joined.lazy[config.column]
-            if isinstance(config.column, str) and config.column in joined.lazy
-            else raws_of(table, first.parent, names, config, alone=len(inputs) == 1)
+            name: raws_of(table, first.parent, names, config, alone=len(inputs) == 1, lazy=joined.lazy)
             for name, config in inputs.items()
         },
         names=names,
@@ -78,7 +80,15 @@ def list_table(root: Path, files: Iterable[Path], description: DataConfig) -> Li
     )
 
 
-def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig, *, alone: bool) -> Sequence[Any]:
+def raws_of(
+    table: pa.Table,
+    folder: Path,
+    names: Sequence[str],
+    config: InputConfig,
+    *,
+    alone: bool,
+    lazy: Mapping[str, Sequence[Any]],
+) -> Sequence[Any]:
     """The raws of one input, one a row.
 
     Args:
@@ -86,14 +96,18 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         names: what to call each row.
         config: the input, with its column and kind.
         alone: whether it is the only one: then every row must have it. One of several may be absent: None.
+        lazy: columns of which the table shows only the beginning: the value of each row, read when needed.
 
     Raises:
         InputError: a path that leads nowhere, or an empty cell where there must be none.
     """
     if config.kind == VALUES:
         columns = (config.column,) if isinstance(config.column, str) else config.column or ()
-        return Records({name: table[name].to_pylist() for name in columns})
+        return Records({name: Cells(lazy[name]) if name in lazy else _values(table[name]) for name in columns})
     column = table[config.column]
+    order = order_of(str(config.kind), config.axes) if config.axes else None
+    if isinstance(config.column, str) and config.column in lazy:
+        return lazy[config.column] if is_bytes(column.type) else Cells(lazy[config.column], order)
     if column.null_count and alone:
         row = int(np.argmax(column.is_null().to_numpy()))
         raise InputError(f"{names[row]}: column {config.column!r} is empty; fill it in or remove the row")
@@ -103,7 +117,6 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         else:
             return Cells(bytes_of(column))
     holds_values = _HOLDS_VALUES.get(str(config.kind), lambda column: False)
-    order = order_of(str(config.kind), config.axes) if config.axes else None
     if holds_values(column) or not is_text(column.type):
         return Cells(column, order)
     paths = [None if value is None else folder / value.replace("\\", "/") for value in column.to_pylist()]
@@ -111,6 +124,12 @@ def raws_of(table: pa.Table, folder: Path, names: list[str], config: InputConfig
         if path is not None and not path.is_file():
             raise InputError(f"{name}: {path} does not exist; paths are relative to the table's folder")
     return raws_of_files(paths, Reading(str(config.kind), config.axes, "") if config.axes else None)
+
+
+def _values(column: pa.ChunkedArray) -> Sequence[Any]:
+    """The cells of a column, made now where they are few: that is quicker, but each then takes several times the
+    memory."""
+    return column.to_pylist() if column.nbytes <= _FEW else Cells(column)
 
 
 def _labels(table: pa.Table, target: TargetConfig) -> np.ndarray:

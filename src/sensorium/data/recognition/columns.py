@@ -33,21 +33,27 @@ class Cells(Sequence[Any]):
     """The cells of a column as Python values, each made when it is needed. Lists of numbers become arrays.
 
     Args:
+        column: of a table; or its values, which are read when they are needed.
         order: the permutation of the axes of these arrays; None: as they are.
     """
 
-    def __init__(self, column: pa.ChunkedArray, order: tuple[int, ...] | None = None) -> None:
+    def __init__(self, column: pa.ChunkedArray | Sequence[Any], order: tuple[int, ...] | None = None) -> None:
         self.column, self.order = column, order
 
     def __len__(self) -> int:
         return len(self.column)
 
     def __getitem__(self, position: Any) -> Any:
-        value = self.column[position].as_py()
+        value = self.column[position]
+        value = value.as_py() if isinstance(value, pa.Scalar) else value
         if not isinstance(value, list):
             return value
-        array = np.asarray(value, dtype=np.float32)
-        return array if self.order is None else array.transpose(self.order)
+        try:
+            array = np.asarray(value, dtype=np.float32)
+            return array if self.order is None else array.transpose(self.order)
+        except (TypeError, ValueError):
+            axes = "numbers" if self.order is None else f"numbers with {len(self.order)} axes"
+            raise InputError(f"the lists in this row are not an array of {axes}; correct or remove the row") from None
 
 
 def first_values(column: pa.ChunkedArray) -> list[Any]:

@@ -12,6 +12,7 @@ from ...errors import InputError, did_you_mean
 from ...modalities.base import Modality
 from ..description import InputConfig
 from ..examples import Records
+from ..recognition.axes import order_of
 from ..recognition.columns import Cells, are_paths, bytes_of, first_values, is_bytes, is_list, is_text
 from ..recognition.recognise import VALUES
 
@@ -56,7 +57,7 @@ def rows_of(
     Args:
         inputs: the column or columns of each signal.
         folder: what paths in the table are relative to; None: the files that they name are not read.
-        lazy: columns of files of which the table shows only the beginning: the bytes of each row, read when needed.
+        lazy: columns of signals of which the table shows only the beginning: the value of each row, read when needed.
 
     Raises:
         InputError: it has no rows, or none of the columns that the model reads; or it names files that are not read.
@@ -72,7 +73,7 @@ def rows_of(
     for part in modality.modalities:
         config = inputs[part.name]
         if known := _columns(part, config, table):
-            parts[part.name] = _signals(table, part, known, folder, lazy or {})
+            parts[part.name] = _signals(table, part, config, known, folder, lazy or {})
         else:
             wanted = _wanted(part, config)
             cure = did_you_mean(wanted[0], table.column_names)
@@ -93,23 +94,29 @@ def _columns(part: Modality, config: InputConfig, table: pa.Table) -> list[str]:
 
 
 def _signals(
-    table: pa.Table, part: Modality, known: list[str], folder: Path | None, lazy: Mapping[str, Sequence[Any]]
+    table: pa.Table,
+    part: Modality,
+    config: InputConfig,
+    known: list[str],
+    folder: Path | None,
+    lazy: Mapping[str, Sequence[Any]],
 ) -> Sequence[Any]:
     """One signal of each row, read from the table when it is needed."""
-    if known[0] in lazy:
-        return lazy[known[0]]
     if part.kind == VALUES:
         extra: list[str] = []
         if len(known) < len(part.config.columns):  # one of the others may be a column that was renamed
             plain = [name for name in table.column_names if not is_bytes(table[name].type)]
             extra = [name for name in plain if name not in known and not is_list(table[name].type)]
-        return Records({name: Cells(table[name]) for name in [*known, *extra]})
+        return Records({name: Cells(lazy.get(name, table[name])) for name in [*known, *extra]})
     column = table[known[0]]
+    order = order_of(part.kind, config.axes) if config.axes else None
+    if known[0] in lazy:
+        return lazy[known[0]] if is_bytes(column.type) else Cells(lazy[known[0]], order)
     if is_bytes(column.type):
         return Cells(bytes_of(column))
     in_words = part.kind in _IN_WORDS and not are_paths(first_values(column))
     if in_words or not is_text(column.type):
-        return Cells(column)
+        return Cells(column, order)
     if folder is None:
         raise InputError(f"the files that column {known[0]!r} names are not read here; give the files themselves")
     return Paths(column.to_pylist(), folder)
