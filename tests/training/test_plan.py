@@ -252,11 +252,11 @@ BACKBONES = {
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_what_is_counted_is_what_a_step_keeps(backbone: str) -> None:
-    """Of every backbone: the tensors for the backward pass of an example, and half as much again for the pass."""
+    """Of every backbone: the tensors for the backward pass of two examples, halved, and half as much again for the pass."""
     image = ImageConfig(size=(16, 24), bands=2)
     config = PerceiverConfig(inputs=image, encoder=BACKBONES[backbone], task=ClassifyConfig(classes=("a", "b")))
     model = Perceiver(config)
-    array, kept = model.embed({"image": torch.rand(1, 3, 16, 24)}).dense().detach(), dict[int, torch.Tensor]()
+    array, kept = model.embed({"image": torch.rand(2, 3, 16, 24)}).dense().detach(), dict[int, torch.Tensor]()
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor
@@ -267,8 +267,8 @@ def test_what_is_counted_is_what_a_step_keeps(backbone: str) -> None:
         output = model.decoder(model.encoder(rows), None)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     measured = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
-    assert output.shape == (1, 1, 2)
-    assert training_cost(config).example == pytest.approx(1.5 * (measured + array.nbytes), rel=0.02)
+    assert output.shape == (2, 1, 2)
+    assert training_cost(config).example == pytest.approx(1.5 * (measured + array.nbytes) / 2, rel=0.02)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -20,6 +20,7 @@ from ..nn import AttentionPath, ByteArray, Encoder, EncoderConfig, Queries, Segm
 from ..nn.ops import compiled_name
 
 BACKWARD = 1.5  # what training holds in the backward pass, in units of what is kept for it
+COUNTED = 2  # examples of which it is counted: the norms of a ResNet's last stage need two
 
 
 def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
@@ -35,13 +36,13 @@ def gigaflop(model: Perceiver, *, trained: bool = False) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _array(model: Perceiver) -> ByteArray:
-    """A byte array of the right shape for one example of the configured size."""
+def _array(model: Perceiver, *, batch: int = 1) -> ByteArray:
+    """A byte array of the right shape for examples of the configured size."""
     return ByteArray(
         tuple(
             Segment(
                 modality.name,
-                torch.zeros(1, modality.num_rows, model.inputs.channels, device="meta"),
+                torch.zeros(batch, modality.num_rows, model.inputs.channels, device="meta"),
                 layout=modality.layout(),
             )
             for modality in model.inputs.modalities
@@ -49,13 +50,13 @@ def _array(model: Perceiver) -> ByteArray:
     )
 
 
-def _placeholders(model: Perceiver, *, trained: bool = False) -> Queries | None:
-    """Queries of the right shape for one example of the configured size, or those that a training step asks; None: the
+def _placeholders(model: Perceiver, *, trained: bool = False, batch: int = 1) -> Queries | None:
+    """Queries of the right shape for examples of the configured size, or those that a training step asks; None: the
     task has no queries."""
     if model.task.query_channels is None:
         return None
     count = model.task.num_trained_queries if trained else model.num_queries
-    values = torch.zeros(1, count, model.task.query_channels, device="meta")
+    values = torch.zeros(batch, count, model.task.query_channels, device="meta")
     return Queries(ByteArray((Segment("answer", values),)))
 
 
@@ -124,14 +125,14 @@ def training_cost(config: PerceiverConfig, *, checkpointing: bool = False) -> Tr
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    array, queries = _array(model), _placeholders(model, trained=True)
+    array, queries = _array(model, batch=COUNTED), _placeholders(model, trained=True, batch=COUNTED)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), FusedAttention():
         output = model.decoder(model.encoder(array, checkpointing=checkpointing), queries)
     del output
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     activations = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights)
     rows = 4 * model.inputs.num_rows * model.inputs.channels
-    return TrainingCost(5 * 4 * model.parameter_count(), int(BACKWARD * (activations + rows)))
+    return TrainingCost(5 * 4 * model.parameter_count(), int(BACKWARD * (activations / COUNTED + rows)))
 
 
 @dataclass(frozen=True)
