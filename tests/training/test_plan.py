@@ -252,7 +252,7 @@ BACKBONES = {
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_what_is_counted_is_what_a_step_keeps(backbone: str) -> None:
-    """Of every backbone: the tensors for the backward pass of two examples, halved, and half as much again for the pass."""
+    """Of every backbone: the tensors for the backward pass, of two examples, and half as much again for the pass."""
     image = ImageConfig(size=(16, 24), bands=2)
     config = PerceiverConfig(inputs=image, encoder=BACKBONES[backbone], task=ClassifyConfig(classes=("a", "b")))
     model = Perceiver(config)
