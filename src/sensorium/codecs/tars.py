@@ -159,16 +159,22 @@ def _dense_members(content: mmap.mmap, total: int) -> tuple[list[Members], int]:
         while block < len(steps) and steps[block]:
             chosen.append(block)
             block += steps[block]
-        names = window[chosen, :_LONGEST_PLAIN_NAME]
-        dotted = (names[:, :2] == (ord("."), ord("/"))).all(1)
-        names[dotted, :-2], names[dotted, -2:] = names[dotted, 2:], 0
-        names[np.maximum.accumulate(names == 0, axis=1)] = 0  # a name ends at the first zero
         offsets = (first + np.array(chosen, np.int64) + 1) * BLOCK
-        found.append(Members(names.view(f"S{_LONGEST_PLAIN_NAME}").reshape(-1), offsets, sizes[chosen]))
+        found.append(Members(_plain_names(window[chosen, :_LONGEST_PLAIN_NAME]), offsets, sizes[chosen]))
         first += block
         if len(chosen) * _SPARSE < len(window):
             break
     return found, first * BLOCK
+
+
+def _plain_names(letters: np.ndarray) -> np.ndarray:
+    """The names in headers, n × 100 letters, as bytes of the length of the longest one."""
+    width = max(1, int(np.flatnonzero(letters.any(0))[-1:].sum()) + 1)
+    names = np.ascontiguousarray(letters[:, :width])
+    dotted = (names[:, :2] == (ord("."), ord("/"))).all(1)
+    names[dotted, :-2], names[dotted, -2:] = names[dotted, 2:], 0
+    names[np.maximum.accumulate(names == 0, axis=1)] = 0  # a name ends at the first zero
+    return names.view(f"S{width}").reshape(-1)
 
 
 def _members(path: Path, content: mmap.mmap, total: int, start: int) -> Iterator[tuple[bytes, int, int]]:

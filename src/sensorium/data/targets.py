@@ -62,7 +62,9 @@ def encode(
         labels = labels.argmax(axis=1)
     if labels.dtype.kind == "f":
         labels = labels.astype(np.int64) if (labels == np.floor(labels)).all() else labels
-    found, targets = np.unique(labels.astype(str), return_inverse=True)
+    words = labels if labels.dtype.kind in "biu" else labels.astype(str)  # numbers are sorted much faster than words
+    values, targets = np.unique(words, return_inverse=True)
+    found = values.astype(str)
     if len(found) < 2:
         raise InputError(f"there is only one class, {str(found[0])!r}; a classifier needs at least two")
     order = natsorted(found.tolist())

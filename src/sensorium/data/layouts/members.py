@@ -190,10 +190,8 @@ def index_shards(paths: Sequence[Path]) -> Shards:
     for path in paths:
         found = tars.members(path)
         is_named, stems, ends = _in_two(found.names)
-        rows: dict[bytes, int] = {}
-        numbers: dict[bytes, int] = {}  # of the endings
-        row = np.array([rows.setdefault(stem, len(rows)) for stem in stems.tolist()], np.int64)
-        number = np.array([numbers.setdefault(end, len(numbers)) for end in ends.tolist()], np.int64)
+        rows, row = _numbered(stems)
+        numbers, number = _numbered(ends)
         table = np.stack((first + row, found.offsets[is_named], found.sizes[is_named]), axis=1)
         lower = np.array([_text(end).lower() for end in numbers], dtype=object)
         for end in dict.fromkeys(lower.tolist()):
@@ -212,6 +210,19 @@ def index_shards(paths: Sequence[Path]) -> Shards:
         for triples in found_in:
             offsets[end][triples[:, 0]], sizes[end][triples[:, 0]] = triples[:, 1], triples[:, 2]
     return Shards(tuple(paths), tar, np.concatenate(keys), offsets, sizes)
+
+
+def _numbered(words: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
+    """The different words in the order of their first occurrence, and the number of each word among them.
+
+    >>> _numbered(np.array([b"jpg", b"jpg", b"cls", b"jpg"]))
+    ({b'jpg': 0, b'cls': 1}, array([0, 0, 1, 0]))
+    """
+    is_new = np.ones(len(words), bool)
+    is_new[1:] = words[1:] != words[:-1]  # the files of an example mostly follow one another
+    numbers: dict[bytes, int] = {}
+    found = np.array([numbers.setdefault(word, len(numbers)) for word in words[is_new].tolist()], np.int64)
+    return numbers, found[np.cumsum(is_new) - 1]
 
 
 def _in_two(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
