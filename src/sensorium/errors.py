@@ -1,9 +1,12 @@
-"""What a user may get wrong, told in one line."""
+"""What a user may get wrong, told in one line; and silence where a library tells what nobody can mend."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(Exception):
@@ -24,7 +27,7 @@ class Absent(InputError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The closest known word as a prepared, or the list of all known words.
+    """The closest known word as a question, or the list of all known words.
 
     >>> did_you_mean("imagee", ["image", "audio"])
     "did you mean 'image'?"
@@ -47,3 +50,28 @@ def is_out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or "DefaultCPUAllocator: can't allocate memory" in str(error)
     )
+
+
+@contextmanager
+def silenced(loggers: Iterable[str], *, modules: str = "") -> Iterator[None]:
+    """Without warnings, and without the remarks of some loggers; afterwards both are as before.
+
+    Args:
+        loggers: their names; errors are still logged.
+        modules: a pattern of the modules whose warnings are left out; by default all.
+
+    >>> with silenced(["noisy"]):
+    ...     logging.getLogger("noisy").isEnabledFor(logging.WARNING)
+    False
+    """
+    known = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in known]
+    try:
+        for logger in known:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=modules)
+            yield
+    finally:
+        for logger, level in zip(known, levels, strict=True):
+            logger.setLevel(level)

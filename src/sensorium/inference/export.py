@@ -9,10 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from math import nan
@@ -23,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Samples
-from ..errors import InputError
+from ..errors import InputError, silenced
 from ..files import replace_file
 from ..modalities import Batch
 from ..modalities.sequences import FIELDS, lengths
@@ -83,7 +80,7 @@ def export_model(model: Perceiver, file: Path, batch: Batch, *, format: Format =
 
     def write(temporary: Path) -> None:
         nonlocal difference
-        with _quiet():
+        with silenced(LOGGERS):
             traced = _traced(program, views[0])
             _WRITERS[format](traced, program, {**known, **facts(program)}, temporary)
         difference = _largest_difference(open_program(temporary, format=format), program, views)
@@ -135,7 +132,7 @@ def quantise(file: Path, target: Path) -> None:
         program = onnx.load(str(file))
         known = list(program.metadata_props)
         del program.graph.value_info[:]  # shapes of the exporter's, which the quantiser infers otherwise
-        with _quiet():
+        with silenced(LOGGERS):
             quantize_dynamic(program, str(temporary), op_types_to_quantize=list(QUANTISED), per_channel=True)
         quantised = onnx.load(str(temporary))
         del quantised.metadata_props[:]
@@ -302,19 +299,3 @@ def _largest_difference(run: Program, program: Portable, views: Sequence[Batch])
             scale = exact.abs().max().clamp(min=1) if exact.numel() else torch.ones(())
             largest = max(largest, float((other - exact).abs().max() / scale))
     return largest
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -3,11 +3,9 @@ that imports it, and only when something is trained."""
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +19,7 @@ from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, silenced
 from ..files import replace_file
 from ..processes import Launch, was_restarted
 from .sharding import shard
@@ -82,20 +80,9 @@ def _join_anew() -> None:
     distributed.init_process_group(_backend(), store=attempt, rank=number, world_size=size)
 
 
-@contextmanager
-def quiet_engine() -> Iterator[None]:
+def quiet_engine() -> AbstractContextManager[None]:
     """Without the engine's advertisements and warnings; afterwards its loggers and all warnings are as before."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning|torch")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    return silenced(LOGGERS, modules="lightning|torch")
 
 
 class Curves:
