@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import soundfile
 from PIL import Image
 
 from builders import film, kitti_flow
@@ -149,3 +150,41 @@ def sst2(root: Path) -> None:
         sentences = [" ".join(random.permutation(words)[: random.integers(8, len(words))]) for _ in range(count)]
         lines = [f"{sentence}\t{number % 2}" for number, sentence in enumerate(sentences)]
         (root / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+
+
+def series(root: Path) -> None:
+    """Recordings of two channels in folders of their classes."""
+    for name in ("walking", "running"):
+        for number in range(5):
+            path = root / name / f"{number}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            values = np.random.default_rng([number, len(name), ord(name[0])]).normal(size=(20, 2))
+            np.savetxt(path, values, delimiter=",", header="x,y", comments="")
+
+
+def sound(path: Path, seed: int) -> None:
+    """A tenth of a second of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(seed).normal(0, 0.1, 800), 8000)
+
+
+def sounds(root: Path) -> None:
+    """Recordings in folders of their classes."""
+    for number in range(10):
+        sound(root / ("one", "two")[number % 2] / f"{number}.wav", number)
+
+
+def folded_sounds(root: Path) -> None:
+    """A list of recordings with five folds, counted from 1."""
+    lines = ["filename,fold,category"]
+    for number in range(20):
+        sound(root / f"{number}.wav", number)
+        lines.append(f"{number}.wav,{number % 5 + 1},{('dog', 'rain')[number // 5 % 2]}")
+    (root / "clips.csv").write_text("\n".join(lines) + "\n")
+
+
+def folded_texts(root: Path) -> None:
+    """A table of texts with five folds, counted from 0."""
+    root.mkdir(parents=True, exist_ok=True)
+    lines = [f"The film number {number} is a long one,{number // 5 % 2},{number % 5}" for number in range(20)]
+    (root / "reviews.csv").write_text("\n".join(["text,label,fold", *lines]) + "\n")

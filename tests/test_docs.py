@@ -1,4 +1,5 @@
-"""Documentation that runs: the Python and the commands of its pages, the commands' names, and the README's tree."""
+"""Documentation that runs: the Python and the commands of its pages, the commands' names, and the README's tree. Blocks
+that cannot run here are checked by ``test_docs_commands.py``."""
 
 from __future__ import annotations
 
@@ -9,21 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pages import PAGES, ROOT, blocks
 from sensorium.cli import app, main
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "results.md"])
-
-
-def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
-    """The fenced code blocks of a page in some languages, in order: (language, text)."""
-    return re.findall(rf"^```({'|'.join(languages)})\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.S | re.M)
-
 
 # Pages of docs/extending are executed by tests/test_extending.py, which trains what they add.
 # These train models, which takes a while.
-TRAINING = ("comparing.md", "explaining.md", "exporting.md", "python.md")
+TRAINING = ("comparing.md", "explaining.md", "exporting.md", "predicting.md", "python.md")
 EXECUTED = [
     pytest.param(
         page, marks=pytest.mark.slow if page.name in TRAINING or page.parent.name in ("kinds", "how-to") else ()
@@ -47,7 +41,7 @@ def test_code_of_pages_runs(
             continue
         for command, shown in re.findall(r"^\$ sensorium (.*)\n((?:(?!\$).*\n)*)", text, flags=re.M):
             capsys.readouterr()
-            main(shlex.split(command))
+            main(shlex.split(command, comments=True))
             printed = without_numbers(capsys.readouterr().out)
             assert without_numbers(shown.replace("…\n", "")) <= printed, command
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import sensorium as sm
+from pages import check_sensorium, shell_commands
 from sensorium.cli import main
 from sensorium.modalities import KINDS
 from sensorium.models import backbones
@@ -122,6 +123,16 @@ def test_a_new_modality_is_reconstructed_too(toy: str, tmp_path: Path) -> None:
     sm.predict(run, [file], out=tmp_path / "predicted")
     (written,) = (tmp_path / "predicted").iterdir()
     assert np.load(written)["thermometer"].shape[-1] == 14
+
+
+def test_the_commands_of_the_page_are_right(toy: str, tmp_path: Path) -> None:
+    """They parse, and what trains is planned."""
+    data = tmp_path / "data"
+    (_write_weather if toy == "modality" else _write_series)(data)
+    commands = shell_commands(PAGES / f"{toy}.md")
+    assert commands
+    for words in commands:
+        check_sensorium(words, lambda _: data)
 
 
 @pytest.mark.parametrize("page", sorted(TOYS))

@@ -215,7 +215,7 @@ def _runs(entries: Entries, sets: Sequence[Set]) -> list[str]:
     lines = _table(heads, rows)
     machines = dict.fromkeys(_machine(entry) for entry in entries.values())
     lines += [line for machine in machines for line in ("", f"Machine: {machine}.")]
-    lines += ["", "```", *commands, "```"] if commands else []
+    lines += ["", "```sh", *commands, "```"] if commands else []
     missing = [f"`{wanted.name}`" for wanted in sets if not _measured(wanted, entries)]
     lines += ["", f"Not measured yet: {', '.join(missing)}."] if missing else []
     return lines[1:] if lines[:1] == [""] else lines

@@ -18,7 +18,7 @@ Every table of results of [Perceiver](https://arxiv.org/abs/2103.03206) (2021) a
 has the paper's figures, what is counted of the model here beside what the paper states, what a run reached here, and
 the command.
 
-```
+```sh
 python benchmarks/papers.py                         # counts, and writes this page
 python benchmarks/papers.py perceiver-modelnet40 --minutes 60 --data modelnet40=DIR
 python benchmarks/papers.py perceiver-io-flow --published --data sintel=DIR --data kitti=DIR

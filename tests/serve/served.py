@@ -63,9 +63,9 @@ class Kind:
     values: list[Any] = field(default_factory=list)  # the same examples as JSON has them, where that is exact
 
 
-def png(number: int) -> bytes:
+def png(number: int, size: tuple[int, int] = (8, 8)) -> bytes:
     file = io.BytesIO()
-    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+    pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 

@@ -17,13 +17,18 @@ pytest.importorskip("fastapi", reason="the extra serve")
 from served import CLASSES, KINDS, NUMBERS, ROWS, client, film, form, lines, numbers, png, run_of, wav
 
 import sensorium as sm
+from sensorium.codecs import flow as flow_files
 from sensorium.config import to_dict
 from sensorium.data import DataConfig, InputConfig
+from sensorium.errors import InputError
 from sensorium.inference.attention_maps import attention_maps
 from sensorium.inference.opened import answer_inputs, open_run
 from sensorium.modalities import ImageConfig, PairConfig, TextConfig
 from sensorium.models import checkpoints
 from sensorium.nn import DecoderConfig
+from sensorium.serve.engine import Engine
+from sensorium.serve.limits import Limits
+from sensorium.serve.metrics import Metrics
 from sensorium.tasks import FlowConfig, MLMConfig, ReconstructConfig, TagConfig
 from small_models import small_model
 
@@ -126,6 +131,41 @@ def test_every_task_is_served(task: str, tmp_path: Path) -> None:
         "reconstruct": ["Signal", "Reconstruction"],
         "flow": ["First frame", "Prediction"],
     }.get(task, [])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (13, 21), (8, 40), (5, 6)], ids=str)
+def test_motion_is_that_of_whole_frames(size: tuple[int, int], tmp_path: Path) -> None:
+    """Of any size, also smaller than the model's: the numbers that ``sensorium predict`` writes."""
+    model = small_model(PairConfig(size=(8, 8), bands=2), FlowConfig(), decoder=DecoderConfig(query_residual=False))
+    files = {f"{number}.png": png(number, size) for number in range(2)}
+    paths = saved_files(files, tmp_path / "files")
+    (written,) = sm.predict(model, paths, out=tmp_path / "flow")
+    exact = flow_files.decode(Path(written.answer[0]))
+    assert exact.shape == (2, *size)
+    with client(model) as server:  # type: ignore[arg-type]
+        (answer,) = server.post("/v1/predict", files=form(files)).json()["answers"]
+        (explained,) = server.post("/v1/explain", files=form(files)).json()["answers"]
+    (in_python,) = sm.predict(model, paths)
+    assert in_python.flow is not None
+    for found in (decoded(answer["flow"]), in_python.flow):
+        np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-4)
+    for scores in (answer["scores"], explained["scores"], in_python.scores):
+        assert scores == pytest.approx(written.scores, rel=1e-4)
+
+
+def test_motion_of_large_frames_is_bounded(tmp_path: Path) -> None:
+    """In pixels, of all the pairs of a request, and in seconds."""
+    model = small_model(PairConfig(size=(8, 8), bands=2), FlowConfig(), decoder=DecoderConfig(query_residual=False))
+    files = {f"{number}.png": png(number, (20, 20)) for number in range(4)}
+    with client(model, frames=799) as server:  # type: ignore[arg-type]
+        assert server.post("/v1/predict", files=form(dict(list(files.items())[:2]))).status_code == 200
+        refused = server.post("/v1/predict", files=form(files))
+    assert refused.status_code == 422
+    assert "motion of 800 pixels or more, 799 are the most" in refused.json()["error"]
+    engine = Engine(model, limits=Limits(time=1e-9), metrics=Metrics())
+    with pytest.raises(InputError, match="took longer than 1e-09 seconds"):
+        engine._predict_in_time()({})
+    engine.close()
 
 
 def test_texts_of_several_bytes_a_letter_have_a_map_over_letters(tmp_path: Path) -> None:

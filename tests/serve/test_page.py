@@ -25,7 +25,7 @@ from sensorium.modalities import PairConfig
 from sensorium.models import checkpoints
 from sensorium.nn import DecoderConfig
 from sensorium.serve.watch import create_app
-from sensorium.tasks import FlowConfig, MLMConfig
+from sensorium.tasks import ClassifyConfig, FlowConfig, MLMConfig
 from sensorium.training.run_folder import append_history
 from small_models import small_model
 
@@ -172,7 +172,9 @@ def test_two_pictures_are_one_example_of_a_model_of_motion(tmp_path: Path, page:
         assert page.locator(".several").count() == 0
         assert page.locator(".numbers th").all_inner_texts() == ["mean motion"]
         assert page.locator(".controls input").count() == 0  # the attention is in the picture
-        assert page.locator("figure h3").all_inner_texts() == ["First frame", "Prediction"]
+        headings = [heading.split("\n")[0] for heading in page.locator("figure h3").all_inner_texts()]
+        assert headings == ["First frame", "Prediction"]
+        assert "right red" in page.inner_text("#answer")  # what the colours mean
         assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
 
@@ -280,6 +282,14 @@ def test_nothing_is_wider_than_the_window(size: str, tmp_path: Path, page: Any) 
         drop(page, KINDS["table"].files)
         page.wait_for_selector(".cells")
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+    names = ClassifyConfig(classes=("bird", "a very long name of a class, of many words indeed"))
+    with listening(run_of("image", tmp_path / "image", task=names)) as address:
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        drop(page, {"a photograph whose name is much longer than a phone is wide, and then some.png": png(0)})
+        page.wait_for_selector("section[data-kind=image]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+        assert page.evaluate("document.querySelector('.bars .track').offsetWidth") > 60
 
 
 def test_a_run_is_watched_while_it_trains(tmp_path: Path, page: Any) -> None:

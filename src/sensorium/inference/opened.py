@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -18,6 +18,8 @@ from ..modalities.base import Sample
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
 from .devices import chosen_device
+
+T = TypeVar("T")
 
 
 class OpenedFiles:
@@ -80,13 +82,21 @@ class OpenedFiles:
 
     def decode(self, index: int) -> Sample | str:
         """The example as arrays; or why it cannot be read."""
+        return self._decoded(index, self._model.inputs.load)
+
+    def decode_whole(self, index: int) -> tuple[Any, Sample] | str:
+        """All that an answer needs of the example: what it is read from, decoded, and its arrays. Or why it cannot be
+        read."""
+        return self._decoded(index, self._model.task.decoded)
+
+    def _decoded(self, index: int, decode: Callable[[Any], T]) -> T | str:
         raw = self.raws[self._model.inputs.name][index]
         if isinstance(raw, Unreadable):
             return raw.reason
         try:
             if raw is None:
                 raise InputError("it is empty; fill it in or remove the row")
-            return self._model.inputs.load(raw)
+            return decode(raw)
         except (InputError, OSError) as error:
             return str(error)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import ending
+from ..modalities import Batch
 from ..models.perceiver import Perceiver
-from ..tasks import Answer
+from ..tasks import Answer, AnyPrediction
 from .answer_files import SUFFIXES, Columns, number_names, write_answers
 from .evaluate import examples_at_a_time
 from .opened import DecodedExamples, OpenedFiles, open_run
@@ -171,16 +172,18 @@ def answer_together(
     top: int = 3,
     folder: Path | None = None,
     strict: bool = False,
+    predict: Callable[[Batch], AnyPrediction] | None = None,
 ) -> list[Answer]:
     """The answers to some examples, in one batch where the task can; what cannot be answered has an ``error``, and the
-    others are answered without it. Arguments as of :func:`iter_answers`.
+    others are answered without it. Arguments as of :func:`iter_answers`; ``predict`` is called instead of the model's
+    ``predict_view``.
 
     Raises:
         InputError: with ``strict``, an example that cannot be answered.
     """
     count = len(examples)
     try:
-        found = model.task.answers(model.predict_view, examples, top=top, batch_size=count, folder=folder)
+        found = model.task.answers(predict or model.predict_view, examples, top=top, batch_size=count, folder=folder)
     except InputError as error:
         if strict:
             raise
@@ -194,7 +197,9 @@ def answer_together(
             index: answer
             for part in filter(None, parts)
             for index, answer in zip(
-                part, answer_together(model, examples.part(part), top=top, folder=folder, strict=strict), strict=True
+                part,
+                answer_together(model, examples.part(part), top=top, folder=folder, strict=strict, predict=predict),
+                strict=True,
             )
         }
         for index, problem in examples.problems.items():

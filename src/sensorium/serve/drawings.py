@@ -16,7 +16,7 @@ from ..modalities.text import text_of
 from ..models.perceiver import Perceiver
 from ..report import drawings
 from ..report.examples import illustrate
-from ..tasks import Prepared
+from ..tasks import Answer, Prepared
 
 _MOST_LETTERS = 20_000  # of a text that is sent back
 
@@ -39,14 +39,19 @@ def drawing(modality: Modality, view: Batch, attention: Tensor | None) -> dict[s
     return {"kind": modality.kind, **draw(modality, view, None if attention is None else attention[0].float())}
 
 
-def predicted_pictures(model: Perceiver, view: Batch) -> list[dict[str, str]]:
-    """The pictures of a prediction that is a signal, with their titles, as data URIs.
+def predicted_pictures(model: Perceiver, view: Batch, raw: Any, answer: Answer) -> list[dict[str, str]]:
+    """The pictures of a prediction that is a signal, as data URIs, each with its title and a note on it.
 
     Args:
         view: of one example, as the model reads it.
+        raw: what that was read from.
+        answer: to it.
     """
-    shown = illustrate(model, Prepared(dict(view), None))
-    return [{"title": each.title, "picture": drawings.illustration(model.inputs, each, dpi=170)} for each in shown]
+    shown = model.task.illustrate_answer(raw, answer) or illustrate(model, Prepared(dict(view), None))
+    return [
+        {"title": each.title, "picture": drawings.illustration(model.inputs, each, dpi=250), "note": each.note}
+        for each in shown
+    ]
 
 
 def array(values: Tensor | np.ndarray) -> dict[str, Any]:

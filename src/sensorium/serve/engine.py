@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
 
 from ..codecs import bounds
 from ..data import Unlabelled
@@ -17,10 +21,11 @@ from ..inference.embed import embed_batch
 from ..inference.evaluate import examples_at_a_time
 from ..inference.opened import DecodedExample, DecodedExamples, OpenedFiles, answer_inputs, load_run, opened
 from ..inference.predict import answer_together
+from ..modalities import Batch
 from ..models.perceiver import Perceiver
-from ..tasks import Answer
+from ..tasks import Answer, AnyPrediction, Flow
 from .batching import Batcher
-from .drawings import drawing, predicted_pictures
+from .drawings import array, drawing, predicted_pictures
 from .limits import Limits, Refused, memory_used
 from .metrics import Metrics
 
@@ -118,9 +123,11 @@ class Engine:
                 422, f"{len(examples):,} examples, {self.limits.examples:,} are the most; send several requests"
             )
         answered: list[dict[str, Any]] = []
+        frames = 0
         for start in range(0, len(examples), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(examples)))
-            decoded = await self.in_pool(self._decode, examples, indices)
+            decoded = await self.in_pool(self._decode, examples, indices, frames)
+            frames += sum(self._frame_pixels(example) for example in decoded)
             answered += await asyncio.gather(*(self._queued(operation, example) for example in decoded))
         if all("error" in answer for answer in answered):
             first = answered[0]
@@ -142,18 +149,38 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._decoders, bounded)
 
-    def _decode(self, examples: OpenedFiles, indices: Sequence[int]) -> list[DecodedExample | Answer]:
-        """Examples as arrays; in the place of one that cannot be read, the answer that says why."""
+    def _decode(self, examples: OpenedFiles, indices: Sequence[int], frames: int) -> list[DecodedExample | Answer]:
+        """Examples as arrays; in the place of one that cannot be read, the answer that says why.
+
+        Args:
+            frames: pixels of the request's examples before these whose motion is predicted.
+
+        Raises:
+            Refused: with these, there are too many.
+        """
         decoded: list[DecodedExample | Answer] = []
         with self.metrics.decoding():
             for index in indices:
-                name, sample = examples.names[index], examples.decode(index)
-                if isinstance(sample, str):
-                    decoded.append(Answer(name, None, target=examples.target, error=sample))
+                name, found = examples.names[index], examples.decode_whole(index)
+                if isinstance(found, str):
+                    decoded.append(Answer(name, None, target=examples.target, error=found))
                     continue
-                raw = examples.raws[self.model.inputs.name][index]
+                raw, sample = found
                 decoded.append(DecodedExample(name, raw, sample, examples.target, examples.remarks(index)))
+                frames += self._frame_pixels(decoded[-1])
+                if frames > self.limits.frames:
+                    raise Refused(
+                        422,
+                        f"motion of {frames:,} pixels or more, {self.limits.frames:,} are the most in a request;"
+                        " send fewer or smaller frames",
+                    )
         return decoded
+
+    def _frame_pixels(self, example: DecodedExample | Answer) -> int:
+        """The pixels of an example whose motion is predicted."""
+        if not isinstance(self.model.task, Flow) or isinstance(example, Answer):
+            return 0
+        return prod(np.shape(example.raw["frames"][0])[:2])
 
     async def _queued(self, operation: Operation, example: DecodedExample | Answer) -> dict[str, Any]:
         if isinstance(example, Answer):
@@ -172,10 +199,21 @@ class Engine:
             if isinstance(operation, Embed):
                 return self._embed(examples)
             together = DecodedExamples(self.model, examples)
-            found = answer_together(self.model, together, top=operation.top)
+            found = answer_together(self.model, together, top=operation.top, predict=self._predict_in_time())
             if isinstance(operation, Predict):
-                return [answer.to_dict() for answer in found]
+                return [_with_flow(answer) for answer in found]
             return [self._explain(operation, example, answer) for example, answer in zip(examples, found, strict=True)]
+
+    def _predict_in_time(self) -> Callable[[Batch], AnyPrediction]:
+        """The model, as long as a request may take: large frames are many calls."""
+        until = time.monotonic() + self.limits.time
+
+        def predict(view: Batch) -> AnyPrediction:
+            if time.monotonic() > until:
+                raise InputError(f"it took longer than {self.limits.time:g} seconds; send a smaller one")
+            return self.model.predict_view(view)
+
+        return predict
 
     def _embed(self, examples: list[DecodedExample]) -> list[dict[str, Any]]:
         try:
@@ -208,7 +246,8 @@ class Engine:
         facts = {**answer.to_dict(), "cross_attend": number, "cross_attends": count, "signals": signals}
         if self.model.task.per_example:
             return facts
-        return {**facts, "pictures": predicted_pictures(self.model, view)}
+        pictures = predicted_pictures(self.model, view, example.raw, answer)
+        return {**facts, "pictures": pictures, "legend": self.model.task.illustration_legend}
 
     def _check_cross_attend(self, number: int) -> None:
         count = len(self.model.cross_attends)
@@ -216,6 +255,10 @@ class Engine:
             raise InputError("this model has no cross-attends, so it has no attention maps")
         if not -count <= number < count:
             raise InputError(f"there is no cross-attend {number}: the model has {count}, counted from 0")
+
+
+def _with_flow(answer: Answer) -> dict[str, Any]:
+    return answer.to_dict() if answer.flow is None else {**answer.to_dict(), "flow": array(answer.flow)}
 
 
 def finite(value: Any) -> Any:

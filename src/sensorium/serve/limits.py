@@ -21,6 +21,7 @@ class Limits:
         unpacked: bytes that one file of it may unpack to.
         pixels: of a picture, or of a frame of a film.
         seconds: of sound.
+        frames: pixels of a request, of the first frames of pairs, whose motion is predicted whole.
         examples: of a request.
         time: seconds that a request may take, from its first byte to its answer.
         queue: requests at a time; further ones are answered with 503.
@@ -33,6 +34,7 @@ class Limits:
     unpacked: int = 256 << 20
     pixels: int = 50_000_000
     seconds: float = 600.0
+    frames: int = 4_000_000
     examples: int = 1000
     time: float = 60.0
     queue: int = 256

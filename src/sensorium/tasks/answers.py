@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
 from ..modalities import Batch
@@ -29,6 +30,8 @@ class Answer:
         target: what the answer is called: the name of the column or key that the model learned; None: it has none.
         remarks: what is odd about the example, compared with those of training; a line for each.
         error: why the example cannot be read or answered.
+        flow: of optical flow that is not written to a file: by how many pixels each pixel of the first frame moves to
+            the right, and downwards; float32, 2 × height × width.
     """
 
     file: str
@@ -41,9 +44,10 @@ class Answer:
     target: str | None = None
     remarks: tuple[str, ...] = ()
     error: str | None = None
+    flow: np.ndarray | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same for JSON, without what this answer does not have.
+        """The same for JSON, without what this answer does not have, and without arrays.
 
         >>> Answer("a.png", "cat", {"cat": 0.9}).to_dict()
         {'file': 'a.png', 'answer': 'cat', 'scores': {'cat': 0.9}}

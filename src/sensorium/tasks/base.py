@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..modalities import Batch, Modality
+from ..modalities.base import Sample
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from .answers import Answer, OpenedExamples, Predict
@@ -293,6 +294,23 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
             InputError: an example that cannot be answered.
         """
         return [Answer(name, []) for name in examples.names]
+
+    def decoded(self, raw: Any) -> tuple[Any, Sample]:
+        """What an example is read from, decoded if ``answers`` reads it again, and what the modality loads of it: so it
+        can be answered when its files are gone.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return raw, self.inputs.load(raw)
+
+    def illustrate_answer(self, raw: Any, answer: Answer) -> list[Illustration]:
+        """Pictures of an answer that is of more than the model sees at a time; none where :meth:`illustrate` shows all.
+
+        Args:
+            raw: what the example is read from.
+        """
+        return []
 
     outputs_noun: ClassVar[str] = "outputs"
     """What the columns of scores are, or the outputs of an example, in the plural."""

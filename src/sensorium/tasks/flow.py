@@ -17,9 +17,9 @@ from ..codecs import pictures
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality
-from ..modalities.base import at_least_float32
+from ..modalities.base import Sample, at_least_float32
 from ..modalities.pair import Pair
-from ..modalities.pixels import floats
+from ..modalities.pixels import fitted, floats
 from ..nn.byte_array import ByteArray
 from ..nn.queries import Queries
 from .answers import Answer, OpenedExamples, Predict
@@ -249,7 +249,7 @@ class Flow(Task[FlowConfig, FlowPrediction]):
     percent_metrics: ClassVar[tuple[str, ...]] = ("whole_outliers",)
     illustration_legend: ClassVar[str] = (
         "The colour is the direction of the motion (right red, down yellow, left cyan, up violet), its strength the"
-        " distance, up to the largest motion of the row; black is unknown."
+        " distance, up to the largest motion of the example; black is unknown."
     )
 
     def illustrate(self, prepared: Prepared, prediction: FlowPrediction) -> list[Illustration]:
@@ -262,6 +262,17 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         return [
             Illustration("First frame", prepared.inputs, note=note),
             *(Illustration(title, flow_files.colours(field, largest=largest)) for title, field in fields.items()),
+        ]
+
+    def illustrate_answer(self, raw: Any, answer: Answer) -> list[Illustration]:
+        """The whole first frame, and its motion."""
+        assert isinstance(self.inputs, Pair)
+        assert answer.flow is not None
+        (first, _), _ = self.inputs.whole(raw)
+        note = f"largest motion {format_number(float(np.hypot(*answer.flow).max()))} px"
+        return [
+            Illustration("First frame", first.transpose(1, 2, 0)),
+            Illustration("Prediction", flow_files.colours(answer.flow), note=note),
         ]
 
     def unmasked(self, view: Batch) -> dict[str, Tensor]:
@@ -292,14 +303,12 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         folder: Path | None = None,
     ) -> list[Answer]:
         """The motion between the frames of each example: its mean in pixels and, where the true motion is known, its
-        mean end-point error. Whole frames of any size go to ``folder``, as .flo and in colours as .png; without a
-        folder, the scores are of the middle of the frames.
+        mean end-point error. Frames are answered whole, whatever their size. The motion goes to ``folder``, as .flo and
+        in colours as .png; without a folder, into the answer.
 
         Raises:
             InputError: frames that cannot be read; all are read before the first one is predicted.
         """
-        if folder is None:
-            return [self._middle(predict, examples, index) for index in range(len(examples))]
         assert isinstance(self.inputs, Pair)
         files = list(zip(examples.raws[self.inputs.name], examples.names, strict=True))
         for raw, name in files:
@@ -307,23 +316,32 @@ class Flow(Task[FlowConfig, FlowPrediction]):
                 self.inputs.whole(raw)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from None
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         answers = []
         for number, (raw, name) in zip(examples.numbers, files, strict=True):
             frames, true_flow = self.inputs.whole(raw)
             flow = self.whole_flow(predict, torch.from_numpy(frames)).numpy()
+            scores = _flow_scores(flow, true_flow)
+            if folder is None:
+                answers.append(Answer(name, [], scores, flow=flow))
+                continue
             stem = f"{number:04}-{Path(name.partition(' + ')[0]).stem}"
             paths = [folder / f"{stem}.flo", folder / f"{stem}.png"]
             flow_files.encode_file(flow, paths[0])
             pictures.encode_file(flow_files.colours(flow), paths[1])
-            answers.append(Answer(name, [str(path) for path in paths], _flow_scores(flow, true_flow)))
+            answers.append(Answer(name, [str(path) for path in paths], scores))
         return answers
 
-    def _middle(self, predict: Predict[FlowPrediction], examples: OpenedExamples, index: int) -> Answer:
-        prepared = self.prepare(self.inputs.view(examples.batch([index])))
-        flow = predict(prepared.inputs).flow[0].cpu()
-        true_flow = None if prepared.targets is None else prepared.targets[0].mT.reshape(flow.shape).cpu().numpy()
-        return Answer(examples.names[index], [], _flow_scores(flow.numpy(), true_flow))
+    def decoded(self, raw: Any) -> tuple[Any, Sample]:
+        """Both frames whole, with their flow if it is known. For the model, frames that are smaller than its own are
+        continued by their last pixels."""
+        assert isinstance(self.inputs, Pair)
+        frames, flow = self.inputs.whole(raw)
+        size = [max(sides) for sides in zip(frames.shape[-2:], self.inputs.config.size, strict=True)]
+        seen = fitted(torch.from_numpy(frames), (size[0], size[1])).numpy()
+        first, second = frames.transpose(0, 2, 3, 1)
+        return {"frames": (first, second), "flow": flow}, self.inputs.load(tuple(seen.transpose(0, 2, 3, 1)))
 
 
 def _flow_scores(flow: np.ndarray, true_flow: np.ndarray | None) -> dict[str, float]:

@@ -70,6 +70,7 @@ function view(name, signal, share, settings, file) {
   const draw = VIEWS[signal.kind];
   const title = element("h3", {}, share === undefined ? "Where the model looks" : name);
   if (share !== undefined) title.append(element("small", {}, `${percent(share)} of the attention`));
+  if (signal.kind === "pair") title.append(element("small", {}, "middle of the frames"));
   const section = element("section", { className: "signal", ariaLabel: name });
   section.dataset.kind = signal.kind;
   if (!draw) {
@@ -90,9 +91,12 @@ export function showAnswer(target, answer, { schema, settings, files, onCrossAtt
     return () => {};
   }
   target.append(...verdict(answer, schema));
-  for (const { title, picture } of answer.pictures ?? []) {
-    target.append(element("figure", { className: "signal" }, element("figcaption", {}, element("h3", {}, title)), element("img", { src: picture, alt: title })));
+  for (const { title, picture, note } of answer.pictures ?? []) {
+    const heading = element("h3", {}, title);
+    if (note) heading.append(element("small", {}, note));
+    target.append(element("figure", { className: "signal" }, element("figcaption", {}, heading), element("img", { src: picture, alt: title })));
   }
+  if (answer.legend) target.append(element("p", { className: "soft small" }, answer.legend));
   if (answer.remarks) {
     target.append(element("ul", { className: "remarks" }, ...answer.remarks.map((remark) => element("li", {}, remark))));
   }

@@ -24,14 +24,17 @@ export function css(level, strength = 1) {
 }
 
 // Grey or coloured pixels with attention over them: pixels height × width × channels, attention height × width or null.
+// The pixels lose their colour where attention is shown, so that it is seen on red and orange, too.
 export function painted(pixels, channels, attention, width, height, strength) {
   const image = new ImageData(width, height);
   for (let place = 0; place < width * height; place += 1) {
     const [red, green, blue, opacity] = attention ? HEAT[attention[place]] : HEAT[0];
     const share = opacity * strength;
     const heat = [red, green, blue];
+    const colour = heat.map((_, channel) => pixels[place * channels + (channels === 1 ? 0 : channel)]);
+    const grey = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2];
     for (let channel = 0; channel < 3; channel += 1) {
-      const value = pixels[place * channels + (channels === 1 ? 0 : channel)];
+      const value = attention ? colour[channel] + 0.75 * strength * (grey - colour[channel]) : colour[channel];
       image.data[4 * place + channel] = value + share * (heat[channel] - value);
     }
     image.data[4 * place + 3] = 255;

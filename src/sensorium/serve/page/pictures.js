@@ -1,7 +1,7 @@
 // Pictures, films and volumes with attention over their pixels.
 
 import { canvas, element } from "./dom.js";
-import { painted } from "./heat.js";
+import { css, painted } from "./heat.js";
 import { player } from "./player.js";
 
 const COARSE = 160; // pixels; smaller pictures are shown with their pixels seen
@@ -21,6 +21,19 @@ export function picture(signal, settings) {
       .putImageData(painted(signal.pixels.data, channels, signal.attention?.data, width, height, settings.strength), 0, 0);
   draw();
   return { parts: [element("div", { className: "stage" }, shown)], draw };
+}
+
+// How strong the attention to each frame or slice is, along its slider.
+function strip(slider, attention) {
+  const count = attention?.shape[0] ?? 0;
+  const strongest = Array.from({ length: count }, (_, number) => frameOf(attention, number).reduce((most, level) => Math.max(most, level), 0));
+  const bar = element("div", { className: "strip", ariaHidden: "true" });
+  const colours = strongest.map((level, number) => `${css(level)} ${(100 * number) / count}% ${(100 * (number + 1)) / count}%`);
+  if (count) bar.style.background = `linear-gradient(90deg, ${colours.join(", ")})`;
+  const around = element("div", { className: "time" });
+  slider.replaceWith(around);
+  around.append(slider, bar);
+  return strongest.indexOf(Math.max(...strongest));
 }
 
 function frameOf(array, number) {
@@ -54,6 +67,7 @@ export function film(signal, settings, file) {
     name: "film",
     show: (time) => draw(Math.min(count - 1, Math.floor(time * signal.rate + 1e-6))),
   });
+  strip(controls.bar.querySelector("input"), signal.attention);
   return { parts: [element("div", { className: "stage" }, shown), controls.bar], draw: () => draw(), stop: controls.stop };
 }
 
@@ -67,10 +81,12 @@ export function volume(signal, settings) {
     draw(Number(slider.value));
     shownNumber.textContent = `${Number(slider.value) + 1} of ${count}`;
   });
-  slider.value = Math.floor(count / 2);
+  const bar = element("div", { className: "player" }, slider, shownNumber);
+  const strongest = strip(slider, signal.attention);
+  slider.value = strongest < 0 ? Math.floor(count / 2) : strongest;
   slider.dispatchEvent(new Event("input"));
   return {
-    parts: [element("div", { className: "stage" }, shown), element("div", { className: "player" }, slider, shownNumber)],
+    parts: [element("div", { className: "stage" }, shown), bar],
     draw: () => draw(),
   };
 }
