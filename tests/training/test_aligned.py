@@ -26,11 +26,16 @@ def segment(grid: tuple[int, ...], name: str = "signal", modality_channels: int 
 
 
 def aligned(
-    array: ByteArray, *, heads: int = 1, cross_attention: tuple[int, ...] = (0,), queries: object = None
+    array: ByteArray,
+    *,
+    latents: int = LATENTS,
+    heads: int = 1,
+    cross_attention: tuple[int, ...] = (0,),
+    queries: object = None,
 ) -> tuple[Encoder, Decoder]:
     torch.manual_seed(0)
     config = EncoderConfig(
-        num_latents=LATENTS,
+        num_latents=latents,
         latent_channels=WIDTH,
         cross_attention=cross_attention,
         latent_transformer=(0,) * len(cross_attention),
@@ -100,6 +105,19 @@ def test_the_segments_of_several_signals_share_the_latents() -> None:
     (weights,) = encoder.weights(array)
     share = weights.mean((0, 1))[:, :64].sum(-1)
     assert share[: LATENTS // 2].min() > 0.5 > share[LATENTS // 2 :].max()
+
+
+def test_few_rows_beside_many_are_found_as_well() -> None:
+    """Sound has fewer rows than the pictures beside it, and finer positions than a latent has channels."""
+    sound, video = segment((256,), "sound"), segment((20, 8, 8), "video", modality_channels=196)
+    assert sound.channels == video.channels
+    array = ByteArray((sound, video))
+    encoder, _ = aligned(array, latents=128, heads=2)
+    (weights,) = encoder.weights(array)
+    of_sound = weights.mean((0, 1))[:64, :256]
+    assert of_sound.sum(-1).mean() > 0.75
+    is_near = (lattice(256, (256,)) - lattice(64, (64,)).T).abs().T < 2 / 64
+    assert (of_sound * is_near).sum(-1).mean() > 0.5
 
 
 def test_segments_without_a_grid_keep_their_initialisation() -> None:

@@ -10,7 +10,7 @@ a few examples. Measurements are in docs/decisions/0009.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 
@@ -59,9 +59,7 @@ def align(encoder: Encoder, decoder: Decoder | MeanDecoder, array: ByteArray, qu
     True
     """
     latent_grids = _latent_grids(array, len(encoder.latents))
-    for segment in array.segments:
-        if segment.name in latent_grids and isinstance(segment.positions, GridPositions):
-            _initialise_latents(encoder.latents, latent_grids[segment.name], segment.positions)
+    _initialise_latents(encoder.latents, array, latent_grids)
     latents = encoder.latents[None].expand(array.batch, -1, -1)
     fitted: set[int] = set()
     for step, inputs in zip(encoder.steps(), encoder.inputs(array), strict=True):
@@ -153,13 +151,28 @@ def _sample(segment: Segment) -> tuple[Tensor, Coordinates | None]:
     return segment.at(index), torch.stack([(2 * entry + 1) / size - 1 for entry, size in per_axis], dim=-1)
 
 
-def _initialise_latents(latents: Tensor, latent_grid: _LatentGrid, positions: GridPositions) -> None:
-    """Set the latents to the position encodings at their coordinates, as far as the channels of both reach."""
-    sizes = torch.tensor(positions.shape)
-    nearest = ((latent_grid.coordinates + 1) / 2 * sizes).long()
-    rows = torch.arange(int(sizes.prod())).reshape(positions.shape)[nearest.unbind(-1)]
-    encodings = positions.at(rows)[:, : latents.shape[1]]
-    latents[latent_grid.latents, : encodings.shape[1]] = encodings
+def _initialise_latents(latents: Tensor, array: ByteArray, latent_grids: Mapping[str, _LatentGrid]) -> None:
+    """Set the latents to the position encodings at their coordinates: to their principal components, as many as there
+    are channels, so that no frequency is cut off and the latents of different signals are orthogonal."""
+    encodings = [
+        segment.positions.at(_nearest_rows(latent_grids[segment.name].coordinates, segment.positions.shape))
+        for segment in array.segments
+        if segment.name in latent_grids and isinstance(segment.positions, GridPositions)
+    ]
+    if not encodings:
+        return
+    u, singular_values, _ = torch.linalg.svd(torch.block_diag(*encodings), full_matrices=False)
+    components = (u * singular_values)[:, : latents.shape[1]]
+    parts = components.split([len(part) for part in encodings])
+    for latent_grid, part in zip(latent_grids.values(), parts, strict=True):
+        latents[latent_grid.latents, : part.shape[1]] = part
+
+
+def _nearest_rows(coordinates: Coordinates, shape: tuple[int, ...]) -> Tensor:
+    """The rows of a grid of ``shape`` that are nearest to some coordinates."""
+    sizes = torch.tensor(shape)
+    nearest = ((coordinates + 1) / 2 * sizes).long()
+    return torch.arange(int(sizes.prod())).reshape(shape)[nearest.unbind(-1)]
 
 
 def _align_encoder(
@@ -180,7 +193,8 @@ def _align_encoder(
             for head, offset in enumerate(lattice(num_heads, tuple(cells.tolist()))):
                 closeness = latent_grid.closeness(coordinates, width, offset)
                 logits[head, latent_grid.latents, columns] = peak * closeness.mT
-    _fit(block, block.query_norm(latents), block.input_norm(keys), logits)
+    balance = _balance(samples)
+    _fit(block, block.query_norm(latents), block.input_norm(keys) * balance, logits * balance.mT)
 
 
 def _align_decoder(
@@ -198,8 +212,15 @@ def _align_decoder(
             continue
         peak, width = _peak(latents.shape[1], torch.tensor(0.5))
         logits[0, columns, latent_grid.latents] = peak * latent_grid.closeness(coordinates, width)
-    logits = logits.expand(block.attention.num_heads, -1, -1)
-    _fit(block, block.query_norm(rows_of_queries), block.input_norm(latents), logits)
+    balance = _balance(samples)
+    logits = (logits * balance).expand(block.attention.num_heads, -1, -1)
+    _fit(block, block.query_norm(rows_of_queries) * balance, block.input_norm(latents), logits)
+
+
+def _balance(samples: Sequence[tuple[str, Tensor, Coordinates | None]]) -> Float[Tensor, "rows 1"]:
+    """By what the rows of each signal are multiplied so that all signals count alike in the fit: the few rows of sound
+    as much as the many of its pictures."""
+    return torch.cat([rows.new_full((rows.shape[1], 1), rows.shape[1] ** -0.5) for _, rows, _ in samples])
 
 
 def _peak(num_rows: int, spread: Tensor) -> tuple[float, Tensor]:
@@ -212,7 +233,10 @@ def _peak(num_rows: int, spread: Tensor) -> tuple[float, Tensor]:
 
 
 def _fit(block: CrossAttention, queries: Tensor, keys: Tensor, logits: Tensor) -> None:
-    """Set query and key projections to those whose logits are nearest to ``logits``, as far as their rank allows.
+    """Set query and key projections to those whose logits are nearest to ``logits`` among all of their rank.
+
+    That is a ridge regression, cut to the rank where both sides are white: there, and only there, what is cut off is
+    what the logits miss.
 
     Args:
         queries: one_or_batch × n × channels, normalised.
@@ -222,19 +246,22 @@ def _fit(block: CrossAttention, queries: Tensor, keys: Tensor, logits: Tensor) -
     attention = block.attention
     scale = 1 / sqrt(attention.key.out_features // attention.num_heads)
     queries, keys, products = queries.double(), keys.double(), logits.double() / scale
-    moments = queries.mean(0).mT @ products @ keys.mean(0)
-    for head, product in enumerate(_inverse_moments(queries) @ moments @ _inverse_moments(keys)):
-        if not product.any():
+    query_root, key_root = _root_of_moments(queries), _root_of_moments(keys)
+    for head, moments in enumerate(queries.mean(0).mT @ products @ keys.mean(0)):
+        if not moments.any():
             continue
-        u, singular_values, v = torch.linalg.svd(product, full_matrices=False)
-        for linear, vectors in ((attention.query, u), (attention.key, v.mT)):
+        white = torch.linalg.solve_triangular(query_root, moments, upper=False)
+        white = torch.linalg.solve_triangular(key_root, white.mT, upper=False).mT
+        u, singular_values, v = torch.linalg.svd(white, full_matrices=False)
+        for linear, root, vectors in ((attention.query, query_root, u), (attention.key, key_root, v.mT)):
             weight = split_heads(linear.weight.mT[None], attention.num_heads)[0, head]  # inputs × channels, a view
-            fit = (vectors * singular_values.sqrt())[:, : weight.shape[1]]
+            fit = torch.linalg.solve_triangular(root.mT, vectors * singular_values.sqrt(), upper=True)
+            fit = fit[:, : weight.shape[1]]
             weight.mul_(KEPT_SHARE)[:, : fit.shape[1]].add_(fit)
 
 
-def _inverse_moments(rows: Tensor) -> Tensor:
-    """The inverse of the channels' second moments over the rows (batch × rows × channels), with a ridge."""
+def _root_of_moments(rows: Tensor) -> Tensor:
+    """The Cholesky factor of the channels' second moments over the rows (batch × rows × channels), with a ridge."""
     moments = torch.einsum("bnc,bnd->cd", rows, rows) / len(rows)
     ridge = RIDGE * moments.diagonal().mean()
-    return torch.linalg.inv(moments + ridge * torch.eye(len(moments), dtype=moments.dtype))
+    return torch.linalg.cholesky(moments + ridge * torch.eye(len(moments), dtype=moments.dtype))
