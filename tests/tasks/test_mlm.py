@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,11 +28,9 @@ from small_models import ONE_LAYER
 TEXTS = ("the quick brown fox\njumps", "one", "  two  words ")
 
 
-def small() -> Perceiver:
-    inputs = TextConfig(length=30, channels=8)
-    return Perceiver(
-        PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=DecoderConfig(query_residual=False), task=MLMConfig())
-    )
+def small(**task: Any) -> Perceiver:
+    inputs, decoder = TextConfig(length=30, channels=8), DecoderConfig(query_residual=False)
+    return Perceiver(PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=decoder, task=MLMConfig(**task)))
 
 
 def batch_of(*texts: str) -> dict[str, torch.Tensor]:
@@ -72,6 +71,14 @@ def test_the_share_is_what_it_says() -> None:
     model, text = small(), "a " * 4000
     hidden = model.prepare(batch_of(text), torch.Generator().manual_seed(0)).targets != IGNORED
     assert float(hidden[:, ::2].float().mean()) == pytest.approx(0.15, abs=0.02)
+
+
+def test_training_may_hide_more_than_evaluation() -> None:
+    """45 % and 15 % of the same words."""
+    model, batch = small(training_share=0.45), batch_of("a " * 4000)
+    for generator, share in ((torch.Generator().manual_seed(0), 0.45), (None, 0.15)):
+        hidden = model.prepare(batch, generator).targets != IGNORED
+        assert float(hidden[:, ::2].float().mean()) == pytest.approx(share, abs=0.02)
 
 
 def test_an_evaluation_asks_the_same_whoever_else_is_asked() -> None:

@@ -38,6 +38,8 @@ class MLMConfig:
 
     Attributes:
         share: of the words that are hidden.
+        training_share: the same in training: the more are hidden, the more a step learns from, and the less each of
+            them is known by its surroundings. None: ``share``, as the authors'.
         scale: factor of the logits, which are products with embeddings of variance 1. The authors' is 1, with which a
             small model starts with confident, wrong predictions.
         queries: ``learned``, one for every byte, as the authors'; or ``rows``: the input's own rows, of which those of
@@ -49,6 +51,7 @@ class MLMConfig:
 
     kind: Literal["mlm"] = "mlm"
     share: float = 0.15
+    training_share: float | None = None
     scale: float = 1.0
     queries: Literal["learned", "rows"] = "learned"
     documents: int = 1
@@ -112,7 +115,8 @@ class MLM(Task[MLMConfig, Prediction]):
         if generator is not None and self.config.documents > 1:
             inputs |= join_documents(inputs, name, self.config.documents, self.inputs.num_rows, generator)
         numbers = inputs[name].long()
-        hidden = _hidden_words(numbers, inputs.get(f"{name}.mask"), self.config.share, generator)
+        share = self.config.share if generator is None else self.config.training_share or self.config.share
+        hidden = _hidden_words(numbers, inputs.get(f"{name}.mask"), share, generator)
         targets = numbers.masked_fill(~hidden, IGNORED)
         return Prepared({**inputs, name: numbers.masked_fill(hidden, MASK)}, targets)
 
