@@ -162,7 +162,7 @@ SETS = (
     Set(
         "grid_av-autoencoded",
         "sound and pictures",
-        15,
+        30,
         "autoencoding",
         bar=3.0,
         aim=8.0,
@@ -170,6 +170,7 @@ SETS = (
             "sensorium pretrain {data}/grid_av --minutes {minutes} --set model.task.mask_ratio=0"
             f" --set {AUDIO}.representation=raw --set '{AUDIO}.patch=[256,1]' --set {AUDIO}.bands=128"
             f" --set 'model.inputs.dropout={{{{}}}}'"
+            " --set model.task.loss_weights.audio=16"
             " --set model.encoder.num_latents=128 --set recipe.batch_size=8",
             "python benchmarks/films.py {run} {data}/grid_av",
         ),
