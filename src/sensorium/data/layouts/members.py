@@ -20,6 +20,7 @@ from ...files import ending
 from ..recognition.recognise import CLOUDS, is_hidden
 
 _MOST_ENDINGS = 64  # of the files of a data set
+_OF_A_SYSTEM = np.frombuffer(b"__MACOSX", np.uint8)  # how names begin that belong to no example
 ABSENT = -1  # as the size of a file that an example lacks
 
 
@@ -229,8 +230,9 @@ def _in_two(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which files have a name with an ending and do not belong to a system; of those, all up to the first point of the
     name, and what is behind it.
 
-    >>> _in_two(np.array([b"a.b/1.seg.png", b"a.b/2", b"3.cls"]))
-    (array([ True, False,  True]), array([b'a.b/1', b'3'], dtype='|S5'), array([b'seg.png', b'cls'], dtype='|S7'))
+    >>> is_named, stems, endings = _in_two(np.array([b"a.b/1.seg.png", b"a.b/2", b"3.cls", b"__MACOSX/4.cls"]))
+    >>> is_named.tolist(), stems.tolist(), endings.tolist()
+    ([True, False, True, False], [b'a.b/1', b'3'], [b'seg.png', b'cls'])
     """
     letters = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), names.dtype.itemsize)
     letters = letters[:, : int(np.flatnonzero(letters.any(0))[-1:].sum()) + 1]
@@ -238,7 +240,9 @@ def _in_two(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     slash = np.where(letters == ord("/"), columns, -1).max(axis=1, initial=-1)
     is_point = (letters == ord(".")) & (columns > slash[:, None])
     point = is_point.argmax(axis=1)
-    is_named = is_point.any(axis=1) & (point > slash + 1) & ~np.char.startswith(names, b"__MACOSX")
+    is_named = is_point.any(axis=1) & (point > slash + 1)
+    if letters.shape[1] >= len(_OF_A_SYSTEM):
+        is_named &= (letters[:, : len(_OF_A_SYSTEM)] != _OF_A_SYSTEM).any(axis=1)
     letters, point = letters[is_named], point[is_named, None]
     stems = np.where(columns < point, letters, 0).astype(np.uint8)
     behind = columns + point + 1
