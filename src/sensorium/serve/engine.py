@@ -7,11 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-
-import numpy as np
 
 from ..codecs import bounds
 from ..data import Unlabelled
@@ -23,7 +20,7 @@ from ..inference.opened import DecodedExample, DecodedExamples, OpenedFiles, ans
 from ..inference.predict import answer_together
 from ..modalities import Batch
 from ..models.perceiver import Perceiver
-from ..tasks import Answer, AnyPrediction, Flow
+from ..tasks import Answer, AnyPrediction
 from .batching import Batcher
 from .drawings import array, drawing, predicted_pictures
 from .limits import Limits, Refused, memory_used
@@ -127,7 +124,7 @@ class Engine:
         for start in range(0, len(examples), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(examples)))
             decoded = await self.in_pool(self._decode, examples, indices, frames)
-            frames += sum(self._frame_pixels(example) for example in decoded)
+            frames += sum(self._answered_pixels(example) for example in decoded)
             answered += await asyncio.gather(*(self._queued(operation, example) for example in decoded))
         if all("error" in answer for answer in answered):
             first = answered[0]
@@ -167,7 +164,7 @@ class Engine:
                     continue
                 raw, sample = found
                 decoded.append(DecodedExample(name, raw, sample, examples.target, examples.remarks(index)))
-                frames += self._frame_pixels(decoded[-1])
+                frames += self._answered_pixels(decoded[-1])
                 if frames > self.limits.frames:
                     raise Refused(
                         422,
@@ -176,11 +173,8 @@ class Engine:
                     )
         return decoded
 
-    def _frame_pixels(self, example: DecodedExample | Answer) -> int:
-        """The pixels of an example whose motion is predicted."""
-        if not isinstance(self.model.task, Flow) or isinstance(example, Answer):
-            return 0
-        return prod(np.shape(example.raw["frames"][0])[:2])
+    def _answered_pixels(self, example: DecodedExample | Answer) -> int:
+        return 0 if isinstance(example, Answer) else self.model.task.answered_pixels(example.raw)
 
     async def _queued(self, operation: Operation, example: DecodedExample | Answer) -> dict[str, Any]:
         if isinstance(example, Answer):

@@ -304,6 +304,15 @@ class Task(nn.Module, ABC, Generic[ConfigT, PredictionT]):
         """
         return raw, self.inputs.load(raw)
 
+    def answered_pixels(self, raw: Any) -> int:
+        """The pixels of an example that are answered one by one, in as many calls of the model as that takes; 0 where
+        one call answers it. A server bounds them.
+
+        Args:
+            raw: what the example is read from, as :meth:`decoded` gives it.
+        """
+        return 0
+
     def illustrate_answer(self, raw: Any, answer: Answer) -> list[Illustration]:
         """Pictures of an answer that is of more than the model sees at a time; none where :meth:`illustrate` shows all.
 

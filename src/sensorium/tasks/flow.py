@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -342,6 +343,9 @@ class Flow(Task[FlowConfig, FlowPrediction]):
         seen = fitted(torch.from_numpy(frames), (size[0], size[1])).numpy()
         first, second = frames.transpose(0, 2, 3, 1)
         return {"frames": (first, second), "flow": flow}, self.inputs.load(tuple(seen.transpose(0, 2, 3, 1)))
+
+    def answered_pixels(self, raw: Any) -> int:
+        return prod(np.shape(raw["frames"][0])[:2])
 
 
 def _flow_scores(flow: np.ndarray, true_flow: np.ndarray | None) -> dict[str, float]:

@@ -115,7 +115,9 @@ class MLM(Task[MLMConfig, Prediction]):
         if generator is not None and self.config.documents > 1:
             inputs |= join_documents(inputs, name, self.config.documents, self.inputs.num_rows, generator)
         numbers = inputs[name].long()
-        share = self.config.share if generator is None else self.config.training_share or self.config.share
+        share = self.config.share
+        if generator is not None and self.config.training_share is not None:
+            share = self.config.training_share
         hidden = _hidden_words(numbers, inputs.get(f"{name}.mask"), share, generator)
         targets = numbers.masked_fill(~hidden, IGNORED)
         return Prepared({**inputs, name: numbers.masked_fill(hidden, MASK)}, targets)
