@@ -137,16 +137,18 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Count and write, or run a row and write. The exit status is 1 where a run failed."""
     options = parse(arguments)
-    figures = read(options.out / FIGURES.relative_to(ROOT))
+    entry: dict[str, Any] | None = None
     if options.row:
         try:
             entry = measure(distinct_rows()[options.row], options)
         except Failed as error:
             sys.exit(f"failed: {error}")
+        print(json.dumps(entry, indent=1, ensure_ascii=False))
+    figures = read(options.out / FIGURES.relative_to(ROOT))  # not earlier: another row may be run beside this one
+    if entry:
         same = ("row", "data", "settings", "seed", "published")
         others = [run for run in figures["runs"] if any(run[key] != entry[key] for key in same)]
         figures["runs"] = sorted([*others, entry], key=lambda run: (run["row"], run["data"], run["settings"]))
-        print(json.dumps(entry, indent=1, ensure_ascii=False))
     elif not options.write:
         figures["counts"] = {model: asdict(counts) for model, counts in counted().items()}
         for model, counts in figures["counts"].items():

@@ -180,6 +180,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             data = Path(folder, "data")
             make(data, size)
+            os.sync()  # a disk that still writes the data would be measured, too
             command = [sys.executable, __file__, "--measure", str(data), "--steps", str(arguments.steps)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:

@@ -194,7 +194,7 @@ def index_shards(paths: Sequence[Path]) -> Shards:
         rows, row = _numbered(stems)
         numbers, number = _numbered(ends)
         table = np.stack((first + row, found.offsets[is_named], found.sizes[is_named]), axis=1)
-        lower = np.array([_text(end).lower() for end in numbers], dtype=object)
+        lower = np.array([_text(end).lower() for end in numbers.tolist()], dtype=object)
         for end in dict.fromkeys(lower.tolist()):
             parts.setdefault(end, []).append(table[np.isin(number, np.flatnonzero(lower == end))])
         if len(parts) > _MOST_ENDINGS:
@@ -202,7 +202,7 @@ def index_shards(paths: Sequence[Path]) -> Shards:
                 f"{path}: the names in it have {len(parts)} endings after their first point, such as "
                 f"{', '.join(list(parts)[:3])}; the files of an example have one name up to that point, rename them"
             )
-        keys.append(np.array(list(rows), dtype=np.bytes_))
+        keys.append(rows)
         first += len(rows)
     tar = np.repeat(np.arange(len(keys), dtype=np.int32), [len(words) for words in keys])
     offsets = {end: np.zeros(first, np.int64) for end in sorted(parts)}
@@ -213,17 +213,20 @@ def index_shards(paths: Sequence[Path]) -> Shards:
     return Shards(tuple(paths), tar, np.concatenate(keys), offsets, sizes)
 
 
-def _numbered(words: np.ndarray) -> tuple[dict[bytes, int], np.ndarray]:
+def _numbered(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different words in the order of their first occurrence, and the number of each word among them.
 
     >>> _numbered(np.array([b"jpg", b"jpg", b"cls", b"jpg"]))
-    ({b'jpg': 0, b'cls': 1}, array([0, 0, 1, 0]))
+    (array([b'jpg', b'cls'], dtype='|S3'), array([0, 0, 1, 0]))
     """
     is_new = np.ones(len(words), bool)
     is_new[1:] = words[1:] != words[:-1]  # the files of an example mostly follow one another
+    runs, run = words[is_new], np.cumsum(is_new) - 1
+    if (runs[1:] > runs[:-1]).all():  # the names in a tar mostly ascend, so that none comes twice
+        return runs, run
     numbers: dict[bytes, int] = {}
-    found = np.array([numbers.setdefault(word, len(numbers)) for word in words[is_new].tolist()], np.int64)
-    return numbers, found[np.cumsum(is_new) - 1]
+    found = np.array([numbers.setdefault(word, len(numbers)) for word in runs.tolist()], np.int64)
+    return np.array(list(numbers), words.dtype), found[run]
 
 
 def _in_two(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -95,15 +95,17 @@ def _words(shards: Shards, name: str) -> list[str | None]:
     Raises:
         InputError: one of them is no text.
     """
-    words: list[str | None] = []
-    for row, content in enumerate(shards.contents(name)):
+    contents = shards.contents(name)
+    words: dict[bytes | None, str | None] = {None: None}
+    for content in set(contents) - {None}:  # labels recur: each is decoded once
         try:
-            words.append(None if content is None else content.decode().strip())
+            words[content] = content.decode().strip()
         except UnicodeDecodeError:
+            row = contents.index(content)
             key = shards.keys[row].decode(errors="replace")
             path = shards.tars[shards.tar[row]]
             raise InputError(f"{path}: {key}.{name} is no text; correct or remove it") from None
-    return words
+    return [words[content] for content in contents]
 
 
 def _label_column(
@@ -122,7 +124,7 @@ def _label_column(
 
 def _plain(words: Sequence[str | None], classes: object) -> np.ndarray:
     """Labels as they are written: whole numbers, which are the numbers of the classes if these have names, or words."""
-    if all(word is not None and word.lstrip("-").isdigit() for word in words):
+    if all(word is not None and word.lstrip("-").isdigit() for word in set(words)):
         numbers = np.array(words, dtype=np.int64)
         if isinstance(classes, tuple) and numbers.min() >= 0 and numbers.max() < len(classes):
             return np.array(classes, dtype=object)[numbers]
