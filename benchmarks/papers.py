@@ -102,6 +102,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     """
     folder = options.out / (f"{row.run}-published" if options.published else row.run)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    called = {str(path): name for name, path in options.data.items()}  # where the data lie concerns nobody else
     commands, result = commands_of(row, options), folder / (WEIGHTS if options.published else REPORT)
     for number, words in enumerate(commands):
         words = [str(options.out / word) if word.startswith("runs/") else word for word in words]
@@ -123,7 +124,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
         "minutes": round(found.get("seconds", 0.0) / 60, 1),
         "settings": options.settings,
         "seed": options.seed,
-        "commands": [shlex.join(words) for words in commands],
+        "commands": [shlex.join(called.get(word, word) for word in words) for words in commands],
         "metric": found.get("metric", ""),
         "metrics": found.get("metrics", {}),
         "samples": found.get("samples", 0),
