@@ -83,6 +83,27 @@ def test_other_shapes(shape: tuple[int, ...], kind: str, axes: tuple[str, ...]) 
     assert (reading.kind, reading.axes) == (kind, axes)
 
 
+@pytest.mark.parametrize(
+    ("key", "shape", "kind", "axes"),
+    [
+        ("x", (9, 24, 16, 16, 3), "video", "time height width channels"),
+        ("x", (9, 24, 1, 16, 16), "video", "time channels height width"),
+        ("x", (9, 3, 24, 16, 20), "video", "channels time height width"),
+        ("frames", (9, 24, 16, 16), "video", "time height width"),
+        ("x", (9, 16, 16, 16, 1), "volume", "depth height width channels"),
+        ("x", (9, 1, 16, 16, 16), "volume", "channels depth height width"),
+        ("films", (9, 16, 16, 16, 1), "video", "time height width channels"),
+        ("scans", (9, 12, 16, 20, 3), "volume", "depth height width channels"),
+    ],
+)
+def test_films_and_volumes_of_several_values(key: str, shape: tuple[int, ...], kind: str, axes: str) -> None:
+    reading = read_array(key, np.zeros(shape))
+    assert reading is not None
+    assert (reading.kind, " ".join(reading.axes)) == (kind, axes)
+    turned = np.empty(shape[1:]).transpose(reading.order).shape
+    assert turned[-1] in (1, 3) if len(axes.split()) == 4 else turned == shape[1:]
+
+
 def test_bands_and_volumes() -> None:
     """Bands have no order, slices of a volume have one."""
     noise = np.random.default_rng(0).normal(size=(9, 12, 16, 16))
@@ -91,11 +112,12 @@ def test_bands_and_volumes() -> None:
     assert bands is not None
     assert volume is not None
     assert (bands.kind, bands.axes) == ("image", ("channels", "height", "width"))
-    assert (volume.kind, volume.axes) == ("volume", AXES["volume"])
+    assert (volume.kind, volume.axes) == ("volume", AXES["volume"][:3])
 
 
 def test_what_no_signal_is() -> None:
     assert read_array("x", np.array(["a", "b"])) is None
-    assert read_array("x", np.zeros((2, 3, 4, 5, 6))) is None
+    assert read_array("x", np.zeros((2, 5, 4, 5, 6))) is None
+    assert read_array("x", np.zeros((2, 3, 4, 5, 6)), kind="series") is None
     with pytest.raises(InputError, match="the kind 'series' has the axes time,channels"):
         order_of("series", ("height", "width"))

@@ -296,6 +296,8 @@ def numbers(*shape: int, kind: str = "float32") -> np.ndarray:
         ((8, 3), "float16", "points"),
         ((16, 9), "float32", "series"),
         ((4, 4, 3), "uint8", "image"),
+        ((6, 4, 5, 3), "uint8", "video"),
+        ((4, 4, 4, 1), "uint8", "volume"),
         ((4, 4), "uint8", "image"),
         ((5,), "float64", "table"),
     ],

@@ -73,12 +73,15 @@ def test_measure(tmp_path: Path) -> None:
     assert config.num_rows <= 4096
     config = Video.measure([pictures(20), pictures(50), pictures(90), pictures(30)])
     assert (config.rate, config.frames) == (25.0, 90), "whole where they fit, the longest too"
+    config = Video.measure([pictures(200)])
+    assert (config.rate, config.frames) == (25.0, 96), "of an array every frame counts"
     assert Video.measure([np.zeros((1, 1, 1, 3))]).patch == (1, 1, 1)
 
 
 def test_films_that_cannot_be_measured() -> None:
     """As for ``load``, in one line."""
-    for raw in (b"", b"no film at all" * 100, np.full((2, 8, 8, 3), np.nan)):
+    arrays = (np.full((2, 8, 8, 3), value) for value in (np.nan, 2.0, -1, 256))
+    for raw in (b"", b"no film at all" * 100, *arrays):
         with pytest.raises(InputError):
             Video.measure([raw])
         with pytest.raises(InputError):

@@ -24,6 +24,7 @@ from .containers import (
 )
 from .raw import Raw
 
+BEYOND = 0.01  # by which floats may leave the range of pixels, as after a resampling
 ROUNDING = 0.001  # seconds by which a time may be off: Matroska keeps whole milliseconds
 
 
@@ -129,8 +130,11 @@ def _from_array(raw: Any, rate: float) -> tuple[np.ndarray, float]:
         )
     if values.size == 0 or not rate > 0:
         raise InputError("there are no frames in it, or no rate; remove it")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError("there are NaN or infinite values in it; replace them")
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest < -BEYOND or highest > (255 if values.dtype.kind in "iu" else 1 + BEYOND):
+        raise InputError(f"its values go from {lowest:g} to {highest:g}; give uint8, or floats from 0 to 1")
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise InputError("there are NaN or infinite values in it; replace them")
         values = (values.clip(0, 1) * 255).round()
     return values.astype(np.uint8, copy=False), rate

@@ -173,7 +173,13 @@ def _with_axes(inputs: dict[str, InputConfig] | None, kind: str | None, axes: st
 
 
 def kind_of_axes(axes: tuple[str, ...]) -> str | None:
-    """The kind of signal whose axes are called like that."""
+    """The kind of signal whose axes are called like that.
+
+    >>> kind_of_axes(("time", "channels")), kind_of_axes(("time", "height", "width"))
+    ('series', 'video')
+    """
+    if {"time", "height"} <= set(axes):
+        return "video"
     return next((kind for axis, kind in KIND_OF_AXIS.items() if axis in axes), None)
 
 

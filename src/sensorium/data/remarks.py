@@ -11,10 +11,10 @@ from ..errors import InputError
 from .description import TaskName
 from .examples import Listing, Records, Selection
 from .recognition.headers import remarks_on_headers
-from .recognition.recognise import PICTURES, SERIES, VALUES, has_one_class
+from .recognition.recognise import FILMS, PICTURES, SERIES, VALUES, VOLUME, has_one_class
 
 IMBALANCE = 10  # examples of the largest class for each of the smallest one, from which it is said
-_WITHOUT_GAPS = (PICTURES, "video", "volume")
+_WITHOUT_GAPS = (PICTURES, FILMS, VOLUME)
 _MOST_LISTED = 5  # classes, columns or channels in a line
 _BLOCK = 1 << 24  # numbers looked at together
 _MOST_BLOCKS = 16  # of an array that is larger, evenly spaced: it may lie in a file that is larger than memory

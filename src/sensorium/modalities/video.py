@@ -161,9 +161,9 @@ class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
         """Sizes and statistics of these videos; files without pictures do not count.
 
         Pictures are squares of the median shorter side, at most 112 pixels, and grey if all videos are. The rate is the
-        median one, divided by a whole number so that 96 frames hold 95 % of the videos, up to 10 seconds, as a whole. A
-        clip is as long as the longest video, up to 96 frames. Patches are so large that there are at most 4,096 rows.
-        Mean and std are those of the first second of 16 videos.
+        median one, divided by a whole number so that 96 frames hold 95 % of the videos, up to 10 seconds, as a whole;
+        of arrays, which state none, it is 25. A clip is as long as the longest video, up to 96 frames. Patches are so
+        large that there are at most 4,096 rows. Mean and std are those of the first second of 16 videos.
 
         Raises:
             Absent: there are no pictures in any video.
@@ -178,7 +178,8 @@ class Video(Pixels[VideoConfig], Windowed[VideoConfig]):
         rate = float(np.median([header.rate for header in headers]))
         seconds = np.minimum([header.seconds for header in headers], VideoConfig.seconds)
         usual = round(float(np.quantile(seconds, 0.95)) * rate)
-        rate = float(f"{rate / max(1, ceil(rate / HIGHEST_RATE), ceil(usual / MOST_FRAMES)):.5g}")
+        if not all(isinstance(raw, np.ndarray) for raw, _ in pairs):  # of arrays every frame counts
+            rate = float(f"{rate / max(1, ceil(rate / HIGHEST_RATE), ceil(usual / MOST_FRAMES)):.5g}")
         frames = min(MOST_FRAMES, max(1, ceil((float(seconds.max()) - film.ROUNDING) * rate)))
         grey = all(header.grey for header in headers)
         half = (0.5,) * (1 if grey else 3)

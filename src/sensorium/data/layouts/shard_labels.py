@@ -97,7 +97,7 @@ def _words(shards: Shards, name: str) -> list[str | None]:
     """
     contents = shards.contents(name)
     words: dict[bytes | None, str | None] = {None: None}
-    for content in set(contents) - {None}:  # labels recur: each is decoded once
+    for content in {content for content in contents if content is not None}:  # labels recur: each is decoded once
         try:
             words[content] = content.decode().strip()
         except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from .recognise import CLOUDS, PICTURES, SERIES, VALUES, VOLUME
+from .recognise import CLOUDS, FILMS, PICTURES, SERIES, VALUES, VOLUME
 
 CONFUSABLE = {SERIES, CLOUDS}  # kinds that arrays of the same shape may be
 SMOOTH = 0.3  # autocorrelation from which an axis counts as smooth
@@ -23,6 +23,8 @@ _CLEAR = 0.2  # difference between two axes' smoothness that tells which of them
 _MEASURED = 64  # examples that smoothness is measured on
 COORDINATES = (3, 4, 6)  # numbers of a point: x, y, z; and an intensity, or a colour or a normal
 _COLOURS = (1, 3, 4)  # channels of an ordinary picture
+_FILM_COLOURS = (1, 3)  # channels of a film
+_ORDINAL = ("first", "second", "third", "last")
 _SMALLEST_PICTURE = 8  # pixels a side of square arrays that are taken for pictures
 
 # The canonical axes of each kind, the examples' axis left out.
@@ -30,7 +32,8 @@ AXES = {
     SERIES: ("time", "channels"),
     CLOUDS: ("points", "xyz"),
     PICTURES: ("height", "width", "channels"),
-    VOLUME: ("depth", "height", "width"),
+    VOLUME: ("depth", "height", "width", "channels"),
+    FILMS: ("time", "height", "width", "channels"),
     VALUES: ("columns",),
 }
 _KIND_WORDS = {
@@ -39,6 +42,7 @@ _KIND_WORDS = {
     CLOUDS: "xyz point points cloud clouds pointcloud pointclouds vertices lidar",
     PICTURES: "image images img imgs picture pictures pixels photo photos frame",
     VOLUME: "volume volumes voxel voxels scan scans",
+    FILMS: "video videos film films movie movies frames",
 }
 _WORDS = {word: kind for kind, words in _KIND_WORDS.items() for word in words.split()}
 
@@ -137,6 +141,8 @@ def read_array(
             return _read_matrix(array, named, _because(key, kind, named))
         case 3:
             return _read_grid(array, named)
+        case 4:
+            return _read_colour_grid(shape, named)
     return None
 
 
@@ -191,8 +197,27 @@ def _read_grid(array: np.ndarray, named: str | None) -> Reading | None:
             return Reading(PICTURES, AXES[PICTURES], f"{measured}: {last} bands last")
         if min(along[1:]) >= SMOOTH > along[0]:
             return Reading(PICTURES, ("channels", "height", "width"), f"{measured}: {first} bands first")
-        return Reading(VOLUME, AXES[VOLUME], measured)
-    return Reading(VOLUME, AXES[VOLUME], "by its name") if named == VOLUME else None
+        return Reading(VOLUME, AXES[VOLUME][:3], measured)
+    return Reading(named, AXES[named][:3], "by its name") if named in (VOLUME, FILMS) else None
+
+
+def _read_colour_grid(shape: tuple[int, ...], named: str | None) -> Reading | None:
+    """Examples of four axes: films, or volumes of several values."""
+    if named is None:  # a cube of single values is rather a volume
+        cubes = {(1, shape[1], shape[1], shape[1]), (shape[0], shape[0], shape[0], 1)}
+        named = VOLUME if shape in cubes else FILMS
+    if named == FILMS:
+        # As NumPy has films, as torch has them, and as torch's convolutions take them.
+        position = next((axis for axis in (3, 1, 0) if shape[axis] in _FILM_COLOURS), None)
+    elif named == VOLUME:
+        position = 3 if shape[3] <= shape[0] else 0
+    else:
+        return None
+    if position is None:
+        return None
+    *others, channels = AXES[named]
+    axes = (*others[:position], channels, *others[position:])
+    return Reading(named, axes, f"{shape[position]} channels {_ORDINAL[position]}")
 
 
 def _sample(array: np.ndarray) -> np.ndarray:

@@ -33,8 +33,8 @@ SPLIT_WORDS = {
 
 # The kinds of signal that are recognised by more than the ending of a file.
 VALUES = "table"  # plain numbers and categories
-PICTURES, CLOUDS, SERIES, TEXT, VOLUME = "image", "points", "series", "text", "volume"
-HOLDS = {"video": "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
+PICTURES, CLOUDS, SERIES, TEXT, VOLUME, FILMS = "image", "points", "series", "text", "volume", "video"
+HOLDS = {FILMS: "audio"}  # kinds whose files hold another kind of signal, too: a film its sound
 
 TARGET_WORDS = (
     *("label", "labels", "target", "targets", "class", "classes", "category", "tags", "tag"),
