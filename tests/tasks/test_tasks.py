@@ -154,6 +154,20 @@ def test_accuracies_are_counted() -> None:
     assert float(many.compute()["accuracy_top5"]) == pytest.approx(0.5)
 
 
+def test_metrics_do_not_depend_on_how_examples_are_put_into_batches() -> None:
+    """In the first batch no more are right among the first five than at the first place; each metric goes its own way."""
+    task = Classify(ClassifyConfig(classes=tuple(map(str, range(11)))), inputs=POINTS)
+    scores, targets = torch.arange(11.0).expand(12, 11), torch.tensor([0, 1, 2, 10, 9, 8, 7, 7, 9, 10, 6, 3])
+    whole, parts = task.metrics(), task.metrics()
+    whole.update(scores, targets)
+    for start in range(0, 12, 4):
+        parts.update(scores[start : start + 4], targets[start : start + 4])
+    expected = {name: pytest.approx(float(value)) for name, value in whole.compute().items()}
+    assert {name: float(value) for name, value in parts.compute().items()} == expected
+    assert expected["accuracy"] == 2 / 12
+    assert expected["accuracy_top5"] == 8 / 12
+
+
 def test_average_precision_is_scikit_learns() -> None:
     """The mean over classes; the first paper's authors once transposed it (App. F)."""
     from sklearn.metrics import average_precision_score

@@ -68,7 +68,8 @@ class Classify(LabelTask[ClassifyConfig]):
         }
         if count > 10:
             metrics["accuracy_top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
-        return MetricCollection(metrics)
+        # In groups, metrics whose counts are equal after the first batch would share them from then on.
+        return MetricCollection(metrics, compute_groups=False)
 
     def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
         metrics.update(prediction.scores, targets.argmax(-1))

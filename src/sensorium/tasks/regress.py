@@ -57,7 +57,7 @@ class Regress(LabelTask[RegressConfig]):
         from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
         metrics: dict[str, Any] = {"r2": R2Score(), "mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False)}
-        return MetricCollection(metrics)
+        return MetricCollection(metrics, compute_groups=False)
 
     def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
         metrics.update(prediction.scores, targets)

@@ -58,7 +58,7 @@ class Tag(LabelTask[TagConfig]):
             "mAP": MultilabelAveragePrecision(self.output_channels, average="macro"),
             "accuracy": MultilabelAccuracy(self.output_channels, average="micro"),
         }
-        return MetricCollection(metrics)
+        return MetricCollection(metrics, compute_groups=False)
 
     def update_metrics(self, metrics: MetricCollection, prediction: Prediction, targets: Tensor) -> None:
         metrics.update(prediction.scores, targets.long())
