@@ -155,7 +155,7 @@ def test_accuracies_are_counted() -> None:
 
 
 def test_metrics_do_not_depend_on_how_examples_are_put_into_batches() -> None:
-    """In the first batch no more are right among the first five than at the first place; each metric goes its own way."""
+    """In the first batch the first five guesses are no better than the first; each metric goes its own way."""
     task = Classify(ClassifyConfig(classes=tuple(map(str, range(11)))), inputs=POINTS)
     scores, targets = torch.arange(11.0).expand(12, 11), torch.tensor([0, 1, 2, 10, 9, 8, 7, 7, 9, 10, 6, 3])
     whole, parts = task.metrics(), task.metrics()
