@@ -158,9 +158,10 @@ def test_costs_grow_with_what_is_computed(training: bool) -> None:
 def test_memory_is_counted_from_the_warm_up() -> None:
     """What a run allocates is growth; what was there before is not."""
     before = torch.ones(2**24)
-    measured = measure(Work(run=lambda: torch.ones(2**23), warm_up=lambda: None))
+    # More than 32 MB: less may be taken from what other tests have freed, which the process keeps.
+    measured = measure(Work(run=lambda: torch.ones(2**25), warm_up=lambda: None))
     assert measured.peak > before.nbytes
-    assert 2**24 < measured.growth < 2**26
+    assert 2**26 < measured.growth < 2**28
 
 
 @pytest.mark.parametrize(
