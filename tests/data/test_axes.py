@@ -104,6 +104,24 @@ def test_films_and_volumes_of_several_values(key: str, shape: tuple[int, ...], k
     assert turned[-1] in (1, 3) if len(axes.split()) == 4 else turned == shape[1:]
 
 
+@pytest.mark.parametrize(
+    ("key", "shape", "kind"),
+    [
+        ("frames", (9, 28, 28), "image"),
+        ("scan", (9, 28, 28), "image"),
+        ("frames", (9, 28, 28, 3), "image"),
+        ("frames", (9, 3, 28, 28), "image"),
+        ("images", (9, 24, 16, 16, 3), "video"),
+        ("motion", (9, 24, 16, 16, 3), "video"),
+        ("frames", (9, 5), "table"),
+    ],
+)
+def test_a_name_that_does_not_fit_the_shape_says_nothing(key: str, shape: tuple[int, ...], kind: str) -> None:
+    reading = read_array(key, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    assert reading is not None
+    assert reading.kind == kind
+
+
 def test_bands_and_volumes() -> None:
     """Bands have no order, slices of a volume have one."""
     noise = np.random.default_rng(0).normal(size=(9, 12, 16, 16))

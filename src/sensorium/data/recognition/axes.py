@@ -129,6 +129,8 @@ def read_array(
     named = kind or kind_of_name(key) or (SERIES if has_channel_names and len(shape) == 2 else None)
     if numbers not in "biuf":
         return None
+    if kind is None and not _can_be(named, shape):  # "frames" may be pictures
+        named = None
     match len(shape):
         case 1:
             if named == SERIES:
@@ -144,6 +146,14 @@ def read_array(
         case 4:
             return _read_colour_grid(shape, named)
     return None
+
+
+def _can_be(named: str | None, shape: tuple[int, ...]) -> bool:
+    """Whether examples of this shape can be what the name of their array says."""
+    has_colours = len(shape) == 3 and (shape[0] in _COLOURS or shape[-1] in _COLOURS)
+    if named == FILMS:
+        return len(shape) == 4 or (len(shape) == 3 and not has_colours)
+    return len(shape) != 2 if named == VOLUME else len(shape) != 4
 
 
 def _because(key: str, kind: str | None, named: str | None) -> str:
