@@ -17,6 +17,7 @@ ROOT = Path(sensorium.__file__).parent
 # A file imports from rooms with a smaller number, and from its own room; never from another room with the same number.
 ROOMS = {
     "errors": 0,
+    "allocator": 1,
     "processes": 1,
     "files": 1,
     "config": 1,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..allocator import keep_freed_memory
 from ..data import Samples
 from ..errors import InputError
 from ..modalities import Batch
@@ -93,6 +94,7 @@ def evaluate_model(
     total = len(samples)
     if not total:
         raise InputError(f"the {split} split has no examples; add some or name another split")
+    keep_freed_memory()
     batch_size = batch_size or examples_at_a_time(model)
     number, processes = (rank(), world_size()) if shared else (0, 1)
     scores: list[tuple[int, Tensor]] = []  # with the index of their first example

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..allocator import keep_freed_memory
 from ..data import Samples
 from ..errors import InputError
 from ..models.perceiver import Perceiver
@@ -79,6 +80,7 @@ def fit(
         InputError: the loss is not finite, a program of ``log`` does not start, or another version wrote the
             checkpoint.
     """
+    keep_freed_memory()
     fabric = fabric or start(Launch())
     listener = listener if is_main() else Quiet()
     saved = read_state(folder)
