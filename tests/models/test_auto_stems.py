@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sensorium.modalities import KINDS, AudioConfig, ImageConfig, SeriesConfig, TextConfig, VideoConfig, VolumeConfig
 from sensorium.models.auto import Auto, Facts, choose_inputs
 from sensorium.models.auto_stems import STEMS
+from sensorium.nn import DecoderConfig
 from sensorium.nn.stems import GridStemConfig, NGramStemConfig
 
 CLASSIFY = Facts(task="classify", examples=1000)
@@ -55,7 +56,8 @@ def test_strides_divide_volumes_of_any_size(sides: tuple[int, int, int]) -> None
 @settings(deadline=None)
 def test_clips_of_any_size_become_rows(frames: int, side: int) -> None:
     chosen = choose_inputs(VideoConfig(frames=frames, size=(side, side), patch=(1, 1, 1)), CLASSIFY)
-    assert 1 <= chosen.num_rows <= 32 * 7 * 7
+    assert chosen.grid[1:] == (1, 1)  # a row for each moment
+    assert min(frames, 16) <= chosen.num_rows <= 32
     assert prod(chosen.grid) == chosen.num_rows
 
 
@@ -88,6 +90,16 @@ def test_the_model_behind_a_stem_is_smaller() -> None:
 
     large = replace(CLASSIFY, examples=50_000, minutes=100.0)
     assert parameters(large) < parameters(replace(large, stems=False))
+
+
+def test_latents_of_video_alone_start_as_moments() -> None:
+    """Not without its stem, and not where one answer is asked for every row."""
+    video = VideoConfig(frames=24, size=(32, 32), patch=(1, 1, 1))
+    choice = Auto().choose(video, CLASSIFY)
+    assert (choice.decoder, choice.recipe.attention_init) == ("linear", "aligned")
+    plain = Auto().choose(video, replace(CLASSIFY, stems=False))
+    assert (plain.decoder, plain.recipe.attention_init) == (None, "default")
+    assert isinstance(Auto().choose(video, replace(CLASSIFY, task="reconstruct")).decoder, DecoderConfig)
 
 
 def test_the_chosen_stem_runs() -> None:

@@ -18,6 +18,7 @@ from small_models import IMAGE, classes, pictures, small_model
 TASKS: dict[str, tuple[Any, Any, Any]] = {
     "classify": (IMAGE, classes(2), None),
     "classify, with a decoder": (IMAGE, classes(2), DecoderConfig()),
+    "classify, with weights for each latent": (IMAGE, classes(2), "linear"),
     "mlm": (TextConfig(length=12, channels=8), MLMConfig(), DecoderConfig()),
     "reconstruct": (IMAGE, ReconstructConfig(elementwise=("image",)), DecoderConfig()),
     "flow": (PairConfig(size=(6, 9), channels=8, bands=2), FlowConfig(), DecoderConfig()),

@@ -23,6 +23,7 @@ from sensorium.modalities.video import VideoConfig
 from sensorium.models import presets
 from sensorium.models.auto import Facts, choose_decoder, choose_encoder, choose_inputs, choose_recipe
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
+from sensorium.nn import DecoderConfig
 from sensorium.tasks import TASKS, ClassifyConfig
 from sensorium.training.optimizers import optimizers
 from sensorium.training.schedule import learning_rate
@@ -66,10 +67,10 @@ def test_auto_gives_a_decoder_to_tasks_that_answer_for_every_row(task: str) -> N
     best what to attend to."""
     facts = Facts(task=task, examples=1000)
     encoder = choose_encoder(PointsConfig(), facts)
-    decoder, recipe = choose_decoder(encoder, facts), choose_recipe(PointsConfig(), facts)
+    decoder, recipe = choose_decoder(PointsConfig(), encoder, facts), choose_recipe(PointsConfig(), facts)
     assert (decoder is None) == TASKS[task].per_example
     assert (recipe.attention_init == "default") == (TASKS[task].per_example or task == "flow")
-    assert decoder is None or encoder.latent_channels % decoder.num_heads == 0
+    assert not isinstance(decoder, DecoderConfig) or encoder.latent_channels % decoder.num_heads == 0
 
 
 @given(examples=st.integers(1, 10**6), minutes=st.one_of(st.none(), st.floats(0.1, 1000)))

@@ -14,7 +14,7 @@ from torch import Tensor
 import reference
 from builders import arrays, flop_counter, gradients, normal, rows_of, small_encoder
 from sensorium.errors import InputError
-from sensorium.nn import Encoder, EncoderConfig, MeanDecoder
+from sensorium.nn import Encoder, EncoderConfig, LinearDecoder, MeanDecoder
 from sensorium.nn.attention import CrossAttention, SelfAttention, attention_path
 from sensorium.nn.byte_array import ByteArray, GridPositions, PointPositions, Segment, join
 from sensorium.nn.positions import fourier_grid
@@ -110,6 +110,20 @@ def test_the_mean_head_is_the_papers() -> None:
     np.testing.assert_allclose(
         head(latents)[:, 0].detach().numpy(), reference.mean_head(latents.numpy(), arrays(head)), rtol=1e-12
     )
+
+
+def test_every_latent_has_its_own_weights_in_a_linear_head() -> None:
+    """With the same weights for all it is the mean head, but for the unit; it starts at zero."""
+    head, mean = LinearDecoder(5, latent_channels=8, output_channels=3), MeanDecoder(8, output_channels=3)
+    latents = normal(2, 5, 8).float()
+    assert not head(latents).any()
+    torch.nn.init.normal_(mean.linear.weight)
+    with torch.no_grad():
+        head.linear.weight.copy_(mean.linear.weight.repeat(1, 5) * 5**-0.5)
+    torch.testing.assert_close(head(latents), mean(latents))
+    torch.testing.assert_close(head(latents.flip(1)), head(latents))
+    torch.nn.init.normal_(head.linear.weight)
+    assert not torch.allclose(head(latents.flip(1)), head(latents))
 
 
 # -- the laws of reading

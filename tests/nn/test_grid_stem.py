@@ -13,49 +13,53 @@ from torch import Tensor, nn
 from sensorium.config import from_dict, to_dict
 from sensorium.errors import InputError
 from sensorium.nn.stems import GridStem, GridStemConfig, Stage
+from sensorium.nn.stems.grid import changes_of
 
 CONFIGS = {
-    1: GridStemConfig(
+    "series": GridStemConfig(
         stages=(
             Stage(channels=4, stride=(2,), kernel=(5,), dilations=(1, 2)),
             Stage(channels=6, stride=(1,), kernel=(3,), dilations=(1,)),
         )
     ),
-    2: GridStemConfig(
+    "picture": GridStemConfig(
         stages=(
             Stage(channels=4, stride=(1, 2), kernel=(3, 3), dilations=(1,)),
             Stage(channels=5, stride=(2, 1), kernel=(3, 1), dilations=(2,)),
         )
     ),
-    3: GridStemConfig(stages=(Stage(channels=4, stride=(2, 1, 2), kernel=(1, 3, 3), dilations=(1,)),)),
+    "volume": GridStemConfig(stages=(Stage(channels=4, stride=(2, 1, 2), kernel=(1, 3, 3), dilations=(1,)),)),
+    "video": GridStemConfig(
+        stages=(Stage(channels=4, stride=(2, 1, 2), kernel=(1, 3, 3), dilations=(1,)),), changes=True
+    ),
 }
-SHAPES = {1: (8,), 2: (4, 6), 3: (4, 3, 4)}
+SHAPES = {"series": (8,), "picture": (4, 6), "volume": (4, 3, 4), "video": (4, 3, 4)}
 
 
-def built(axes: int, *, channels: int = 3) -> GridStem:
+def built(kind: str, *, channels: int = 3) -> GridStem:
     """A stem in float64 whose every weight is random, so that its blocks do something."""
-    torch.manual_seed(axes)
-    stem = GridStem(CONFIGS[axes], channels=channels).double()
+    torch.manual_seed(1)
+    stem = GridStem(CONFIGS[kind], channels=channels).double()
     for parameter in stem.parameters():
         nn.init.normal_(parameter, std=0.5)
     return stem
 
 
-def signals(axes: int, batch: int = 2) -> Tensor:
-    return torch.randn(batch, *SHAPES[axes], 3, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+def signals(kind: str, batch: int = 2) -> Tensor:
+    return torch.randn(batch, *SHAPES[kind], 3, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
 
 
-@pytest.mark.parametrize("axes", CONFIGS)
-def test_every_row_covers_the_strides_of_all_stages(axes: int) -> None:
-    rows, mask = built(axes)(signals(axes))
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_row_covers_the_strides_of_all_stages(kind: str) -> None:
+    rows, mask = built(kind)(signals(kind))
     assert mask is None
-    counts = [size // patch for size, patch in zip(SHAPES[axes], CONFIGS[axes].patch, strict=True)]
-    assert rows.shape == (2, np.prod(counts), CONFIGS[axes].channels)
+    counts = [size // patch for size, patch in zip(SHAPES[kind], CONFIGS[kind].patch, strict=True)]
+    assert rows.shape == (2, np.prod(counts), CONFIGS[kind].channels)
 
 
-@pytest.mark.parametrize("axes", CONFIGS)
-def test_it_agrees_with_loops_over_places(axes: int) -> None:
-    stem, signal = built(axes), signals(axes)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_it_agrees_with_loops_over_places(kind: str) -> None:
+    stem, signal = built(kind), signals(kind)
     mask = torch.rand(signal.shape[:-1], generator=torch.Generator().manual_seed(1)) < 0.8
     rows, present = stem(signal, mask)
     expected, expected_mask = reference(stem, signal.numpy(), mask.numpy())
@@ -64,18 +68,18 @@ def test_it_agrees_with_loops_over_places(axes: int) -> None:
     np.testing.assert_allclose(rows.detach().numpy(), expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("axes", CONFIGS)
-def test_what_is_masked_changes_no_present_row(axes: int) -> None:
-    stem, signal = built(axes), signals(axes)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_is_masked_changes_no_present_row(kind: str) -> None:
+    stem, signal = built(kind), signals(kind)
     mask = torch.rand(signal.shape[:-1], generator=torch.Generator().manual_seed(2)) < 0.6
     rows, present = stem(signal, mask)
     others, _ = stem(torch.where(mask[..., None], signal, 1e6), mask)
     torch.testing.assert_close(others[present], rows[present])
 
 
-@pytest.mark.parametrize("axes", CONFIGS)
-def test_neither_batch_mates_nor_padding_change_a_row(axes: int) -> None:
-    stem, signal = built(axes), signals(axes)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_neither_batch_mates_nor_padding_change_a_row(kind: str) -> None:
+    stem, signal = built(kind), signals(kind)
     alone, _ = stem(signal[:1])
     together, _ = stem(signal)
     torch.testing.assert_close(together[:1], alone)
@@ -90,7 +94,7 @@ def test_neither_batch_mates_nor_padding_change_a_row(axes: int) -> None:
 
 
 def test_an_end_that_is_no_whole_stride_is_padding() -> None:
-    stem, signal = built(1), signals(1)
+    stem, signal = built("series"), signals("series")
     rows, mask = stem(signal[:, :7])
     assert mask is not None
     assert mask.all()
@@ -111,21 +115,28 @@ def test_a_row_knows_its_neighbours_and_only_them() -> None:
     assert changed.nonzero().flatten().tolist() == [3, 4, 5, 6, 7]  # two convolutions of kernel 3
 
 
-@pytest.mark.parametrize("axes", CONFIGS)
-def test_gradients_reach_every_weight_and_agree_with_differences(axes: int) -> None:
-    stem, signal = built(axes), signals(axes, batch=1).requires_grad_()
+def test_changes_say_nothing_of_light_and_contrast() -> None:
+    video = torch.randn(2, 5, 4, 4, 3)
+    torch.testing.assert_close(changes_of(20 * video + 7), changes_of(20 * video))
+    torch.testing.assert_close(changes_of(20 * video), changes_of(video), rtol=1e-4, atol=1e-5)
+    assert not changes_of(video[:, :1].expand(-1, 5, -1, -1, -1)).any()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_gradients_reach_every_weight_and_agree_with_differences(kind: str) -> None:
+    stem, signal = built(kind), signals(kind, batch=1).requires_grad_()
     stem(signal)[0].square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in stem.parameters())
     assert torch.autograd.gradcheck(lambda values: stem(values)[0], signal)
 
 
 def test_blocks_start_as_nothing() -> None:
-    with_blocks = GridStem(CONFIGS[1], channels=3)
+    with_blocks = GridStem(CONFIGS["series"], channels=3)
     assert all(not block.project.weight.any() for stage in with_blocks.stages for block in stage.blocks)
 
 
 def test_a_configuration_survives_a_round_trip() -> None:
-    assert from_dict(GridStemConfig, to_dict(CONFIGS[2])) == CONFIGS[2]
+    assert from_dict(GridStemConfig, to_dict(CONFIGS["video"])) == CONFIGS["video"]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +163,8 @@ def reference(stem: GridStem, signal: np.ndarray, mask: np.ndarray) -> tuple[np.
 
 def _of_one(stem: GridStem, signal: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     weights = {name: value.detach().numpy() for name, value in stem.named_parameters()}
+    if stem.config.changes:
+        signal = np.concatenate([signal, _changed(signal, mask)], axis=-1)
     for number, stage in enumerate(stem.config.stages):
         name = f"stages.{number}"
         signal, mask = _projected(signal, mask, stage.stride, weights, name)
@@ -163,6 +176,16 @@ def _of_one(stem: GridStem, signal: np.ndarray, mask: np.ndarray) -> tuple[np.nd
             signal = signal + _convolved(inner, mask, stage.kernel, dilation, weights, f"{within}.project")
     rows = _normed(signal, weights, "norm")
     return rows.reshape(-1, rows.shape[-1]), mask.reshape(-1)
+
+
+def _changed(signal: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    result, squares = np.zeros(signal.shape), []
+    for place in np.ndindex(mask.shape):
+        before = (place[0] - 1, *place[1:])
+        if place[0] > 0 and mask[place] and mask[before]:
+            result[place] = signal[place] - signal[before]
+            squares.extend(result[place] ** 2)
+    return result / sqrt(np.mean(squares) + 1e-6)
 
 
 def _projected(

@@ -35,7 +35,10 @@ reconstruct   the share of rows that is masked is 0.75 in pictures, sound and vi
 mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows; training
               hides 0.3 of the words, evaluation 0.15
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
-              heads: nothing is learned before a query finds its row (docs/decisions/0009)
+              heads: nothing is learned before a query finds its row (docs/decisions/0009); with video alone, too, so
+              that latents start as moments
+decoder       of one answer for each example, the mean of the latents and a linear layer; of video alone a linear layer
+              on all latents, each with weights of its own (docs/decisions/0019)
 epochs        150,000 examples in all, but at least 30 and at most 300 epochs; flow trains as long as there is time
 batch size    64; 32 below 2,000 examples, 16 below 500, and 16 where the task has an answer for every row
 time          20 minutes unless given
@@ -47,7 +50,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from ..modalities import (
     FusionConfig,
@@ -63,7 +66,7 @@ from ..modalities import (
 from ..nn import DecoderConfig, EncoderConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
-from .auto_stems import CLIP_SIDE_ROWS, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
+from .auto_stems import CLIP_SIDE, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
 from .backbones import BackboneConfig
 from .perceiver import PerceiverConfig
 from .recipe import RecipeConfig
@@ -121,7 +124,7 @@ class Choice:
 
     inputs: ModalityConfig
     encoder: BackboneConfig
-    decoder: DecoderConfig | None
+    decoder: DecoderConfig | Literal["linear"] | None
     recipe: RecipeConfig
     task: TaskConfig | None
 
@@ -141,7 +144,7 @@ class Auto:
         """
         inputs = choose_inputs(measured, facts)
         encoder = choose_encoder(inputs, facts)
-        decoder, recipe = choose_decoder(encoder, facts), choose_recipe(inputs, facts)
+        decoder, recipe = choose_decoder(inputs, encoder, facts), choose_recipe(inputs, facts)
         if start is not None:
             inputs, encoder = start.inputs, start.encoder
         return Choice(inputs, encoder, decoder, recipe, choose_task(inputs, facts))
@@ -201,10 +204,12 @@ def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     return replace(encoder, num_cross_attention_heads=channels // 32, qk_channels=channels, value_channels=channels)
 
 
-def choose_decoder(encoder: EncoderConfig, facts: Facts) -> DecoderConfig | None:
+def choose_decoder(
+    inputs: ModalityConfig, encoder: EncoderConfig, facts: Facts
+) -> DecoderConfig | Literal["linear"] | None:
     """The decoder; None: the mean of the latents and a linear layer."""
     if facts.per_example:
-        return None
+        return "linear" if _in_order_of_time(inputs, facts) else None
     decoder = DecoderConfig(num_heads=encoder.num_self_attention_heads)
     return replace(decoder, **DECODERS.get(facts.task, {}))
 
@@ -221,7 +226,7 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         weight_decay=0.05,
         warmup=0.05,
         label_smoothing=0.1 if facts.per_example else 0.0,
-        attention_init="default" if facts.per_example else "aligned",
+        attention_init="default" if facts.per_example and not _in_order_of_time(inputs, facts) else "aligned",
         drop_rows=DROP_ROWS[inputs.kind](inputs) if facts.per_example and inputs.kind in DROP_ROWS else 0.0,
         ema_decay=0.998,
     )
@@ -229,6 +234,12 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
     if facts.epochs is None and facts.steps is None:
         return recipe
     return replace(recipe, epochs=facts.epochs, minutes=facts.minutes, steps=facts.steps)
+
+
+def _in_order_of_time(inputs: ModalityConfig, facts: Facts) -> bool:
+    """Whether latents start as moments of the signal and keep weights of their own: behind the stem of video alone,
+    whose rows are its moments (docs/decisions/0019)."""
+    return facts.stems and inputs.kind == "video"
 
 
 def choose_task(inputs: ModalityConfig, facts: Facts) -> TaskConfig | None:
@@ -266,7 +277,7 @@ def _patch(side: int, rows: float) -> int:
 
 def _video(measured: VideoConfig) -> VideoConfig:
     side = min(FRAME_SIDE, measured.size[0])
-    side -= side % 2 ** halvings(side, CLIP_SIDE_ROWS)
+    side -= side % 2 ** halvings(side, CLIP_SIDE)
     patch = _patch(side, FRAME_ROWS**0.5)
     count = side // patch
     frames = ceil(measured.frames / (CLIP_ROWS // count**2))

@@ -2,7 +2,8 @@
 
 ============  =========================================================================================================
 pictures      three stages of 32, 64 and 128 channels, whose kernels are 3 pixels wide, down to 8 to 15 rows a side
-video         three stages of 24, 48 and 96 channels: first within frames, then over time as well
+video         three stages of 24, 48 and 96 channels, first within frames, then over time as well, which also see the
+              differences between frames; a fourth one of 192 channels makes a row of each moment
 volumes       three stages of 24, 48 and 96 channels, down to at most 8 rows along an axis
 sound         of spectra: three stages of 32, 64 and 128 channels, down to 4 rows of 64 mels and 24 to 47 of time
 series        two stages of 64 and 128 channels, whose kernels are 9 steps wide and dilated, down to at most 256 rows
@@ -20,17 +21,21 @@ Measured in docs/decisions/0014.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, log2
+from math import ceil, log2, prod
 from typing import Any
 
 from ..modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
 from ..nn.stems import GridStemConfig, MatchStemConfig, NeighbourStemConfig, NGramStemConfig, Stage
 
-PICTURE_ROWS, CLIP_SIDE_ROWS = 8, 4  # along a side of a picture and of a clip's frames, at least
+PICTURE_ROWS = 8  # along a side of a picture, at least
 PICTURE_CHANNELS = (32, 64, 128)
 SOLID_ROWS = 8  # along an axis of a volume, at most
 SOLID_CHANNELS = (24, 48, 96)
 CLIP_STEPS = 16  # rows of a clip along time, at least, where it has as many frames
+CLIP_SIDE, CLIP_CHANNELS = (
+    4,
+    192,
+)  # places along a side of a frame before they become one row, at least; a row's channels
 SOUND_ROWS = 24, 4  # along time, at least, and along the mels
 SERIES_CHANNELS = (64, 128)
 SERIES_ROWS, SERIES_STEPS, SERIES_KERNEL = 256, 64, 9  # rows at most; steps from which the last stage halves; a kernel
@@ -68,15 +73,21 @@ def picture_stem(measured: ImageConfig) -> GridStemConfig:
 
 
 def video_stem(measured: VideoConfig) -> GridStemConfig:
-    """For clips of square frames."""
-    across = spread(halvings(measured.size[0], CLIP_SIDE_ROWS), 3)
+    """For clips of square frames: a row for each moment."""
+    across = spread(halvings(measured.size[0], CLIP_SIDE), 3)
     halved = halvings(measured.frames, CLIP_STEPS)
     over_time = (2 ** (halved - (halved > 0)), 1, 2 if halved else 1)
+    side = measured.size[0] // prod(across)
+    moments = Stage(channels=CLIP_CHANNELS, stride=(1, side, side), kernel=(3, 1, 1), dilations=(1,))
     return GridStemConfig(
-        stages=tuple(
-            Stage(channels=channels, stride=(step, side, side), kernel=(3 if number else 1, 3, 3), dilations=(1,))
-            for number, (channels, step, side) in enumerate(zip(SOLID_CHANNELS, over_time, across, strict=True))
-        )
+        stages=(
+            *(
+                Stage(channels=channels, stride=(step, side, side), kernel=(3 if number else 1, 3, 3), dilations=(1,))
+                for number, (channels, step, side) in enumerate(zip(SOLID_CHANNELS, over_time, across, strict=True))
+            ),
+            moments,
+        ),
+        changes=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..config import record
 from ..errors import InputError
 from ..modalities import Batch, Modality, ModalityConfig, build_modality
-from ..nn import Decoder, DecoderConfig, MeanDecoder
+from ..nn import Decoder, DecoderConfig, LinearDecoder, MeanDecoder
 from ..nn.byte_array import ByteArray
 from ..nn.decoder import CHUNK
 from ..nn.queries import Queries
@@ -29,13 +29,14 @@ class PerceiverConfig:
     Attributes:
         inputs: the modality that it reads.
         encoder: the backbone, from byte array to latents.
-        decoder: from latents and queries to output; None: the first paper's mean of the latents and a linear layer.
+        decoder: from latents and queries to output; None: the first paper's mean of the latents and a linear layer;
+            ``linear``: a linear layer on all latents side by side.
         task: what it predicts.
     """
 
     inputs: ModalityConfig
     encoder: BackboneConfig
-    decoder: DecoderConfig | None = None
+    decoder: DecoderConfig | Literal["linear"] | None = None
     task: TaskConfig
 
 
@@ -71,19 +72,26 @@ class Perceiver(Pretrained):
         self.inputs: Modality = build_modality(config.inputs)
         names = [modality.name for modality in self.inputs.modalities]
         self.encoder = build_backbone(config.encoder, channels=self.inputs.channels, names=names)
-        latent_channels = cast(Backbone, self.encoder).latent_channels
-        learned = None if config.decoder is None else config.decoder.query_channels or latent_channels
+        backbone = cast(Backbone, self.encoder)
+        latent_channels = backbone.latent_channels
+        with_queries = config.decoder if isinstance(config.decoder, DecoderConfig) else None
+        learned = None if with_queries is None else with_queries.query_channels or latent_channels
         self.task: Task[Any, Any] = build_task(config.task, inputs=self.inputs, query_channels=learned)
         channels, outputs = self.task.query_channels, self.task.output_channels
-        self.decoder: Decoder | MeanDecoder
-        if config.decoder is None:
+        self.decoder: Decoder | LinearDecoder | MeanDecoder
+        if with_queries is None:
             if channels is not None or outputs is None:
                 raise InputError(f"the task {config.task.kind!r} has queries; give the model a decoder")
-            self.decoder = MeanDecoder(latent_channels, output_channels=outputs)
+            if config.decoder == "linear":
+                self.decoder = LinearDecoder(
+                    backbone.num_latents, latent_channels=latent_channels, output_channels=outputs
+                )
+            else:
+                self.decoder = MeanDecoder(latent_channels, output_channels=outputs)
         else:
             assert channels is not None  # a task with a decoder has queries
             self.decoder = Decoder(
-                config.decoder,
+                with_queries,
                 latent_channels=latent_channels,
                 query_channels=channels,
                 output_channels=outputs,

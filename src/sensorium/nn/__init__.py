@@ -9,7 +9,7 @@ torch.Size([2, 8, 16])
 
 from .attention import CrossAttention, SelfAttention, attention_path
 from .byte_array import ByteArray, GridPositions, PointPositions, Segment
-from .decoder import Decoder, DecoderConfig, MeanDecoder
+from .decoder import Decoder, DecoderConfig, LinearDecoder, MeanDecoder
 from .encoder import Encoder, EncoderConfig
 from .ops.dispatch import AttentionPath
 from .positions import LearnedPositions, fourier_grid, fourier_points
@@ -26,6 +26,7 @@ __all__ = [
     "GridPositions",
     "LearnedPositions",
     "LearnedQueries",
+    "LinearDecoder",
     "MeanDecoder",
     "PointPositions",
     "Queries",

@@ -154,3 +154,31 @@ class MeanDecoder(nn.Module):
     ) -> Float[Tensor, "batch 1 output_channels"]:
         """batch × latents × channels to batch × 1 × output channels. There are no queries."""
         return self.linear(latents.mean(dim=1))[:, None]
+
+
+class LinearDecoder(nn.Module):
+    """A linear layer on all latents side by side, each with weights of its own; it starts at zero.
+
+    Behind the mean, latents that stand for different moments must learn to say the same in different ways; here the
+    weights of a latent know which one it is (docs/decisions/0019).
+
+    Args:
+        num_latents: how many latents there are.
+        latent_channels: channels of the latents.
+        output_channels: channels of the output.
+
+    >>> LinearDecoder(8, latent_channels=16, output_channels=5)(torch.rand(3, 8, 16)).shape
+    torch.Size([3, 1, 5])
+    """
+
+    def __init__(self, num_latents: int, *, latent_channels: int, output_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_latents * latent_channels, output_channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(
+        self, latents: Float[Tensor, "batch latents channels"], queries: None = None
+    ) -> Float[Tensor, "batch 1 output_channels"]:
+        """batch × latents × channels to batch × 1 × output channels. There are no queries."""
+        return self.linear(latents.flatten(1) * latents.shape[1] ** -0.5)[:, None]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..nn.attention import CrossAttention
 from ..nn.byte_array import ByteArray, GridPositions, Segment
-from ..nn.decoder import Decoder, MeanDecoder
+from ..nn.decoder import Decoder, LinearDecoder, MeanDecoder
 from ..nn.encoder import Encoder
 from ..nn.ops.inputs import AttentionInputs
 from ..nn.ops.projected import split_heads
@@ -35,7 +35,9 @@ Coordinates = Float[Tensor, "_ axes"]  # in [-1, 1] along each axis of a grid
 
 
 @torch.no_grad()
-def align(encoder: Encoder, decoder: Decoder | MeanDecoder, array: ByteArray, queries: Queries | None) -> None:
+def align(
+    encoder: Encoder, decoder: Decoder | LinearDecoder | MeanDecoder, array: ByteArray, queries: Queries | None
+) -> None:
     """Fit the initial weights of all cross-attention to the positions of the rows and queries.
 
     Segments whose positions are no grid (points) keep the initialisation they have.
@@ -44,7 +46,7 @@ def align(encoder: Encoder, decoder: Decoder | MeanDecoder, array: ByteArray, qu
         encoder: as it was initialised; changed in place.
         decoder: likewise.
         array: the byte array of a few examples.
-        queries: the decoder's queries for them; None: a :class:`MeanDecoder`, which has none.
+        queries: the decoder's queries for them; None: another decoder, which has none.
 
     >>> from sensorium.nn import EncoderConfig, fourier_grid
     >>> positions = fourier_grid((32,), bands=16)
