@@ -16,7 +16,7 @@ from sensorium.cli import main
 from sensorium.config import to_yaml
 from sensorium.errors import InputError
 from sensorium.inference import bench
-from sensorium.inference.bench import Job, Measurement, Work, measure, measure_apart, race, ratios, refusal
+from sensorium.inference.bench import Job, Measurement, measure, measure_apart, race, ratios, refusal
 from sensorium.inference.costs import Cost, encoder_cost
 from sensorium.modalities import ImageConfig, TextConfig
 from sensorium.models.perceiver import PerceiverConfig
