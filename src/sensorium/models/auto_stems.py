@@ -32,10 +32,8 @@ PICTURE_CHANNELS = (32, 64, 128)
 SOLID_ROWS = 8  # along an axis of a volume, at most
 SOLID_CHANNELS = (24, 48, 96)
 CLIP_STEPS = 16  # rows of a clip along time, at least, where it has as many frames
-CLIP_SIDE, CLIP_CHANNELS = (
-    4,
-    192,
-)  # places along a side of a frame before they become one row, at least; a row's channels
+CLIP_SIDE = 4  # places along a side of a frame, at least, before they become one row
+CLIP_CHANNELS = 192  # of that row
 SOUND_ROWS = 24, 4  # along time, at least, and along the mels
 SERIES_CHANNELS = (64, 128)
 SERIES_ROWS, SERIES_STEPS, SERIES_KERNEL = 256, 64, 9  # rows at most; steps from which the last stage halves; a kernel
