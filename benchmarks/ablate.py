@@ -47,8 +47,8 @@ from sensorium.training.run_folder import read_history
 ROOT = Path(__file__).parents[1]
 MINUTES = 4.0
 VALIDATION = 0.2  # share of the training examples
-# What else a set needs, as arguments of plan(). Clips of one recording of esc10 stay in one split; of sets with folds
-# the last one is the test split.
+# What else a set needs, as arguments of plan(), and its folder where that has another name. Clips of one recording of
+# esc10 stay in one split; of sets with folds the last one is the test split.
 SETS: dict[str, dict[str, Any]] = {
     "cifar10": {"val": 0.1},
     "fsdd": {},
@@ -56,7 +56,8 @@ SETS: dict[str, dict[str, Any]] = {
     "modelnet40": {"val": 0.1},
     "movie_reviews": {},
     "esc10": {"group": "freesound_id"},
-    "grid_av": {"dataset": "examples/datasets/grid_av.yaml"},
+    "grid_av-pictures": {"folder": "grid_av", "kind": ["video"]},
+    "grid_av-sound": {"folder": "grid_av", "kind": ["audio"]},
     "imagenette224": {},
     "japanesevowels": {},
     "basicmotions": {},
@@ -157,11 +158,8 @@ def train(job: Job, data: Path, scratch: Path) -> Row:
 
     torch.set_num_threads(job.threads)
     options = dict(job.options)
-    if "dataset" in options:
-        options["dataset"] = ROOT / options["dataset"]
-    planned = plan(
-        data / job.set, settings=job.settings, seed=job.seed, minutes=job.minutes, epochs=job.epochs, **options
-    )
+    folder = data / options.pop("folder", job.set)
+    planned = plan(folder, settings=job.settings, seed=job.seed, minutes=job.minutes, epochs=job.epochs, **options)
     config, splits = planned.config, planned.source.splits
     if "val" not in splits:
         raise InputError(f"{job.set}: there is no validation split")
