@@ -122,7 +122,7 @@ def runs_of(wanted: Set, *, plain: bool = False, most_minutes: float | None = No
 def _table(name: str, columns: str, *, minutes: float = 1.0) -> Set:
     """A table that accuracy/tables.py makes, one file for each seed, which is also that of its split."""
     command = "sensorium train {made}/{name}-{seed}.csv --minutes {minutes}"
-    return Set(name, columns, minutes, "tables", seeds=(0, 1, 2), commands=(command,), plain=())
+    return Set(name, columns, minutes, "tables", seeds=(0, 1, 2), commands=(command,))
 
 
 def _names(count: int, *, first: int) -> tuple[str, ...]:

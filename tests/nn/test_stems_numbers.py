@@ -43,6 +43,12 @@ def test_any_number_of_bins_is_between_the_same_ends(bins: int) -> None:
         assert torch.equal(stem.edges[:2, bins // 2].float(), torch.tensor([0.0, 1.0]))
 
 
+def test_it_can_be_described_without_memory() -> None:
+    """As sizes and costs are, before a model is trained."""
+    with torch.device("meta"):
+        assert _stem().weight.is_meta
+
+
 def test_gradients() -> None:
     stem = _stem()
     numbers = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)

@@ -36,7 +36,7 @@ LABELS = {
     "tag": np.eye(4, 2, dtype=np.int64),
     "regress": np.eye(4, 2, dtype=np.float32),
 }
-HOLD_NAMES = {"text", "label"}  # kinds of which nothing can be mixed
+HOLD_NAMES = {"text", "label", "table"}  # of which nothing can be mixed; one column of the table holds words
 SIGNALS = [*sorted(KINDS), *(f"{name}{WITH_STEM}" for name in sorted(STEMS)), "fusion"]
 
 
@@ -51,7 +51,7 @@ def tasks_of(signal: str) -> list[str]:
 def inputs_of(signal: str) -> tuple[Any, dict[str, Tensor]]:
     """The configuration of a signal, and a batch of it."""
     if signal == "fusion":
-        parts = {name: inputs_of(name) for name in ("image", "series", "table")}
+        parts = {name: inputs_of(name) for name in ("image", "series", "volume")}
         batch = {key: value for name, (_, part) in parts.items() for key, value in part.items()}
         batch["series.present"] = torch.tensor([True, False, True, True])
         return FusionConfig(

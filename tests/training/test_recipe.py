@@ -17,6 +17,7 @@ from sensorium.modalities import Fusion, FusionConfig, SeriesConfig, TextConfig,
 from sensorium.modalities.image import Image, ImageConfig
 from sensorium.modalities.pixels import around_boxes
 from sensorium.modalities.series import Series
+from sensorium.modalities.table import Table
 from sensorium.modalities.text import Text
 from sensorium.modalities.video import Video
 from sensorium.models.recipe import RecipeConfig
@@ -267,6 +268,9 @@ def test_what_cannot_be_mixed_is_refused() -> None:
     target, generator = torch.zeros(2, 2), seeded(0)
     with pytest.raises(InputError, match=r"text holds names; set recipe\.mixup=0$"):
         mix({"text": torch.zeros(2, 5, dtype=torch.int64)}, Text(TextConfig()), target, mixup=1.0, generator=generator)
+    words = Table.measure([{"place": "coast"}, {"place": "hills"}, {"place": "plain"}])
+    with pytest.raises(InputError, match=r"table holds names; set recipe\.mixup=0$"):
+        mix({"table": torch.tensor([[0.0], [2.0]])}, Table(words), target, mixup=1.0, generator=generator)
     with pytest.raises(InputError, match=r"signals; set recipe\.mixup=0 and recipe\.cutmix=0$"):
         mix(flat(IMAGE, 2)[0], IMAGE, {}, mixup=1.0, cutmix=1.0, generator=generator)
     series = Series(SeriesConfig(channels=1, length=5, mean=(0.0,), std=(1.0,)))

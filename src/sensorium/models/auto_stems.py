@@ -11,7 +11,7 @@ text          n-grams of 2 to 6 bytes
 points        a row for every eighth point, which sees the 32 nearest points, then the 16 nearest rows
 pairs         a row for each pixel, which is compared with all pixels at most 8 away in the other frame
 masked words  n-grams as of text, and three blocks of convolutions over 5 bytes, dilated up to four times
-tables        none: what they bring was not measured
+tables        where a number lies among those of training, in 16 bins
 ============  =========================================================================================================
 
 Patches do not overlap and are linear: behind them the model has to learn every edge and onset through attention.
@@ -25,7 +25,14 @@ from math import ceil, log2, prod
 from typing import Any
 
 from ..modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
-from ..nn.stems import GridStemConfig, MatchStemConfig, NeighbourStemConfig, NGramStemConfig, Stage
+from ..nn.stems import (
+    GridStemConfig,
+    MatchStemConfig,
+    NeighbourStemConfig,
+    NGramStemConfig,
+    NumberStemConfig,
+    Stage,
+)
 
 PICTURE_ROWS = 8  # along a side of a picture, at least
 PICTURE_CHANNELS = (32, 64, 128)
@@ -134,7 +141,8 @@ def _dividing(side: int, count: int) -> tuple[int, ...]:
     return spread(count, 3)
 
 
-AutoStem = Callable[[Any], GridStemConfig | MatchStemConfig | NGramStemConfig | NeighbourStemConfig | None]
+StemConfig = GridStemConfig | MatchStemConfig | NGramStemConfig | NeighbourStemConfig | NumberStemConfig
+AutoStem = Callable[[Any], StemConfig | None]
 
 # The stem of each kind of signal, from its configuration, where the task has one answer for each example; and those of
 # other tasks. What the tables lack has none.
@@ -143,6 +151,7 @@ STEMS: dict[str, AutoStem] = {
     "image": picture_stem,
     "points": lambda measured: NeighbourStemConfig(stride=8),
     "series": series_stem,
+    "table": lambda measured: NumberStemConfig(),
     "text": lambda measured: NGramStemConfig(),
     "video": video_stem,
     "volume": volume_stem,

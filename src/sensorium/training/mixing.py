@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..modalities import Modality
+from ..modalities.table import Table
 
 
 def mix(
@@ -58,7 +59,8 @@ def mix(
         around = inputs.around_boxes(batch, share, generator)
         share = torch.where(cut, around.flatten(1).mean(1), share)
     mixed, shares, weights = {}, [], []
-    for name in _signals(batch, inputs):
+    for modality in _modalities(batch, inputs):
+        name = modality.name
         signal, present = batch[name], _present(batch, name)
         weight = _along(share, signal)
         if around is not None:
@@ -81,9 +83,11 @@ def _check(batch: dict[str, Tensor], inputs: Modality, target: Any, *, mixup: fl
     cure = " and ".join(f"recipe.{name}=0" for name, alpha in (("mixup", mixup), ("cutmix", cutmix)) if alpha)
     if not isinstance(target, Tensor) or not target.is_floating_point():
         raise InputError(f"mixing needs classes or numbers as targets, and this task has signals; set {cure}")
-    for name in _signals(batch, inputs):
-        if not batch[name].is_floating_point():
-            raise InputError(f"mixing is of numbers, and {name} holds names; set {cure}")
+    for modality in _modalities(batch, inputs):
+        # The categories of a table are numbered in a column of floats: the number between two is a third one's.
+        has_categories = isinstance(modality, Table) and modality.config.num_categories > 1
+        if has_categories or not batch[modality.name].is_floating_point():
+            raise InputError(f"mixing is of numbers, and {modality.name} holds names; set {cure}")
 
 
 def _present(batch: dict[str, Tensor], name: str) -> Tensor | None:
@@ -94,9 +98,9 @@ def _present(batch: dict[str, Tensor], name: str) -> Tensor | None:
     return present[:, None] if mask is None else mask & present[:, None]
 
 
-def _signals(batch: dict[str, Tensor], inputs: Modality) -> list[str]:
-    """The names of the modalities that are in the batch."""
-    return [modality.name for modality in inputs.modalities if modality.name in batch]
+def _modalities(batch: dict[str, Tensor], inputs: Modality) -> list[Modality]:
+    """The modalities that are in the batch."""
+    return [modality for modality in inputs.modalities if modality.name in batch]
 
 
 def _along(values: Tensor, signal: Tensor) -> Tensor:

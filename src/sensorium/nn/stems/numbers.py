@@ -61,11 +61,11 @@ class NumberStem(nn.Module):
         super().__init__()
         if config.bins < 1:
             raise InputError("stem: give numbers a bin at least")
-        edges = torch.tensor([_interpolated(column or (-2.0, 2.0), config.bins + 1) for column in quantiles])
-        if (edges.diff(dim=1) < 0).any():
+        if any(list(column) != sorted(column) for column in quantiles):
             raise InputError("stem: quantiles of a column must not fall; sort them")
+        edges = [_interpolated(column or (-2.0, 2.0), config.bins + 1) for column in quantiles]
         self.config = config
-        self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("edges", torch.tensor(edges), persistent=False)
         shape = (len(quantiles), config.bins, channels)
         self.weight = nn.Parameter(truncated_normal(torch.empty(shape), 1 / sqrt(config.bins)))
 
