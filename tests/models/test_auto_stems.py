@@ -83,6 +83,18 @@ def test_masked_words_have_n_grams_and_convolutions() -> None:
     assert chosen.stem.dilations
 
 
+def test_tables_are_varied_more_where_there_are_fewer_lines() -> None:
+    """And end after twenty epochs, however many lines there are."""
+    table = KINDS["table"].measure([[1.0], [2.0]])
+    few, many = (Auto().choose(table, replace(CLASSIFY, examples=count)) for count in (300, 3000))
+    assert few.inputs.jitter > many.inputs.jitter > 0
+    assert few.inputs.blank > many.inputs.blank > 0
+    assert few.recipe.epochs == many.recipe.epochs == 20
+    plain = choose_inputs(table, replace(CLASSIFY, stems=False))
+    assert plain == table
+    assert choose_inputs(table, replace(CLASSIFY, task="reconstruct")) == table
+
+
 def test_the_model_behind_a_stem_is_smaller() -> None:
     def parameters(facts: Facts) -> Any:
         encoder = Auto().choose(picture(32), facts).encoder
