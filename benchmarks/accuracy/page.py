@@ -77,9 +77,9 @@ def _beside(runs: Runs) -> str:
     return "" if found is None else f"{found[1]:.1%}, {found[0]}"
 
 
-def _plain(wanted: Set, entries: Entries) -> str:
+def _plain(wanted: Set, entries: Entries, *, shown: Callable[[float], str] = _percent) -> str:
     runs = _measured(wanted, entries, plain=True)
-    return _percent(summarise(wanted, runs).score) if runs else "not measured"
+    return shown(summarise(wanted, runs).score) if runs else "not measured"
 
 
 def _classes(entries: Entries, sets: Sequence[Set]) -> list[str]:
@@ -136,6 +136,7 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
                 f"**{shown(summary.score)}**{spread}",
                 "" if boosting is None else shown(boosting),
                 "" if reported is None else shown(reported[1]),
+                _plain(wanted, entries, shown=shown),
                 "{} of {}".format(*summary.trained),
             )
         )
@@ -147,6 +148,7 @@ def _tables(entries: Entries, sets: Sequence[Set]) -> list[str]:
         "sensorium, mean and spread",
         "gradient boosting",
         "in the report",
+        "plain Perceiver",
         "seeds",
     )
     return _table(heads, rows)

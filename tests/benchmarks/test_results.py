@@ -201,6 +201,7 @@ class TestPage:
         measured = entries(
             entry("both", 0.9, without={"audio": 0.3}),
             entry("wine", 0.8, metric="r2", boosting=0.75),
+            entry("wine-plain", 0.65, metric="r2", boosting=0.75),
             {**entry("words", 0.0), "figures": {**words, "parameters": 5, "seconds": 3.0}},
             {**entry("pairs", 0.0), "figures": {"pairs": pairs}},
             {**entry("sound", 0.0), "figures": decibels},
@@ -208,7 +209,7 @@ class TestPage:
         text = page.fill(template(), measured, chosen)
         for line in (
             "`both`, evaluated without its audio: 30.0%.",
-            "| R² | **0.800** | 0.750 | 0.700 | 1 of 1 |",
+            "| R² | **0.800** | 0.750 | 0.700 | 0.650 | 1 of 1 |",
             "3.20 bits; bar 3.3 bits, aim 3.11 bits: bar passed.",
             "0.50 of no motion on made pairs; bar 0.35 of no motion: below the bar.",
             "`chairs`: 1.20 pixels; bar 1.3 pixels: bar passed.",
