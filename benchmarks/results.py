@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) -> 
     """Measure, and write after each run. The exit status is 1 where a run failed; the others are made all the same."""
     options = parse(arguments, sets)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    entries, failed = read_figures(options.figures), 0
+    failed = 0
     runs = [] if options.write else chosen_runs(options, sets)
     folders = Folders(options.data, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -107,9 +107,9 @@ def main(arguments: Sequence[str] | None = None, sets: Sequence[Set] = SETS) -> 
             continue
         if figures is not None:
             print(f"    {headline(figures)}", flush=True)
-            entries[run.name] = figures
-            write(entries, options, sets)
-    write(entries, options, sets)
+            # Read anew, because the same command may run beside this one, with other sets.
+            write({**read_figures(options.figures), run.name: figures}, options, sets)
+    write(read_figures(options.figures), options, sets)
     sys.exit(1 if failed else 0)
 
 

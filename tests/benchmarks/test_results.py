@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import results
 from accuracy import figures, measure, page, sets, tables
-from accuracy.sets import ROOT, SETS, Set, executable, runs_of
+from accuracy.sets import ROOT, SETS, Run, Set, executable, runs_of
 
 FOLDS = Set("rain", "sound", 2, bar=0.7, aim=0.9, folds=("a", "b"))
 SEEDS = Set("waves", "series", 1, seeds=(0, 1, 2))
@@ -285,6 +285,22 @@ class TestEndToEnd:
         assert "failed: no memory" in out
         assert "bits 2.000" in out
         assert not (tmp_path / "runs" / "pulses-seed-0" / "finished.json").exists()
+
+    def test_figures_of_a_command_beside_this_one_are_kept(
+        self, tmp_path: Path, sets: tuple[Set, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which writes to the same file while a run of this one takes its time."""
+        written = tmp_path / "runs" / "accuracy.json"
+
+        def beside(run: Run, folders: measure.Folders) -> dict[str, Any]:
+            if run.seed == 0:
+                written.write_text(json.dumps([entry("other", 0.5)]), encoding="utf-8")
+            return entry(run.name, 0.8)
+
+        monkeypatch.setattr(results, "measure", beside)
+        assert self.run(tmp_path, sets) == 0
+        names = [each["run"] for each in json.loads(written.read_text("utf-8"))]
+        assert names == ["other", "pulses-seed-0", "pulses-seed-1"]
 
     def test_an_interrupted_run_goes_on_and_one_of_other_commands_is_left_alone(
         self, tmp_path: Path, sets: tuple[Set, ...], monkeypatch: pytest.MonkeyPatch
