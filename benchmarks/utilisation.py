@@ -86,9 +86,9 @@ class Bench:
         clock, model = self.clock, self.model
         embed, encode = model.embed, model.encode
 
-        def with_stem(batch: dict[str, Tensor]) -> Any:
+        def with_stem(batch: dict[str, Tensor], **options: Any) -> Any:
             with clock.within("stem"):
-                array = embed(batch)
+                array = embed(batch, **options)
             learned = [segment.values for segment in array.segments if segment.values.requires_grad]
             waiting = [len(learned)]
 

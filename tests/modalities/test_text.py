@@ -119,6 +119,27 @@ def test_a_stem_sees_neither_padding_nor_masked_nor_hidden_bytes(positions: Any)
         assert torch.allclose(alone.dense()[0, kept], together[kept], atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", ["learned", "fourier"])
+@pytest.mark.parametrize("stem", [None, replace(STEM, dilations=()), STEM])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_part_is_the_whole_without_dropped_rows(positions: Any, stem: NGramStemConfig | None, masked: bool) -> None:
+    """Same rows, same gradients, whether or not the dropped rows are made."""
+    torch.manual_seed(0)
+    text = Text(TextConfig(length=20, channels=8, positions=positions, bands=3, stem=stem))
+    batch = {"text": torch.randint(6, 262, (3, 15))}
+    if masked:
+        batch["text.mask"] = torch.arange(15) < torch.tensor([[15], [9], [1]])
+    part = text.embed_part(batch, 0.4, generator=torch.Generator().manual_seed(1))
+    whole = text.embed(batch).drop_rows(0.4, generator=torch.Generator().manual_seed(1))
+    assert part.num_rows == 9
+    assert torch.allclose(part.dense(), whole.dense(), atol=1e-6)
+    assert (part.mask is None and whole.mask is None) or torch.equal(part.mask, whole.mask)  # type: ignore[arg-type]
+    gradients = [torch.autograd.grad(array.dense().square().sum(), list(text.parameters())) for array in (part, whole)]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert text.embed_part(batch, 0.0).num_rows == 15
+
+
 def test_ngrams_leave_masked_bytes_out_and_convolutions_see_that_they_are_masked() -> None:
     torch.manual_seed(0)
     numbers, hidden = torch.randint(6, 262, (3, 20)), torch.rand(3, 20) < 0.2

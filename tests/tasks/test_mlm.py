@@ -58,9 +58,13 @@ def test_whole_words_are_hidden(seed: int | None) -> None:
     model, batch = small(), batch_of(*TEXTS)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     prepared = model.prepare(batch, generator)
-    hidden = prepared.targets != IGNORED
-    assert prepared.targets[hidden].equal(batch["text"][hidden])
+    hidden = prepared.inputs["text"] == MASK
     assert prepared.inputs["text"].equal(batch["text"].masked_fill(hidden, MASK))
+    targets = batch["text"].masked_fill(~hidden, IGNORED)
+    if prepared.query_indices is not None:
+        targets = targets.gather(1, prepared.query_indices)
+    assert prepared.targets.equal(targets)
+    assert (prepared.targets != IGNORED).sum() == hidden.sum()
     for example, text in enumerate(TEXTS):
         assert any(words_hidden(text, hidden[example, : len(text)]))
         assert not hidden[example, len(text) :].any()
@@ -69,7 +73,7 @@ def test_whole_words_are_hidden(seed: int | None) -> None:
 def test_the_share_is_what_it_says() -> None:
     """15 % of many words."""
     model, text = small(), "a " * 4000
-    hidden = model.prepare(batch_of(text), torch.Generator().manual_seed(0)).targets != IGNORED
+    hidden = model.prepare(batch_of(text), torch.Generator().manual_seed(0)).inputs["text"] == MASK
     assert float(hidden[:, ::2].float().mean()) == pytest.approx(0.15, abs=0.02)
 
 
@@ -77,7 +81,7 @@ def test_training_may_hide_more_than_evaluation() -> None:
     """45 % and 15 % of the same words."""
     model, batch = small(training_share=0.45), batch_of("a " * 4000)
     for generator, share in ((torch.Generator().manual_seed(0), 0.45), (None, 0.15)):
-        hidden = model.prepare(batch, generator).targets != IGNORED
+        hidden = model.prepare(batch, generator).inputs["text"] == MASK
         assert float(hidden[:, ::2].float().mean()) == pytest.approx(share, abs=0.02)
 
 
@@ -119,6 +123,22 @@ def test_the_loss_is_of_hidden_bytes_and_trains_everything() -> None:
     assert found["accuracy"] == pytest.approx(model.task.training_accuracy(prediction.output, prepared.targets))
     nothing = torch.full_like(prepared.targets, IGNORED)
     assert float(model.loss(prediction.output.detach(), nothing)) == 0.0
+
+
+@pytest.mark.parametrize("queries", ["learned", "rows"])
+def test_training_asks_for_hidden_bytes_alone(queries: str) -> None:
+    """Of each text as many as the one with the most has; the loss is that of all bytes."""
+    model, batch = small(queries=queries), batch_of(*TEXTS)
+    prepared = model.prepare(batch, torch.Generator().manual_seed(0))
+    asked, hidden = prepared.query_indices, prepared.inputs["text"] == MASK
+    assert asked is not None
+    assert asked.shape == prepared.targets.shape == (3, int(hidden.sum(1).max()))
+    output = model(prepared.inputs, asked).output
+    whole = model(prepared.inputs).output
+    torch.testing.assert_close(output, whole.gather(1, asked[..., None].expand(-1, -1, 262)), rtol=1e-4, atol=1e-5)
+    targets = batch["text"].masked_fill(~hidden, IGNORED)
+    torch.testing.assert_close(model.loss(output, prepared.targets), model.loss(whole, targets), rtol=1e-4, atol=1e-5)
+    assert model.task.term_counts(prepared.targets).equal(model.task.term_counts(targets))
 
 
 def test_some_bytes_are_those_of_the_whole() -> None:
@@ -214,11 +234,11 @@ def test_training_joins_texts_and_evaluation_does_not() -> None:
     model = Perceiver(PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=decoder, task=MLMConfig(documents=10)))
     batch = batch_of(*TEXTS)
     prepared = model.prepare(batch, torch.Generator().manual_seed(0))
-    assert prepared.inputs["text"].shape == prepared.targets.shape == (3, 30)
+    assert prepared.inputs["text"].shape == (3, 30)
     assert prepared.inputs["text.mask"].all()
     assert (prepared.inputs["text"] == SEP).any()
-    assert not ((prepared.inputs["text"] == SEP) & (prepared.targets != IGNORED)).any()
-    model.loss(model(prepared.inputs).output, prepared.targets).backward()
+    assert not (prepared.targets == SEP).any()
+    model.loss(model(prepared.inputs, prepared.query_indices).output, prepared.targets).backward()
     evaluated, plain = model.prepare(batch), small().prepare(batch)
     assert evaluated.inputs["text"].equal(plain.inputs["text"])
     assert evaluated.targets.equal(plain.targets)

@@ -274,6 +274,10 @@ class Modality(nn.Module, ABC, Generic[ConfigT]):
     def embed(self, batch: Batch) -> ByteArray:
         """A batch (as ``view`` or ``augment`` give it) as a byte array of one segment named ``self.name``."""
 
+    def embed_part(self, batch: Batch, dropped: float, *, generator: torch.Generator | None = None) -> ByteArray:
+        """``embed(batch)`` without a random share ``dropped`` of its rows, as ``ByteArray.drop_rows`` chooses them."""
+        return self.embed(batch).drop_rows(dropped, generator=generator)
+
     # -- rows and signal ----------------------------------------------------------------------------------------
 
     @abstractmethod

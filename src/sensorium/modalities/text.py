@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..codecs.raw import Raw
 from ..codecs.text import decode
 from ..config import record
-from ..nn.byte_array import ByteArray, GridPositions, Segment
+from ..nn.byte_array import ByteArray, GridPositions, PointPositions, Segment, kept_rows
 from ..nn.initialisation import truncated_normal
 from ..nn.positions import LearnedPositions, Spacing, fourier_channels, fourier_grid
 from ..nn.stems import NGramStem, NGramStemConfig
@@ -163,27 +163,43 @@ class Text(Elementwise[TextConfig], Windowed[TextConfig]):
     def embed(self, batch: Batch) -> ByteArray:
         """A row for each byte: its embedding, with its position. A stem adds what the bytes before it are; bytes that
         are masked, or hidden by the task, it does not see."""
+        return self._rows(batch, None)
+
+    def embed_part(self, batch: Batch, dropped: float, *, generator: torch.Generator | None = None) -> ByteArray:
+        """Rows that are left out are not made, unless others see them through convolutions."""
+        if self.stem is not None and self.stem.blocks:
+            return super().embed_part(batch, dropped, generator=generator)
+        numbers = batch[self.name]
+        count, length = numbers.shape
+        return self._rows(batch, kept_rows(count, length, dropped, generator=generator, device=numbers.device))
+
+    def _rows(self, batch: Batch, kept: Tensor | None) -> ByteArray:
+        """The rows of some bytes, batch × kept, int64; None: of all."""
         numbers, mask = batch[self.name].long(), batch.get(f"{self.name}.mask")
-        values = self.byte_embedding(numbers)
+        values = self.byte_embedding(numbers if kept is None else numbers.gather(1, kept))
         if self.stem is not None:
             seen = self.seen(batch, tuple(numbers.shape))
             # What the task masks byte by byte is [MASK] to convolutions; n-grams with such a byte are left out.
             known = numbers >= SPECIALS
-            values = self.stem(values, numbers, known if seen is None else known & seen, seen)
+            values = self.stem(values, numbers, known if seen is None else known & seen, seen, kept=kept)
+        if mask is not None and kept is not None:
+            mask = mask.gather(1, kept)
+        count = numbers.shape[1]
+        grid = self.position_embedding(count) if self.config.positions == "learned" else self._grid(count)
+        positions = grid if kept is None else PointPositions(grid.at(kept))
         if self.config.positions == "learned":
-            values = values + self.position_embedding(values.shape[1]).dense()
-            return ByteArray((Segment(self.name, values, mask=mask),))
-        return ByteArray((Segment(self.name, values, GridPositions((self.positions[: values.shape[1]],)), mask=mask),))
+            return ByteArray((Segment(self.name, values + positions.dense(), mask=mask),))
+        return ByteArray((Segment(self.name, values, positions, mask=mask),))
+
+    def _grid(self, count: int) -> GridPositions:
+        """The Fourier features of the first bytes."""
+        return GridPositions((self.positions[:count],))
 
     # -- predicted ----------------------------------------------------------------------------------------------
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         count, length = batch[self.name].shape
-        positions = (
-            self.position_embedding(length)
-            if self.config.positions == "learned"
-            else GridPositions((self.positions[:length],))
-        )
+        positions = self.position_embedding(length) if self.config.positions == "learned" else self._grid(length)
         no_values = self.byte_embedding.weight.new_zeros(count, length, 0)
         return Segment(self.name, no_values, positions, mask=batch.get(f"{self.name}.mask"))
 

@@ -100,9 +100,17 @@ class Perceiver(Pretrained):
 
     # -- from batch to prediction
 
-    def embed(self, batch: Batch) -> ByteArray:
-        """A batch as the byte array that the encoder reads, without the rows that the task hides."""
-        return self.task.mask_inputs(self.inputs.embed(batch), batch)
+    def embed(self, batch: Batch, *, drop_rows: float = 0.0, generator: torch.Generator | None = None) -> ByteArray:
+        """A batch as the byte array that the encoder reads, without the rows that the task hides.
+
+        Args:
+            batch: as the modality's ``view`` gives it.
+            drop_rows: share of the rows to leave out, in training.
+            generator: chooses the rows to leave out.
+        """
+        if drop_rows and self.task.per_example:  # what is hidden from other tasks counts all rows
+            return self.inputs.embed_part(batch, drop_rows, generator=generator)
+        return self.task.mask_inputs(self.inputs.embed(batch), batch).drop_rows(drop_rows, generator=generator)
 
     def encode(
         self,
@@ -120,9 +128,10 @@ class Perceiver(Pretrained):
             generator: chooses the rows to leave out.
             checkpointing: whether to keep less for the backward pass and compute it anew.
         """
-        array = inputs if isinstance(inputs, ByteArray) else self.embed(inputs)
-        if drop_rows:
-            array = array.drop_rows(drop_rows, generator=generator)
+        if isinstance(inputs, ByteArray):
+            array = inputs.drop_rows(drop_rows, generator=generator)
+        else:
+            array = self.embed(inputs, drop_rows=drop_rows, generator=generator)
         return self.encoder(array, checkpointing=checkpointing)
 
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries | None:

@@ -147,17 +147,18 @@ class Segment:
         return self._joined(self.values[:, index], None if self.positions is None else self.positions.at(index))
 
     def keep(self, index: Int[Tensor, "batch kept"]) -> Segment:
-        """The rows at ``index`` (batch × kept, int64) only; a row keeps its position, and they stand on no grid."""
+        """The rows at ``index`` (batch × kept, int64) only; a row keeps its position, and they stand on no grid. Rows
+        that are the same for all examples may be a batch of one."""
 
         def take(rows: Tensor) -> Tensor:
-            return rows.gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
+            return rows.expand(len(index), -1, -1).gather(1, index[..., None].expand(-1, -1, rows.shape[-1]))
 
         positions = self.positions
         if isinstance(positions, GridPositions):
             positions = PointPositions(positions.at(index))
         elif isinstance(positions, PointPositions):
             positions = PointPositions(take(positions.table))
-        mask = None if self.mask is None else self.mask.gather(1, index)
+        mask = None if self.mask is None else self.mask.expand(len(index), -1).gather(1, index)
         return replace(self, values=take(self.values), positions=positions, mask=mask, layout=None)
 
     def _joined(self, values: Tensor, positions: Tensor | None) -> Tensor:
@@ -220,15 +221,22 @@ class ByteArray:
         """Each segment without a random ``fraction`` of its rows, drawn per example; positions stay with their rows."""
         segments = []
         for segment in self.segments:
-            kept = max(1, round(segment.num_rows * (1 - fraction)))
-            if kept >= segment.num_rows:
-                segments.append(segment)
-                continue
-            order = torch.rand(self.batch, segment.num_rows, generator=generator).to(
-                segment.values.device, non_blocking=True
-            )
-            segments.append(segment.keep(order.topk(kept, dim=1, sorted=False).indices))
+            device = segment.values.device
+            kept = kept_rows(self.batch, segment.num_rows, fraction, generator=generator, device=device)
+            segments.append(segment if kept is None else segment.keep(kept))
         return ByteArray(tuple(segments))
+
+
+def kept_rows(
+    batch: int, rows: int, fraction: float, *, generator: torch.Generator | None, device: torch.device
+) -> Int[Tensor, "batch kept"] | None:
+    """Which rows are left without a random ``fraction`` of them, drawn per example: int64, batch × kept, at least one.
+    None: all of them."""
+    kept = max(1, round(rows * (1 - fraction)))
+    if kept >= rows:
+        return None
+    order = torch.rand(batch, rows, generator=generator).to(device, non_blocking=True)
+    return order.topk(kept, dim=1, sorted=False).indices
 
 
 def join(arrays: list[ByteArray]) -> ByteArray:

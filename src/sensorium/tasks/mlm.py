@@ -97,10 +97,17 @@ class MLM(Task[MLMConfig, Prediction]):
         return self.inputs.num_rows
 
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
+        """As of every task; ``indices`` may be batch × queries, other rows of each example."""
         name = self.inputs.name
+        each = None if indices is None or indices.ndim == 1 else indices
+        shared = indices if each is None else None
         if self.learned_queries is None:
-            return Queries(self.inputs.embed(batch) if array is None else array, indices)
-        return self.learned_queries(batch[name].shape[1], indices=indices, mask=batch.get(f"{name}.mask"))
+            queries = Queries(self.inputs.embed(batch) if array is None else array, shared)
+        else:
+            queries = self.learned_queries(batch[name].shape[1], indices=shared, mask=batch.get(f"{name}.mask"))
+        if each is None:
+            return queries
+        return Queries(ByteArray(tuple(segment.keep(each) for segment in queries.array.segments)))
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:
         assert isinstance(self.inputs, Text)
@@ -109,7 +116,8 @@ class MLM(Task[MLMConfig, Prediction]):
         return Prediction(logits, logits.float().softmax(-1))
 
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:
-        """The targets are int64, batch × bytes, ``IGNORED`` where a byte is not hidden."""
+        """The targets are int64, batch × bytes, ``IGNORED`` where a byte is not hidden. Training asks for hidden bytes
+        alone: as many of each example as the one with the most has, of which those that are not hidden are ignored."""
         name = self.inputs.name
         inputs = {key: value for key, value in view.items() if key != "target"}
         if generator is not None and self.config.documents > 1:
@@ -120,7 +128,12 @@ class MLM(Task[MLMConfig, Prediction]):
             share = self.config.training_share
         hidden = _hidden_words(numbers, inputs.get(f"{name}.mask"), share, generator)
         targets = numbers.masked_fill(~hidden, IGNORED)
-        return Prepared({**inputs, name: numbers.masked_fill(hidden, MASK)}, targets)
+        inputs[name] = numbers.masked_fill(hidden, MASK)
+        if generator is None:
+            return Prepared(inputs, targets)
+        most = numbers.shape[1] if hidden.is_meta else max(1, int(hidden.sum(1).max()))
+        asked = hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return Prepared(inputs, targets.gather(1, asked), asked)
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(

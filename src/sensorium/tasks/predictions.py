@@ -50,7 +50,8 @@ class Prepared:
     Attributes:
         inputs: the batch that the model reads.
         targets: as ``Task.loss`` takes them; None: they are not known.
-        query_indices: int64, (queries,): the output rows to compute; None: all of them.
+        query_indices: int64, (queries,): the output rows to compute; of masked language modelling in training batch ×
+            queries, other rows of each example. None: all of them.
     """
 
     inputs: dict[str, Tensor]

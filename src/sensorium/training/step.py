@@ -80,9 +80,10 @@ class TrainingStep(nn.Module):
         """
         model, recipe = self.model, self.recipe
         with products_in(recipe.precision, self.device):
-            array = model.embed(prepared.inputs)
+            # Queries may be rows of the whole input, except where there is one answer for each example.
+            array = None if model.task.per_example else model.embed(prepared.inputs)
             latents = model.encode(
-                array,
+                prepared.inputs if array is None else array,
                 drop_rows=recipe.drop_rows,
                 generator=generator,
                 checkpointing=recipe.checkpointing,

@@ -107,9 +107,12 @@ def measure(config: RunConfig, batch: Mapping[str, Tensor], *, before: int = 0) 
         began = time.perf_counter()
         prepared = model.prepare(model.inputs.augment(batch, generator), generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            array = model.embed(prepared.inputs)
+            array = None if model.task.per_example else model.embed(prepared.inputs)
             latents = model.encode(
-                array, drop_rows=recipe.drop_rows, generator=generator, checkpointing=recipe.checkpointing
+                prepared.inputs if array is None else array,
+                drop_rows=recipe.drop_rows,
+                generator=generator,
+                checkpointing=recipe.checkpointing,
             )
             output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices, array=array)).output
             loss = model.loss(output, prepared.targets)
