@@ -2,8 +2,9 @@
 
 ``python benchmarks/mlm.py TRAIN.txt [MORE.txt ...] --test TEST.txt [--minutes 15] [--attention default]``
 
-The model and its recipe are ``auto``'s. Files are text; of a Parquet file it is the column ``text``. The 5-gram counts
-the same training bytes and predicts from left to right: once it knows all hidden bytes before the one that it predicts
+The model and its recipe are ``auto``'s. Files are text; of a Parquet file it is the column ``text``. The model sees
+about as much of each file: shorter ones come several times in an epoch. The 5-gram counts the same training bytes, once
+each, and predicts from left to right: once it knows all hidden bytes before the one that it predicts
 (which the model does not), and once it uses its own predictions of them. The figures are written to ``figures.json``
 in the run folder.
 """
@@ -81,9 +82,15 @@ def words(files: list[Path]) -> bytes:
     return b"\n\n".join(texts)
 
 
-def windows(text: bytes) -> Examples:
-    """Passages of LENGTH bytes, one after the other."""
-    passages = [text[start : start + LENGTH] for start in range(0, len(text) - LENGTH + 1, LENGTH)]
+def windows(*texts: bytes) -> Examples:
+    """Passages of LENGTH bytes, one after the other; those of shorter texts several times."""
+    longest = max(map(len, texts))
+    passages = [
+        text[start : start + LENGTH]
+        for text in texts
+        for _ in range(round(longest / max(1, len(text))))
+        for start in range(0, len(text) - LENGTH + 1, LENGTH)
+    ]
     return Examples({"text": passages}, None, [f"byte {index * LENGTH}" for index in range(len(passages))])
 
 
@@ -112,8 +119,8 @@ def main() -> None:
     parser.add_argument("--attention", choices=("aligned", "default"), default="aligned", help="where it starts")
     parser.add_argument("--out", type=Path, default=Path("runs/mlm"))
     options = parser.parse_args()
-    text = words(options.train)
-    cuts = windows(text)
+    texts = [words([file]) for file in options.train]
+    text, cuts = b"\n\n".join(texts), windows(*texts)
     facts = Facts(task="mlm", examples=len(cuts), minutes=options.minutes)
     choice = Auto().choose(TextConfig(length=LENGTH), facts)
     assert choice.task is not None

@@ -132,8 +132,8 @@ class MLM(Task[MLMConfig, Prediction]):
         if generator is None:
             return Prepared(inputs, targets)
         most = numbers.shape[1] if hidden.is_meta else max(1, int(hidden.sum(1).max()))
-        asked = hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-        return Prepared(inputs, targets.gather(1, asked), asked)
+        indices = hidden.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return Prepared(inputs, targets.gather(1, indices), indices)
 
     def loss(self, output: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(
