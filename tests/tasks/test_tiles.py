@@ -80,3 +80,17 @@ def test_no_motion_stays_none_at_any_size(size: tuple[int, int]) -> None:
     frames = torch.rand(1, 3, *size).expand(2, -1, -1, -1)
     flow = coarse_to_fine(lambda tiles: (tiles[:, 0] - tiles[:, 1])[:, :2], frames, (16, 16), levels=3)
     torch.testing.assert_close(flow, torch.zeros(2, *size), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("levels", "found"), [(1, 7.0), (2, 0.0)])
+def test_what_is_wrong_at_a_single_pixel_does_not_last_through_several_sizes(levels: int, found: float) -> None:
+    """One size is what the model says, as the paper has it."""
+
+    def wrong_once(tiles: Tensor) -> Tensor:
+        return torch.zeros(len(tiles), 2, 16, 16).index_put_(
+            (torch.arange(len(tiles)), torch.tensor(0), torch.tensor(8), torch.tensor(8)), torch.tensor(7.0)
+        )
+
+    size = (16, 16) if levels == 1 else (32, 32)
+    flow = coarse_to_fine(wrong_once, torch.rand(2, 3, *size), (16, 16), levels=levels)
+    assert float(flow.abs().max()) == pytest.approx(found, abs=1e-5)

@@ -184,24 +184,24 @@ class Text(Elementwise[TextConfig], Windowed[TextConfig]):
             values = self.stem(values, numbers, known if seen is None else known & seen, seen, kept=kept)
         if mask is not None and kept is not None:
             mask = mask.gather(1, kept)
-        count = numbers.shape[1]
-        grid = self.position_embedding(count) if self.config.positions == "learned" else self._grid(count)
+        grid = self._grid(numbers.shape[1])
         positions = grid if kept is None else PointPositions(grid.at(kept))
         if self.config.positions == "learned":
             return ByteArray((Segment(self.name, values + positions.dense(), mask=mask),))
         return ByteArray((Segment(self.name, values, positions, mask=mask),))
 
     def _grid(self, count: int) -> GridPositions:
-        """The Fourier features of the first bytes."""
+        """The positions of the first bytes."""
+        if self.config.positions == "learned":
+            return self.position_embedding(count)
         return GridPositions((self.positions[:count],))
 
     # -- predicted ----------------------------------------------------------------------------------------------
 
     def query_segment(self, batch: Batch, *, spacing: Spacing = "linspace") -> Segment:
         count, length = batch[self.name].shape
-        positions = self.position_embedding(length) if self.config.positions == "learned" else self._grid(length)
         no_values = self.byte_embedding.weight.new_zeros(count, length, 0)
-        return Segment(self.name, no_values, positions, mask=batch.get(f"{self.name}.mask"))
+        return Segment(self.name, no_values, self._grid(length), mask=batch.get(f"{self.name}.mask"))
 
     def targets(self, batch: Batch) -> Tensor:
         """The number of each byte; unknown (-1) where the byte is masked in the batch."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..modalities.pixels import fitted, floats
 
 OVERLAP = 20  # pixels, the authors'
+MEDIAN = 5  # pixels a side of the median that each size's flow goes through
 CHUNK = 8  # tiles predicted at a time
 
 PredictFlow: TypeAlias = Callable[[Tensor], Tensor]  # batch × 2 × 3 × tile, floats in [0, 1] -> batch × 2 × tile
@@ -36,6 +37,9 @@ def coarse_to_fine(
 ) -> Tensor:
     """The flow between two frames of any size, from coarse to fine: 2 × height × width, in pixels.
 
+    Of several sizes, the flow of each goes through a median over the pixels around, so that what is wrong at single
+    pixels does not warp the next size (Sun et al. 2010).
+
     Args:
         levels: sizes of the frames, each half the next one. Sizes smaller than a tile are left out. 1: the frames as
             they are.
@@ -48,13 +52,13 @@ def coarse_to_fine(
     flow: Tensor | None = None
     for size in reversed([whole, *halved]):
         first, second = frames if size == whole else F.interpolate(frames, size, mode="bilinear", antialias=True)
-        if flow is None:
-            flow = flow_by_tiles(predict, torch.stack([first, second]), tile, overlap=overlap, chunk=chunk)
-            continue
-        growth = flow.new_tensor([size[1] / flow.shape[2], size[0] / flow.shape[1]])[:, None, None]
-        flow = F.interpolate(flow[None], size, mode="bilinear")[0] * growth
-        pair = torch.stack([first, _warped_back(second, flow)])
-        flow = flow + flow_by_tiles(predict, pair, tile, overlap=overlap, chunk=chunk)
+        if flow is not None:
+            growth = flow.new_tensor([size[1] / flow.shape[2], size[0] / flow.shape[1]])[:, None, None]
+            flow = F.interpolate(flow[None], size, mode="bilinear")[0] * growth
+            second = _warped_back(second, flow)
+        found = flow_by_tiles(predict, torch.stack([first, second]), tile, overlap=overlap, chunk=chunk)
+        flow = found if flow is None else flow + found
+        flow = flow if levels == 1 else _median(flow)
     assert flow is not None
     return flow
 
@@ -111,6 +115,12 @@ def tile_corners(size: tuple[int, int], tile: tuple[int, int], *, overlap: int =
     """
     tops, lefts = (_tile_starts(length, part, min(overlap, part // 2)) for length, part in zip(size, tile, strict=True))
     return list(product(tops, lefts))
+
+
+def _median(flow: Tensor) -> Tensor:
+    """The median of each component over the pixels around, edges continued: 2 × height × width."""
+    around = F.pad(flow[None], (MEDIAN // 2,) * 4, mode="replicate")[0].unfold(1, MEDIAN, 1).unfold(2, MEDIAN, 1)
+    return around.flatten(3).median(-1).values
 
 
 def _warped_back(second: Tensor, flow: Tensor) -> Tensor:
