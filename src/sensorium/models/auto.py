@@ -32,9 +32,8 @@ flow          a row for each pixel of a frame of at most 32 × 32, which a stem 
               most a quarter of a frame; a larger frame is answered tile by tile, from coarse to fine at four sizes
 reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
               signals; training asks for 1,024 rows of each modality at a time
-mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows, and the
-              decoder adds to them; training hides half of the words, evaluation 0.15; one step down the ladder, and
-              twice the learning rate
+mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows; training
+              hides half of the words, evaluation 0.15; one step down the ladder, and twice the learning rate
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
               heads: nothing is learned before a query finds its row (docs/decisions/0009); with video alone, too, so
               that latents start as moments
@@ -394,7 +393,10 @@ ENCODERS = {
         value_channels=96,
     )
 }
-DECODERS: dict[str, dict[str, Any]] = {"flow": {"qk_channels": 96, "mlp_ratio": 2}}
+DECODERS: dict[str, dict[str, Any]] = {
+    "flow": {"qk_channels": 96, "mlp_ratio": 2},
+    "mlm": {"query_residual": False},
+}
 RECIPES: dict[str, dict[str, Any]] = {
     "flow": {"epochs": None, "learning_rate": 5e-3, "attention_init": "default"},
     "mlm": {"learning_rate": 4e-3},
