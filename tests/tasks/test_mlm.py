@@ -157,6 +157,8 @@ def test_what_cannot_be_filled_in_is_refused() -> None:
         Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ONE_LAYER, task=MLMConfig()))
     with pytest.raises(InputError, match=r"this model needs queries; give it those of model.queries"):
         small().decode(torch.zeros(1, 4, 16))
+    with pytest.raises(InputError, match=r"indices are a list of rows"):
+        small()(batch_of(*TEXTS), torch.zeros(3, 1, 1, dtype=torch.int64))
 
 
 def test_holes_of_a_text_are_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

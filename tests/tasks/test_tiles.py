@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sensorium.tasks.tiles import coarse_to_fine, flow_by_tiles, tile_corners
+from sensorium.tasks.tiles import STRIP, coarse_to_fine, flow_by_tiles, tile_corners
 
 SIZES = [(64, 64), (65, 64), (108, 90), (384, 512), (97, 301)]
 
@@ -94,3 +94,15 @@ def test_what_is_wrong_at_a_single_pixel_does_not_last_through_several_sizes(lev
     size = (16, 16) if levels == 1 else (32, 32)
     flow = coarse_to_fine(wrong_once, torch.rand(2, 3, *size), (16, 16), levels=levels)
     assert float(flow.abs().max()) == pytest.approx(found, abs=1e-5)
+
+
+def test_the_median_is_that_of_each_pixel_s_surroundings() -> None:
+    """In strips as in one, with edges continued; beside a loop over pixels."""
+    size = 2 * STRIP + 3, 7
+    flow = torch.rand(2, *size)
+    found = coarse_to_fine(lambda tiles: flow[None], torch.rand(2, 3, *size), size, levels=2)
+    for y in (0, 1, STRIP - 1, STRIP, 2 * STRIP + 2):
+        for x in range(size[1]):
+            rows = torch.arange(y - 2, y + 3).clamp(0, size[0] - 1)
+            columns = torch.arange(x - 2, x + 3).clamp(0, size[1] - 1)
+            torch.testing.assert_close(found[:, y, x], flow[:, rows][:, :, columns].flatten(1).median(1).values)

@@ -99,7 +99,7 @@ class MLM(Task[MLMConfig, Prediction]):
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         """As of every task; ``indices`` may be batch × queries, other rows of each example."""
         name = self.inputs.name
-        each = None if indices is None or indices.ndim == 1 else indices
+        each = indices if indices is not None and indices.ndim == 2 else None
         shared = indices if each is None else None
         if self.learned_queries is None:
             queries = Queries(self.inputs.embed(batch) if array is None else array, shared)

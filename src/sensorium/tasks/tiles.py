@@ -20,6 +20,7 @@ from ..modalities.pixels import fitted, floats
 
 OVERLAP = 20  # pixels, the authors'
 MEDIAN = 5  # pixels a side of the median that each size's flow goes through
+STRIP = 64  # rows of pixels whose median is taken at a time: a median of all would take 25 times their memory
 CHUNK = 8  # tiles predicted at a time
 
 PredictFlow: TypeAlias = Callable[[Tensor], Tensor]  # batch × 2 × 3 × tile, floats in [0, 1] -> batch × 2 × tile
@@ -37,8 +38,8 @@ def coarse_to_fine(
 ) -> Tensor:
     """The flow between two frames of any size, from coarse to fine: 2 × height × width, in pixels.
 
-    Of several sizes, the flow of each goes through a median over the pixels around, so that what is wrong at single
-    pixels does not warp the next size (Sun et al. 2010).
+    With more than one level, the flow of each size goes through a median over the pixels around, so that what is wrong
+    at single pixels does not warp the next size (Sun et al. 2010).
 
     Args:
         levels: sizes of the frames, each half the next one. Sizes smaller than a tile are left out. 1: the frames as
@@ -120,7 +121,7 @@ def tile_corners(size: tuple[int, int], tile: tuple[int, int], *, overlap: int =
 def _median(flow: Tensor) -> Tensor:
     """The median of each component over the pixels around, edges continued: 2 × height × width."""
     around = F.pad(flow[None], (MEDIAN // 2,) * 4, mode="replicate")[0].unfold(1, MEDIAN, 1).unfold(2, MEDIAN, 1)
-    return around.flatten(3).median(-1).values
+    return torch.cat([strip.flatten(3).median(-1).values for strip in around.split(STRIP, dim=1)], dim=1)
 
 
 def _warped_back(second: Tensor, flow: Tensor) -> Tensor:

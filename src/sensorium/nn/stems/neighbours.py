@@ -149,8 +149,8 @@ class _Strongest(torch.autograd.Function):
     """The maximum over neighbours of what a linear layer makes of their geometry and of what is added to it. The
     gradient reaches the strongest neighbour alone.
 
-    One neighbour after the other: of all at once, torch's maximum with its places and the layer's gradient take four
-    times as long on a CPU, most of it for memory.
+    One neighbour after the other: of all at once, torch's maximum with its places and the layer's gradient take about
+    twice as long on a CPU, most of it for memory (docs/decisions/0018).
     """
 
     @staticmethod
