@@ -176,7 +176,7 @@ def main() -> None:
     ]
     if arguments.arrays:
         jobs.append(("1 GB of .npz", make_array, 1000))
-    for name, make, size in jobs:
+    for name, make, size in dict.fromkeys(jobs):  # --loose 1000 asks for one of them twice
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             data = Path(folder, "data")
             make(data, size)

@@ -27,6 +27,7 @@ from ..nn import attention_path
 from .ema import Ema
 from .optimizers import optimizers
 from .plan import RunConfig
+from .step import TrainingStep, update
 
 STEPS = 2  # that are timed, after one that warms up
 LIMIT_SECONDS = 900.0  # that measuring one contender in all its sizes may take
@@ -101,25 +102,13 @@ def measure(config: RunConfig, batch: Mapping[str, Tensor], *, before: int = 0) 
     recipe, generator = config.recipe, torch.Generator().manual_seed(config.seed)
     chosen = optimizers(recipe, model)
     ema = Ema(model, decay=recipe.ema_decay) if recipe.ema_decay else None
-    batch = model.to_device(batch)
+    batch, step = model.to_device(batch), TrainingStep(model, recipe)
     seconds = float("inf")
     for _ in range(1 + STEPS):
         began = time.perf_counter()
-        prepared = model.prepare(model.inputs.augment(batch, generator), generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            array = None if model.task.per_example else model.embed(prepared.inputs)
-            latents = model.encode(
-                prepared.inputs if array is None else array,
-                drop_rows=recipe.drop_rows,
-                generator=generator,
-                checkpointing=recipe.checkpointing,
-            )
-            output = model.decode(latents, model.queries(prepared.inputs, prepared.query_indices, array=array)).output
-            loss = model.loss(output, prepared.targets)
+        loss, _ = step(step.prepare(batch, generator), torch.ones(1, device=device), generator)
         loss.backward()
-        for optimizer in chosen:
-            optimizer.step()
-            optimizer.zero_grad()
+        update(model, chosen, learning_rate=recipe.learning_rate, clip=recipe.gradient_clip)
         if ema is not None:
             ema.update(model)
         loss.item()  # waits for the device
