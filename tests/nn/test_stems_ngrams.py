@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -133,10 +134,27 @@ def test_an_example_is_alone(dilations: tuple[int, ...]) -> None:
         assert torch.allclose(stem(rows[part], numbers[part], present[part], present[part]), together[part], atol=1e-6)
 
 
+@pytest.mark.parametrize("dilations", [(), (1, 2)])
+def test_dropout_is_in_training_alone(dilations: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    numbers, present = _inputs()
+    rows = torch.randn(3, 12, 8)
+    config = NGramStemConfig(buckets=500, dilations=dilations, dropout=0.25)
+    stem = _with_random_blocks(NGramStem(config, channels=8))
+    without = _with_random_blocks(NGramStem(replace(config, dropout=0.0), channels=8))
+    without.load_state_dict(stem.state_dict())
+    expected = without(rows, numbers, present, present)
+    assert torch.equal(stem.eval()(rows, numbers, present, present), expected)
+    first, second = (stem.train()(rows, numbers, present, present) for _ in range(2))
+    assert not torch.equal(first, second)
+    if not dilations:  # a channel that was left out is zero
+        assert 0.1 < (first == 0).float().mean() < 0.4
+
+
 def test_configuration() -> None:
     import yaml
 
     assert from_dict(NGramStemConfig, yaml.safe_load(to_yaml(CONFIG))) == CONFIG
-    for wrong in ({"shortest": 0}, {"shortest": 4, "longest": 3}, {"buckets": 1}, {"kernel": 4}):
+    for wrong in ({"shortest": 0}, {"shortest": 4, "longest": 3}, {"buckets": 1}, {"kernel": 4}, {"dropout": 1.0}):
         with pytest.raises(InputError, match=r"^stem: .*give"):
             NGramStem(from_dict(NGramStemConfig, wrong), channels=8)

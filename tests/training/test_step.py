@@ -1,4 +1,5 @@
-"""The loss of a batch is the sum over its parts, and so is its gradient, for every task."""
+"""The loss of a batch is the sum over its parts, and so is its gradient, for every task; what is random in it depends
+on the run's seed, the step and the part alone."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_any_device import LABELS, inputs_of
 
+from sensorium.modalities import TextConfig
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.recipe import RecipeConfig
 from sensorium.nn import DecoderConfig
+from sensorium.nn.stems import NGramStemConfig
 from sensorium.tasks import TASKS
 from sensorium.training.step import TrainingStep, part_generator
 from small_models import ONE_LAYER
@@ -69,3 +72,25 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(signal: str, task: str) ->
     assert len(ours) == len(theirs) > 0
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_depends_on_the_part_alone() -> None:
+    """So that a run that goes on where it stopped is the run that was never stopped."""
+    stem = NGramStemConfig(buckets=64, channels=4, dropout=0.5)
+    task = TASKS["mlm"].configure()
+    torch.manual_seed(0)
+    inputs = TextConfig(length=16, channels=8, stem=stem)
+    model = Perceiver(PerceiverConfig(inputs=inputs, encoder=ONE_LAYER, decoder=DecoderConfig(), task=task))
+    step = TrainingStep(model, RecipeConfig(precision="float32"))
+    prepared = model.prepare({"text": torch.randint(100, 120, (2, 16))})
+
+    def loss(number: int) -> float:
+        loss, _ = step(prepared, torch.ones(1), part_generator(0, number, 0))
+        return loss.item()
+
+    before = torch.get_rng_state()
+    first = loss(7)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert loss(7) == first
+    assert loss(8) != first

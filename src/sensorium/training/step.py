@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,15 @@ def part_generator(seed: int, step: int, part: int) -> torch.Generator:
         part: its number in the batch, over all processes.
     """
     return torch.Generator().manual_seed(seed * 1_000_003 + step + (part << 40))
+
+
+@contextmanager
+def dropout_drawn_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """A context in which dropout, which takes no generator, draws from the seed of one; afterwards torch's own
+    generators are as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        yield
 
 
 class TrainingStep(nn.Module):
@@ -79,7 +89,7 @@ class TrainingStep(nn.Module):
             generator: of this part; the same that prepared it.
         """
         model, recipe = self.model, self.recipe
-        with products_in(recipe.precision, self.device):
+        with dropout_drawn_from(generator, self.device), products_in(recipe.precision, self.device):
             # Queries may be rows of the whole input, except where there is one answer for each example.
             array = None if model.task.per_example else model.embed(prepared.inputs)
             latents = model.encode(

@@ -159,10 +159,12 @@ class _Stage(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """Two convolutions around which the signal goes on unchanged; the second starts at zero."""
+    """Two convolutions around which the signal goes on unchanged; the second starts at zero. ``dropout`` is the share
+    of the channels between the two that training sets to zero."""
 
-    def __init__(self, channels: int, *, kernel: tuple[int, ...], dilation: int) -> None:
+    def __init__(self, channels: int, *, kernel: tuple[int, ...], dilation: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(channels)
         self.expand = _Convolution(channels, kernel=kernel, dilation=dilation)
         self.inner_norm = nn.LayerNorm(channels)
@@ -171,7 +173,7 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, signal: Tensor, mask: Tensor | None) -> Tensor:
         inner = self.expand(_present(F.gelu(self.norm(signal)), mask))
-        update: Tensor = self.project(_present(F.gelu(self.inner_norm(inner)), mask))
+        update: Tensor = self.project(_present(self.dropout(F.gelu(self.inner_norm(inner))), mask))
         return signal + update
 
 

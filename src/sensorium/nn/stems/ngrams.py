@@ -42,6 +42,7 @@ class NGramStemConfig:
         channels: of an entry, before a linear layer.
         dilations: one for each residual block of two convolutions over the rows after that; empty: there are none.
         kernel: rows that a convolution sees, an odd number.
+        dropout: share of the channels that training sets to zero, of n-grams, of rows, and inside of convolutions.
     """
 
     kind: Literal["ngrams"] = "ngrams"
@@ -51,6 +52,7 @@ class NGramStemConfig:
     channels: int = 32
     dilations: tuple[int, ...] = ()
     kernel: int = 5
+    dropout: float = 0.0
 
 
 class NGramStem(nn.Module):
@@ -61,7 +63,8 @@ class NGramStem(nn.Module):
         channels: of a row.
 
     Raises:
-        InputError: lengths of n-grams below 1 or in the wrong order, an empty table, or an even kernel.
+        InputError: lengths of n-grams below 1 or in the wrong order, an empty table, an even kernel, or a dropout
+            that is no share.
 
     >>> stem = NGramStem(NGramStemConfig(buckets=64, channels=4), channels=8)
     >>> stem(torch.zeros(2, 10, 8), torch.randint(256, (2, 10)), torch.ones(2, 10, dtype=torch.bool)).shape
@@ -76,11 +79,15 @@ class NGramStem(nn.Module):
             )
         if config.buckets < 2 or config.channels < 1 or config.kernel % 2 == 0:
             raise InputError("stem: give n-grams two buckets and a channel at least, and convolutions an odd kernel")
+        if not 0 <= config.dropout < 1:
+            raise InputError(f"stem: dropout is {config.dropout}; give a share of the channels, 0 or more and below 1")
         self.config = config
+        self.dropout = nn.Dropout(config.dropout)
         self.table = nn.Parameter(truncated_normal(torch.empty(config.buckets, config.channels), SPREAD))
         self.projection = lecun(nn.Linear(config.channels, channels, bias=False))
         self.blocks = nn.ModuleList(
-            ConvolutionBlock(channels, kernel=(config.kernel,), dilation=dilation) for dilation in config.dilations
+            ConvolutionBlock(channels, kernel=(config.kernel,), dilation=dilation, dropout=config.dropout)
+            for dilation in config.dilations
         )
 
     def forward(
@@ -109,7 +116,7 @@ class NGramStem(nn.Module):
         else:
             sums = _Sums.apply(self.table, index.flatten(0, 1)).unflatten(0, index.shape[:2])
         scale = GAIN / sqrt(self.config.longest - self.config.shortest + 1)
-        rows = rows + self.projection(scale * sums)
+        rows = self.dropout(rows + self.projection(self.dropout(scale * sums)))
         for block in self.blocks:
             rows = block(rows, mask)
         return rows
