@@ -82,11 +82,11 @@ def words(files: list[Path]) -> bytes:
     return b"\n\n".join(texts)
 
 
-def windows(*texts: bytes) -> Examples:
-    """Passages of LENGTH bytes, one after the other; those of shorter texts several times."""
+def windows(*texts: bytes, length: int = LENGTH) -> Examples:
+    """Passages of ``length`` bytes, one every LENGTH bytes; those of shorter texts several times."""
     longest = max(map(len, texts))
     passages = [
-        text[start : start + LENGTH]
+        text[start : start + length]
         for text in texts
         for _ in range(round(longest / max(1, len(text))))
         for start in range(0, len(text) - LENGTH + 1, LENGTH)
@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mlm"))
     options = parser.parse_args()
     texts = [words([file]) for file in options.train]
-    text, cuts = b"\n\n".join(texts), windows(*texts)
+    # Training begins anywhere in a passage of twice the length, as it does in texts that are longer than the model's.
+    text, cuts = b"\n\n".join(texts), windows(*texts, length=2 * LENGTH)
     facts = Facts(task="mlm", examples=len(cuts), minutes=options.minutes)
     choice = Auto().choose(TextConfig(length=LENGTH), facts)
     assert choice.task is not None
