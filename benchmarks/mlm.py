@@ -122,7 +122,8 @@ def main() -> None:
     texts = [words([file]) for file in options.train]
     # Training begins anywhere in a passage of twice the length, as it does in texts that are longer than the model's.
     text, cuts = b"\n\n".join(texts), windows(*texts, length=2 * LENGTH)
-    facts = Facts(task="mlm", examples=len(cuts), minutes=options.minutes)
+    different = sum(len(windows(each)) for each in texts)
+    facts = Facts(task="mlm", examples=different, minutes=options.minutes)
     choice = Auto().choose(TextConfig(length=LENGTH), facts)
     assert choice.task is not None
     model_config = PerceiverConfig(

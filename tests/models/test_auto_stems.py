@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,13 @@ def test_masked_words_have_n_grams_and_convolutions() -> None:
     chosen = choose_inputs(TextConfig(), Facts(task="mlm", examples=1000))
     assert isinstance(chosen.stem, NGramStemConfig)
     assert chosen.stem.dilations
+
+
+@pytest.mark.parametrize(("examples", "length", "dropout"), [(2499, 256, 0.1), (2500, 256, 0.0), (2499, 2048, 0.0)])
+def test_channels_are_dropped_of_few_words(examples: int, length: int, dropout: float) -> None:
+    """Few passages of 256 bytes for the time, however long the texts are."""
+    chosen = choose_inputs(TextConfig(length=length), Facts(task="mlm", examples=examples, minutes=1.0))
+    assert chosen.stem.dropout == dropout
 
 
 def test_tables_are_varied_more_where_there_are_fewer_lines() -> None:

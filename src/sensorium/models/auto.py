@@ -33,7 +33,8 @@ flow          a row for each pixel of a frame of at most 32 × 32, which a stem 
 reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
               signals; training asks for 1,024 rows of each modality at a time
 mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows; training
-              hides half of the words, evaluation 0.15; one step down the ladder, and twice the learning rate
+              hides half of the words, evaluation 0.15; one step down the ladder, and twice the learning rate; of fewer
+              than 2,500 passages for each minute, which are learned by heart, training drops a tenth of the channels
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
               heads: nothing is learned before a query finds its row (docs/decisions/0009); with video alone, too, so
               that latents start as moments
@@ -90,6 +91,7 @@ PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learn
 PASSAGES = 4  # of a long text, over which evaluation averages
 MASKED_TEXT = 256  # bytes of a text whose words are masked
 QUERIES = 1024  # of a modality, at a time
+FEW_PASSAGES, DROPOUT_OF_FEW = 2500, 0.1  # for each minute; of channels of the stem; docs/decisions/0014
 DROPOUT = 0.3  # of the modality with the most patches
 SHORT_RUN = 1000  # examples for each minute, from which a smaller model learns more in the time
 
@@ -179,7 +181,10 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     if measured.kind not in stems or not facts.stems:
         return chosen
     beside = BESIDE_STEM[measured.kind](facts) if measured.kind in BESIDE_STEM else {}
-    return replace(chosen, stem=stems[measured.kind](chosen), **beside)
+    stem = stems[measured.kind](chosen)
+    if facts.task == "mlm" and _learns_words_by_heart(measured, facts):
+        stem = replace(stem, dropout=DROPOUT_OF_FEW)
+    return replace(chosen, stem=stem, **beside)
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
@@ -274,6 +279,11 @@ def _image(measured: ImageConfig) -> ImageConfig:
 
 def _learns_colours_by_heart(pictures: ImageConfig, facts: Facts) -> bool:
     return facts.per_example and facts.examples < FEW_PICTURES and pictures.channels == 3 and pictures.ranges is None
+
+
+def _learns_words_by_heart(text: TextConfig, facts: Facts) -> bool:
+    passages = facts.examples * max(1.0, text.length / MASKED_TEXT)
+    return passages < FEW_PASSAGES * (MINUTES if facts.minutes is None else facts.minutes)
 
 
 def _patch(side: int, rows: float) -> int:

@@ -158,5 +158,5 @@ STEMS: dict[str, AutoStem] = {
 }
 STEMS_OF_TASK: dict[str, dict[str, AutoStem]] = {
     "flow": {"pair": lambda measured: MatchStemConfig()},
-    "mlm": {"text": lambda measured: NGramStemConfig(dilations=(1, 2, 4), dropout=0.1)},
+    "mlm": {"text": lambda measured: NGramStemConfig(dilations=(1, 2, 4))},
 }
