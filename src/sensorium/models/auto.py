@@ -67,6 +67,7 @@ from ..modalities import (
     VolumeConfig,
 )
 from ..nn import DecoderConfig, EncoderConfig
+from ..nn.stems import NGramStemConfig
 from ..tasks import TASKS, FlowConfig, MLMConfig, ReconstructConfig, TaskConfig
 from ..tasks.warps import WarpConfig
 from .auto_stems import CLIP_SIDE, PICTURE_ROWS, STEMS, STEMS_OF_TASK, halvings
@@ -182,7 +183,7 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
         return chosen
     beside = BESIDE_STEM[measured.kind](facts) if measured.kind in BESIDE_STEM else {}
     stem = stems[measured.kind](chosen)
-    if facts.task == "mlm" and _learns_words_by_heart(measured, facts):
+    if isinstance(stem, NGramStemConfig) and _learns_words_by_heart(measured, facts):
         stem = replace(stem, dropout=DROPOUT_OF_FEW)
     return replace(chosen, stem=stem, **beside)
 
@@ -283,7 +284,8 @@ def _learns_colours_by_heart(pictures: ImageConfig, facts: Facts) -> bool:
 
 def _learns_words_by_heart(text: TextConfig, facts: Facts) -> bool:
     passages = facts.examples * max(1.0, text.length / MASKED_TEXT)
-    return passages < FEW_PASSAGES * (MINUTES if facts.minutes is None else facts.minutes)
+    minutes = MINUTES if facts.minutes is None else facts.minutes
+    return facts.task == "mlm" and passages < FEW_PASSAGES * minutes
 
 
 def _patch(side: int, rows: float) -> int:
