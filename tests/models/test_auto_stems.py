@@ -12,7 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.modalities import KINDS, AudioConfig, ImageConfig, SeriesConfig, TextConfig, VideoConfig, VolumeConfig
+from sensorium.modalities import (
+    KINDS,
+    AudioConfig,
+    FusionConfig,
+    ImageConfig,
+    SeriesConfig,
+    TextConfig,
+    VideoConfig,
+    VolumeConfig,
+)
 from sensorium.models.auto import Auto, Facts, choose_inputs
 from sensorium.models.auto_stems import STEMS
 from sensorium.nn import DecoderConfig
@@ -82,6 +91,23 @@ def test_masked_words_have_n_grams_and_convolutions() -> None:
     chosen = choose_inputs(TextConfig(), Facts(task="mlm", examples=1000))
     assert isinstance(chosen.stem, NGramStemConfig)
     assert chosen.stem.dilations
+
+
+@pytest.mark.parametrize(("length", "read", "dropped"), [(90, 90, 0.75), (511, 511, 0.75), (8192, 8192, 0.875)])
+def test_text_behind_a_stem_is_read_as_a_whole(length: int, read: int, dropped: float) -> None:
+    """Most of its bytes are left out in training, so that words are missing; a plain Perceiver reads 2,048 of them."""
+    chosen = Auto().choose(TextConfig(length=length), CLASSIFY)
+    assert (chosen.inputs.length, chosen.recipe.drop_rows) == (read, dropped)
+    plain = Auto().choose(TextConfig(length=length), replace(CLASSIFY, stems=False))
+    assert (plain.inputs.length, plain.recipe.drop_rows) == (min(2048, length), 0)
+
+
+def test_text_beside_other_signals_has_fewer_bytes() -> None:
+    """No rows of several signals are left out, so all of its bytes are rows of a step."""
+    both = FusionConfig(modalities={"text": TextConfig(length=8192), "photo": picture(32)})
+    chosen = Auto().choose(both, CLASSIFY)
+    assert chosen.inputs.modalities["text"].length == 2048
+    assert chosen.recipe.drop_rows == 0
 
 
 @pytest.mark.parametrize(("examples", "length", "dropout"), [(2499, 256, 0.1), (2500, 256, 0.0), (2499, 2048, 0.0)])

@@ -61,6 +61,15 @@ def test_buckets_are_those_of_whole_ngrams(length: int) -> None:
     assert buckets.any() == (length > 1)
 
 
+@pytest.mark.parametrize("length", [1, 3, 12])
+def test_buckets_of_some_bytes_are_those_of_all(length: int) -> None:
+    numbers, present = _inputs(length)
+    kept = torch.randint(length, (len(numbers), 5))
+    found = ngram_buckets(numbers, present, CONFIG)
+    chosen = torch.take_along_dim(found, kept[..., None], 1)
+    assert torch.equal(ngram_buckets(numbers, present, CONFIG, kept=kept), chosen)
+
+
 def test_hashes_spread_over_the_table() -> None:
     """As many buckets are in use as if every n-gram's were drawn at random; length and order make another n-gram."""
     config = NGramStemConfig(shortest=3, longest=3, buckets=4097)

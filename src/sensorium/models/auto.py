@@ -14,8 +14,9 @@ model         behind stems 32 latents of 192 channels and four layers, less belo
               are attended to twice, text once. Without stems 64 latents of 256 channels and eight layers, less below
               5,000 examples and below 500 (``PLAIN_LADDER``); a picture is then attended to four times: the paper has
               eight cross-attends for pictures, two for points and sound
-text          2,048 bytes at a time, half of which training leaves out behind a stem; evaluation averages over four
-              passages of longer texts
+text          behind a stem up to 8,192 bytes at a time, of which training leaves out 0.75, and 0.875 from 512 bytes
+              on: the n-grams of neighbours overlap, and words are to be missing (docs/decisions/0014); otherwise, and
+              beside other signals, 2,048 bytes; evaluation averages over four passages of longer texts
 short runs    one step down that ladder where there are more than 1,000 examples for each minute of training and the
               task has one answer for each example
 sound         windows of at most 10 seconds; over longer clips evaluation averages up to 16 windows that overlap by half
@@ -89,9 +90,11 @@ PLAIN_LADDER = ((5000, 64, 256, 8), (500, 48, 192, 6), (0, 32, 128, 4))  # from 
 LADDER = ((500, 32, 192, 4), (0, 32, 128, 4))  # where every signal has a stem
 MOST_BANDS = 32
 PAIR_SIDE, PAIR_WINDOW, PAIR_BANDS = 32, 9, 8  # of frames whose motion is learned: pixels, and those around each
+PASSAGE = 2048  # bytes, where each of them is a row: the paper's sentences
 PASSAGES = 4  # of a long text, over which evaluation averages
 MASKED_TEXT = 256  # bytes of a text whose words are masked
 QUERIES = 1024  # of a modality, at a time
+LONG_TEXT = 512  # bytes
 FEW_PASSAGES, DROPOUT_OF_FEW = 2500, 0.1  # for each minute; of channels of the stem; docs/decisions/0014
 DROPOUT = 0.3  # of the modality with the most patches
 SHORT_RUN = 1000  # examples for each minute, from which a smaller model learns more in the time
@@ -170,8 +173,9 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     """Patches, positions and augmentation: the measured configuration with the rules' values."""
     if isinstance(measured, FusionConfig):
         plain = replace(facts, stems=False)
-        parts = {name: choose_inputs(part, facts) for name, part in measured.modalities.items()}
-        patches = {name: choose_inputs(part, plain).num_rows for name, part in measured.modalities.items()}
+        measured_parts = {name: _beside_others(part) for name, part in measured.modalities.items()}
+        parts = {name: choose_inputs(part, facts) for name, part in measured_parts.items()}
+        patches = {name: choose_inputs(part, plain).num_rows for name, part in measured_parts.items()}
         largest = max(patches, key=lambda name: patches[name])
         return replace(measured, modalities=parts, dropout={largest: DROPOUT})
     rules = INPUTS | INPUTS_OF_TASK.get(facts.task, {})
@@ -181,11 +185,16 @@ def choose_inputs(measured: ModalityConfig, facts: Facts) -> Any:
     stems = STEMS if facts.per_example else STEMS_OF_TASK.get(facts.task, {})
     if measured.kind not in stems or not facts.stems:
         return chosen
-    beside = BESIDE_STEM[measured.kind](facts) if measured.kind in BESIDE_STEM else {}
+    beside = BESIDE_STEM[measured.kind](measured, facts) if measured.kind in BESIDE_STEM else {}
     stem = stems[measured.kind](chosen)
     if isinstance(stem, NGramStemConfig) and _learns_words_by_heart(measured, facts):
         stem = replace(stem, dropout=DROPOUT_OF_FEW)
     return replace(chosen, stem=stem, **beside)
+
+
+def _beside_others(part: SingleConfig) -> SingleConfig:
+    """Of several signals no rows are left out, so text is cut to what a step can read as a whole."""
+    return replace(part, length=min(PASSAGE, part.length)) if isinstance(part, TextConfig) else part
 
 
 def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
@@ -339,6 +348,11 @@ def _points(measured: PointsConfig) -> PointsConfig:
     )
 
 
+def _text_beside_stem(measured: TextConfig, facts: Facts) -> dict[str, Any]:
+    """No byte is hidden: it would spoil every n-gram around it. Masked text stays as short as it is."""
+    return {"blank": 0.0, "length": measured.length} if facts.per_example else {"blank": 0.0}
+
+
 # -- by task
 
 
@@ -374,15 +388,15 @@ def _flow(inputs: PairConfig) -> FlowConfig:
 # The rules that differ by kind of signal or by task. What a table lacks is treated like all others.
 INPUTS: dict[str, Callable[[Any], Any]] = {
     "image": _image,
-    "text": lambda measured: replace(measured, passages=PASSAGES),
+    "text": lambda measured: replace(measured, length=min(PASSAGE, measured.length), passages=PASSAGES),
     "pair": _pair,
     "points": _points,
     "video": _video,
     "volume": _volume,
 }
-BESIDE_STEM: dict[str, Callable[[Facts], dict[str, Any]]] = {
-    "table": lambda facts: NOISE if facts.examples >= FEW_LINES else NOISE_OF_FEW,
-    "text": lambda facts: {"blank": 0.0},  # a hidden byte spoils every n-gram around it
+BESIDE_STEM: dict[str, Callable[[Any, Facts], dict[str, Any]]] = {
+    "table": lambda measured, facts: NOISE if facts.examples >= FEW_LINES else NOISE_OF_FEW,
+    "text": _text_beside_stem,
 }
 INPUTS_OF_TASK: dict[str, dict[str, Callable[[Any], Any]]] = {"mlm": {"text": _masked_text}}
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
@@ -390,7 +404,7 @@ STEM_CROSS_ATTENDS = {"text": 1}  # 2 otherwise
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
 DROP_ROWS: dict[str, Callable[[Any], float]] = {
     "points": lambda inputs: 0.5 if inputs.num_rows > 512 else 0.0,
-    "text": lambda inputs: 0.0 if inputs.stem is None else 0.5,
+    "text": lambda inputs: 0.0 if inputs.stem is None else 0.875 if inputs.length >= LONG_TEXT else 0.75,
 }
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
 ENCODERS = {

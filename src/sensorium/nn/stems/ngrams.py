@@ -26,6 +26,7 @@ MIXERS = (
     0xBF58476D1CE4E5B9 - 2**64,
     0x94D049BB133111EB - 2**64,
 )  # of SplitMix64's output function (Steele et al. 2014)
+ABSENT = 0  # the key of a byte that no n-gram may hold; others have their number plus 1
 NONE = 0  # the bucket of an n-gram that is left out
 SPREAD = 0.02  # standard deviation of the table: n-grams that were never trained on add little noise to their row
 GAIN = 10.0  # of the sum: the table learns so many times faster, as few steps see an n-gram
@@ -108,9 +109,7 @@ class NGramStem(nn.Module):
             mask: batch × length, True = present: the rows that convolutions may see; None: all.
             kept: batch × rows, int64: the bytes that have a row; None: all, as convolutions need them.
         """
-        index = ngram_buckets(numbers, known, self.config)
-        if kept is not None:
-            index = index.gather(1, kept[..., None].expand(-1, -1, index.shape[2]))
+        index = ngram_buckets(numbers, known, self.config, kept=kept)
         if torch.compiler.is_exporting():  # in ONNX a bag would be a loop over the bytes
             sums = (F.embedding(index, self.table) * (index != NONE)[..., None]).sum(2)
         else:
@@ -148,9 +147,14 @@ class _Sums(torch.autograd.Function):
 
 
 def ngram_buckets(
-    numbers: Int[Tensor, "batch length"], present: Bool[Tensor, "batch length"], config: NGramStemConfig
-) -> Int[Tensor, "batch length lengths"]:
-    """The buckets of the n-grams that end at each byte: int64, batch × length × lengths, 0 where one is left out.
+    numbers: Int[Tensor, "batch length"],
+    present: Bool[Tensor, "batch length"],
+    config: NGramStemConfig,
+    *,
+    kept: Int[Tensor, "batch rows"] | None = None,
+) -> Int[Tensor, "batch rows lengths"]:
+    """The buckets of the n-grams that end at each byte of ``kept``, or at all: int64, batch × rows × lengths, 0 where
+    one is left out.
 
     The hash of an n-gram is a polynomial of its bytes modulo 2 ** 64, with its length added, through the output
     function of SplitMix64.
@@ -162,18 +166,25 @@ def ngram_buckets(
              [388, 104],
              [  0,   0]]])
     """
-    polynomial, whole = numbers + 1, present
-    power, found = 1, []
+    keys = torch.where(present, numbers + 1, ABSENT)
+    polynomial, power, found = _bytes_before(keys, 0, kept), 1, []
+    whole = polynomial != ABSENT
     for length in range(1, config.longest + 1):
         if length > 1:
             power = _wrapped(power * BASE)
-            before = F.pad(numbers[:, : 1 - length] + 1, (length - 1, 0))[:, : numbers.shape[1]]
+            before = _bytes_before(keys, length - 1, kept)
             polynomial = polynomial + power * before
-            whole = whole & F.pad(present[:, : 1 - length], (length - 1, 0))[:, : numbers.shape[1]]
+            whole = whole & (before != ABSENT)
         if length >= config.shortest:
             hashes = _mixed(polynomial + _wrapped(length * MIXERS[0])) % (config.buckets - 1)
             found.append(torch.where(whole, hashes + 1, NONE))
     return torch.stack(found, dim=-1)
+
+
+def _bytes_before(keys: Tensor, back: int, kept: Tensor | None) -> Tensor:
+    """The key of the byte that stands so many bytes before each byte of ``kept``, or before each byte."""
+    shifted = F.pad(keys[:, : keys.shape[1] - back], (back, 0), value=ABSENT)[:, : keys.shape[1]] if back else keys
+    return shifted if kept is None else shifted.gather(1, kept)
 
 
 def _wrapped(number: int) -> int:
