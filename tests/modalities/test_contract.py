@@ -18,7 +18,7 @@ from sensorium.config import from_dict, to_yaml
 from sensorium.errors import InputError
 from sensorium.modalities import KINDS, Modality
 from sensorium.models.auto import Facts, choose_inputs
-from sensorium.models.auto_stems import STEMS, STEMS_OF_TASK
+from sensorium.models.auto.stems import STEMS, STEMS_OF_TASK
 
 matplotlib.use("Agg")
 

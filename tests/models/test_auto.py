@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sensorium.modalities import FusionConfig, ImageConfig
-from sensorium.models.auto import COLOUR_OF_FEW, FEW_PICTURES, Facts, choose_inputs
+from sensorium.models.auto import Facts, choose_inputs
+from sensorium.models.auto.inputs import COLOUR_OF_FEW, FEW_PICTURES
 
 
 @pytest.mark.parametrize(

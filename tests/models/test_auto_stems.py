@@ -23,7 +23,7 @@ from sensorium.modalities import (
     VolumeConfig,
 )
 from sensorium.models.auto import Auto, Facts, choose_inputs
-from sensorium.models.auto_stems import STEMS
+from sensorium.models.auto.stems import STEMS
 from sensorium.nn import DecoderConfig
 from sensorium.nn.stems import GridStemConfig, NGramStemConfig
 

@@ -20,7 +20,7 @@ from test_contract import RAWS, WITH_STEM, collate
 from sensorium.errors import InputError
 from sensorium.modalities import KINDS, FusionConfig
 from sensorium.models.auto import Facts, choose_inputs
-from sensorium.models.auto_stems import STEMS
+from sensorium.models.auto.stems import STEMS
 from sensorium.models.perceiver import Perceiver, PerceiverConfig
 from sensorium.models.recipe import RecipeConfig
 from sensorium.nn import DecoderConfig

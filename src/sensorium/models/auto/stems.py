@@ -24,8 +24,8 @@ from collections.abc import Callable
 from math import ceil, log2, prod
 from typing import Any
 
-from ..modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
-from ..nn.stems import (
+from ...modalities import AudioConfig, ImageConfig, SeriesConfig, VideoConfig, VolumeConfig
+from ...nn.stems import (
     GridStemConfig,
     MatchStemConfig,
     NeighbourStemConfig,
