@@ -98,7 +98,9 @@ def test_text_behind_a_stem_is_read_as_a_whole(length: int, read: int, dropped: 
     """Most of its bytes are left out in training, so that words are missing; a plain Perceiver reads 2,048 of them."""
     chosen = Auto().choose(TextConfig(length=length), CLASSIFY)
     assert (chosen.inputs.length, chosen.recipe.drop_rows) == (read, dropped)
+    assert chosen.encoder.num_layers == 1
     plain = Auto().choose(TextConfig(length=length), replace(CLASSIFY, stems=False))
+    assert plain.encoder.num_layers > 1
     assert (plain.inputs.length, plain.recipe.drop_rows) == (min(2048, length), 0)
 
 

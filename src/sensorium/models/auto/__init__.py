@@ -11,9 +11,9 @@ volume        at most 64 voxels and 2,048 patches, as measured; training varies 
 video         at most 64 pixels a side: what a small machine can show the model often enough
 bands         half the rows along an axis (their Nyquist frequency), at most 32
 model         behind stems 32 latents of 192 channels and four layers, less below 500 examples (``LADDER``); signals
-              are attended to twice, text once. Without stems 64 latents of 256 channels and eight layers, less below
-              5,000 examples and below 500 (``PLAIN_LADDER``); a picture is then attended to four times: the paper has
-              eight cross-attends for pictures, two for points and sound
+              are attended to twice, text once, with one layer behind it. Without stems 64 latents of 256 channels and
+              eight layers, less below 5,000 examples and below 500 (``PLAIN_LADDER``); a picture is then attended to
+              four times: the paper has eight cross-attends for pictures, two for points and sound
 text          behind a stem up to 8,192 bytes at a time, of which training leaves out 0.75, and 0.875 from 512 bytes
               on: the n-grams of neighbours overlap, and words are to be missing (docs/decisions/0014); otherwise, and
               beside other signals, 2,048 bytes; evaluation averages over four passages of longer texts

@@ -18,6 +18,7 @@ SHORT_RUN = 1000  # examples for each minute, from which a smaller model learns 
 QUERIES = 1024  # of a modality, at a time
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
 STEM_CROSS_ATTENDS = {"text": 1}  # 2 otherwise
+TEXT_LAYERS = 1  # behind a stem, for one answer; docs/decisions/0014
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
 
 
@@ -33,6 +34,8 @@ def choose_encoder(inputs: ModalityConfig, facts: Facts) -> EncoderConfig:
     if facts.task == "mlm" or (facts.per_example and minutes * SHORT_RUN < facts.examples):
         rung = min(rung + 1, len(ladder) - 1)
     _, latents, channels, layers = ladder[rung]
+    if facts.per_example and has_stems and inputs.kind == "text":
+        layers = TEXT_LAYERS
     attends = STEM_CROSS_ATTENDS if has_stems else CROSS_ATTENDS
     blocks = max(attends.get(part.kind, 2) for part in parts)
     encoder = EncoderConfig(
