@@ -24,8 +24,10 @@ from sensorium.modalities import (
 )
 from sensorium.models.auto import Auto, Facts, choose_inputs
 from sensorium.models.auto.stems import STEMS
+from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import DecoderConfig
 from sensorium.nn.stems import GridStemConfig, NGramStemConfig
+from sensorium.tasks.classify import ClassifyConfig
 
 CLASSIFY = Facts(task="classify", examples=1000)
 
@@ -102,6 +104,17 @@ def test_text_behind_a_stem_is_read_as_a_whole(length: int, read: int, dropped: 
     plain = Auto().choose(TextConfig(length=length), replace(CLASSIFY, stems=False))
     assert plain.encoder.num_layers > 1
     assert (plain.inputs.length, plain.recipe.drop_rows) == (min(2048, length), 0)
+
+
+def test_rows_are_left_out_of_the_inputs_that_a_model_starts_with() -> None:
+    """A language model without a stem, whose bytes say little alone, is not fine-tuned on an eighth of them."""
+    choice = Auto().choose(TextConfig(length=8192), replace(CLASSIFY, stems=False))
+    start = PerceiverConfig(
+        inputs=choice.inputs, encoder=choice.encoder, decoder=None, task=ClassifyConfig(classes=("a", "b"))
+    )
+    chosen = Auto().choose(TextConfig(length=8192), CLASSIFY, start=start)
+    assert chosen.inputs == choice.inputs
+    assert chosen.recipe.drop_rows == 0
 
 
 def test_text_beside_other_signals_has_fewer_bytes() -> None:

@@ -51,7 +51,7 @@ time          20 minutes unless given
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...modalities import ModalityConfig
@@ -63,7 +63,7 @@ from ..recipe import RecipeConfig
 from .facts import MINUTES, Facts, parts_of
 from .inputs import choose_inputs
 from .model import choose_decoder, choose_encoder, choose_task
-from .recipe import choose_recipe
+from .recipe import choose_drop_rows, choose_recipe
 
 __all__ = [
     "MINUTES",
@@ -112,4 +112,5 @@ class Auto:
         decoder, recipe = choose_decoder(inputs, encoder, facts), choose_recipe(inputs, facts)
         if start is not None:
             inputs, encoder = start.inputs, start.encoder
+            recipe = replace(recipe, drop_rows=choose_drop_rows(inputs, facts))  # of the rows that it has
         return Choice(inputs, encoder, decoder, recipe, choose_task(inputs, facts))

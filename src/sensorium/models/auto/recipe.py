@@ -39,10 +39,15 @@ def choose_recipe(inputs: ModalityConfig, facts: Facts) -> RecipeConfig:
         warmup=0.05,
         label_smoothing=0.1 if facts.per_example else 0.0,
         attention_init="default" if facts.per_example and not is_in_order_of_time(inputs, facts) else "aligned",
-        drop_rows=DROP_ROWS[inputs.kind](inputs) if facts.per_example and inputs.kind in DROP_ROWS else 0.0,
+        drop_rows=choose_drop_rows(inputs, facts),
         ema_decay=0.998,
     )
     recipe = replace(recipe, **RECIPES.get(facts.task, {}))
     if facts.epochs is None and facts.steps is None:
         return recipe
     return replace(recipe, epochs=facts.epochs, minutes=facts.minutes, steps=facts.steps)
+
+
+def choose_drop_rows(inputs: ModalityConfig, facts: Facts) -> float:
+    """The share of rows that training leaves out."""
+    return DROP_ROWS[inputs.kind](inputs) if facts.per_example and inputs.kind in DROP_ROWS else 0.0
