@@ -38,6 +38,7 @@ class Facts:
 def parts_of(inputs: ModalityConfig) -> Mapping[str, SingleConfig]:
     """The configuration of each modality by its name, which is its kind where there is only one.
 
+    >>> from sensorium.modalities import PointsConfig
     >>> list(parts_of(PointsConfig()))
     ['points']
     """
