@@ -25,7 +25,7 @@ from .windows import Windowed
 PAD, BOS, EOS, MASK, CLS, SEP = range(6)
 SPECIALS = 6
 VOCABULARY = SPECIALS + 256
-LONGEST = 8192  # bytes at once that data are measured to have
+LONGEST = 8192  # bytes of a text that a model is to see at once, at most
 HOLE = b"[MASK]"  # how people write a byte that the model is to fill in
 
 
