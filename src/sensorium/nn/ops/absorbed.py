@@ -87,8 +87,7 @@ class DenseRows:
         """The rows of a byte array. Their statistics are computed in float32 (or float64), whatever autocast asks."""
         with without_autocast(array.segments[0].values.device.type):
             normalised = F.layer_norm(exact(array.dense()), (array.channels,), eps=EPSILON)
-            normalised = pad_channels(normalised)
-        return cls(lowered(normalised), array.channels, array.mask)
+        return cls(pad_channels(lowered(normalised)), array.channels, array.mask)
 
     def attend(self, query: AbsorbedQuery) -> PartialAttention:
         """Attention of the query to these rows."""

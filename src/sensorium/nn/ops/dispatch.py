@@ -23,7 +23,7 @@ from ..precision import exact
 from .absorbed import AbsorbedQuery, merge, project_values
 from .compiled import name as compiled_name
 from .inputs import AttentionInputs
-from .projected import projected_attention, split_heads
+from .projected import project_rows, projected_attention, split_heads
 
 AttentionPath = Literal["auto", "projected", "absorbed", "structured", "portable"]
 
@@ -114,8 +114,9 @@ def attention(
         attended = project_values(sums, inputs.has_rows, norm=norm, value=value, dtype=absorbed.query.dtype)
     else:
         dense = inputs.dense
-        rows = (dense.normalised[..., : dense.channels] * norm.weight + norm.bias).to(query.dtype)
-        attended = projected_attention(query, key(rows), value(rows), num_heads=num_heads, mask=dense.mask)
+        normalised = dense.normalised[..., : dense.channels]
+        keys, values = project_rows(normalised, norm=norm, key=key, value=value, dtype=query.dtype)
+        attended = projected_attention(query, keys, values, num_heads=num_heads, mask=dense.mask)
     return attended if query_mask is None else attended * query_mask[..., None]
 
 

@@ -7,7 +7,7 @@ from math import sqrt
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..precision import exact
 from .padding import pad_channels
@@ -20,6 +20,31 @@ PLAIN_PRODUCTS = {torch.bfloat16: 2**18}
 def split_heads(channels: Float[Tensor, "batch n all"], num_heads: int) -> Float[Tensor, "batch heads n each"]:
     """batch × n × (heads · c) as batch × heads × n × c."""
     return channels.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def project_rows(
+    normalised: Float[Tensor, "batch rows channels"],
+    *,
+    norm: nn.LayerNorm,
+    key: nn.Linear,
+    value: nn.Linear,
+    dtype: torch.dtype,
+) -> tuple[Float[Tensor, "batch rows qk"], Float[Tensor, "batch rows v"]]:
+    """The keys and the values of all rows, in one product.
+
+    The scale and the shift of the norm go into the projections, which are smaller than the rows.
+
+    Args:
+        normalised: the rows without the norm's scale and shift.
+        norm: the layer norm of the rows.
+        key, value: the projections.
+        dtype: of the product.
+    """
+    weight, bias = torch.cat([key.weight, value.weight]), torch.cat([key.bias, value.bias])
+    weight, bias = weight * norm.weight, bias + weight @ norm.bias
+    projected = F.linear(normalised.to(dtype), weight.to(dtype), bias.to(dtype))
+    keys, values = projected.split([key.out_features, value.out_features], dim=-1)
+    return keys, values
 
 
 def projected_attention(
