@@ -42,8 +42,9 @@ def project_rows(
     """
     weight, bias = torch.cat([key.weight, value.weight]), torch.cat([key.bias, value.bias])
     weight, bias = weight * norm.weight, bias + weight @ norm.bias
-    projected = F.linear(normalised.to(dtype), weight.to(dtype), bias.to(dtype))
-    keys, values = projected.split([key.out_features, value.out_features], dim=-1)
+    # As one matrix: torch adds the bias within the product then, and to rows with padding beside them in another pass.
+    projected = F.linear(normalised.to(dtype).flatten(0, 1), weight.to(dtype), bias.to(dtype))
+    keys, values = projected.unflatten(0, normalised.shape[:2]).split([key.out_features, value.out_features], dim=-1)
     return keys, values
 
 
