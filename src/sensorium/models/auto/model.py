@@ -107,6 +107,6 @@ ENCODERS = {
 }
 DECODERS: dict[str, dict[str, Any]] = {
     "flow": {"qk_channels": 96, "mlp_ratio": 2},
-    "mlm": {"query_residual": False},
+    "mlm": {"mlp_ratio": 4},
 }
 TASK_CONFIGS: dict[str, Callable[[Any], TaskConfig]] = {"reconstruct": _reconstruct, "mlm": _mlm, "flow": _flow}

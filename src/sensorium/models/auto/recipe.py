@@ -21,7 +21,7 @@ DROP_ROWS: dict[str, Callable[[Any], float]] = {
 BATCH_SIZES = ((2000, 64), (500, 32), (0, 16))  # from examples up
 RECIPES: dict[str, dict[str, Any]] = {
     "flow": {"epochs": None, "learning_rate": 5e-3, "attention_init": "default"},
-    "mlm": {"learning_rate": 4e-3},
+    "mlm": {"learning_rate": 4e-3, "weight_decay": 0.5},
 }
 
 

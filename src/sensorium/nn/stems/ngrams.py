@@ -183,7 +183,7 @@ def ngram_buckets(
 
 def _bytes_before(keys: Tensor, back: int, kept: Tensor | None) -> Tensor:
     """The key of the byte that stands so many bytes before each byte of ``kept``, or before each byte."""
-    shifted = F.pad(keys[:, : keys.shape[1] - back], (back, 0), value=ABSENT)[:, : keys.shape[1]] if back else keys
+    shifted = F.pad(keys, (back, 0), value=ABSENT)[:, : keys.shape[1]]
     return shifted if kept is None else shifted.gather(1, kept)
 
 
