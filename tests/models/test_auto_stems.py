@@ -28,6 +28,7 @@ from sensorium.models.perceiver import PerceiverConfig
 from sensorium.nn import DecoderConfig
 from sensorium.nn.stems import GridStemConfig, NGramStemConfig
 from sensorium.tasks.classify import ClassifyConfig
+from sensorium.tasks.mlm import MLMConfig
 
 CLASSIFY = Facts(task="classify", examples=1000)
 
@@ -90,9 +91,13 @@ def test_what_predicts_rows_has_no_stem_on_a_grid() -> None:
 
 
 def test_masked_words_have_n_grams_and_convolutions() -> None:
-    chosen = choose_inputs(TextConfig(), Facts(task="mlm", examples=1000))
+    facts = Facts(task="mlm", examples=1000)
+    chosen = choose_inputs(TextConfig(), facts)
     assert isinstance(chosen.stem, NGramStemConfig)
     assert chosen.stem.dilations
+    task = Auto().choose(TextConfig(), facts).task
+    assert isinstance(task, MLMConfig)
+    assert task.renamed
 
 
 @pytest.mark.parametrize(("length", "dropped"), [(90, 0.75), (511, 0.75), (512, 0.875), (8192, 0.875)])

@@ -52,6 +52,21 @@ def words_hidden(text: str, hidden: torch.Tensor) -> list[bool]:
     return word_hidden
 
 
+def test_training_asks_for_the_words_by_the_names_that_it_gave_them() -> None:
+    """Evaluation asks for the text as it is."""
+    model, batch = small(renamed=1.0), batch_of("juliet, juliet", "romeo, romeo")
+    prepared = model.prepare(batch, torch.Generator().manual_seed(0))
+    assert prepared.query_indices is not None
+    seen = prepared.inputs["text"].scatter(1, prepared.query_indices, prepared.targets)
+    whole = seen.where(seen != IGNORED, prepared.inputs["text"])
+    for line, length in zip(whole, (6, 5), strict=True):
+        first, second = line[:length], line[length + 2 : 2 * length + 2]
+        assert torch.equal(first, second)
+    assert not torch.equal(whole, batch["text"])
+    tested = model.prepare(batch)
+    assert torch.equal(tested.inputs["text"].where(tested.targets == IGNORED, tested.targets), batch["text"])
+
+
 @pytest.mark.parametrize("seed", [None, 0, 1])
 def test_whole_words_are_hidden(seed: int | None) -> None:
     """At least one of each text; the target is the byte there, and nothing where nothing is hidden."""

@@ -23,6 +23,7 @@ from .answers import Answer, OpenedExamples, Predict
 from .base import Task
 from .predictions import Prediction, Prepared
 from .presentation import Illustration
+from .renaming import rename_words
 
 if TYPE_CHECKING:
     from torchmetrics import MetricCollection
@@ -47,6 +48,8 @@ class MLMConfig:
         documents: how many texts of a part of a batch training joins, [SEP] between them, before it takes a passage of
             the model's length: short texts would leave most of it empty. The authors join 10 (App. F; they state no
             separator). Bytes attend to all of a passage, whichever text they are of.
+        renamed: of the words that a passage repeats, the share to which training gives other letters, alike wherever
+            they stand: what a hidden name is can then be read elsewhere in the passage, and not learned by heart.
     """
 
     kind: Literal["mlm"] = "mlm"
@@ -55,6 +58,7 @@ class MLMConfig:
     scale: float = 1.0
     queries: Literal["learned", "rows"] = "learned"
     documents: int = 1
+    renamed: float = 0.0
 
 
 class MLM(Task[MLMConfig, Prediction]):
@@ -123,6 +127,8 @@ class MLM(Task[MLMConfig, Prediction]):
         if generator is not None and self.config.documents > 1:
             inputs |= join_documents(inputs, name, self.config.documents, self.inputs.num_rows, generator)
         numbers = inputs[name].long()
+        if generator is not None and self.config.renamed:
+            numbers = SPECIALS + rename_words(numbers - SPECIALS, self.config.renamed, generator)
         share = self.config.share
         if generator is not None and self.config.training_share is not None:
             share = self.config.training_share

@@ -84,7 +84,7 @@ def _reconstruct(inputs: ModalityConfig) -> ReconstructConfig:
 
 def _mlm(inputs: TextConfig) -> MLMConfig:
     """With logits of about 1 at the start."""
-    return MLMConfig(scale=inputs.channels**-0.5, queries="rows", training_share=0.5)
+    return MLMConfig(scale=inputs.channels**-0.5, queries="rows", training_share=0.5, renamed=0.5)
 
 
 def _flow(inputs: PairConfig) -> FlowConfig:
