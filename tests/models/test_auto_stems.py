@@ -95,9 +95,18 @@ def test_masked_words_have_n_grams_and_convolutions() -> None:
     chosen = choose_inputs(TextConfig(), facts)
     assert isinstance(chosen.stem, NGramStemConfig)
     assert chosen.stem.dilations
-    task = Auto().choose(TextConfig(), facts).task
-    assert isinstance(task, MLMConfig)
-    assert task.renamed
+
+
+@pytest.mark.parametrize("minutes", [1.0, 20.0])
+def test_names_are_read_where_few_passages_would_be_learned_by_heart(minutes: float) -> None:
+    """In a minute, 10,000 passages come once or twice; in twenty, often."""
+    chosen = Auto().choose(TextConfig(length=256), Facts(task="mlm", examples=10_000, minutes=minutes))
+    assert isinstance(chosen.inputs, TextConfig)
+    assert isinstance(chosen.inputs.stem, NGramStemConfig)
+    assert isinstance(chosen.task, MLMConfig)
+    learned_by_heart = minutes == 20
+    assert (chosen.task.renamed > 0) == learned_by_heart
+    assert (chosen.inputs.stem.dropout > 0) == learned_by_heart
 
 
 @pytest.mark.parametrize(("length", "dropped"), [(90, 0.75), (511, 0.75), (512, 0.875), (8192, 0.875)])
