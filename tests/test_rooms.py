@@ -20,6 +20,7 @@ ROOMS = {
     "allocator": 1,
     "processes": 1,
     "files": 1,
+    "threads": 1,
     "config": 1,
     "nn": 2,
     "codecs": 2,

@@ -18,6 +18,7 @@ from torch.utils.data import get_worker_info
 from ..errors import InputError
 from ..modalities.base import Modality, Sample
 from ..processes import cores
+from ..threads import thread_pool
 from .examples import Examples
 
 BAD_SHARE = 0.01  # of the examples that were met, that may be unreadable
@@ -77,7 +78,7 @@ class Loader:
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """The threads of this process that decode. A process that was forked has none of those of its parent, so each
     process has its own."""
-    return ThreadPoolExecutor(threads)
+    return thread_pool(threads)
 
 
 class Memory:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..errors import InputError
 from ..modalities.base import Sample
 from ..models import checkpoints
 from ..models.perceiver import Perceiver
+from ..threads import thread_pool
 from .devices import chosen_device
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class OpenedFiles:
         Raises:
             InputError: an example that cannot be read: the first of those that are now in ``problems``.
         """
-        with ThreadPoolExecutor(min(len(indices), cpu_count() or 1)) as pool:
+        with thread_pool(min(len(indices), cpu_count() or 1)) as pool:
             samples = list(pool.map(self.decode, indices))
         problems = {index: sample for index, sample in zip(indices, samples, strict=True) if isinstance(sample, str)}
         if problems:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -21,6 +20,7 @@ from ..inference.predict import answer_together
 from ..modalities import Batch
 from ..models.perceiver import Perceiver
 from ..tasks import Answer, AnyPrediction
+from ..threads import thread_pool
 from .batching import Batcher
 from .drawings import array, drawing, predicted_pictures
 from .limits import Limits, Refused, memory_used
@@ -96,7 +96,7 @@ class Engine:
         self._batcher: Batcher[DecodedExample, dict[str, Any]] = Batcher(
             self._answer, most=self.batch_size, latency=limits.latency
         )
-        self._decoders = ThreadPoolExecutor(limits.decoders, "decoder")
+        self._decoders = thread_pool(limits.decoders, "decoder")
         metrics.observe_queue(lambda: len(self._batcher))
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..models.perceiver import Perceiver
 from ..models.recipe import RecipeConfig
 from ..nn import Encoder
 from ..processes import Launch, cores, end_unless_main, from_main, is_main, rank, total, world_size
+from ..threads import thread_pool
 from .aligned import align
 from .batches import Drawn, EpochBatches, Parts
 from .ema import Ema
@@ -174,7 +174,7 @@ def _decoded(drawn: Drawn, parts: Parts, *, device: torch.device) -> Iterator[di
     if not samples.in_memory or samples.are_decoded:
         while True:
             yield following()
-    with ThreadPoolExecutor(1) as thread:
+    with thread_pool(1) as thread:
         coming = thread.submit(following)
         while True:
             batch = coming.result()
