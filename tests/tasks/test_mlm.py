@@ -119,8 +119,19 @@ def test_logits_are_products_with_the_embedding() -> None:
     assert names == ["inputs.byte_embedding.weight"]
 
 
-def test_the_loss_is_of_hidden_bytes_and_trains_everything() -> None:
-    model, batch = small(), batch_of(*TEXTS)
+@pytest.mark.parametrize("pointer", [None, 4])
+def test_a_text_is_answered_alike_whoever_else_is_asked(pointer: int | None) -> None:
+    """What is no byte of a text is never pointed at."""
+    model = small(queries="rows", pointer=pointer).eval()
+    together = model(model.prepare(batch_of(*TEXTS)).inputs).output
+    for example, text in enumerate(TEXTS):
+        alone = model(model.prepare(batch_of(text)).inputs).output
+        torch.testing.assert_close(alone[0], together[example, : len(text)], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pointer", [None, 4])
+def test_the_loss_is_of_hidden_bytes_and_trains_everything(pointer: int | None) -> None:
+    model, batch = small(pointer=pointer), batch_of(*TEXTS)
     prepared = model.prepare(batch)
     prediction = model(prepared.inputs, prepared.query_indices)
     assert prediction.output.shape == (3, 25, 262)
@@ -140,10 +151,11 @@ def test_the_loss_is_of_hidden_bytes_and_trains_everything() -> None:
     assert float(model.loss(prediction.output.detach(), nothing)) == 0.0
 
 
+@pytest.mark.parametrize("pointer", [None, 4])
 @pytest.mark.parametrize("queries", ["learned", "rows"])
-def test_training_asks_for_hidden_bytes_alone(queries: str) -> None:
+def test_training_asks_for_hidden_bytes_alone(queries: str, pointer: int | None) -> None:
     """Of each text as many as the one with the most has; the loss is that of all bytes."""
-    model, batch = small(queries=queries), batch_of(*TEXTS)
+    model, batch = small(queries=queries, pointer=pointer), batch_of(*TEXTS)
     prepared = model.prepare(batch, torch.Generator().manual_seed(0))
     asked, hidden = prepared.query_indices, prepared.inputs["text"] == MASK
     assert asked is not None
@@ -156,8 +168,9 @@ def test_training_asks_for_hidden_bytes_alone(queries: str) -> None:
     assert model.task.term_counts(prepared.targets).equal(model.task.term_counts(targets))
 
 
-def test_some_bytes_are_those_of_the_whole() -> None:
-    model, batch, indices = small().eval(), batch_of(*TEXTS), torch.tensor([3, 0])
+@pytest.mark.parametrize("pointer", [None, 4])
+def test_some_bytes_are_those_of_the_whole(pointer: int | None) -> None:
+    model, batch, indices = small(pointer=pointer).eval(), batch_of(*TEXTS), torch.tensor([3, 0])
     torch.testing.assert_close(model(batch, indices).output, model(batch).output[:, indices], rtol=1e-5, atol=1e-6)
 
 
@@ -170,6 +183,8 @@ def test_what_cannot_be_filled_in_is_refused() -> None:
         )
     with pytest.raises(InputError, match="'mlm' has queries; give the model a decoder"):
         Perceiver(PerceiverConfig(inputs=TextConfig(), encoder=ONE_LAYER, task=MLMConfig()))
+    with pytest.raises(InputError, match="the pointer has 0 channels; give 1 or more"):
+        small(pointer=0)
     with pytest.raises(InputError, match=r"this model needs queries; give it those of model.queries"):
         small().decode(torch.zeros(1, 4, 16))
     with pytest.raises(InputError, match=r"indices are a list of rows"):

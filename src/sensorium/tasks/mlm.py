@@ -21,6 +21,7 @@ from ..nn.byte_array import ByteArray
 from ..nn.queries import LearnedQueries, Queries
 from .answers import Answer, OpenedExamples, Predict
 from .base import Task
+from .pointer import CopyingQueries, Pointer
 from .predictions import Prediction, Prepared
 from .presentation import Illustration
 from .renaming import rename_words
@@ -50,6 +51,8 @@ class MLMConfig:
             separator). Bytes attend to all of a passage, whichever text they are of.
         renamed: of the words that a passage repeats, the share to which training gives other letters, alike wherever
             they stand: what a hidden name is can then be read elsewhere in the passage, and not learned by heart.
+        pointer: channels of the keys of a pointer, which copies hidden bytes from those that are known, where it finds
+            a likely one; None: there is none, as in the paper.
     """
 
     kind: Literal["mlm"] = "mlm"
@@ -59,13 +62,14 @@ class MLMConfig:
     queries: Literal["learned", "rows"] = "learned"
     documents: int = 1
     renamed: float = 0.0
+    pointer: int | None = None
 
 
 class MLM(Task[MLMConfig, Prediction]):
     """Whole words hidden byte by byte; cross-entropy of the hidden bytes (Perceiver IO §4.1, App. F).
 
     There is a learned query for every byte. The logits are products of the decoder's output with the byte embeddings
-    of the input.
+    of the input; with a pointer, they are the logarithms of its probabilities.
 
     Raises:
         InputError: the model does not read text.
@@ -85,8 +89,14 @@ class MLM(Task[MLMConfig, Prediction]):
         positions = inputs.positions if inputs.config.positions == "fourier" else None
         if config.queries == "learned":
             self.learned_queries = LearnedQueries(inputs.config.length, inputs.config.channels, positions=positions)
+        if config.pointer is not None and config.pointer < 1:
+            raise InputError(f"mlm: the pointer has {config.pointer} channels; give 1 or more, or null for none")
         self._embedding_channels = inputs.config.channels
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
+        self.pointer: Pointer | None = None
+        if config.pointer is not None:
+            outputs = self.output_channels or self.query_channels
+            self.pointer = Pointer(config.pointer, query_channels=outputs, input_channels=inputs.channels)
 
     @property
     def query_channels(self) -> int:
@@ -103,20 +113,32 @@ class MLM(Task[MLMConfig, Prediction]):
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         """As of every task; ``indices`` may be batch × queries, other rows of each example."""
         name = self.inputs.name
+        mask = batch.get(f"{name}.mask")
         each = indices if indices is not None and indices.ndim == 2 else None
         shared = indices if each is None else None
+        if array is None and (self.learned_queries is None or self.pointer is not None):
+            array = self.inputs.embed(batch)
         if self.learned_queries is None:
-            queries = Queries(self.inputs.embed(batch) if array is None else array, shared)
+            assert array is not None
+            queries = Queries(array, shared)
         else:
-            queries = self.learned_queries(batch[name].shape[1], indices=shared, mask=batch.get(f"{name}.mask"))
-        if each is None:
+            queries = self.learned_queries(batch[name].shape[1], indices=shared, mask=mask)
+        if each is not None:
+            queries = Queries(ByteArray(tuple(segment.keep(each) for segment in queries.array.segments)))
+        if self.pointer is None:
             return queries
-        return Queries(ByteArray(tuple(segment.keep(each) for segment in queries.array.segments)))
+        assert array is not None
+        numbers = batch[name].long()
+        known = numbers >= SPECIALS if mask is None else mask & (numbers >= SPECIALS)
+        return CopyingQueries(queries.array, queries.indices, rows=array, symbols=numbers, known=known)
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:
         assert isinstance(self.inputs, Text)
         embeddings = self.inputs.byte_embedding.weight.to(output.dtype)
         logits = F.linear(self.config.scale * output, embeddings, self.bias.to(output.dtype))
+        if self.pointer is not None:
+            assert isinstance(queries, CopyingQueries)
+            logits = self.pointer(logits, output, queries)
         return Prediction(logits, logits.float().softmax(-1))
 
     def prepare(self, view: Batch, generator: torch.Generator | None = None) -> Prepared:

@@ -19,6 +19,7 @@ QUERIES = 1024  # of a modality, at a time
 CROSS_ATTENDS = {"image": 4}  # 2 otherwise
 STEM_CROSS_ATTENDS = {"text": 1}  # 2 otherwise
 TEXT_LAYERS = 1  # behind a stem, for one answer; docs/decisions/0014
+POINTER = 64  # channels; docs/decisions/0014
 RENAMED_OF_FEW = 0.5  # of the words that a passage repeats; docs/decisions/0014
 MASK_RATIOS = {"image": 0.75, "audio": 0.75, "video": 0.75, "volume": 0.75, "text": 0.15}  # 0.5 otherwise
 
@@ -88,7 +89,7 @@ def _mlm(inputs: TextConfig) -> MLMConfig:
     are few passages, whose names are learned by heart."""
     few = inputs.stem is not None and inputs.stem.dropout > 0
     renamed = RENAMED_OF_FEW if few else 0.0
-    return MLMConfig(scale=inputs.channels**-0.5, queries="rows", training_share=0.5, renamed=renamed)
+    return MLMConfig(scale=inputs.channels**-0.5, queries="rows", training_share=0.5, renamed=renamed, pointer=POINTER)
 
 
 def _flow(inputs: PairConfig) -> FlowConfig:
