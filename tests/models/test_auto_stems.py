@@ -105,6 +105,7 @@ def test_names_are_read_where_few_passages_would_be_learned_by_heart(minutes: fl
     assert isinstance(chosen.inputs.stem, NGramStemConfig)
     assert isinstance(chosen.task, MLMConfig)
     learned_by_heart = minutes == 20
+    assert chosen.task.pointer
     assert (chosen.task.renamed > 0) == learned_by_heart
     assert (chosen.inputs.stem.dropout > 0) == learned_by_heart
 

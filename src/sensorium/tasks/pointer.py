@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..nn.byte_array import ByteArray
@@ -20,7 +19,7 @@ from ..nn.precision import EPSILON, exact, without_autocast
 from ..nn.queries import Queries
 
 GATE = -2.0  # of the bias at the start: an eighth is copied
-TINY = 1e-9  # added to a probability before its logarithm
+TINY = 1e-7  # added to a probability before its logarithm; an optimiser of ONNX files takes 1e-9 for zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,8 @@ class CopyingQueries(Queries):
     """
 
     rows: ByteArray
-    symbols: Int[Tensor, "batch rows"]
-    known: Bool[Tensor, "batch rows"]
+    symbols: Tensor
+    known: Tensor
 
 
 class Pointer(nn.Module):
@@ -48,7 +47,7 @@ class Pointer(nn.Module):
         query_channels: of the decoder's output.
         input_channels: of the rows.
 
-    >>> from ..nn.byte_array import Segment
+    >>> from sensorium.nn.byte_array import Segment
     >>> rows = ByteArray((Segment("text", torch.randn(1, 3, 4)),))
     >>> symbols = torch.tensor([[1, 2, 0]])
     >>> queries = CopyingQueries(rows, rows=rows, symbols=symbols, known=symbols > 0)
@@ -67,18 +66,13 @@ class Pointer(nn.Module):
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, GATE)
 
-    def forward(
-        self,
-        logits: Float[Tensor, "batch n symbols"],
-        output: Float[Tensor, "batch n channels"],
-        queries: CopyingQueries,
-    ) -> Float[Tensor, "batch n symbols"]:
+    def forward(self, logits: Tensor, output: Tensor, queries: CopyingQueries) -> Tensor:
         """The logarithms of the mixed probabilities, batch × n × symbols, float32 at least. Where no row is known,
         nothing is copied.
 
         Args:
-            logits: of the decoder.
-            output: of the decoder, from which the logits were made.
+            logits: of the decoder, batch × n × symbols.
+            output: of the decoder, batch × n × channels, from which the logits were made.
             queries: those that they are for.
         """
         normalised = self.query_norm(output)

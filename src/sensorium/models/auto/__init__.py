@@ -34,10 +34,11 @@ flow          a row for each pixel of a frame of at most 32 × 32, which a stem 
 reconstruct   the share of rows that is masked is 0.75 in pictures, sound and video, 0.15 in text and 0.5 in other
               signals; training asks for 1,024 rows of each modality at a time
 mlm           256 bytes at a time, with Fourier features of their positions; the queries are the input's rows, to which
-              a decoder with an MLP four times as wide adds; training hides half of the words, evaluation 0.15; one step
-              down the ladder, twice the learning rate and ten times the weight decay (docs/decisions/0014); of fewer
-              than 2,500 passages for each minute, which are learned by heart, training drops a tenth of the channels,
-              and gives half of the words that a passage repeats other letters
+              a decoder with an MLP four times as wide adds; a pointer copies what the passage shows; training hides
+              half of the words, evaluation 0.15; one step down the ladder, twice the learning rate and ten times the
+              weight decay (docs/decisions/0014); of fewer than 2,500 passages for each minute, which are learned by
+              heart, training drops a tenth of the channels, and gives half of the words that a passage repeats other
+              letters
 aligned start with ``reconstruct`` and ``mlm``, attention starts where positions agree, with several cross-attention
               heads: nothing is learned before a query finds its row (docs/decisions/0009); with video alone, too, so
               that latents start as moments
