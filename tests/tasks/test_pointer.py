@@ -7,7 +7,7 @@ import math
 import torch
 
 from sensorium.nn.byte_array import ByteArray, Segment
-from sensorium.tasks.pointer import GATE, CopyingQueries, Pointer
+from sensorium.tasks.pointer import GATE, TINY, CopyingQueries, Pointer
 
 SYMBOLS = torch.tensor([[3, 1, 3, 0, 2], [4, 4, 1, 0, 0]])
 KNOWN = torch.tensor([[True, True, True, False, True], [False] * 5])
@@ -19,7 +19,7 @@ def queries_of(rows: torch.Tensor) -> CopyingQueries:
 
 
 def reference(pointer: Pointer, logits: torch.Tensor, output: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """The mixture, written out query by query: See et al. 2017, eq. 9."""
+    """The mixed probabilities, written out query by query: See et al. 2017, eq. 9."""
     mixed = logits.softmax(-1)
     for example, number in [(example, number) for example in range(2) for number in range(output.shape[1])]:
         asking = pointer.query_norm(output[example, number])
@@ -32,7 +32,7 @@ def reference(pointer: Pointer, logits: torch.Tensor, output: torch.Tensor, rows
         mixed[example, number] *= 1 - share
         for row, weight in heard.items():
             mixed[example, number, SYMBOLS[example, row]] += share * weight / sum(heard.values())
-    return mixed.log()
+    return mixed
 
 
 def test_the_mixture_is_that_of_the_equation() -> None:
@@ -44,7 +44,7 @@ def test_the_mixture_is_that_of_the_equation() -> None:
     logits, output, rows = (torch.randn(2, *size, dtype=torch.float64) for size in ((7, 5), (7, 4), (5, 6)))
     with torch.no_grad():
         mixed = pointer(logits, output, queries_of(rows))
-        torch.testing.assert_close(mixed, reference(pointer, logits, output, rows), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(mixed.exp(), reference(pointer, logits, output, rows), rtol=1e-9, atol=2 * TINY)
     assert mixed.dtype == torch.float64
 
 
