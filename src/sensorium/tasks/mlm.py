@@ -112,25 +112,28 @@ class MLM(Task[MLMConfig, Prediction]):
 
     def queries(self, batch: Batch, indices: Tensor | None = None, *, array: ByteArray | None = None) -> Queries:
         """As of every task; ``indices`` may be batch × queries, other rows of each example."""
-        name = self.inputs.name
-        mask = batch.get(f"{name}.mask")
-        each = indices if indices is not None and indices.ndim == 2 else None
-        shared = indices if each is None else None
         if array is None and (self.learned_queries is None or self.pointer is not None):
             array = self.inputs.embed(batch)
-        if self.learned_queries is None:
-            assert array is not None
-            queries = Queries(array, shared)
-        else:
-            queries = self.learned_queries(batch[name].shape[1], indices=shared, mask=mask)
-        if each is not None:
-            queries = Queries(ByteArray(tuple(segment.keep(each) for segment in queries.array.segments)))
-        if self.pointer is None:
+        queries = self._decoded_queries(batch, indices, array)
+        if array is None or self.pointer is None:
             return queries
-        assert array is not None
-        numbers = batch[name].long()
+        numbers, mask = batch[self.inputs.name].long(), batch.get(f"{self.inputs.name}.mask")
         known = numbers >= SPECIALS if mask is None else mask & (numbers >= SPECIALS)
         return CopyingQueries(queries.array, queries.indices, rows=array, symbols=numbers, known=known)
+
+    def _decoded_queries(self, batch: Batch, indices: Tensor | None, array: ByteArray | None) -> Queries:
+        """What the decoder is asked: learned queries, or rows of ``array``."""
+        name = self.inputs.name
+        each = indices if indices is not None and indices.ndim == 2 else None
+        shared = indices if each is None else None
+        if self.learned_queries is not None:
+            queries = self.learned_queries(batch[name].shape[1], indices=shared, mask=batch.get(f"{name}.mask"))
+        else:
+            assert array is not None
+            queries = Queries(array, shared)
+        if each is None:
+            return queries
+        return Queries(ByteArray(tuple(segment.keep(each) for segment in queries.array.segments)))
 
     def predict(self, output: Tensor, queries: Queries | None) -> Prediction:
         assert isinstance(self.inputs, Text)
