@@ -28,6 +28,18 @@ def test_threads_of_a_pool_compute_alone_and_nothing_else_changes(three: int) ->
         assert other.submit(torch.get_num_threads).result() == three
 
 
+def test_a_pool_that_a_thread_of_a_pool_makes_changes_nothing_else_either(three: int) -> None:
+    """As the thread that reads ahead makes the one that decodes."""
+
+    def decode() -> int:
+        with thread_pool(2) as inner:
+            return sum(inner.map(lambda _: torch.get_num_threads(), range(20)))
+
+    with thread_pool(1) as outer, ThreadPoolExecutor(1) as other:
+        assert outer.submit(decode).result() == 20
+        assert other.submit(torch.get_num_threads).result() == three
+
+
 @pytest.mark.usefixtures("three")
 def test_examples_are_decoded_by_threads_that_compute_alone() -> None:
     """Or the spectra of sound would slow down every later step of training."""

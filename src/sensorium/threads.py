@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
+from threading import Lock, Thread
 
 import torch
+
+_SETTING = Lock()  # one thread of a pool after the other
 
 
 def thread_pool(threads: int, name: str = "") -> ThreadPoolExecutor:
@@ -24,14 +26,15 @@ def thread_pool(threads: int, name: str = "") -> ThreadPoolExecutor:
     ...     pool.submit(torch.get_num_threads).result()
     1
     """
-    return ThreadPoolExecutor(threads, name, initializer=_compute_alone, initargs=(torch.get_num_threads(),))
+    return ThreadPoolExecutor(threads, name, initializer=_compute_alone)
 
 
-def _compute_alone(others: int) -> None:
-    """Let torch compute in the calling thread alone, and with ``others`` threads in those that begin later: torch can
-    only set both at once, so another thread sets the second number again."""
-    torch.get_num_threads()  # or the first computation in this thread would set its number as in others
-    torch.set_num_threads(1)
-    restoring = Thread(target=torch.set_num_threads, args=(others,))
-    restoring.start()
-    restoring.join()
+def _compute_alone() -> None:
+    """Let torch compute in the calling thread, which is new, alone; threads that begin later compute with as many as
+    before. Torch can only set both at once, so another thread sets the second number again."""
+    with _SETTING:
+        others = torch.get_num_threads()  # of a new thread; the maker of a pool may itself compute alone
+        torch.set_num_threads(1)
+        restoring = Thread(target=torch.set_num_threads, args=(others,))
+        restoring.start()
+        restoring.join()
